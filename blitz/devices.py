@@ -1,0 +1,121 @@
+"""Which devices there are, whether they can be used, and how to wait for them."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+
+import torch
+
+
+class UnusableDevice(RuntimeError):
+    """A device that was asked for by name and cannot be used; the message says why and what to do."""
+
+
+def accelerator() -> torch.device | None:
+    """The first accelerator that torch finds on this machine, or None.
+
+    Finding one is no proof that it works: :func:`why_unusable` tries it.
+    """
+    if not torch.accelerator.is_available():
+        return None
+    return torch.device(torch.accelerator.current_accelerator().type, 0)
+
+
+def resolve(device: str | torch.device) -> torch.device:
+    """``device`` as a ``torch.device`` that works here, with the index its tensors will show.
+
+    Raises:
+        UnusableDevice: torch knows no such device, or nothing can be computed on it. The message
+            names the device, the fault and the remedy. There is no fallback to the cpu.
+    """
+    return _resolve(str(device))
+
+
+@cache
+def _resolve(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UnusableDevice(
+            f"device {name!r}: torch knows no device of this name. Use 'cpu', 'cuda', 'cuda:1', "
+            f"'mps', 'xpu' or the name your backend registers. (torch: {_first_line(error)})"
+        ) from error
+    fault = why_unusable(device)
+    if fault is not None:
+        raise UnusableDevice(f"device {name!r} cannot be used: {fault}")
+    return torch.empty(0, device=device).device
+
+
+def why_unusable(device: torch.device) -> str | None:
+    """None where a small sum on ``device`` comes back right, else the fault and the remedy.
+
+    The device is tried, not asked: ``is_available()`` says yes for a driver that is too old, for
+    a GPU whose kernels this build lacks and for a device that returns garbage.
+    """
+    if device.type == "meta":
+        return None  # shapes without values: there is nothing to compute
+    try:
+        sums = (torch.arange(4.0, device=device) + 1).cpu().tolist()
+    # torch reports a missing backend as AssertionError, NotImplementedError or RuntimeError,
+    # and a plug-in that is not loaded as ModuleNotFoundError.
+    except (RuntimeError, AssertionError, ImportError) as error:
+        return f"{_first_line(error)} {_remedy(device)}"
+    if sums != [1.0, 2.0, 3.0, 4.0]:
+        return (
+            f"[0, 1, 2, 3] + 1 came back as {sums}. Do not trust this device; update its driver "
+            "and its torch build."
+        )
+    return None
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until everything queued on ``device`` is done; at once on the cpu and on meta.
+
+    Raises:
+        UnusableDevice: the device offers no way to wait for it, so nothing on it can be timed.
+    """
+    if device.type in ("cpu", "meta"):
+        return
+    wait = getattr(getattr(torch, device.type, None), "synchronize", None)
+    if wait is None:
+        raise UnusableDevice(
+            f"device {str(device)!r} cannot be timed: torch.{device.type}.synchronize does not "
+            "exist. Update the backend, or leave this device out of the benchmarks."
+        )
+    wait(device)
+
+
+@contextmanager
+def forked_generators(used: Iterable[torch.device]) -> Iterator[None]:
+    """Restore the random generators of the cpu and of the devices in ``used`` on the way out."""
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(devices=[]))
+        for device in used:
+            if device.type not in ("cpu", "meta"):
+                stack.enter_context(
+                    torch.random.fork_rng(devices=[device], device_type=device.type)
+                )
+        yield
+
+
+def describe(device: torch.device) -> str:
+    """The device's name and, for a GPU, its model: ``cuda:0 (NVIDIA H200)``."""
+    module = getattr(torch, device.type, None)
+    name = getattr(module, "get_device_name", None)
+    return f"{device} ({name(device)})" if name is not None else str(device)
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    line = text.splitlines()[0].strip()
+    return line if line.endswith(".") else f"{line}."
+
+
+def _remedy(device: torch.device) -> str:
+    if device.type == "cuda" and torch.version.cuda is None and torch.version.hip is None:
+        return "This torch was built without CUDA; install a CUDA (or ROCm) build of torch."
+    if device.type == "cuda":
+        return "Check that nvidia-smi lists the GPU and that its driver suits this torch build."
+    return (
+        f"Check that this torch build supports {device.type!r} and that its plug-in is imported."
+    )

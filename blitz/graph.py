@@ -1,0 +1,125 @@
+"""The graph that autograd records behind a tensor, as data to compare and text to print.
+
+Tutorial: "Computational Graph" of the autograd chapter, "Loss Function" of the network chapter.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One recorded operation.
+
+    Attributes:
+        name: The class of autograd's node, such as ``MulBackward0`` or ``AccumulateGrad``.
+        inputs: The nodes that made the operation's inputs, in argument order; None where an input
+            is not tracked (a constant, or a tensor that does not require grad).
+        leaf: The tensor that gradients are accumulated in, for ``AccumulateGrad`` only.
+    """
+
+    name: str
+    inputs: tuple["Node | None", ...]
+    leaf: torch.Tensor | None = field(default=None, repr=False)
+
+    @property
+    def operation(self) -> str:
+        """The operation's name without ``Backward0`` or ``Backward``: ``Mul``, ``Addmm``."""
+        return self.name.rstrip("0123456789").removesuffix("Backward")
+
+    def nested(self) -> str:
+        """The graph below as nested calls of operations: ``Sub(Mul(Pow(Leaf), None), Pow(Leaf))``."""
+        if self.leaf is not None:
+            return "Leaf"
+        below = ", ".join("None" if node is None else node.nested() for node in self.inputs)
+        return f"{self.operation}({below})"
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """The graph behind one tensor, from its root (the node that made it) down to its leaves."""
+
+    root: Node
+
+    def nodes(self) -> list[Node]:
+        """Every node once, root first, in the order of a depth-first walk."""
+        return list(_walk(self.root, set()))
+
+    def edges(self) -> list[tuple[Node, Node]]:
+        """(consumer, producer) for every tracked input of every node."""
+        return [
+            (node, below) for node in self.nodes() for below in node.inputs if below is not None
+        ]
+
+    def leaves(self) -> list[torch.Tensor]:
+        """The tensors that gradients are accumulated in, in the order of the walk."""
+        return [node.leaf for node in self.nodes() if node.leaf is not None]
+
+    def names(self) -> list[str]:
+        """The nodes' names, in the order of the walk."""
+        return [node.name for node in self.nodes()]
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self.root, 0, set()))
+
+
+def of(tensor: torch.Tensor) -> Graph:
+    """The graph behind ``tensor``, of any shape, on any device.
+
+    Raises:
+        ValueError: ``tensor`` was not computed from anything that requires grad.
+    """
+    if tensor.grad_fn is None:
+        raise ValueError(
+            f"tensor of shape {tuple(tensor.shape)} has no graph: its grad_fn is None. Compute it "
+            "from a tensor with requires_grad=True, outside torch.no_grad()."
+        )
+    return Graph(_record(tensor.grad_fn))
+
+
+def _record(root: torch.autograd.graph.Node) -> Node:
+    """The tree of autograd nodes as Nodes; a node with several consumers becomes one Node.
+
+    Iterative, since the graph of a long loop is deeper than Python's stack.
+    """
+    made: dict[torch.autograd.graph.Node, Node] = {}
+    todo = [root]
+    while todo:
+        node = todo[-1]
+        missing = [below for below, _ in node.next_functions if below and below not in made]
+        if missing:
+            todo.extend(missing)
+            continue
+        todo.pop()
+        if node not in made:
+            inputs = tuple(made[below] if below else None for below, _ in node.next_functions)
+            made[node] = Node(node.name().rsplit("::")[-1], inputs, getattr(node, "variable", None))
+    return made[root]
+
+
+def _walk(root: Node, seen: set[Node]) -> Iterator[Node]:
+    todo = [root]
+    while todo:
+        node = todo.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        yield node
+        todo.extend(below for below in reversed(node.inputs) if below is not None)
+
+
+def _lines(root: Node, indent: int, seen: set[Node]) -> Iterator[str]:
+    todo: list[tuple[Node | None, int]] = [(root, indent)]
+    while todo:
+        node, depth = todo.pop()
+        if node is None:
+            yield "  " * depth + "(not tracked)"
+            continue
+        again = " (see above)" if node in seen and node.inputs else ""
+        shape = "" if node.leaf is None else f" {tuple(node.leaf.shape)}"
+        yield "  " * depth + node.name + shape + again
+        if node not in seen:
+            seen.add(node)
+            todo.extend((below, depth + 1) for below in reversed(node.inputs))

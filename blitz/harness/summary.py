@@ -1,0 +1,81 @@
+"""The lines that a run adds to pytest's own: the header and the verdict on the tutorial."""
+
+import platform
+from collections.abc import Iterator, Sequence
+from importlib import metadata
+
+import torch
+
+from blitz import devices
+from blitz.harness.contents import Contents
+from blitz.harness.results import BROKEN, HELD, NO_DEVICE, NOT_RUN, Results
+
+
+def header(run_on: Sequence[torch.device], missing: str | None, images: str) -> list[str]:
+    """The machine in a few lines: versions, devices, threads and where the images come from."""
+    named = ", ".join(devices.describe(device) for device in run_on)
+    return [
+        f"torch {torch.__version__}, torchvision {_version('torchvision')}, "
+        f"NumPy {_version('numpy')}, Python {platform.python_version()}",
+        f"devices: {named}" + ("" if missing is None else f"; {missing}"),
+        f"threads: {torch.get_num_threads()}",
+        f"images: {images}",
+    ]
+
+
+def lines(contents: Contents, results: Results, missing: str | None) -> Iterator[str]:
+    """The verdict: what the tutorial claims, what held on each device, what is no longer true."""
+    yield _accounts(contents)
+    for device in sorted(results.devices(), key=_cpu_first):
+        yield from _device_lines(device, results)
+    if missing is not None:
+        yield f"  0 claims ran on an accelerator: {missing}"
+    yield ""
+    yield "No longer true, or never true:"
+    for key, what, text, now in _untrue(contents):
+        yield f"  {key}  {what}: the text says {text} Now: {now}" if now else f"  {key}  {what}: {text}"
+
+
+def _accounts(contents: Contents) -> str:
+    kinds = [claim.kind for claim, _ in contents.claims()]
+    counted = (
+        (kinds.count("tested"), "tested"),
+        (kinds.count("benchmark"), "left to the benchmarks (pytest --benchmark-only)"),
+        (kinds.count("erratum"), "slips in a listing"),
+        (kinds.count("untestable"), "no test can check"),
+    )
+    return f"{len(kinds)} claims in the tutorial: " + ", ".join(f"{n} {what}" for n, what in counted)
+
+
+def _cpu_first(device: str) -> tuple[int, str]:
+    order = {"cpu": 0, "meta": 2, NO_DEVICE: 3}
+    return order.get(device, 1), device
+
+
+def _device_lines(device: str, results: Results) -> Iterator[str]:
+    states = list(results.claims(device).values())
+    held, broken, not_run = (states.count(state) for state in (HELD, BROKEN, NOT_RUN))
+    yield (
+        f"  {device + ':':<11}{held} claims held, {broken} broken, {not_run} not run "
+        f"({results.ran_on(device)} tests ran)"
+    )
+    for reason, count in results.reasons(device).items():
+        yield f"  {'':<11}{count} not run: {reason}"
+
+
+def _untrue(contents: Contents) -> Iterator[tuple[str, str, str, str]]:
+    for claim, section in contents.claims():
+        if claim.erratum is not None:
+            yield claim.key, "slip in a listing", claim.erratum, ""
+        for place in contents.places():
+            if place.claim is claim and place.test.verdict is not None:
+                verdict = place.test.verdict
+                what = "mistaken" if verdict.since is None else f"changed in {verdict.since}"
+                yield claim.key, what, verdict.text, place.test.sentence
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
