@@ -36,6 +36,11 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    if config.getoption("benchmark_only") and config.getoption("numprocesses", None):
+        raise pytest.UsageError(
+            "--benchmark-only does not go with -n: workers that share the machine would time each "
+            "other. Run the benchmarks without -n."
+        )
     config.stash[results_key] = Results()
     config.pluginmanager.register(config.stash[results_key], "blitz-results")
     config.stash[devices_key] = _devices(config.getoption("--device"))
@@ -77,6 +82,14 @@ def pytest_report_header(config):
     source = config.getoption("--data")
     images = "made on the spot, no file, no network" if source is None else f"read from {source}"
     return summary.header(config.stash[devices_key], _missing_accelerator(config), images)
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Benchmarks are collected when asked for: by --benchmark-only or by the file's name."""
+    if not collection_path.name.startswith("bench_") or config.getoption("benchmark_only"):
+        return None
+    named = [config.invocation_params.dir / arg.split("::")[0] for arg in config.args]
+    return collection_path not in named
 
 
 def pytest_generate_tests(metafunc):
@@ -169,7 +182,7 @@ def pytest_sessionfinish(session):
 def _nothing_checked(config) -> list[str]:
     """Why a run without failures must not count as a success; empty where it may."""
     results = config.stash[results_key]
-    if not len(results) or hasattr(config, "workerinput"):
+    if not len(results) or config.getoption("benchmark_only") or hasattr(config, "workerinput"):
         return []
     if not results.ran():
         return ["no claim was checked: every test of the specification was skipped"]

@@ -1,0 +1,245 @@
+"""A run as its user sees it: header, summary, a broken claim's report, exit codes, options."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from blitz import devices
+
+pytest_plugins = ["pytester"]
+
+ROOT = Path(__file__).parents[1]
+
+CONTENTS = """
+[[page]]
+title = "Tensors"
+url = "https://example.org/tensors.html"
+file = "test_1.py"
+[[page.section]]
+heading = "Joining"
+anchor = "joining"
+class = "TestJoining"
+[page.section.claims]
+T1 = ["sum_is_six"]
+T2 = ["shape_is_three"]
+T3 = ["old_habit"]
+T4 = { erratum = "A quote is missing." }
+T5 = { untestable = "It is a matter of taste." }
+"""
+
+TESTS = '''
+import pytest
+import torch
+
+class TestJoining:
+    def test_sum_is_six(self, device):
+        """The sum of three twos is six."""
+        assert torch.full((3,), 2.0, device=device).sum().item() == 6
+
+    @pytest.mark.on("cpu", "accelerator", "meta")
+    def test_shape_is_three(self, device):
+        """A tensor of three has shape three."""
+        assert torch.ones(3, device=device).shape == (3,)
+
+    @pytest.mark.changed(since="2.0", text="Habits are zeros.")
+    def test_old_habit(self):
+        """Habits are None."""
+        assert True
+'''
+
+
+@pytest.fixture
+def run(pytester):
+    """Run pytest in a small house of its own, with the real conftest.py and pytest.ini."""
+    pytester.makeconftest((ROOT / "conftest.py").read_text(encoding="utf-8"))
+    pytester.makefile(".ini", pytest=(ROOT / "pytest.ini").read_text(encoding="utf-8"))
+
+    def run(*options: str, tests: str = TESTS, claims: str = CONTENTS) -> pytest.RunResult:
+        spec = pytester.mkdir("spec") if not (pytester.path / "spec").exists() else None
+        spec = spec or pytester.path / "spec"
+        (spec / "contents.toml").write_text(claims)
+        (spec / "test_1.py").write_text(tests)
+        return pytester.runpytest_inprocess("spec", *options)
+
+    return run
+
+
+@pytest.fixture
+def no_accelerator(monkeypatch):
+    monkeypatch.setattr(devices, "accelerator", lambda: None)
+
+
+def test_header_names_versions_devices_threads_and_images(run, no_accelerator):
+    lines = run().stdout
+
+    lines.fnmatch_lines(
+        [
+            f"torch {torch.__version__}, torchvision *, NumPy *, Python 3.*",
+            "devices: cpu, meta; torch finds no accelerator on this machine",
+            "threads: *",
+            "images: made on the spot*",
+        ]
+    )
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_summary_counts_claims_and_tests_on_each_device(run, no_accelerator, workers):
+    result = run(*workers)
+
+    result.stdout.fnmatch_lines(
+        [
+            "5 claims in the tutorial: 3 tested, 0 left to the benchmarks *, "
+            "1 slips in a listing, 1 no test can check",
+            "  cpu: * 2 claims held, 0 broken, 0 not run (2 tests ran)",
+            "  meta: * 1 claims held, 0 broken, 0 not run (1 tests ran)",
+            "  no device: 1 claims held, 0 broken, 0 not run (1 tests ran)",
+            "  0 claims ran on an accelerator: torch finds no accelerator on this machine",
+            "No longer true, or never true:",
+            "  T3  changed in 2.0: the text says Habits are zeros. Now: Habits are None.",
+            "  T4  slip in a listing: A quote is missing.",
+        ]
+    )
+    assert result.ret == 0
+
+
+def test_broken_claim_is_reported_with_key_sentence_and_address(run):
+    result = run(tests=TESTS.replace("== 6", "== 7"))
+
+    result.stdout.fnmatch_lines(
+        [
+            "*broken claim on cpu*",
+            "T1: The sum of three twos is six.",
+            "https://example.org/tensors.html#joining",
+            "  cpu: * 1 claims held, 1 broken, 0 not run (2 tests ran)",
+        ]
+    )
+    assert result.ret == 1
+
+
+def test_claim_that_breaks_in_its_set_up_counts_as_broken(run):
+    result = run(tests=TESTS.replace("test_sum_is_six(self, device)", "test_sum_is_six(self, no)"))
+
+    result.stdout.fnmatch_lines(["  no device: 1 claims held, 1 broken, *"])
+
+
+def test_claim_is_broken_when_one_of_its_tests_is(run):
+    result = run(
+        "--device=cpu",
+        tests=TESTS.replace(".shape == (3,)", ".shape == (4,)"),
+        claims=CONTENTS.replace('T1 = ["sum_is_six"]\nT2 = [', 'T1 = ["sum_is_six", '),
+    )
+
+    result.stdout.fnmatch_lines(["  cpu: * 0 claims held, 1 broken, 0 not run (2 tests ran)"])
+
+
+def test_claim_without_a_test_ends_the_run(run):
+    result = run(claims=CONTENTS + '\nT6 = ["nobody_wrote_it"]')
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*T6 names 'nobody_wrote_it', but test_1.py has no*"])
+
+
+def test_test_without_a_claim_ends_the_run(run):
+    result = run(claims=CONTENTS.replace('T1 = ["sum_is_six"]', ""))
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*test_sum_is_six belongs to no claim*"])
+
+
+def test_run_in_which_every_claim_is_skipped_fails(run, no_accelerator):
+    only_accelerators = 'pytest.mark.on("accelerator")\n    def test_sum_is_six'
+    tests = TESTS.replace("def test_sum_is_six", "@" + only_accelerators)
+
+    result = run("-k", "sum_is_six", tests=tests)
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        [
+            "  accelerator:0 claims held, 0 broken, 1 not run (0 tests ran)",
+            "*1 not run: needs accelerator: torch finds no accelerator on this machine",
+            "FAILED: no claim was checked*",
+        ]
+    )
+
+
+def test_device_option_restricts_the_run(run):
+    result = run("--device", "meta")
+
+    result.stdout.fnmatch_lines(["devices: meta", "  meta: * 1 claims held, *"])
+    result.stdout.no_fnmatch_line("*cpu: * held*")
+    assert result.ret == 0
+
+
+def test_requested_device_on_which_nothing_ran_fails_the_run(run):
+    result = run("--device", "cpu,meta", "-k", "sum_is_six")
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["FAILED: nothing ran on meta, which --device asks for"])
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99"])
+def test_unusable_device_ends_the_run(run, name):
+    result = run("--device", name)
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*--device: device '{name}'*"])
+
+
+def test_report_carries_key_device_verdict_and_section(run, pytester):
+    run("--junitxml=report.xml", "-o", "junit_family=xunit1")
+
+    xml = (pytester.path / "report.xml").read_text()
+
+    for name, value in [
+        ("claim", "T1"),
+        ("device", "cpu"),
+        ("verdict", "changed"),
+        ("section", "https://example.org/tensors.html#joining"),
+    ]:
+        assert f'<property name="{name}" value="{value}"' in xml
+
+
+def test_every_test_starts_from_the_same_seed(run):
+    tests = TESTS + (
+        "\n    def test_seeded(self):"
+        '\n        """The seed is 0."""'
+        "\n        drawn = torch.rand(3).tolist()"
+        "\n        assert drawn == torch.rand(3, generator=torch.Generator().manual_seed(0)).tolist()"
+    )
+    before = torch.get_rng_state()
+
+    result = run(tests=tests, claims=CONTENTS + '\nT6 = ["seeded"]')
+
+    assert result.ret == 0
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("names", [("cpu",), ("cpu", "meta")])
+def test_tf32_is_off(run, names):
+    tests = TESTS.replace(
+        "assert True",
+        "assert not torch.backends.cuda.matmul.allow_tf32 and not torch.backends.cudnn.allow_tf32",
+    )
+
+    assert run("--device", ",".join(names), tests=tests).ret == 0
+
+
+def test_benchmarks_stay_out_of_a_plain_run(run, pytester):
+    pytester.mkdir("spec")
+    (pytester.path / "spec" / "bench_throughput.py").write_text(
+        "def test_speed(benchmark):\n    benchmark(int)\n"
+    )
+
+    run().stdout.no_fnmatch_line("*bench_throughput*")
+    result = run("--benchmark-only", "--benchmark-max-time=0")
+
+    result.assert_outcomes(passed=1, skipped=4)
+    assert result.ret == 0
+
+
+def test_benchmarks_under_xdist_are_refused(run):
+    result = run("--benchmark-only", "-n", "2")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--benchmark-only* -n*"])
