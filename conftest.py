@@ -1,5 +1,6 @@
 """Wiring: the options, the device and image fixtures, the table of contents and the summary."""
 
+import importlib
 import os
 from pathlib import Path
 
@@ -27,6 +28,15 @@ def pytest_addoption(parser):
         "default: cpu, meta and the accelerator, if there is one",
     )
     group.addoption(
+        "--import",
+        action="append",
+        default=[],
+        dest="imports",
+        metavar="MODULE",
+        help="import MODULE first, for a backend that torch does not load by itself (torch_npu, …); "
+        "may be given several times",
+    )
+    group.addoption(
         "--data",
         type=Path,
         metavar="DIR",
@@ -43,6 +53,7 @@ def pytest_configure(config):
         )
     config.stash[results_key] = Results()
     config.pluginmanager.register(config.stash[results_key], "blitz-results")
+    _import(config.getoption("imports"))
     config.stash[devices_key] = _devices(config.getoption("--device"))
     if hasattr(config, "workerinput"):  # xdist: share the cores out
         workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
@@ -50,6 +61,15 @@ def pytest_configure(config):
     # Correctness is claimed in float32, not in TF32.
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
+
+
+def _import(modules: list[str]) -> None:
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # whatever a backend's own start may raise
+            cause = f"{type(error).__name__}: {error}"
+            raise pytest.UsageError(f"--import {name}: {cause}") from error
 
 
 def _devices(names: str | None) -> list[torch.device]:
