@@ -1,0 +1,275 @@
+"""An accelerator that is none: a device of its own type, whose memory and kernels are the cpu's.
+
+``python -m pytest --import tests.pretend_backend --device pretend`` checks on any machine what is
+otherwise checked on a GPU only: where results live, what must be moved, what may not be mixed.
+Importing this module registers the backend, once a process.
+
+Its tensors are plain ``torch.Tensor`` of device ``pretend:0`` under the dispatch key PrivateUse1,
+so autograd, views and version counters are torch's own. Their storage is memory of the cpu. A
+tensor changes sides without a copy, through a DLPack capsule whose device type is rewritten. Each
+operation on them takes one of four ways, all in Python:
+
+- torch composes it from other operations: nothing to do here;
+- it returns a view: the cpu's kernel makes it, from the tensor as it is, and shares the storage;
+- it is one of the few that every backend writes for itself (copying, resizing, convolution, the
+  LSTM cell): below;
+- anything else: :func:`_fallback` runs it on the cpu's view of the same memory.
+
+``faults`` breaks an operation on purpose, to see which test notices.
+"""
+
+import contextlib
+import ctypes
+import types
+from collections.abc import Callable
+
+import torch
+from torch.utils import backend_registration
+from torch.utils._pytree import tree_map
+
+NAME = "pretend"
+
+# Operation, as in "aten::mm.out", to a function that takes its cpu kernel and returns another.
+faults: dict[str, Callable[[Callable], Callable]] = {}
+
+_CPU_KEY = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
+_DLPACK_CPU, _DLPACK_EXTERNAL = 1, 12  # DLDeviceType in dlpack.h; torch reads 12 as PrivateUse1
+_CPU = torch.device("cpu")
+_generator = torch.Generator()  # the device's own stream of random numbers
+
+
+def why_unavailable() -> str | None:
+    """Why this torch cannot have the backend; None where it can."""
+    if not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"):
+        return f"torch {torch.__version__} cannot register a backend written in Python"
+    return None
+
+
+def _relabelled(tensor: torch.Tensor, device_type: int) -> torch.Tensor:
+    """A tensor over the same memory with the same strides, on the device type given."""
+    capsule = torch._C._to_dlpack(tensor)
+    managed = ctypes.pythonapi.PyCapsule_GetPointer(capsule, b"dltensor")
+    # DLManagedTensor begins with DLTensor{void *data; DLDevice{int32 type; int32 index}; …}
+    ctypes.c_int32.from_address(managed + ctypes.sizeof(ctypes.c_void_p)).value = device_type
+    return torch._C._from_dlpack(capsule)
+
+
+def _host(tensor: torch.Tensor) -> torch.Tensor:
+    """``tensor`` as the cpu sees it: the same memory; a tensor of the cpu as it is."""
+    if tensor.device.type != NAME:
+        return tensor
+    return _relabelled(tensor.detach().resolve_conj().resolve_neg(), _DLPACK_CPU)
+
+
+def _pretend(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor of the cpu as one of this device: the same memory."""
+    return _relabelled(tensor.resolve_conj().resolve_neg(), _DLPACK_EXTERNAL)
+
+
+def _fallback(op, *args, **kwargs):
+    if _returns_view(op) or op.name().startswith("aten::set_"):
+        return op.redispatch(_CPU_KEY, *args, **kwargs)
+    _check_one_device(op, args, kwargs)
+    sides: dict[int, torch.Tensor] = {}  # id of a tensor of the cpu -> its tensor of this device
+    kept = []  # alive until the end, so that no id is used twice
+
+    def to_host(value):
+        if isinstance(value, torch.Tensor) and value.device.type == NAME:
+            kept.append(_host(value))
+            sides[id(kept[-1])] = value
+            return kept[-1]
+        return _CPU if isinstance(value, torch.device) and value.type == NAME else value
+
+    def to_pretend(value):
+        if not isinstance(value, torch.Tensor):
+            return value
+        return sides[id(value)] if id(value) in sides else _pretend(value)
+
+    outs = {argument.name for argument in op._schema.arguments if argument.is_out}
+    host_args, host_kwargs = tree_map(
+        to_host, (args, {name: value for name, value in kwargs.items() if name not in outs})
+    )
+    for name in outs & kwargs.keys():  # memory of its own, which the kernel may resize
+        kept.append(_host(kwargs[name]).clone())
+        sides[id(kept[-1])] = kwargs[name]
+        host_kwargs[name] = kept[-1]
+    if any(argument.name == "generator" for argument in op._schema.arguments):
+        host_kwargs["generator"] = _generator
+    result = _kernel(op)(*host_args, **host_kwargs)
+    for name in outs & kwargs.keys():
+        _write_back(kwargs[name], host_kwargs[name])
+    return tree_map(to_pretend, result)
+
+
+def _returns_view(op) -> bool:
+    return any(r.alias_info and not r.alias_info.is_write for r in op._schema.returns)
+
+
+def _kernel(op) -> Callable:
+    return faults[op.name()](op) if op.name() in faults else op
+
+
+def _check_one_device(op, args, kwargs) -> None:
+    """Refuse tensors of the cpu beside ours; a single number and indices may come from there."""
+    flat, _ = torch.utils._pytree.tree_flatten((args, kwargs))
+    strangers = {
+        str(value.device)
+        for value in flat
+        if isinstance(value, torch.Tensor) and value.device.type != NAME and value.dim() > 0
+    }
+    if strangers and "index" not in op.name():
+        raise RuntimeError(
+            "Expected all tensors to be on the same device, but found at least two devices, "
+            f"{NAME}:0 and {strangers.pop()}! ({op.name()})"
+        )
+
+
+def _write_back(out: torch.Tensor, result: torch.Tensor) -> None:
+    if out.shape == result.shape:
+        _host(out).copy_(result)
+    else:
+        torch.ops.aten.set_.source_Tensor.redispatch(_CPU_KEY, out, _pretend(result))
+
+
+def _copy_(self, src, non_blocking=False):
+    _kernel(torch.ops.aten.copy_.default)(_host(self), _host(src))
+    return self
+
+
+def _copy_from(src, dst, non_blocking=False):
+    return _copy_(dst, src)
+
+
+def _resize_(self, size, memory_format=None):
+    old = _host(self).clone().flatten()
+    new = torch.empty(size, dtype=self.dtype)
+    kept = min(old.numel(), new.numel())
+    new.flatten()[:kept] = old[:kept]
+    torch.ops.aten.set_.source_Tensor.redispatch(_CPU_KEY, self, _pretend(new))
+    return self
+
+
+def _local_scalar_dense(self):
+    return _host(self).item()
+
+
+def _convolution(
+    input, weight, bias, stride, padding, dilation, transposed, output_padding, groups
+):
+    op = torch.ops.aten.convolution.default
+    _check_one_device(op, (input, weight, bias), {})
+    bias = bias if bias is None else _host(bias)
+    rest = (stride, padding, dilation, transposed, output_padding, groups)
+    return _pretend(_kernel(op)(_host(input), _host(weight), bias, *rest))
+
+
+def _convolution_backward(
+    grad, input, weight, stride, padding, dilation, transposed, output_padding, groups, mask
+):
+    op = torch.ops.aten.convolution_backward.default
+    channels = weight.shape[1] * groups if transposed else weight.shape[0]
+    rest = (stride, padding, dilation, transposed, output_padding, groups, mask)
+    grads = _kernel(op)(_host(grad), _host(input), _host(weight), [channels], *rest)
+    return tuple(grad if grad is None else _pretend(grad) for grad in grads)
+
+
+def _lstm_cell(input_gates, hidden_gates, cell, input_bias=None, hidden_bias=None):
+    biases = [_host(bias) for bias in (input_bias, hidden_bias) if bias is not None]
+    gates = sum(biases, _host(input_gates) + _host(hidden_gates))
+    i, f, g, o = gates.chunk(4, 1)
+    i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
+    new_cell = f * _host(cell) + i * g
+    gates = torch.cat([i, f, g, o], 1)
+    return tuple(_pretend(t) for t in (o * new_cell.tanh(), new_cell, gates))
+
+
+def _lstm_cell_backward(grad_hidden, grad_cell, cell, new_cell, gates, has_bias):
+    i, f, g, o = _host(gates).chunk(4, 1)
+    squashed = _host(new_cell).tanh()
+    above = torch.zeros_like(squashed) if grad_hidden is None else _host(grad_hidden)
+    inner = above * o * (1 - squashed**2)
+    inner = inner if grad_cell is None else inner + _host(grad_cell)
+    grads = [
+        inner * g * i * (1 - i),
+        inner * _host(cell) * f * (1 - f),
+        inner * i * (1 - g**2),
+        above * squashed * o * (1 - o),
+    ]
+    grad_gates = torch.cat(grads, 1)
+    return tuple(_pretend(t) for t in (grad_gates, inner * f, grad_gates.sum(0)))
+
+
+def _storage_from_file(storage: torch.UntypedStorage, location: str):
+    """A storage that was saved from this device back on it; None for one of another device."""
+    if not location.startswith(NAME):
+        return None
+    return _pretend(torch.empty(0, dtype=torch.uint8).set_(storage)).untyped_storage()
+
+
+def _scatter(tensor, devices, chunk_sizes=None, dim=0, streams=None):
+    """What DataParallel calls to split a batch; there is one device to split it over."""
+    return [tensor.to(NAME)]
+
+
+def _keeping_parameters(apply: Callable) -> Callable:
+    """``Module._apply``, so that a net moved here keeps its Parameter objects, as on a GPU.
+
+    torch has a list of the devices for which it does so, and PrivateUse1 is not on it.
+    """
+
+    def _apply(self, fn, recurse=True):
+        before = torch.__future__.get_swap_module_params_on_conversion()
+        devices = {fn(torch.empty(0)).device.type, *(p.device.type for p in self.parameters())}
+        torch.__future__.set_swap_module_params_on_conversion(before or NAME in devices)
+        try:
+            return apply(self, fn, recurse)
+        finally:
+            torch.__future__.set_swap_module_params_on_conversion(before)
+
+    return _apply
+
+
+def _device_module() -> types.ModuleType:
+    """``torch.pretend``, with what torch asks of a backend's module."""
+    module = types.ModuleType(f"torch.{NAME}")
+    module.device = lambda device: contextlib.nullcontext()
+    module.is_available = lambda: True
+    module.is_initialized = lambda: True
+    module.device_count = lambda: 1
+    module.current_device = lambda: 0
+    module.set_device = lambda device: None
+    module.get_device_name = lambda device=None: "a pretend accelerator"
+    module.synchronize = lambda device=None: None
+    module._is_in_bad_fork = lambda: False
+    module.manual_seed = module.manual_seed_all = _generator.manual_seed
+    module.get_rng_state = lambda device=None: _generator.get_state()
+    module.set_rng_state = lambda state, device=None: _generator.set_state(state)
+    return module
+
+
+def _register() -> list[torch.library.Library]:
+    """Register the device and its operations; they last as long as the libraries returned."""
+    get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    get_pointer.restype, get_pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    backend_registration._setup_privateuseone_for_python_backend(NAME, _device_module())
+    everything = torch.library.Library("_", "IMPL")
+    everything.fallback(_fallback, "PrivateUse1")
+    aten = torch.library.Library("aten", "IMPL")
+    aten.impl("copy_", _copy_, "PrivateUse1")
+    aten.impl("_copy_from", _copy_from, "PrivateUse1")
+    aten.impl("resize_", _resize_, "PrivateUse1")
+    aten.impl("record_stream", lambda self, stream: None, "PrivateUse1")
+    aten.impl("_local_scalar_dense", _local_scalar_dense, "PrivateUse1")
+    aten.impl("convolution_overrideable", _convolution, "PrivateUse1")
+    aten.impl("convolution_backward_overrideable", _convolution_backward, "PrivateUse1")
+    aten.impl("_thnn_fused_lstm_cell", _lstm_cell, "PrivateUse1")
+    aten.impl("_thnn_fused_lstm_cell_backward_impl", _lstm_cell_backward, "PrivateUse1")
+    torch.serialization.register_package(0, lambda storage: None, _storage_from_file)
+    torch._C._scatter = _scatter
+    torch.nn.Module._apply = _keeping_parameters(torch.nn.Module._apply)
+    return [everything, aten]
+
+
+if why_unavailable() is not None:
+    raise ImportError(why_unavailable())
+_libraries = _register()
