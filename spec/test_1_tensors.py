@@ -1,9 +1,87 @@
 """Chapter 1: a tensor is an array that can live on an accelerator."""
 
+import re
+
+import numpy as np
 import pytest
 import torch
 
-from blitz import tensors
+from blitz import devices, graph, tensors
+
+# The methods that end in an underscore and need no argument, on torch 2.6 to 2.15; without set_,
+# which gives up the tensor's memory, share_memory_, which moves it, and bitwise_not_, for integers.
+# fmt: off
+IN_PLACE = [
+    "abs_", "absolute_", "acos_", "acosh_", "arccos_", "arccosh_", "arcsin_", "arcsinh_",
+    "arctan_", "arctanh_", "asin_", "asinh_", "atan_", "atanh_", "bernoulli_", "cauchy_",
+    "ceil_", "conj_physical_", "cos_", "cosh_", "deg2rad_", "detach_", "digamma_", "erf_",
+    "erfc_", "erfinv_", "exp2_", "exp_", "expm1_", "exponential_", "fix_", "floor_", "frac_",
+    "i0_", "lgamma_", "log10_", "log1p_", "log2_", "log_", "log_normal_", "logical_not_",
+    "logit_", "nan_to_num_", "neg_", "negative_", "normal_", "rad2deg_", "random_",
+    "reciprocal_", "relu_", "requires_grad_", "round_", "rsqrt_", "sgn_", "sigmoid_", "sign_",
+    "sin_", "sinc_", "sinh_", "sqrt_", "square_", "squeeze_", "t_", "tan_", "tanh_", "tril_",
+    "triu_", "trunc_", "uniform_", "zero_",
+]
+# fmt: on
+
+# What add_, copy_ and t_ make of [[1, 2, 3], [4, 5, 6]].
+CHANGES = [
+    pytest.param(lambda x: tensors.add_(x, 5), [[6, 7, 8], [9, 10, 11]], id="add_"),
+    pytest.param(lambda x: tensors.copy_(x, x * -2), [[-2, -4, -6], [-8, -10, -12]], id="copy_"),
+    pytest.param(lambda x: tensors.t_(x), [[1, 4], [2, 5], [3, 6]], id="t_"),
+]
+
+BLOCK = """\
+tensor([[1., 0., 1., 1.],
+        [1., 0., 1., 1.],
+        [1., 0., 1., 1.],
+        [1., 0., 1., 1.]])"""
+
+
+@pytest.fixture
+def block(device):
+    """Four rows of 1, 0, 1, 1: the tensor that the tutorial joins, multiplies and adds to."""
+    return tensors.set_column(tensors.ones((4, 4), device), 1, 0)
+
+
+@pytest.fixture
+def every_warning():
+    """Torch gives some warnings once a process; here it gives them every time."""
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    yield
+    torch.set_warn_always(before)
+
+
+@pytest.fixture
+def half_by_default():
+    """The default floating point dtype is float16."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float16)
+    yield
+    torch.set_default_dtype(before)
+
+
+@pytest.fixture
+def absent():
+    """The name of an accelerator that this machine, or this build of torch, does not have."""
+    return next(name for name in ("cuda", "xpu") if devices.why_unusable(torch.device(name)))
+
+
+class TestTensors:
+    def test_inputs_outputs_and_state_of_a_model_are_tensors(self, device):
+        """A model's inputs, outputs, parameters and state are all tensors, its parameters too."""
+        model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2)).to(device)
+        x = tensors.rand((5, 3), device)
+
+        out = model(x)
+
+        assert [type(x), type(out)] == [torch.Tensor, torch.Tensor]
+        assert [tuple(p.shape) for p in model.parameters()] == [(2, 3), (2,), (2,), (2,)]
+        assert {type(p) for p in model.parameters()} == {torch.nn.Parameter}
+        assert issubclass(torch.nn.Parameter, torch.Tensor)
+        assert len(model.state_dict()) == 7
+        assert {type(value) for value in model.state_dict().values()} == {torch.Tensor}
 
 
 class TestFromData:
@@ -13,6 +91,46 @@ class TestFromData:
 
         assert t.shape == (2, 2)
         assert t.tolist() == [[1, 2], [3, 4]]
+
+    @pytest.mark.parametrize(
+        ("data", "dtype"),
+        [
+            pytest.param([[1, 2], [3, 4]], torch.int64, id="int"),
+            pytest.param([1.5, 2.5], torch.float32, id="float"),
+            pytest.param([True, False], torch.bool, id="bool"),
+            pytest.param([True, 2], torch.int64, id="bool and int"),
+            pytest.param([True, 2, 3.5], torch.float32, id="bool, int and float"),
+            pytest.param([1, 2j], torch.complex64, id="int and complex"),
+            pytest.param([], torch.float32, id="nothing"),
+            pytest.param(np.array([1, 2], dtype=np.int16), torch.int16, id="int16 array"),
+            pytest.param(np.array([1, 2], dtype=np.float16), torch.float16, id="float16 array"),
+        ],
+    )
+    def test_dtype_is_worked_out_from_the_values(self, data, dtype, device):
+        """The dtype of a tensor made from data is worked out from the data."""
+        t = tensors.from_data(data, device=device)
+
+        assert t.dtype is dtype
+        assert t.tolist() == np.asarray(data).tolist()
+
+    def test_floats_become_the_default_dtype(self, half_by_default, device):
+        """Python floats become torch's default dtype, integers stay int64 whatever it is."""
+        floats = tensors.from_data([1.5, 2.5], device=device)
+        integers = tensors.from_data([1, 2], device=device)
+
+        assert floats.dtype is torch.float16
+        assert integers.dtype is torch.int64
+
+    @pytest.mark.parametrize(
+        "data", [[1.0, 2.0], np.array([1.0, 2.0], dtype=np.float32)], ids=["list", "array"]
+    )
+    def test_tensor_made_from_data_is_a_copy(self, data, device):
+        """A tensor made from a list or an array is a copy: changing the data leaves it alone."""
+        t = tensors.from_data(data, device=device)
+
+        data[0] = 7.0
+
+        assert t.tolist() == [1.0, 2.0]
 
     @pytest.mark.on("cpu", "accelerator", "meta")
     def test_tensor_is_made_on_the_device_asked_for(self, device):
@@ -27,3 +145,1304 @@ class TestFromData:
 
         with pytest.raises(ValueError, match="expected sequence of length 2 at dim 1"):
             tensors.from_data([[1, 2], [3]], device=device)
+
+    @pytest.mark.parametrize(
+        ("data", "error", "words"),
+        [
+            pytest.param("1", TypeError, "invalid data type 'str'", id="text"),
+            pytest.param([None], RuntimeError, "Could not infer dtype of NoneType", id="None"),
+            # RuntimeError up to torch 2.6, ValueError by 2.11.
+            pytest.param([2**63], (ValueError, RuntimeError), "Overflow", id="past int64"),
+        ],
+    )
+    def test_data_that_is_no_number_of_a_dtype_is_refused(self, data, error, words, device):
+        """Text, None and integers past the range of int64 are refused; the last in it is not."""
+        assert tensors.from_data([2**63 - 1], device=device).tolist() == [9223372036854775807]
+
+        with pytest.raises(error, match=words):
+            tensors.from_data(data, device=device)
+
+
+class TestFromNumpy:
+    def test_tensor_takes_dtype_strides_and_values_of_the_array(self):
+        """A tensor made from an array has its dtype, its values and its strides."""
+        a = np.array([[1, 2, 3], [4, 5, 6]], dtype=np.int16).T
+
+        t = tensors.from_numpy(a)
+
+        assert t.dtype is torch.int16
+        assert t.tolist() == [[1, 4], [2, 5], [3, 6]]
+        assert [step * a.itemsize for step in t.stride()] == list(a.strides)
+
+    def test_tensor_and_array_share_memory(self):
+        """A tensor made from an array lies on the array's memory: each sees writes to the other."""
+        a = np.array([1.0, 2.0, 3.0])
+
+        t = tensors.from_numpy(a)
+        t[0] = 7
+        a[2] = 9
+
+        assert t.data_ptr() == a.ctypes.data
+        assert a.tolist() == [7.0, 2.0, 9.0]
+        assert t.tolist() == [7.0, 2.0, 9.0]
+
+    def test_round_trip_comes_back_to_the_same_memory(self):
+        """From array to tensor and back nothing is copied, and nothing changes."""
+        a = np.array([[1, 2, 3], [4, 5, 6]])
+
+        back = tensors.to_numpy(tensors.from_numpy(a))
+
+        assert back.ctypes.data == a.ctypes.data
+        assert back.dtype == a.dtype
+        assert back.tolist() == [[1, 2, 3], [4, 5, 6]]
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("float16", "float32", "float64", "complex64", "complex128", "bool"),
+            *("int8", "int16", "int32", "int64", "uint8", "uint16"),
+        ],
+    )
+    def test_twelve_dtypes_keep_their_name(self, name):
+        """Twelve dtypes of NumPy become the dtype of the same name in torch, and back.
+
+        Among them uint16, which torch refused up to 2.2.
+        """
+        a = np.array([0, 1, 1], dtype=name)
+
+        t = tensors.from_numpy(a)
+
+        assert t.dtype is getattr(torch, name)
+        assert t.tolist() == [0, 1, 1]
+        assert tensors.to_numpy(t).dtype == name
+
+    @pytest.mark.parametrize(
+        ("array", "error", "words"),
+        [
+            pytest.param([1, 2], TypeError, "expected np.ndarray", id="a list"),
+            pytest.param(np.array([None]), TypeError, "numpy.object_", id="objects"),
+            pytest.param(np.array(["1"]), TypeError, "numpy.str_", id="text"),
+            pytest.param(np.arange(3)[::-1], ValueError, "negative", id="a negative stride"),
+            pytest.param(
+                np.arange(3).astype(np.dtype(np.int32).newbyteorder("S")),
+                ValueError,
+                "byte order",
+                id="foreign byte order",
+            ),
+        ],
+    )
+    def test_what_is_no_plain_array_of_numbers_is_refused(self, array, error, words):
+        """Lists, objects, text, negative strides and foreign byte order cannot share memory."""
+        assert torch.from_numpy(np.arange(3)).tolist() == [0, 1, 2]
+
+        with pytest.raises(error, match=words):
+            torch.from_numpy(array)
+
+    def test_read_only_array_only_warns(self, every_warning):
+        """A read-only array becomes a tensor over its memory, with a warning and no error."""
+        a = np.array([1.0, 2.0])
+        torch.from_numpy(a)
+        a.setflags(write=False)
+
+        with pytest.warns(UserWarning, match="not writable"):
+            t = torch.from_numpy(a)
+
+        assert t.data_ptr() == a.ctypes.data
+
+    def test_tensor_made_from_an_array_is_on_the_cpu(self):
+        """A tensor made from an array is always on the CPU."""
+        t = torch.from_numpy(np.array([1.0]))
+
+        assert t.device == torch.device("cpu")
+
+    @pytest.mark.on("cpu", "accelerator", "meta")
+    def test_tensor_of_an_array_goes_to_the_device_asked_for(self, device):
+        """A tensor made from an array and moved lives on the device that was asked for."""
+        t = tensors.from_numpy(np.zeros((2, 3), dtype=np.float32), device)
+
+        assert t.device == device
+        assert t.shape == (2, 3)
+        assert t.dtype is torch.float32
+
+    def test_values_of_an_array_arrive_on_the_device(self, device):
+        """The values of an array arrive in order on the device, a transposed array's too."""
+        t = tensors.from_numpy(np.array([[1, 2, 3], [4, 5, 6]], dtype=np.float32).T, device)
+
+        assert t.tolist() == [[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]
+
+
+class TestFromAnotherTensor:
+    @pytest.mark.on("cpu", "accelerator", "meta")
+    @pytest.mark.parametrize(
+        "dtype", [torch.float32, torch.float16, torch.int64, torch.bool], ids=str
+    )
+    def test_like_tensor_takes_shape_dtype_and_device(self, dtype, device):
+        """A tensor made like another takes over its shape, its dtype and its device."""
+        source = torch.zeros(2, 3, dtype=dtype, device=device)
+
+        like = tensors.ones_like(source)
+
+        assert like.shape == (2, 3)
+        assert like.dtype is dtype
+        assert like.device == device
+
+    @pytest.mark.on("cpu", "accelerator", "meta")
+    def test_random_like_tensor_takes_shape_dtype_and_device(self, device):
+        """A random tensor made like another takes over its shape, its dtype and its device."""
+        source = torch.zeros(2, 3, dtype=torch.float16, device=device)
+
+        like = tensors.rand_like(source)
+
+        assert like.shape == (2, 3)
+        assert like.dtype is torch.float16
+        assert like.device == device
+
+    def test_ones_like_are_ones_in_memory_of_their_own(self, device):
+        """Ones made like another tensor are all one, and writing to them leaves the other alone."""
+        source = tensors.from_data([[5, 6, 7], [8, 9, 10]], device=device)
+
+        like = tensors.ones_like(source)
+        like[0, 0] = 2
+
+        assert like.tolist() == [[2, 1, 1], [1, 1, 1]]
+        assert source.tolist() == [[5, 6, 7], [8, 9, 10]]
+
+    @pytest.mark.on("cpu", "accelerator", "meta")
+    def test_like_tensor_takes_the_memory_layout(self, device):
+        """A tensor made like a transposed one is laid out in memory as that is."""
+        source = tensors.ones((2, 3), device).t()
+
+        like = tensors.ones_like(source)
+
+        assert source.stride() == (1, 3)
+        assert like.stride() == (1, 3)
+
+    @pytest.mark.on("accelerator", "meta")
+    @pytest.mark.parametrize("like", [tensors.ones_like, tensors.rand_like])
+    def test_device_asked_for_wins_over_the_inherited_one(self, like, device):
+        """A device asked for wins over the device of the tensor that is the pattern."""
+        source = torch.zeros(2, 3)
+
+        elsewhere = like(source, device=device)
+
+        assert elsewhere.device == device
+        assert elsewhere.shape == (2, 3)
+        assert like(source).device == torch.device("cpu")
+
+    def test_like_tensor_does_not_require_grad(self, device):
+        """A tensor made like one that requires grad does not require grad itself."""
+        source = torch.zeros(2, device=device, requires_grad=True)
+
+        like = tensors.ones_like(source)
+
+        assert source.requires_grad
+        assert not like.requires_grad
+
+    def test_dtype_asked_for_wins_over_the_inherited_one(self, device):
+        """A dtype asked for wins over the inherited one: integers can pattern random floats."""
+        source = tensors.from_data([[1, 2, 3], [4, 5, 6]], device=device)
+
+        like = tensors.rand_like(source, dtype=torch.float)
+
+        assert like.dtype is torch.float32
+        assert like.shape == (2, 3)
+        assert source.dtype is torch.int64
+        assert source.tolist() == [[1, 2, 3], [4, 5, 6]]
+
+    @pytest.mark.on("cpu", "accelerator", "meta")
+    def test_dtype_asked_for_keeps_shape_and_device(self, device):
+        """A dtype asked for changes neither the inherited shape nor the inherited device."""
+        source = torch.zeros(2, 3, device=device)
+
+        like = tensors.ones_like(source, dtype=torch.int64)
+
+        assert like.dtype is torch.int64
+        assert like.shape == (2, 3)
+        assert like.device == device
+
+    def test_random_like_numbers_lie_between_0_and_1(self, device):
+        """Random numbers made like another tensor lie in [0, 1), and are not all the same."""
+        source = torch.full((10, 10), 7, device=device)
+
+        flat = tensors.rand_like(source, dtype=torch.float).flatten().tolist()
+
+        assert all(0 <= number < 1 for number in flat)
+        assert len(set(flat)) > 90
+
+    def test_random_integers_like_integers_are_refused(self, device):
+        """Random numbers like a tensor of integers are refused, unless a float dtype is asked for.
+
+        A RuntimeError up to torch 2.6; by 2.11 a NotImplementedError, which is a RuntimeError.
+        """
+        source = tensors.from_data([[1, 2], [3, 4]], device=device)
+        torch.rand_like(source, dtype=torch.float)
+
+        with pytest.raises(RuntimeError, match="not implemented for 'Long'"):
+            torch.rand_like(source)
+
+    def test_ones_like_integers_print_as_shown(self, device):
+        """Ones made like a 2x2 tensor of integers print as the tutorial shows, without a point."""
+        x_data = tensors.from_data([[1, 2], [3, 4]], device=device)
+
+        x_ones = tensors.ones_like(x_data).cpu()
+
+        shown = "Ones Tensor: \n tensor([[1, 1],\n        [1, 1]]) \n"
+        assert f"Ones Tensor: \n {x_ones} \n" == shown
+
+    def test_random_like_integers_print_with_four_decimals(self, device):
+        """Random floats made like a 2x2 tensor print as a 2x2 block of four decimals."""
+        x_data = tensors.from_data([[1, 2], [3, 4]], device=device)
+
+        x_rand = tensors.rand_like(x_data, dtype=torch.float).cpu()
+
+        n = r"\d\.\d{4}(e-\d\d)?"
+        shown = rf"tensor\(\[\[{n}, {n}\],\n        \[{n}, {n}\]\]\)"
+        assert re.fullmatch(shown, str(x_rand))
+
+
+class TestRandomOrConstantValues:
+    @pytest.mark.on("cpu", "accelerator", "meta")
+    @pytest.mark.parametrize("make", [tensors.rand, tensors.ones, tensors.zeros])
+    @pytest.mark.parametrize(
+        "shape", [(), (0,), (1,), (3,), (2, 3), (2, 0, 4), (2, 1, 3, 4)], ids=str
+    )
+    def test_shape_decides_the_dimensions(self, make, shape, device):
+        """The tuple of sizes given to rand, ones and zeros is the shape of what they make."""
+        t = make(shape, device)
+
+        assert t.shape == shape
+        assert t.dim() == len(shape)
+        assert t.dtype is torch.float32
+        assert t.device == device
+
+    @pytest.mark.parametrize("make", [torch.rand, torch.ones, torch.zeros])
+    def test_sizes_come_as_tuple_list_size_or_arguments(self, make, device):
+        """A tuple, a list, a torch.Size and separate arguments say the same shape."""
+        made = [
+            make((2, 3), device=device),
+            make([2, 3], device=device),
+            make(torch.Size([2, 3]), device=device),
+            make(2, 3, device=device),
+        ]
+
+        assert [t.shape for t in made] == [(2, 3)] * 4
+
+    @pytest.mark.parametrize("make", [torch.rand, torch.ones, torch.zeros])
+    def test_negative_and_fractional_sizes_are_refused(self, make, device):
+        """A negative size and a fractional one are refused; a size of zero is not."""
+        make((2, 0), device=device)
+
+        with pytest.raises(RuntimeError, match="negative"):
+            make((2, -1), device=device)
+        with pytest.raises(TypeError, match="float"):
+            make((2, 1.0), device=device)
+
+    def test_ones_and_zeros_print_as_shown(self, device):
+        """Ones and zeros of shape (2, 3) print as the tutorial shows, each with a point."""
+        ones_tensor = tensors.ones((2, 3), device).cpu()
+        zeros_tensor = tensors.zeros((2, 3), device).cpu()
+
+        assert f"Ones Tensor: \n {ones_tensor} \n" == (
+            "Ones Tensor: \n tensor([[1., 1., 1.],\n        [1., 1., 1.]]) \n"
+        )
+        assert f"Zeros Tensor: \n {zeros_tensor}" == (
+            "Zeros Tensor: \n tensor([[0., 0., 0.],\n        [0., 0., 0.]])"
+        )
+
+    def test_random_block_prints_with_four_decimals(self, device):
+        """Random numbers of shape (2, 3) print as a 2x3 block of four decimals."""
+        rand_tensor = tensors.rand((2, 3), device).cpu()
+
+        n = r"\d\.\d{4}(e-\d\d)?"
+        shown = rf"tensor\(\[\[{n}, {n}, {n}\],\n        \[{n}, {n}, {n}\]\]\)"
+        assert re.fullmatch(shown, str(rand_tensor))
+
+    def test_random_numbers_are_uniform_between_0_and_1(self, device):
+        """Random numbers lie in [0, 1), with a mean near 1/2 and a variance near 1/12."""
+        sample = np.array(tensors.rand((100, 100), device).tolist())
+
+        assert sample.min() >= 0
+        assert sample.max() < 1
+        # Of 10,000 uniform numbers the mean strays by 0.003 and the variance by 0.0008 (one
+        # standard deviation); six of them are allowed.
+        assert sample.mean() == pytest.approx(1 / 2, abs=0.018)
+        assert sample.var() == pytest.approx(1 / 12, abs=0.0048)
+
+    def test_same_seed_gives_the_same_random_numbers(self, device):
+        """The same seed gives the same random numbers again, and another seed gives others."""
+        torch.manual_seed(5)
+        first = tensors.rand((2, 3), device).tolist()
+        torch.manual_seed(5)
+        again = tensors.rand((2, 3), device).tolist()
+        torch.manual_seed(6)
+        other = tensors.rand((2, 3), device).tolist()
+
+        assert again == first
+        assert other != first
+
+    def test_random_numbers_differ_from_call_to_call(self, device):
+        """Each call makes new random numbers."""
+        first = tensors.rand((2, 3), device).tolist()
+        second = tensors.rand((2, 3), device).tolist()
+
+        assert second != first
+
+
+class TestAttributes:
+    @pytest.mark.on("cpu", "accelerator", "meta")
+    def test_attributes_are_a_size_a_dtype_and_a_device(self, device):
+        """Every tensor has a shape, a dtype and a device, each an object of a type of its own."""
+        t = tensors.rand((3, 4), device)
+
+        shape, dtype, place = tensors.attributes(t)
+
+        assert [type(shape), type(dtype), type(place)] == [torch.Size, torch.dtype, torch.device]
+        assert isinstance(shape, tuple)
+        assert shape == t.size() == (3, 4)
+        assert dtype is torch.float32
+        assert place == device
+
+    @pytest.mark.on("accelerator")
+    def test_device_of_an_accelerator_has_an_index(self, device):
+        """The device of a tensor on an accelerator names its kind and its index, as in cuda:0."""
+        t = tensors.rand((3, 4), device)
+
+        assert str(t.device) == f"{device.type}:{device.index}"
+        assert t.device.index is not None
+
+    @pytest.mark.on("cpu", "accelerator", "meta")
+    @pytest.mark.parametrize("name", ["shape", "dtype", "device"])
+    def test_shape_dtype_and_device_cannot_be_assigned(self, name, device):
+        """The shape, dtype and device of a tensor cannot be assigned; requires_grad can."""
+        t = tensors.rand((3, 4), device)
+        t.requires_grad = True
+
+        with pytest.raises(AttributeError, match="not writable"):
+            setattr(t, name, getattr(t, name))
+
+    def test_attributes_print_as_shown(self):
+        """The attributes of a random 3x4 tensor print as the three lines the tutorial shows."""
+        attributes = tensors.attributes(tensors.rand((3, 4)))
+
+        assert f"Shape of tensor: {attributes.shape}" == "Shape of tensor: torch.Size([3, 4])"
+        assert f"Datatype of tensor: {attributes.dtype}" == "Datatype of tensor: torch.float32"
+        assert f"Device tensor is stored on: {attributes.device}" == (
+            "Device tensor is stored on: cpu"
+        )
+
+
+class TestOperations:
+    @pytest.mark.on("accelerator", "meta")
+    def test_guarded_move_goes_to_the_accelerator_there_is(self, device, monkeypatch):
+        """Where an accelerator is available, a guarded move makes a copy on it."""
+        monkeypatch.setattr(devices, "accelerator", lambda: device)
+        tensor = tensors.ones((3, 4))
+
+        moved = tensors.to_accelerator(tensor)
+
+        assert moved.device == device
+        assert moved.shape == (3, 4)
+        assert tensor.device == torch.device("cpu")
+
+    @pytest.mark.on("accelerator")
+    def test_guarded_move_keeps_the_values(self, device):
+        """A tensor moved to the accelerator has there the values it has on the CPU."""
+        tensor = tensors.from_data([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+
+        moved = tensors.to_accelerator(tensor)
+
+        assert moved.device.type == device.type
+        assert moved.tolist() == [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+        assert tensor.tolist() == [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+
+    def test_guarded_move_does_nothing_without_an_accelerator(self, monkeypatch):
+        """Where no accelerator is available, a guarded move leaves the very same tensor."""
+        monkeypatch.setattr(devices, "accelerator", lambda: None)
+        tensor = tensors.ones((3, 4))
+
+        assert tensors.to_accelerator(tensor) is tensor
+
+    def test_unguarded_move_to_an_absent_accelerator_is_refused(self, absent):
+        """Moving a tensor to an accelerator that is not there is refused, not ignored."""
+        tensor = tensors.ones((3, 4))
+        assert tensor.to("cpu").device == torch.device("cpu")
+
+        # A RuntimeError where torch was built for the accelerator, an AssertionError where not.
+        with pytest.raises((RuntimeError, AssertionError), match=r"driver|compiled|GPU"):
+            tensor.to(absent)
+
+    @pytest.mark.on("accelerator", "meta")
+    def test_move_returns_a_tensor_and_leaves_its_own_behind(self, device):
+        """Moving returns a new tensor: the old name still stands for the tensor on the CPU."""
+        tensor = tensors.ones((2, 3))
+
+        moved = tensors.to_device(tensor, device)
+
+        assert moved is not tensor
+        assert moved.device == device
+        assert moved.shape == (2, 3)
+        assert moved.dtype is torch.float32
+        assert tensor.device == torch.device("cpu")
+
+    @pytest.mark.on("cpu", "accelerator", "meta")
+    def test_move_to_where_a_tensor_is_returns_the_tensor_itself(self, device):
+        """Moving a tensor to the device it is on returns the tensor itself, without copy=True."""
+        tensor = tensors.ones((2, 3), device)
+
+        assert tensors.to_device(tensor, device) is tensor
+        assert tensor.to(device) is tensor
+        assert tensors.to_device(tensor, device, copy=True) is not tensor
+
+    def test_move_with_copy_shares_no_memory(self, device):
+        """A move with copy=True returns a tensor of equal values in memory of its own."""
+        tensor = tensors.from_data([1.0, 2.0], device=device)
+
+        copied = tensors.to_device(tensor, device, copy=True)
+
+        assert copied.tolist() == [1.0, 2.0]
+        copied[0] = 7
+        assert tensor.tolist() == [1.0, 2.0]
+
+
+class TestIndexing:
+    def test_assignment_to_a_column_changes_just_that_column(self, device):
+        """Assigning to a slice of one column changes that column and nothing else."""
+        tensor = tensors.from_data([[1, 2, 3], [4, 5, 6]], device=device)
+
+        same = tensors.set_column(tensor, 1, 0)
+
+        assert same is tensor
+        assert tensor.tolist() == [[1, 0, 3], [4, 0, 6]]
+
+    def test_assignment_to_a_slice_keeps_the_memory(self):
+        """Assigning to a slice writes into the memory that the tensor has."""
+        tensor = tensors.ones((4, 4))
+        address = tensor.data_ptr()
+
+        tensors.set_column(tensor, 1, 0)
+
+        assert tensor.data_ptr() == address
+        assert tensor.tolist() == [[1, 0, 1, 1]] * 4
+
+    @pytest.mark.parametrize(
+        "index",
+        [
+            pytest.param(np.s_[1], id="row"),
+            pytest.param(np.s_[-1, -2], id="element from the end"),
+            pytest.param(np.s_[:, 1], id="column"),
+            pytest.param(np.s_[..., -1], id="last column"),
+            pytest.param(np.s_[1:, :2], id="block"),
+            pytest.param(np.s_[::2, 1::2], id="steps"),
+            pytest.param(np.s_[2:2], id="empty"),
+            pytest.param(np.s_[None, :, 0], id="new dimension"),
+            pytest.param(np.s_[[2, 0]], id="list of rows"),
+            pytest.param(np.s_[[0, 2], [1, 3]], id="list of places"),
+            pytest.param(np.s_[[True, False, True]], id="mask of rows"),
+        ],
+    )
+    def test_indexing_reads_and_writes_as_in_numpy(self, index, device):
+        """An index selects, and assigned to changes, the same elements as in NumPy."""
+        array = np.arange(12, dtype=np.float32).reshape(3, 4)
+        tensor = tensors.from_data(array, device=device)
+
+        assert tensor[index].tolist() == array[index].tolist()
+        assert tensor[index].shape == array[index].shape
+
+        tensor[index] = -1
+        array[index] = -1
+        assert tensor.tolist() == array.tolist()
+
+    def test_slice_is_a_view(self, device):
+        """A slice is a view: what is written to it is written to the tensor, and back."""
+        tensor = tensors.from_data([[1, 2, 3], [4, 5, 6]], device=device)
+        column = tensor[:, 1]
+
+        column[0] = 9
+        tensor[1, 1] = 8
+
+        assert tensor.tolist() == [[1, 9, 3], [4, 8, 6]]
+        assert column.tolist() == [9, 8]
+
+    def test_index_list_makes_a_copy(self, device):
+        """A selection by a list is a copy: what is written to it leaves the tensor alone."""
+        tensor = tensors.from_data([[1, 2, 3], [4, 5, 6]], device=device)
+
+        columns = tensor[:, [0, 2]]
+        columns[0, 0] = 9
+
+        assert columns.tolist() == [[9, 3], [4, 6]]
+        assert tensor.tolist() == [[1, 2, 3], [4, 5, 6]]
+
+    def test_index_out_of_range_is_refused(self, device):
+        """An index past the last column is refused; the last column is not."""
+        tensor = tensors.ones((4, 4), device)
+        assert tensor[:, 3].tolist() == [1, 1, 1, 1]
+
+        with pytest.raises(IndexError, match="index 4 is out of bounds for dimension 1"):
+            tensor[:, 4]
+
+    def test_more_indices_than_dimensions_are_refused(self, device):
+        """Three indices into two dimensions are refused; two are not."""
+        tensor = tensors.ones((4, 4), device)
+        assert tensor[0, 0].item() == 1
+
+        with pytest.raises(IndexError, match="too many indices"):
+            tensor[0, 0, 0]
+
+    def test_negative_step_is_refused(self, device):
+        """A slice with a negative step, which NumPy takes, is refused; flip does the work."""
+        tensor = tensors.from_data([1, 2, 3], device=device)
+        assert tensor.flip(0).tolist() == [3, 2, 1]
+
+        with pytest.raises(ValueError, match="step must be greater than zero"):
+            tensor[::-1]
+
+    def test_block_with_a_zero_column_prints_as_shown(self, block):
+        """Ones of shape (4, 4) with the second column set to zero print as the tutorial shows."""
+        assert str(block.cpu()) == BLOCK
+
+
+class TestJoining:
+    @pytest.mark.parametrize(
+        ("dim", "joined"),
+        [
+            (0, [[1, 2, 3], [4, 5, 6], [7, 8, 9], [10, 11, 12]]),
+            (1, [[1, 2, 3, 7, 8, 9], [4, 5, 6, 10, 11, 12]]),
+            (-1, [[1, 2, 3, 7, 8, 9], [4, 5, 6, 10, 11, 12]]),
+            (-2, [[1, 2, 3], [4, 5, 6], [7, 8, 9], [10, 11, 12]]),
+        ],
+    )
+    def test_cat_joins_along_the_dimension_given(self, dim, joined, device):
+        """Concatenating puts tensors one after another along the dimension that is given."""
+        first = tensors.from_data([[1, 2, 3], [4, 5, 6]], device=device)
+        second = tensors.from_data([[7, 8, 9], [10, 11, 12]], device=device)
+
+        assert tensors.cat([first, second], dim=dim).tolist() == joined
+
+    def test_cat_takes_other_sizes_in_the_joined_dimension(self, device):
+        """The tensors to concatenate may differ in the dimension that is joined."""
+        wide = tensors.from_data([[1, 2, 3], [4, 5, 6]], device=device)
+        narrow = tensors.from_data([[7], [8]], device=device)
+
+        assert tensors.cat([wide, narrow, wide], dim=1).tolist() == [
+            [1, 2, 3, 7, 1, 2, 3],
+            [4, 5, 6, 8, 4, 5, 6],
+        ]
+
+    def test_cat_makes_a_copy(self, device):
+        """What is concatenated is a copy: it does not follow the tensors it was made from."""
+        part = tensors.from_data([1.0, 2.0], device=device)
+
+        alone, twice = tensors.cat([part]), tensors.cat([part, part])
+        part[0] = 7
+
+        assert alone.tolist() == [1.0, 2.0]
+        assert twice.tolist() == [1.0, 2.0, 1.0, 2.0]
+
+    def test_cat_promotes_to_a_common_dtype(self, device):
+        """Integers concatenated with floats become floats."""
+        integers = tensors.from_data([1, 2], device=device)
+        floats = tensors.from_data([0.5], device=device)
+
+        joined = tensors.cat([integers, floats])
+
+        assert joined.dtype is torch.float32
+        assert joined.tolist() == [1.0, 2.0, 0.5]
+
+    def test_cat_refuses_other_sizes_elsewhere(self, device):
+        """Sizes that differ in another dimension than the joined one are refused."""
+        tall, short = tensors.ones((3, 2), device), tensors.ones((2, 2), device)
+        assert tensors.cat([tall, short], dim=0).shape == (5, 2)
+
+        with pytest.raises(RuntimeError, match="Sizes of tensors must match except in dimension 1"):
+            tensors.cat([tall, short], dim=1)
+
+    def test_cat_refuses_a_dimension_that_is_not_there(self, device):
+        """A dimension past the last is refused when concatenating; the last is not."""
+        tensor = tensors.ones((2, 3), device)
+        assert tensors.cat([tensor, tensor], dim=1).shape == (2, 6)
+
+        with pytest.raises(IndexError, match="Dimension out of range"):
+            tensors.cat([tensor, tensor], dim=2)
+
+    def test_cat_of_nothing_is_refused(self, device):
+        """Concatenating no tensor is refused; concatenating one is not."""
+        assert torch.cat([tensors.ones((2,), device)]).tolist() == [1, 1]
+
+        # A RuntimeError up to torch 2.6, a ValueError by 2.11.
+        with pytest.raises((RuntimeError, ValueError), match="non-empty list"):
+            torch.cat([])
+
+    def test_cat_refuses_tensors_without_dimension(self, device):
+        """Tensors without a dimension cannot be concatenated; with one they can."""
+        one, two = tensors.from_data(1, device=device), tensors.from_data(2, device=device)
+        assert tensors.cat([one.view(1), two.view(1)]).tolist() == [1, 2]
+
+        with pytest.raises(RuntimeError, match="zero-dimensional"):
+            tensors.cat([one, two])
+
+    @pytest.mark.on("accelerator", "meta")
+    def test_cat_refuses_tensors_of_several_devices(self, device):
+        """Tensors on different devices cannot be concatenated; on one device they can."""
+        here, there = tensors.ones((2,)), tensors.ones((2,), device)
+        assert torch.cat([there, there]).device == device
+
+        with pytest.raises(RuntimeError, match="device"):
+            torch.cat([here, there])
+
+    @pytest.mark.on("cpu", "accelerator", "meta")
+    def test_joined_tensors_stay_on_their_device(self, device):
+        """Concatenated and stacked tensors are on the device of the tensors they join."""
+        tensor = tensors.ones((2, 3), device)
+
+        assert tensors.cat([tensor, tensor]).device == device
+        assert tensors.stack([tensor, tensor]).device == device
+
+    def test_three_blocks_side_by_side_print_as_shown(self, block):
+        """Three 4x4 blocks joined along dimension 1 print as the 4x12 block the tutorial shows."""
+        t1 = tensors.cat([block, block, block], dim=1)
+
+        assert t1.shape == (4, 12)
+        assert str(t1.cpu()) == (
+            "tensor([[1., 0., 1., 1., 1., 0., 1., 1., 1., 0., 1., 1.],\n"
+            "        [1., 0., 1., 1., 1., 0., 1., 1., 1., 0., 1., 1.],\n"
+            "        [1., 0., 1., 1., 1., 0., 1., 1., 1., 0., 1., 1.],\n"
+            "        [1., 0., 1., 1., 1., 0., 1., 1., 1., 0., 1., 1.]])"
+        )
+
+    @pytest.mark.on("cpu", "accelerator", "meta")
+    @pytest.mark.parametrize(
+        ("dim", "shape"), [(0, (3, 4, 5)), (1, (4, 3, 5)), (2, (4, 5, 3)), (-1, (4, 5, 3))]
+    )
+    def test_stack_adds_a_dimension(self, dim, shape, device):
+        """Stacking adds a dimension where it is told to, as large as the number of tensors."""
+        tensor = tensors.ones((4, 5), device)
+
+        assert tensors.stack([tensor, tensor, tensor], dim=dim).shape == shape
+
+    @pytest.mark.parametrize(
+        ("dim", "stacked"),
+        [
+            (0, [[[1, 2, 3], [4, 5, 6]], [[7, 8, 9], [10, 11, 12]]]),
+            (1, [[[1, 2, 3], [7, 8, 9]], [[4, 5, 6], [10, 11, 12]]]),
+            (2, [[[1, 7], [2, 8], [3, 9]], [[4, 10], [5, 11], [6, 12]]]),
+        ],
+    )
+    def test_stack_is_cat_along_a_new_dimension(self, dim, stacked, device):
+        """Stacking does what concatenating along a new dimension of size one does."""
+        first = tensors.from_data([[1, 2, 3], [4, 5, 6]], device=device)
+        second = tensors.from_data([[7, 8, 9], [10, 11, 12]], device=device)
+
+        unsqueezed = [first.unsqueeze(dim), second.unsqueeze(dim)]
+
+        assert tensors.stack([first, second], dim=dim).tolist() == stacked
+        assert tensors.cat(unsqueezed, dim=dim).tolist() == stacked
+
+    def test_stack_needs_equal_shapes(self, device):
+        """Tensors of unequal shape cannot be stacked, though they can be concatenated."""
+        long, short = tensors.ones((3, 2), device), tensors.ones((2, 2), device)
+        assert tensors.cat([long, short]).shape == (5, 2)
+
+        with pytest.raises(RuntimeError, match="equal size"):
+            tensors.stack([long, short])
+
+    def test_stack_takes_tensors_without_dimension(self, device):
+        """Tensors without a dimension, which cannot be concatenated, can be stacked."""
+        one, two = tensors.from_data(1, device=device), tensors.from_data(2, device=device)
+
+        assert tensors.stack([one, two]).tolist() == [1, 2]
+
+
+class TestMultiplying:
+    def test_elementwise_product_has_two_spellings(self, device):
+        """The method mul and the operator * both multiply element by element."""
+        a = tensors.from_data([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], device=device)
+        b = tensors.from_data([[7.0, 8.0, 9.0], [0.5, -1.0, 2.0]], device=device)
+
+        by_method, by_operator = tensors.elementwise_products(a, b)
+
+        assert by_method.tolist() == [[7.0, 16.0, 27.0], [2.0, -5.0, 12.0]]
+        assert by_operator.tolist() == [[7.0, 16.0, 27.0], [2.0, -5.0, 12.0]]
+        assert torch.mul(a, b).tolist() == [[7.0, 16.0, 27.0], [2.0, -5.0, 12.0]]
+
+    def test_elementwise_product_commutes(self, device):
+        """The element by element product is the same either way round."""
+        a = tensors.rand((5, 7), device)
+        b = tensors.rand((5, 7), device)
+
+        one, other = tensors.elementwise_products(a, b), tensors.elementwise_products(b, a)
+
+        assert one.method.tolist() == other.method.tolist()
+        assert one.operator.tolist() == other.operator.tolist()
+
+    @pytest.mark.parametrize(
+        ("other", "product"),
+        [
+            pytest.param(10.0, [[10, 20, 30], [40, 50, 60]], id="a number"),
+            pytest.param([10.0, 1.0, 0.0], [[10, 2, 0], [40, 5, 0]], id="a row"),
+            pytest.param([[10.0], [1.0]], [[10, 20, 30], [4, 5, 6]], id="a column"),
+        ],
+    )
+    def test_elementwise_product_broadcasts(self, other, product, device):
+        """A number, a row or a column is multiplied with every element, row or column."""
+        a = tensors.from_data([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], device=device)
+        b = tensors.from_data(other, device=device)
+
+        by_method, by_operator = tensors.elementwise_products(a, b)
+
+        assert by_method.tolist() == product
+        assert by_operator.tolist() == product
+
+    def test_product_has_memory_of_its_own(self, device):
+        """A product leaves its factors as they are, and writing to it does not reach them."""
+        a = tensors.from_data([2.0, 3.0], device=device)
+        b = tensors.from_data([5.0, 7.0], device=device)
+
+        for_method, for_operator = tensors.elementwise_products(a, b)
+        for_method[0] = for_operator[0] = -1
+
+        assert a.tolist() == [2.0, 3.0]
+        assert b.tolist() == [5.0, 7.0]
+
+    def test_elementwise_product_refuses_shapes_that_do_not_fit(self, device):
+        """Shapes that cannot be broadcast are refused in the element by element product."""
+        a, two = tensors.ones((2, 3), device), tensors.ones((2,), device)
+        assert (a * two.view(2, 1)).shape == (2, 3)
+
+        with pytest.raises(RuntimeError, match=r"size of tensor a \(3\) must match"):
+            a.mul(two)
+        with pytest.raises(RuntimeError, match=r"size of tensor a \(3\) must match"):
+            a * two
+
+    def test_elementwise_products_print_as_shown(self, block):
+        """Both spellings of the block times itself print as the tutorial shows."""
+        by_method, by_operator = tensors.elementwise_products(block, block)
+
+        assert f"tensor.mul(tensor) \n {by_method.cpu()} \n" == (
+            f"tensor.mul(tensor) \n {BLOCK} \n"
+        )
+        assert f"tensor * tensor \n {by_operator.cpu()}" == f"tensor * tensor \n {BLOCK}"
+
+    def test_matrix_product_has_two_spellings(self, device):
+        """The method matmul and the operator @ both multiply rows by columns."""
+        a = tensors.from_data([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], device=device)
+        rows = [[1.0, 0.0, 2.0, -1.0], [3.0, 1.0, 0.0, 2.0], [0.0, 4.0, 1.0, 1.0]]
+        b = tensors.from_data(rows, device=device)
+
+        by_method, by_operator = tensors.matrix_products(a, b)
+
+        assert by_method.tolist() == [[7.0, 14.0, 5.0, 6.0], [19.0, 29.0, 14.0, 12.0]]
+        assert by_operator.tolist() == [[7.0, 14.0, 5.0, 6.0], [19.0, 29.0, 14.0, 12.0]]
+        assert torch.matmul(a, b).tolist() == [[7.0, 14.0, 5.0, 6.0], [19.0, 29.0, 14.0, 12.0]]
+
+    def test_t_transposes(self, device):
+        """The attribute T of a matrix is its transpose."""
+        a = tensors.from_data([[1, 2, 3], [4, 5, 6]], device=device)
+
+        assert a.T.tolist() == [[1, 4], [2, 5], [3, 6]]
+
+    def test_transpose_is_a_view_with_strides_swapped(self, device):
+        """The transpose is a view: it swaps the strides and lies on the memory of the matrix."""
+        a = tensors.from_data([[1, 2, 3], [4, 5, 6]], device=device)
+
+        transposed = a.T
+        transposed[2, 0] = 9
+
+        assert a.stride() == (3, 1)
+        assert transposed.stride() == (1, 3)
+        assert a.tolist() == [[1, 2, 9], [4, 5, 6]]
+
+    def test_matrix_product_refuses_inner_sizes_that_differ(self, device):
+        """A matrix product whose inner sizes differ is refused; equal ones are not."""
+        a = tensors.ones((2, 3), device)
+        assert (a @ a.T).tolist() == [[3, 3], [3, 3]]
+
+        with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+            a.matmul(a)
+        with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+            a @ a
+
+    def test_matrix_product_refuses_mixed_dtypes(self, device):
+        """Floats and integers can be multiplied element by element, not as matrices."""
+        floats = tensors.ones((2, 2), device)
+        integers = tensors.from_data([[1, 2], [3, 4]], device=device)
+        assert (floats * integers).tolist() == [[1, 2], [3, 4]]
+
+        with pytest.raises(RuntimeError, match="to have the same dtype"):
+            floats @ integers
+
+    @pytest.mark.changed(since="1.11", text="The attribute T transposes a tensor.")
+    @pytest.mark.parametrize("shape", [(), (2,), (2, 3, 4)], ids=str)
+    def test_t_of_other_than_a_matrix_warns(self, shape, every_warning, device):
+        """The attribute T transposes a matrix; of any other number of dimensions it warns."""
+        assert tensors.ones((2, 3), device).T.shape == (3, 2)
+
+        with pytest.warns(UserWarning, match="deprecated"):
+            tensors.ones(shape, device).T  # noqa: B018
+
+    def test_matrix_products_print_as_shown(self, block):
+        """Both spellings of the block times its transpose print threes, as the tutorial shows."""
+        by_method, by_operator = tensors.matrix_products(block, block.T)
+
+        threes = "tensor([" + ",\n        ".join(["[3., 3., 3., 3.]"] * 4) + "])"
+        assert f"tensor.matmul(tensor.T) \n {by_method.cpu()} \n" == (
+            f"tensor.matmul(tensor.T) \n {threes} \n"
+        )
+        assert f"tensor @ tensor.T \n {by_operator.cpu()}" == f"tensor @ tensor.T \n {threes}"
+
+
+class TestInPlace:
+    @pytest.mark.parametrize(("change", "changed"), CHANGES)
+    def test_underscore_changes_the_operand(self, change, changed, device):
+        """An operation with a trailing underscore changes its operand and returns it."""
+        x = tensors.from_data([[1, 2, 3], [4, 5, 6]], device=device)
+        version = x._version
+
+        returned = change(x)
+
+        assert returned is x
+        assert x.tolist() == changed
+        assert x._version > version
+
+    @pytest.mark.parametrize(("change", "changed"), CHANGES)
+    def test_underscore_keeps_the_memory(self, change, changed):
+        """An operation with a trailing underscore works in the memory that its operand has."""
+        x = tensors.from_data([[1, 2, 3], [4, 5, 6]])
+        address = x.data_ptr()
+
+        change(x)
+
+        assert x.data_ptr() == address
+        assert x.tolist() == changed
+
+    def test_without_underscore_the_operand_stays(self, device):
+        """The same operations without the underscore leave their operand as it is."""
+        x = tensors.from_data([[1, 2, 3], [4, 5, 6]], device=device)
+
+        added, transposed = x.add(5), x.t()
+
+        assert added.tolist() == [[6, 7, 8], [9, 10, 11]]
+        assert transposed.tolist() == [[1, 4], [2, 5], [3, 6]]
+        assert x.tolist() == [[1, 2, 3], [4, 5, 6]]
+        assert x.shape == (2, 3)
+
+    def test_copy_takes_values_not_memory(self, device):
+        """In-place copying takes over values, in the operand's dtype, not memory."""
+        x = tensors.zeros((2, 3), device)
+        y = tensors.from_data([1, 2, 3], device=device)
+
+        tensors.copy_(x, y)
+        y[0] = 7
+
+        assert x.dtype is torch.float32
+        assert x.tolist() == [[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]]
+
+    def test_every_method_with_an_underscore_returns_its_operand(self, device):
+        """Seventy methods that end in an underscore and need no argument return their operand."""
+        x = tensors.from_data([[0.25, 0.5], [0.75, 0.125]], device=device)
+
+        apart = [name for name in IN_PLACE if getattr(y := x.clone(), name)() is not y]
+
+        assert len(IN_PLACE) == 70
+        assert apart == []
+
+    @pytest.mark.parametrize(
+        ("change", "changed"),
+        [
+            pytest.param(lambda x: x.__iadd__(1), [2.0, 3.0, 4.0], id="+="),
+            pytest.param(lambda x: torch.add(x, 1, out=x), [2.0, 3.0, 4.0], id="out="),
+            pytest.param(lambda x: x.__setitem__(0, 9), [9.0, 2.0, 3.0], id="assignment"),
+        ],
+    )
+    def test_in_place_work_need_not_have_an_underscore(self, change, changed, device):
+        """The operator +=, the argument out= and assignment to an index work in place as well."""
+        x = tensors.from_data([1.0, 2.0, 3.0], device=device)
+        view = x[:]
+
+        change(x)
+
+        assert view.tolist() == changed
+
+    def test_transposing_three_dimensions_in_place_is_refused(self, device):
+        """Transposing in place is refused for three dimensions; for two it is not."""
+        tensors.t_(tensors.ones((2, 3), device))
+
+        with pytest.raises(RuntimeError, match="<= 2 dimensions"):
+            tensors.t_(tensors.ones((2, 3, 4), device))
+
+    def test_copying_a_shape_that_does_not_fit_is_refused(self, device):
+        """Copying in place is refused for a shape that cannot be broadcast to the operand's."""
+        x = tensors.ones((2, 3), device)
+        tensors.copy_(x, tensors.zeros((3,), device))
+
+        with pytest.raises(RuntimeError, match=r"size of tensor a \(3\) must match"):
+            tensors.copy_(x, tensors.zeros((2, 2), device))
+
+    def test_adding_floats_to_integers_in_place_is_refused(self, device):
+        """Adding a float in place to integers is refused, for their dtype cannot change."""
+        x = tensors.from_data([1, 2], device=device)
+        assert x.add(0.5).tolist() == [1.5, 2.5]
+
+        with pytest.raises(RuntimeError, match="can't be cast to the desired output type Long"):
+            tensors.add_(x, 0.5)
+
+    def test_adding_to_an_expanded_tensor_in_place_is_refused(self, device):
+        """Adding in place is refused where several elements lie on one place in memory."""
+        expanded = tensors.ones((2, 1), device).expand(2, 3)
+        assert tensors.add_(expanded.clone(), 1).tolist() == [[2, 2, 2], [2, 2, 2]]
+
+        with pytest.raises(RuntimeError, match="single memory location"):
+            tensors.add_(expanded, 1)
+
+    def test_adding_five_in_place_gives_sixes_and_fives(self, block):
+        """Adding five in place turns the block of ones and zeros into sixes and fives."""
+        before, view = str(block.cpu()), block[0]
+
+        returned = tensors.add_(block, 5)
+
+        assert returned is block
+        assert before == BLOCK
+        assert view.tolist() == [6, 5, 6, 6]
+        assert block.tolist() == [[6, 5, 6, 6]] * 4
+        assert str(block.cpu()) == BLOCK.replace("0.", "5.").replace("1.", "6.")
+
+    def test_adding_five_in_place_keeps_the_memory(self):
+        """Adding five in place leaves the tensor at its address."""
+        tensor = tensors.set_column(tensors.ones((4, 4)), 1, 0)
+        address = tensor.data_ptr()
+
+        tensors.add_(tensor, 5)
+
+        assert tensor.data_ptr() == address
+
+    def test_in_place_work_allocates_no_memory(self):
+        """Adding to 4 MiB on the CPU allocates 4 MiB, and next to nothing in place."""
+        x = tensors.ones((1024, 1024))
+
+        in_place = _allocated_on_cpu(lambda: x.add_(1))
+        out_of_place = _allocated_on_cpu(lambda: x.add(1))
+
+        assert in_place < 4 * 1024
+        assert out_of_place >= 4 * 1024 * 1024
+
+    @pytest.mark.on("accelerator")
+    def test_in_place_work_allocates_no_accelerator_memory(self, device):
+        """Adding to 4 MiB on an accelerator allocates 4 MiB, and next to nothing in place."""
+        x = tensors.ones((1024, 1024), device)
+
+        in_place = _peak_on_accelerator(device, lambda: x.add_(1))
+        out_of_place = _peak_on_accelerator(device, lambda: x.add(1))
+
+        assert in_place < 4 * 1024
+        assert out_of_place >= 4 * 1024 * 1024
+
+    def test_leaf_that_requires_grad_is_not_changed_in_place(self, device):
+        """Changing a leaf that requires grad in place is refused, unless nothing is recorded."""
+        leaf = torch.ones(2, device=device, requires_grad=True)
+        with torch.no_grad():
+            assert leaf.add_(1).tolist() == [2, 2]
+
+        with pytest.raises(RuntimeError, match="a leaf Variable that requires grad"):
+            leaf.add_(1)
+
+    def test_view_of_a_leaf_that_requires_grad_is_not_changed_in_place(self, device):
+        """Changing a view of a leaf that requires grad in place is refused as for the leaf."""
+        leaf = torch.ones(2, device=device, requires_grad=True)
+        assert leaf.clone()[0].add_(1).item() == 2
+
+        with pytest.raises(RuntimeError, match="a view of a leaf Variable that requires grad"):
+            leaf[0].add_(1)
+
+    def test_overwriting_a_value_that_backward_needs_is_found_out(self, device):
+        """Overwriting a value that a derivative needs makes backward fail, not give a wrong one."""
+        x = torch.zeros(2, device=device, requires_grad=True)
+        needed, copied = x.exp(), x.exp().clone()
+        tensors.add_(copied, 1).sum().backward()
+        assert x.grad.tolist() == [1, 1]
+
+        tensors.add_(needed, 1)
+
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            needed.sum().backward()
+
+    @pytest.mark.mistaken(text="An in-place operation clears the history at once.")
+    def test_in_place_work_is_recorded_in_the_history(self, device):
+        """In-place work on a computed tensor extends its history, and gradients stay right."""
+        x = tensors.from_data([1.0, 2.0], device=device).requires_grad_()
+        y = x * 2
+
+        tensors.add_(y, 1)
+        y.pow(2).sum().backward()
+
+        assert graph.of(y).names() == ["AddBackward0", "MulBackward0", "AccumulateGrad"]
+        assert x.grad.tolist() == [12.0, 20.0]  # of (2x + 1)²: 4 (2x + 1)
+
+
+class TestBridgeWithNumpy:
+    def test_memory_is_shared_on_the_cpu(self):
+        """A tensor on the CPU and its array share memory, whichever of the two came first."""
+        t = tensors.ones((2,))
+        a = np.ones(2)
+        of_tensor, of_array = tensors.to_numpy(t), tensors.from_numpy(a)
+
+        t[0] = 5
+        a[1] = 7
+
+        assert of_tensor.tolist() == [5, 1]
+        assert of_array.tolist() == [1, 7]
+
+    def test_cpu_of_a_cpu_tensor_still_shares_memory(self):
+        """Moving a CPU tensor to the CPU returns the tensor itself, so its array shares memory."""
+        t = tensors.ones((2,))
+
+        array = t.cpu().numpy()
+        t[0] = 5
+
+        assert t.cpu() is t
+        assert array.tolist() == [5, 1]
+
+    @pytest.mark.on("accelerator", "meta")
+    def test_tensor_away_from_the_cpu_has_no_array(self, device):
+        """A tensor that is not on the CPU cannot be had as an array; a tensor on the CPU can."""
+        tensors.ones((2,)).numpy()
+
+        with pytest.raises(TypeError, match=f"can't convert {device.type}"):
+            tensors.ones((2,), device).numpy()
+
+    @pytest.mark.on("accelerator")
+    def test_array_of_a_tensor_on_an_accelerator_is_a_snapshot(self, device):
+        """The array of a tensor brought from an accelerator does not follow its later changes."""
+        t = tensors.from_data([1.0, 2.0], device=device)
+
+        array = t.cpu().numpy()
+        t.add_(1)
+
+        assert array.tolist() == [1.0, 2.0]
+        assert t.tolist() == [2.0, 3.0]
+
+    @pytest.mark.on("accelerator")
+    def test_tensor_of_an_array_on_an_accelerator_is_a_snapshot(self, device):
+        """A tensor made from an array and moved to an accelerator does not follow the array."""
+        a = np.array([1.0, 2.0], dtype=np.float32)
+
+        t = tensors.from_numpy(a, device)
+        a += 1
+
+        assert t.device == device
+        assert t.tolist() == [1.0, 2.0]
+
+    def test_array_copy_is_a_snapshot_on_every_device(self, device):
+        """An array copied from a tensor, tracked or not, does not follow the tensor's changes."""
+        t = tensors.from_data([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], device=device).requires_grad_()
+
+        array = tensors.to_numpy_copy(t)
+        t.detach().add_(1)
+
+        assert array.dtype == np.float32
+        assert array.tolist() == [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+        assert t.tolist() == [[2.0, 3.0, 4.0], [5.0, 6.0, 7.0]]
+
+
+class TestTensorToNumpy:
+    def test_five_ones_print_as_shown(self):
+        """Five ones print as the tutorial shows, as a tensor and as its array."""
+        t = tensors.ones((5,))
+
+        n = tensors.to_numpy(t)
+
+        assert f"t: {t}" == "t: tensor([1., 1., 1., 1., 1.])"
+        assert f"n: {n}" == "n: [1. 1. 1. 1. 1.]"
+
+    def test_array_has_dtype_strides_and_memory_of_the_tensor(self):
+        """The array of a tensor has its dtype and its strides, and lies on its memory."""
+        t = tensors.from_data([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]).t()
+
+        n = tensors.to_numpy(t)
+
+        assert type(n) is np.ndarray
+        assert n.dtype == np.float32
+        assert n.tolist() == [[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]
+        assert n.strides == (4, 12)
+        assert n.ctypes.data == t.data_ptr()
+
+    @pytest.mark.parametrize(
+        ("make", "error", "words"),
+        [
+            pytest.param(
+                lambda t: t.requires_grad_(), RuntimeError, "requires grad", id="requires grad"
+            ),
+            pytest.param(lambda t: t.bfloat16(), TypeError, "BFloat16", id="bfloat16"),
+            pytest.param(
+                lambda t: (t * 1j).conj(), RuntimeError, "conjugate bit", id="lazy conjugate"
+            ),
+            pytest.param(lambda t: t.to_sparse(), TypeError, "Sparse layout", id="sparse"),
+        ],
+    )
+    def test_tensor_that_numpy_cannot_lie_over_is_refused(self, make, error, words):
+        """A tensor that is tracked, bfloat16, lazily conjugated or sparse has no array."""
+        t = tensors.ones((2,))
+        assert t.numpy().tolist() == [1, 1]
+
+        with pytest.raises(error, match=words):
+            make(t).numpy()
+
+    def test_tensor_with_an_array_cannot_be_resized(self):
+        """A tensor whose memory an array shares cannot grow; one without an array can."""
+        free, shared = tensors.ones((2,)), tensors.ones((2,))
+        assert free.resize_(100).shape == (100,)
+
+        tensors.to_numpy(shared)
+
+        with pytest.raises(RuntimeError, match="not resizable"):
+            shared.resize_(100)
+
+    def test_detached_tensor_shares_its_memory_with_an_array(self):
+        """A tensor that requires grad shares its memory with an array once it is detached."""
+        t = torch.ones(2, requires_grad=True)
+
+        n = t.detach().numpy()
+        n[0] = 7
+
+        assert t.tolist() == [7, 1]
+
+    @pytest.mark.parametrize(
+        ("make", "values"),
+        [
+            pytest.param(lambda t: t.requires_grad_(), [1, 1], id="requires grad"),
+            pytest.param(lambda t: (t * 1j).conj(), [-1j, -1j], id="lazy conjugate"),
+        ],
+    )
+    def test_force_takes_tracked_and_conjugated_tensors(self, make, values):
+        """With force=True a tensor that is tracked or lazily conjugated becomes an array too."""
+        t = make(tensors.ones((2,)))
+
+        n = t.numpy(force=True)
+
+        assert n.tolist() == values
+
+    def test_array_shows_later_changes_of_the_tensor(self):
+        """A NumPy array made from a CPU tensor shows every later change of the tensor."""
+        t = tensors.ones((5,))
+        n = tensors.to_numpy(t)
+
+        t.add_(1)
+
+        assert f"t: {t}" == "t: tensor([2., 2., 2., 2., 2.])"
+        assert f"n: {n}" == "n: [2. 2. 2. 2. 2.]"
+
+    def test_tensor_shows_later_changes_of_its_array(self):
+        """A tensor shows every later change of the array that was made from it."""
+        t = tensors.ones((3,))
+        n = tensors.to_numpy(t)
+
+        n[1] = 7
+        n *= 2
+
+        assert t.tolist() == [2, 14, 2]
+
+    def test_array_of_a_slice_shares_memory_too(self):
+        """The array of a slice lies on the memory of the whole tensor."""
+        t = tensors.from_data([[1, 2, 3], [4, 5, 6]])
+
+        column = tensors.to_numpy(t[:, 1])
+        t.add_(10)
+        column[0] = 0
+
+        assert column.tolist() == [0, 15]
+        assert t.tolist() == [[11, 0, 13], [14, 15, 16]]
+
+    @pytest.mark.parametrize(
+        ("make", "changed"),
+        [
+            pytest.param(lambda t: t + 1, [7, 2], id="plus"),
+            pytest.param(lambda t: t.double(), [7, 1], id="double"),
+            pytest.param(lambda t: t.clone(), [7, 1], id="clone"),
+        ],
+    )
+    def test_new_tensor_is_not_tied_to_the_array(self, make, changed):
+        """A sum, a conversion to double and a clone are new tensors, apart from the old array."""
+        t = tensors.ones((2,))
+        n = tensors.to_numpy(t)
+
+        new = make(t)
+        new[0] = 7
+
+        assert new.tolist() == changed
+        assert n.tolist() == [1, 1]
+
+
+class TestNumpyToTensor:
+    def test_tensor_over_float64_ones_is_double_precision(self):
+        """A tensor made from NumPy's ones has double precision and lies on their memory."""
+        n = np.ones(5)
+
+        t = tensors.from_numpy(n)
+
+        assert t.dtype is torch.float64
+        assert t.tolist() == [1.0, 1.0, 1.0, 1.0, 1.0]
+        assert t.data_ptr() == n.ctypes.data
+
+    def test_default_layer_refuses_double_precision(self):
+        """A layer of the default dtype takes a tensor of its dtype, not one of double precision."""
+        t = tensors.from_numpy(np.ones(5))
+        layer = torch.nn.Linear(5, 2)
+        assert layer(t.float()).shape == (2,)
+
+        with pytest.raises(RuntimeError, match="same dtype"):
+            layer(t)
+
+    def test_changed_array_and_tensor_print_as_shown(self):
+        """Adding to the array in place changes the tensor, and both print as the tutorial shows."""
+        n = np.ones(5)
+        t = tensors.from_numpy(n)
+
+        np.add(n, 1, out=n)
+
+        assert f"t: {t}" == "t: tensor([2., 2., 2., 2., 2.], dtype=torch.float64)"
+        assert f"n: {n}" == "n: [2. 2. 2. 2. 2.]"
+
+    def test_new_array_under_the_old_name_does_not_reach_the_tensor(self):
+        """Binding the array's name to a new array leaves the tensor on the old one."""
+        n = np.ones(3)
+        t = tensors.from_numpy(n)
+
+        n = n + 1
+
+        assert n.tolist() == [2, 2, 2]
+        assert t.tolist() == [1, 1, 1]
+
+    def test_as_tensor_shares_and_tensor_copies(self):
+        """Of an array as_tensor makes a tensor over its memory, torch.tensor one of its own."""
+        n = np.ones(2)
+
+        over, apart = torch.as_tensor(n), torch.tensor(n)
+        n[0] = 7
+
+        assert over.tolist() == [7, 1]
+        assert apart.tolist() == [1, 1]
+
+    def test_tensor_outlives_the_name_of_the_array(self):
+        """A tensor keeps the memory of its array alive after the array's name is gone."""
+        n = np.array([1.0, 2.0, 3.0])
+        t = tensors.from_numpy(n)
+
+        del n
+        np.full(3, 9.0)  # would take the memory over, were it free
+
+        assert t.tolist() == [1.0, 2.0, 3.0]
+
+
+def _allocated_on_cpu(work):
+    """The bytes that ``work`` asks the CPU allocator for."""
+    with torch.autograd.profiler.profile(profile_memory=True) as profile:
+        work()
+    return sum(max(0, event.self_cpu_memory_usage) for event in profile.key_averages())
+
+
+def _peak_on_accelerator(device, work):
+    """The bytes that ``work`` needs at its height beyond what the device holds before it."""
+    accelerator = torch.get_device_module(device)
+    accelerator.reset_peak_memory_stats(device)
+    before = accelerator.memory_allocated(device)
+    work()
+    return accelerator.max_memory_allocated(device) - before
