@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cache
 
 import torch
+from torch import nn
 
 
 class UnusableDevice(RuntimeError):
@@ -19,6 +20,19 @@ def accelerator() -> torch.device | None:
     if not torch.accelerator.is_available():
         return None
     return torch.device(torch.accelerator.current_accelerator().type, 0)
+
+
+def pick() -> torch.device:
+    """The device to train on: the first accelerator if torch finds one, else the cpu.
+
+    Raises:
+        UnusableDevice: torch finds an accelerator, and nothing can be computed on it. It is not
+            passed over in silence: name ``cpu`` to train there.
+
+    Tutorial: "Training on GPU".
+    """
+    found = accelerator()
+    return torch.device("cpu") if found is None else resolve(found)
 
 
 def resolve(device: str | torch.device) -> torch.device:
@@ -66,6 +80,52 @@ def why_unusable(device: torch.device) -> str | None:
             "and its torch build."
         )
     return None
+
+
+def move_net(net: nn.Module, device: str | torch.device) -> nn.Module:
+    """Move every parameter and buffer of ``net`` and of the modules in it; the net itself again.
+
+    Make the optimizer after the move: on some devices (meta, a backend under PrivateUse1) the net
+    gets new Parameters, and an optimizer made before would go on updating the old ones.
+
+    Raises:
+        TypeError: ``net`` is no module.
+        UnusableDevice: ``device`` cannot be used here.
+
+    Tutorial: "Training on GPU".
+    """
+    if not isinstance(net, nn.Module):
+        raise TypeError(
+            f"net is a {type(net).__name__}, not a torch.nn.Module. A tensor is moved with "
+            "tensor = tensor.to(device), a batch of tensors with move_batch."
+        )
+    return net.to(resolve(device))
+
+
+def move_batch(batch: Iterable[torch.Tensor], device: str | torch.device) -> list[torch.Tensor]:
+    """The tensors of a batch, inputs and targets alike, on ``device``; the batch stays as it is.
+
+    A tensor that is there already is returned itself, any other as a copy.
+
+    Raises:
+        TypeError: ``batch`` is one tensor, or holds something else than tensors.
+        UnusableDevice: ``device`` cannot be used here.
+
+    Tutorial: "Training on GPU".
+    """
+    if isinstance(batch, torch.Tensor):
+        raise TypeError(
+            f"batch is one tensor of shape {tuple(batch.shape)}, not a list of tensors. Give "
+            "[inputs, targets], or move the one with tensor.to(device)."
+        )
+    tensors = list(batch)
+    for place, tensor in enumerate(tensors):
+        if not isinstance(tensor, torch.Tensor):
+            raise TypeError(
+                f"item {place} of the batch is a {type(tensor).__name__}, not a tensor. Convert "
+                "it with torch.as_tensor, or leave it out."
+            )
+    return [tensor.to(resolve(device)) for tensor in tensors]
 
 
 def synchronize(device: torch.device) -> None:

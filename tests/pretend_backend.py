@@ -21,6 +21,7 @@ operation on them takes one of four ways, all in Python:
 import contextlib
 import ctypes
 import types
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -90,9 +91,8 @@ def _fallback(op, *args, **kwargs):
         to_host, (args, {name: value for name, value in kwargs.items() if name not in outs})
     )
     for name in outs & kwargs.keys():  # memory of its own, which the kernel may resize
-        kept.append(_host(kwargs[name]).clone())
-        sides[id(kept[-1])] = kwargs[name]
-        host_kwargs[name] = kept[-1]
+        host_kwargs[name] = torch.empty(0, dtype=kwargs[name].dtype)
+        sides[id(host_kwargs[name])] = kwargs[name]
     if any(argument.name == "generator" for argument in op._schema.arguments):
         host_kwargs["generator"] = _generator
     result = _kernel(op)(*host_args, **host_kwargs)
@@ -128,6 +128,8 @@ def _write_back(out: torch.Tensor, result: torch.Tensor) -> None:
     if out.shape == result.shape:
         _host(out).copy_(result)
     else:
+        if out.numel() > 0:
+            warnings.warn("An output with one or more elements was resized", stacklevel=2)
         torch.ops.aten.set_.source_Tensor.redispatch(_CPU_KEY, out, _pretend(result))
 
 
