@@ -253,7 +253,7 @@ def _tests_in(file: Path) -> list[Test]:
             class_name=class_name,
             sentence=_first_sentence(function),
             verdict=_verdict(function),
-            benchmark="benchmark" in [argument.arg for argument in function.args.args],
+            benchmark=_is_benchmark(function),
         )
         for class_name, function in found
         if function.name.startswith("test_")
@@ -263,6 +263,16 @@ def _tests_in(file: Path) -> list[Test]:
 def _first_sentence(function: ast.FunctionDef) -> str:
     first_paragraph = (ast.get_docstring(function) or "").split("\n\n")[0]
     return " ".join(first_paragraph.split())
+
+
+def _is_benchmark(function: ast.FunctionDef) -> bool:
+    """By the fixture, or by the mark where a fixture of the file's own stands before it."""
+    marks = [
+        decorator.func.attr
+        for decorator in function.decorator_list
+        if isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Attribute)
+    ]
+    return "benchmark" in [*marks, *(argument.arg for argument in function.args.args)]
 
 
 def _verdict(function: ast.FunctionDef) -> Verdict | None:
