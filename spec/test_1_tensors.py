@@ -1,12 +1,14 @@
 """Chapter 1: a tensor is an array that can live on an accelerator."""
 
 import re
+from operator import attrgetter
 
 import numpy as np
 import pytest
 import torch
 
 from blitz import devices, graph, tensors
+from spec import operations
 
 # The methods that end in an underscore and need no argument, on torch 2.6 to 2.15; without set_,
 # which gives up the tensor's memory, share_memory_, which moves it, and bitwise_not_, for integers.
@@ -68,6 +70,49 @@ def absent():
     return next(name for name in ("cuda", "xpu") if devices.why_unusable(torch.device(name)))
 
 
+@pytest.fixture
+def peak_memory(device):
+    """Tells how many bytes a piece of work takes at its height on an accelerator that counts."""
+    counter = torch.get_device_module(device)
+    if not hasattr(counter, "max_memory_allocated"):
+        pytest.skip(f"torch.{device.type} has no max_memory_allocated to count memory with")
+
+    def peak(work):
+        counter.reset_peak_memory_stats(device)
+        before = counter.memory_allocated(device)
+        work()
+        return counter.max_memory_allocated(device) - before
+
+    return peak
+
+
+@pytest.fixture
+def x(device):
+    """Two rows of three numbers, as an array and as a tensor on the device."""
+    array = np.array([[1.5, -2.0, 0.25], [3.0, 0.5, -0.75]], dtype=np.float32)
+    return array, torch.tensor(array.tolist(), device=device)
+
+
+@pytest.fixture
+def y(device):
+    """Three numbers, as an array and as a tensor on the device."""
+    array = np.array([10.0, -20.0, 30.0], dtype=np.float32)
+    return array, torch.tensor(array.tolist(), device=device)
+
+
+@pytest.fixture
+def cuda(device):
+    """A CUDA device: what is claimed of CUDA is not claimed of other accelerators."""
+    if device.type != "cuda":
+        pytest.skip(f"claimed of CUDA, not of {device.type}")
+    return device
+
+
+cuda_build = pytest.mark.skipif(
+    not torch.backends.cuda.is_built(), reason="this build of torch has no operator for CUDA"
+)
+
+
 class TestTensors:
     def test_inputs_outputs_and_state_of_a_model_are_tensors(self, device):
         """A model's inputs, outputs, parameters and state are all tensors, its parameters too."""
@@ -82,6 +127,165 @@ class TestTensors:
         assert issubclass(torch.nn.Parameter, torch.Tensor)
         assert len(model.state_dict()) == 7
         assert {type(value) for value in model.state_dict().values()} == {torch.Tensor}
+
+    @pytest.mark.parametrize(
+        "expression",
+        [
+            "x[1]",
+            "x[1, 2]",
+            "x[-1, ::2]",
+            "x[:, 1:]",
+            "x[..., 0]",
+            "x[:, None]",
+            "x[[1, 0, 1]]",
+            "x[[1, 0], [2, 1]]",
+            "x[x > 0.3]",
+            "x + y",
+            "y - x * 2",
+            "x / y",
+            "x**2 // 2",
+            "x % 2",
+            "-abs(x)",
+            "(x > 0) & (x < 2) | (x == -2)",
+            "x @ y",
+            "x.T @ x",
+            "x.sum()",
+            "x.sum(axis=0)",
+            "x.mean(axis=1, keepdims=True)",
+            "x.prod(axis=1)",
+            "x.max()",
+            "x.argmax(axis=1)",
+            "x.cumsum(axis=1)",
+            "(x > 0).any(axis=0)",
+            "(x < 2).all(axis=1)",
+            "x.reshape(3, 2)",
+            "x.ravel()",
+            "x.swapaxes(0, 1)",
+            "x.T",
+            "x.clip(-1, 1)",
+            "x.round()",
+            "xp.where(x > 0, x, y)",
+            "xp.maximum(x, y)",
+            "xp.exp(x)",
+            "xp.sqrt(x * x + 1)",
+            "xp.concatenate((x, x + 1), axis=1)",
+            "xp.stack((y, y + 1))",
+            "xp.isfinite(x)",
+            "xp.einsum('ij,j->i', x, y)",
+            "xp.linalg.norm(x)",
+        ],
+    )
+    def test_one_expression_serves_arrays_and_tensors(self, expression, x, y, device):
+        """An expression written for NumPy arrays gives the same with tensors of their dtype."""
+        of_arrays = eval(expression, {"x": x[0], "y": y[0], "xp": np})
+        of_tensors = eval(expression, {"x": x[1], "y": y[1], "xp": torch})
+
+        assert of_tensors.device == device
+        torch.testing.assert_close(of_tensors.cpu(), torch.from_numpy(np.array(of_arrays)))
+
+    @pytest.mark.parametrize(
+        ("in_numpy", "in_torch"),
+        [
+            ("np.sort(x, axis=1)", "x.sort(dim=1).values"),
+            ("np.max(x, axis=1)", "x.max(dim=1).values"),
+            ("np.std(x, axis=0)", "x.std(dim=0, correction=0)"),
+            ("x[::-1]", "x.flip(0)"),
+            ("x.astype(np.int64)", "x.to(torch.int64)"),
+            ("x.transpose(1, 0)", "x.permute(1, 0)"),
+            ("x.repeat(2, axis=0)", "x.repeat_interleave(2, dim=0)"),
+            ("np.tile(y, 2)", "y.repeat(2)"),
+            ("np.expand_dims(y, 1)", "y.unsqueeze(1)"),
+            ("np.concatenate([x, x], axis=0)", "torch.cat([x, x], dim=0)"),
+            ("np.linalg.inv(x[:, :2])", "torch.linalg.inv(x[:, :2])"),
+            ("np.power(x, 3)", "torch.pow(x, 3)"),
+            ("np.argwhere(x > 0)", "torch.nonzero(x > 0)"),
+            ("np.unique(x > 0)", "torch.unique(x > 0)"),
+        ],
+    )
+    def test_expression_spelt_otherwise_gives_the_same(self, in_numpy, in_torch, x, y, device):
+        """What NumPy and torch spell differently, a tensor computes as an array does."""
+        of_arrays = eval(in_numpy, {"x": x[0], "y": y[0], "np": np})
+        of_tensors = eval(in_torch, {"x": x[1], "y": y[1], "torch": torch})
+
+        assert of_tensors.device == device
+        torch.testing.assert_close(of_tensors.cpu(), torch.from_numpy(np.array(of_arrays)))
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "x[:, 1] = 0",
+            "x[0] *= 2",
+            "x[x < 0] = 5",
+            "x[[1, 0], [2, 1]] = y[:2]",
+            "x += y",
+            "x -= 1",
+            "x.T[1] = 7",
+            "x.reshape(3, 2)[1] = 9",
+            "x[[0]][0] = 9",
+        ],
+    )
+    def test_one_statement_changes_arrays_and_tensors_alike(self, statement, x, y):
+        """A statement that changes a NumPy array in place, or a copy of it, so changes a tensor."""
+        exec(statement, {"x": x[0], "y": y[0]})
+        exec(statement, {"x": x[1], "y": y[1]})
+
+        torch.testing.assert_close(x[1].tolist(), x[0].tolist())
+
+    @pytest.mark.parametrize(
+        ("question", "answer"),
+        [
+            ("len(x)", 2),
+            ("x.ndim", 2),
+            ("tuple(x.shape)", (2, 3)),
+            ("x.itemsize", 4),
+            ("x.nbytes", 24),
+            ("x.tolist()", [[1.5, -2.0, 0.25], [3.0, 0.5, -0.75]]),
+            ("x[1, 0].item()", 3.0),
+            ("float(x[0, 0])", 1.5),
+            ("int(x[1, 0])", 3),
+            ("bool(x[0, 0] > 1)", True),
+            ("-2.0 in x", True),
+            ("9.0 in x", False),
+            ("[row.tolist() for row in x]", [[1.5, -2.0, 0.25], [3.0, 0.5, -0.75]]),
+            ("str(x.dtype).split('.')[-1]", "float32"),
+        ],
+    )
+    def test_arrays_and_tensors_answer_python_alike(self, question, answer, x):
+        """Length, shape, sizes in bytes, numbers and rows are asked of a tensor as of an array."""
+        of_array = eval(question, {"x": x[0]})
+        of_tensor = eval(question, {"x": x[1]})
+
+        assert of_array == answer
+        assert of_tensor == answer
+
+    def test_reversing_slice_is_for_arrays_only(self, y):
+        """A slice with a negative step reverses a NumPy array; a tensor refuses it."""
+        assert y[0][::-1].tolist() == [30.0, -20.0, 10.0]
+        assert y[1][::2].tolist() == [10.0, 30.0]
+
+        with pytest.raises(ValueError, match="step must be greater than zero"):
+            y[1][::-1]
+
+    def test_python_floats_have_half_the_bits_of_numpy(self, device):
+        """Python's floats become float32 in a tensor and float64 in a NumPy array."""
+        assert np.array([0.5]).dtype == np.float64
+        assert torch.tensor([0.5], device=device).dtype == torch.float32
+
+    def test_size_is_a_method_of_tensors(self, x):
+        """The size of a NumPy array is its number of elements; of a tensor, a method for shapes."""
+        array, tensor = x
+
+        assert array.size == 6
+        assert tensor.size() == (2, 3)
+        assert tensor.size(1) == 3
+        assert tensor.numel() == 6
+
+    def test_standard_deviation_divides_by_one_less(self, device):
+        """The standard deviation of a tensor divides by n - 1, that of a NumPy array by n."""
+        numbers = [1.0, 2.0, 3.0, 6.0]  # mean 3; squared deviations 4, 1, 0 and 9
+
+        assert np.array(numbers).std() == pytest.approx((14 / 4) ** 0.5)
+        assert torch.tensor(numbers, device=device).std().item() == pytest.approx((14 / 3) ** 0.5)
 
 
 class TestFromData:
@@ -532,6 +736,151 @@ class TestAttributes:
 
 
 class TestOperations:
+    def test_torch_has_over_a_hundred_operators(self):
+        """Torch has over a thousand public tensor operators, let alone a hundred."""
+        overloads = torch._C._dispatch_get_all_op_names()  # such as aten::add.Tensor
+
+        names = {
+            name.removeprefix("aten::").split(".")[0] for name in overloads if "aten::" in name
+        }
+        public = {name for name in names if not name.startswith("_")}
+
+        assert public >= {"add", "t", "select", "slice", "exp", "linalg_solve", "bernoulli"}
+        assert len(public) > 1000
+
+    def test_tensors_have_over_a_hundred_methods(self):
+        """A tensor has over five hundred public methods, let alone a hundred."""
+        public = {name for name in dir(torch.Tensor) if not name.startswith("_")}
+
+        methods = {name for name in public if callable(getattr(torch.Tensor, name))}
+
+        assert methods >= {"add", "t", "select", "narrow", "exp", "matmul", "bernoulli"}
+        assert len(methods) > 500
+
+    @pytest.mark.parametrize(
+        ("call", "result"),
+        [
+            pytest.param(lambda x: x.T, [[1, 4], [2, 5], [3, 7]], id="transposing"),
+            pytest.param(lambda x: x[[1, 0], [0, 2]], [4, 3], id="indexing"),
+            pytest.param(lambda x: x[:, 1:], [[2, 3], [5, 7]], id="slicing"),
+            pytest.param(lambda x: x.cumsum(1), [[1, 3, 6], [4, 9, 16]], id="mathematics"),
+            pytest.param(lambda x: x @ x.T, [[14, 35], [35, 90]], id="linear algebra"),
+            pytest.param(lambda x: x.multinomial(3).sort().values, [[0, 1, 2]] * 2, id="sampling"),
+        ],
+    )
+    def test_every_family_named_has_operations(self, call, result, device):
+        """There are operations that transpose, index, slice, calculate, do algebra and sample."""
+        x = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 7.0]], device=device)
+
+        assert call(x).tolist() == result
+
+    @pytest.mark.parametrize("sampler", operations.SAMPLERS, ids=attrgetter("name"))
+    def test_draws_follow_the_distribution_asked_for(self, sampler, device):
+        """Random numbers are drawn independently, on the device, from the distribution named."""
+        draws = sampler.draw(device)
+
+        assert (draws.shape, draws.dtype) == ((operations.DRAWS,), sampler.dtype)
+        assert draws.device == device
+        array = np.array(draws.tolist())
+        assert sampler.allowed(array).all()
+        assert sampler.error(array) < operations.LARGEST_ERROR
+        assert abs(sampler.correlation(array)) < operations.LARGEST_CORRELATION
+
+    @pytest.mark.parametrize("sampler", operations.SAMPLERS, ids=attrgetter("name"))
+    def test_same_seed_repeats_the_draws(self, sampler, device):
+        """After the same seed the same random numbers are drawn; without it, others."""
+        first = sampler.draw(device).tolist()
+        second = sampler.draw(device).tolist()
+
+        torch.manual_seed(0)
+        again = sampler.draw(device).tolist()
+
+        assert first == again
+        assert first != second
+
+    @pytest.mark.on("meta")
+    @pytest.mark.parametrize(
+        "sampler", [s for s in operations.SAMPLERS if not s.not_on_meta], ids=attrgetter("name")
+    )
+    def test_draws_have_shape_and_dtype_without_values(self, sampler, device):
+        """The shape, dtype and device of random numbers are known without drawing them."""
+        draws = sampler.draw(device)
+
+        assert (draws.shape, draws.dtype) == ((operations.DRAWS,), sampler.dtype)
+        assert draws.device == device
+
+    def test_permutation_has_every_number_once(self, device):
+        """A random permutation has every number once, and each in every place as often."""
+        draws = torch.stack([torch.randperm(3, device=device) for _ in range(600)])
+
+        assert draws.sort(dim=1).values.unique(dim=0).tolist() == [[0, 1, 2]]
+        orders, counts = np.unique(np.array(draws.tolist()), axis=0, return_counts=True)
+        assert len(orders) == 6
+        # Each of the 6 orders comes 100 times of 600, with a standard deviation of 9.1.
+        assert abs(counts - 100).max() < 55
+
+    def test_draws_without_replacement_never_repeat(self, device):
+        """Draws without replacement never repeat a number, and take the likelier ones first."""
+        weights = torch.tensor([[1.0, 0.0, 3.0, 6.0]], device=device).expand(400, 4)
+
+        draws = np.array(torch.multinomial(weights, 3).tolist())
+
+        assert np.unique(np.sort(draws, axis=1), axis=0).tolist() == [[0, 2, 3]]
+        # Number 3 comes first in 6 of 10, 240 of 400, with a standard deviation of 9.8.
+        assert abs((draws[:, 0] == 3).sum() - 240) < 60
+
+    @pytest.mark.parametrize("operation", operations.OPERATIONS, ids=attrgetter("name"))
+    def test_operation_gives_what_numpy_gives(self, operation, device):
+        """Every one of over two hundred operations runs on the device and agrees with NumPy."""
+        results = operation.results(device)
+
+        assert {result.device for result in results} == {device}
+        torch.testing.assert_close([result.cpu() for result in results], operation.expected())
+
+    @pytest.mark.on("meta")
+    @pytest.mark.parametrize(
+        "operation", [o for o in operations.OPERATIONS if not o.not_on_meta], ids=attrgetter("name")
+    )
+    def test_operation_has_shape_and_dtype_without_values(self, operation, device):
+        """The shapes, dtypes and device of an operation's results are known without its values."""
+        results, expected = operation.results(device), operation.expected()
+
+        assert {result.device for result in results} == {device}
+        assert [r.shape for r in results] == [e.shape for e in expected]
+        assert [r.dtype for r in results] == [e.dtype for e in expected]
+
+    @pytest.mark.on("accelerator")
+    def test_histogram_is_refused_on_cuda(self, cuda):
+        """Not every operation runs on the GPU: CUDA refuses a histogram that the CPU computes."""
+        t = torch.tensor([1.0, 2.0, 2.5, 4.0])
+
+        assert torch.histogram(t, 3).hist.tolist() == [1.0, 2.0, 1.0]
+        with pytest.raises(NotImplementedError, match=r"aten::histogram\.bin_ct"):
+            torch.histogram(t.to(cuda), 3)
+
+    @cuda_build
+    def test_few_operators_run_on_the_cpu_only(self):
+        """Of over three thousand operators of torch fewer than a hundred run on the CPU only."""
+        missing = operations.overloads_for_the_cpu_only()
+
+        assert "aten::histogram.bin_ct" in missing
+        assert not missing & {"aten::add.Tensor", "aten::mm", "aten::bernoulli", "aten::matmul"}
+        assert len(missing) < 100
+
+    @cuda_build
+    def test_everyday_operations_have_a_way_to_run_on_cuda(self):
+        """Each of over two hundred everyday operations is one that CUDA can run too."""
+        cpu = torch.device("cpu")
+        missing = operations.overloads_for_the_cpu_only()
+        calls = [lambda o=o: o.results(cpu) for o in operations.OPERATIONS]
+        draws = [lambda s=s: s.draw(cpu) for s in operations.SAMPLERS]
+
+        needed = operations.overloads_called(*calls, *draws)
+
+        assert len(needed) > 200
+        assert needed & missing == set()
+        assert operations.overloads_called(lambda: torch.ones(3).histogram(2)) & missing
+
     @pytest.mark.on("accelerator", "meta")
     def test_guarded_move_goes_to_the_accelerator_there_is(self, device, monkeypatch):
         """Where an accelerator is available, a guarded move makes a copy on it."""
@@ -1126,12 +1475,12 @@ class TestInPlace:
         assert out_of_place >= 4 * 1024 * 1024
 
     @pytest.mark.on("accelerator")
-    def test_in_place_work_allocates_no_accelerator_memory(self, device):
+    def test_in_place_work_allocates_no_accelerator_memory(self, peak_memory, device):
         """Adding to 4 MiB on an accelerator allocates 4 MiB, and next to nothing in place."""
         x = tensors.ones((1024, 1024), device)
 
-        in_place = _peak_on_accelerator(device, lambda: x.add_(1))
-        out_of_place = _peak_on_accelerator(device, lambda: x.add(1))
+        in_place = peak_memory(lambda: x.add_(1))
+        out_of_place = peak_memory(lambda: x.add(1))
 
         assert in_place < 4 * 1024
         assert out_of_place >= 4 * 1024 * 1024
@@ -1437,12 +1786,3 @@ def _allocated_on_cpu(work):
     with torch.autograd.profiler.profile(profile_memory=True) as profile:
         work()
     return sum(max(0, event.self_cpu_memory_usage) for event in profile.key_averages())
-
-
-def _peak_on_accelerator(device, work):
-    """The bytes that ``work`` needs at its height beyond what the device holds before it."""
-    accelerator = torch.get_device_module(device)
-    accelerator.reset_peak_memory_stats(device)
-    before = accelerator.memory_allocated(device)
-    work()
-    return accelerator.max_memory_allocated(device) - before

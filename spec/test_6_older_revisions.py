@@ -341,7 +341,7 @@ class TestOlderLossFunction:
         assert loss.item() == 38.5
 
     def test_integer_target_gives_the_same_gradient(self, refused_before_2_13, device):
-        """An integer target gives the gradient that floats give; before torch 2.13 it is refused."""
+        """An integer target gives the gradient of floats; before torch 2.13 it is refused."""
         output = torch.zeros(1, 10, device=device, requires_grad=True)
         target = torch.arange(1, 11, device=device).view(1, -1)
 
