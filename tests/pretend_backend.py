@@ -26,11 +26,11 @@ from collections.abc import Callable
 
 import torch
 from torch.utils import backend_registration
-from torch.utils._pytree import tree_map
 
 NAME = "pretend"
 
-# Operation, as in "aten::mm.out", to a function that takes its cpu kernel and returns another.
+# An operation ("aten::mm.out", "aten::convolution_backward") and what makes of its cpu kernel a
+# faulty one. A kernel takes tensors of the cpu as keyword arguments, named as in the schema.
 faults: dict[str, Callable[[Callable], Callable]] = {}
 
 _CPU_KEY = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
@@ -59,7 +59,12 @@ def _host(tensor: torch.Tensor) -> torch.Tensor:
     """``tensor`` as the cpu sees it: the same memory; a tensor of the cpu as it is."""
     if tensor.device.type != NAME:
         return tensor
-    return _relabelled(tensor.detach().resolve_conj().resolve_neg(), _DLPACK_CPU)
+    tensor = tensor.detach()
+    if tensor.is_conj():  # a mark on the tensor, which DLPack cannot carry
+        return _host(tensor.conj()).conj()
+    if tensor.is_neg():
+        return torch._neg_view(_host(torch._neg_view(tensor)))
+    return _relabelled(tensor, _DLPACK_CPU)
 
 
 def _pretend(tensor: torch.Tensor) -> torch.Tensor:
@@ -68,59 +73,87 @@ def _pretend(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _fallback(op, *args, **kwargs):
-    if _returns_view(op) or op.name().startswith("aten::set_"):
+    if op.name().startswith("aten::set_") or any(map(_is_view, op._schema.returns)):
         return op.redispatch(_CPU_KEY, *args, **kwargs)
-    _check_one_device(op, args, kwargs)
-    sides: dict[int, torch.Tensor] = {}  # id of a tensor of the cpu -> its tensor of this device
+    _check_one_device(op, [*args, *kwargs.values()])
+    ours: dict[int, torch.Tensor] = {}  # id of a tensor of the cpu -> its tensor of this device
     kept = []  # alive until the end, so that no id is used twice
 
     def to_host(value):
         if isinstance(value, torch.Tensor) and value.device.type == NAME:
             kept.append(_host(value))
-            sides[id(kept[-1])] = value
+            ours[id(kept[-1])] = value
             return kept[-1]
         return _CPU if isinstance(value, torch.device) and value.type == NAME else value
 
-    def to_pretend(value):
+    def to_ours(value):
         if not isinstance(value, torch.Tensor):
             return value
-        return sides[id(value)] if id(value) in sides else _pretend(value)
+        return ours[id(value)] if id(value) in ours else _pretend(value)
 
-    outs = {argument.name for argument in op._schema.arguments if argument.is_out}
-    host_args, host_kwargs = tree_map(
-        to_host, (args, {name: value for name, value in kwargs.items() if name not in outs})
-    )
-    for name in outs & kwargs.keys():  # memory of its own, which the kernel may resize
-        host_kwargs[name] = torch.empty(0, dtype=kwargs[name].dtype)
-        sides[id(host_kwargs[name])] = kwargs[name]
-    if any(argument.name == "generator" for argument in op._schema.arguments):
-        host_kwargs["generator"] = _generator
-    result = _kernel(op)(*host_args, **host_kwargs)
-    for name in outs & kwargs.keys():
-        _write_back(kwargs[name], host_kwargs[name])
-    return tree_map(to_pretend, result)
+    names = [argument.name for argument in op._schema.arguments]
+    given = dict(zip(names, args, strict=False)) | kwargs
+    on_host, outs = {}, []
+    for argument in op._schema.arguments:
+        name, value = argument.name, given.get(argument.name)
+        if argument.is_out:  # memory of its own, which the kernel may resize
+            on_host[name] = torch.empty(0, dtype=value.dtype)
+            ours[id(on_host[name])] = value
+            outs.append((value, on_host[name]))
+        elif name == "generator":
+            _check_generator(value)
+            on_host[name] = _generator
+        elif name in given:
+            if str(argument.type) == "Tensor" and not isinstance(value, torch.Tensor):
+                value = _number_as_tensor(value)
+            on_host[name] = _mapped(to_host, value)
+    result = _kernel(op)(**on_host)
+    for out, written in outs:
+        _write_back(out, written)
+    return _mapped(to_ours, result)
 
 
-def _returns_view(op) -> bool:
-    return any(r.alias_info and not r.alias_info.is_write for r in op._schema.returns)
+def _is_view(returned) -> bool:
+    return returned.alias_info is not None and not returned.alias_info.is_write
 
 
 def _kernel(op) -> Callable:
     return faults[op.name()](op) if op.name() in faults else op
 
 
-def _check_one_device(op, args, kwargs) -> None:
+def _mapped(function: Callable, value):
+    """``function`` of every value in lists and tuples, which arguments and results are made of."""
+    if isinstance(value, list | tuple):
+        return type(value)(_mapped(function, item) for item in value)
+    return function(value)
+
+
+def _number_as_tensor(number: bool | int | float | complex) -> torch.Tensor:
+    """The 0-dim tensor that torch made of a Python number and hands to Python as a number again."""
+    wide = {float: torch.float64, complex: torch.complex128}
+    return torch.tensor(number, dtype=wide.get(type(number)))
+
+
+def _check_one_device(op, values) -> None:
     """Refuse tensors of the cpu beside ours; a single number and indices may come from there."""
-    flat, _ = torch.utils._pytree.tree_flatten((args, kwargs))
-    strangers = {
-        str(value.device)
-        for value in flat
-        if isinstance(value, torch.Tensor) and value.device.type != NAME and value.dim() > 0
-    }
+    strangers = set()
+
+    def note(value):
+        if isinstance(value, torch.Tensor) and value.device.type != NAME and value.dim() > 0:
+            strangers.add(str(value.device))
+
+    _mapped(note, list(values))
     if strangers and "index" not in op.name():
         raise RuntimeError(
             "Expected all tensors to be on the same device, but found at least two devices, "
             f"{NAME}:0 and {strangers.pop()}! ({op.name()})"
+        )
+
+
+def _check_generator(generator: torch.Generator | None) -> None:
+    if generator is not None:
+        raise RuntimeError(
+            f"Expected a '{NAME}' device type for generator but found '{generator.device.type}'"
         )
 
 
@@ -134,7 +167,7 @@ def _write_back(out: torch.Tensor, result: torch.Tensor) -> None:
 
 
 def _copy_(self, src, non_blocking=False):
-    _kernel(torch.ops.aten.copy_.default)(_host(self), _host(src))
+    _kernel(torch.ops.aten.copy_.default)(self=_host(self), src=_host(src))
     return self
 
 
@@ -159,19 +192,37 @@ def _convolution(
     input, weight, bias, stride, padding, dilation, transposed, output_padding, groups
 ):
     op = torch.ops.aten.convolution.default
-    _check_one_device(op, (input, weight, bias), {})
-    bias = bias if bias is None else _host(bias)
-    rest = (stride, padding, dilation, transposed, output_padding, groups)
-    return _pretend(_kernel(op)(_host(input), _host(weight), bias, *rest))
+    _check_one_device(op, [input, weight, bias])
+    result = _kernel(op)(
+        input=_host(input),
+        weight=_host(weight),
+        bias=bias if bias is None else _host(bias),
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        transposed=transposed,
+        output_padding=output_padding,
+        groups=groups,
+    )
+    return _pretend(result)
 
 
 def _convolution_backward(
     grad, input, weight, stride, padding, dilation, transposed, output_padding, groups, mask
 ):
-    op = torch.ops.aten.convolution_backward.default
-    channels = weight.shape[1] * groups if transposed else weight.shape[0]
-    rest = (stride, padding, dilation, transposed, output_padding, groups, mask)
-    grads = _kernel(op)(_host(grad), _host(input), _host(weight), [channels], *rest)
+    grads = _kernel(torch.ops.aten.convolution_backward.default)(
+        grad_output=_host(grad),
+        input=_host(input),
+        weight=_host(weight),
+        bias_sizes=[weight.shape[1] * groups if transposed else weight.shape[0]],
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        transposed=transposed,
+        output_padding=output_padding,
+        groups=groups,
+        output_mask=mask,
+    )
     return tuple(grad if grad is None else _pretend(grad) for grad in grads)
 
 
