@@ -96,6 +96,7 @@ def ones_like(
 
     Tutorial: "Tensor Initialization", from another tensor.
     """
+    _refuse_other(tensor)
     return torch.ones_like(tensor, dtype=dtype, device=_given(device))
 
 
@@ -117,8 +118,9 @@ def rand_like(
 
     Tutorial: "Tensor Initialization", from another tensor.
     """
-    wanted = getattr(tensor, "dtype", None) if dtype is None else dtype
-    if isinstance(wanted, torch.dtype) and not (wanted.is_floating_point or wanted.is_complex):
+    _refuse_other(tensor)
+    wanted = tensor.dtype if dtype is None else dtype
+    if not (wanted.is_floating_point or wanted.is_complex):
         raise TypeError(
             f"{wanted} cannot hold random numbers in [0, 1). Give a floating point dtype, such as "
             "dtype=torch.float32."
@@ -177,10 +179,12 @@ def to_device(tensor: torch.Tensor, device: str | torch.device, copy: bool = Fal
     """``tensor`` on ``device``: itself where it is there already, unless ``copy`` is set.
 
     Raises:
+        TypeError: ``tensor`` is no tensor.
         UnusableDevice: ``device`` cannot be used here.
 
     Tutorial: "Tensor Operations", the unguarded move.
     """
+    _refuse_other(tensor)
     return tensor.to(devices.resolve(device), copy=copy)
 
 
@@ -194,12 +198,12 @@ def set_column(tensor: torch.Tensor, column: int, value: float) -> torch.Tensor:
 
     Tutorial: "Tensor Operations", standard numpy-like indexing and slicing.
     """
+    _refuse_recorded_leaf(tensor)
     if tensor.dim() < 2:
         raise ValueError(
             f"tensor of shape {tuple(tensor.shape)} has no columns. Give one of two dimensions or "
             "more, such as tensor.unsqueeze(0)."
         )
-    _refuse_recorded_leaf(tensor)
     tensor[:, column] = value
     return tensor
 
@@ -379,7 +383,16 @@ def _refuse_array(array: np.ndarray) -> None:
         )
 
 
+def _refuse_other(tensor: torch.Tensor) -> None:
+    if not isinstance(tensor, torch.Tensor):
+        raise TypeError(
+            f"tensor is a {type(tensor).__name__}, not a torch.Tensor. Make one of it first, with "
+            "from_data or from_numpy."
+        )
+
+
 def _refuse_tensor(tensor: torch.Tensor) -> None:
+    _refuse_other(tensor)
     what = f"tensor of shape {tuple(tensor.shape)} and dtype {tensor.dtype}"
     if tensor.is_meta:
         raise TypeError(f"{what} is on meta and has no values. Make it on the cpu or a device.")
@@ -398,6 +411,7 @@ def _refuse_to_join(tensors: Sequence[torch.Tensor]) -> None:
 
 
 def _refuse_recorded_leaf(tensor: torch.Tensor) -> None:
+    _refuse_other(tensor)
     owner = tensor if tensor._base is None else tensor._base
     if owner.is_leaf and owner.requires_grad and torch.is_grad_enabled():
         raise RuntimeError(
