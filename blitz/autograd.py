@@ -69,27 +69,27 @@ def _downloaded(place: torch.device) -> object:
         return ResNet18_Weights.DEFAULT.get_state_dict(
             progress=False, check_hash=True, map_location=place, weights_only=True
         )
-    except OSError as error:
+    except Exception as error:  # what fails in reading damaged bytes can raise almost anything
+        if file.exists():
+            raise UnusableWeights(
+                f"weights 'default': {file} is damaged: {_shortened(error)} Delete it: the "
+                "next call downloads it anew."
+            ) from error
         raise UnusableWeights(
             f"weights 'default': {url} cannot be downloaded to {file}: {_shortened(error)} "
             "Put the file there by hand, or use weights=None."
-        ) from error
-    except Exception as error:  # damaged bytes make an unpickler raise almost anything
-        raise UnusableWeights(
-            f"weights 'default': {file} is damaged: {_shortened(error)} "
-            "Delete it if it is there; the next call downloads it."
         ) from error
 
 
 def _read(file: Path, place: torch.device) -> object:
     try:
         return torch.load(file, map_location=place, weights_only=True)
-    except OSError as error:
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise UnusableWeights(
             f"weights file {str(file)!r} cannot be read: {error.strerror}. Give the file of a "
             "state_dict, 'default' or None."
         ) from error
-    except Exception as error:  # damaged bytes make an unpickler raise almost anything
+    except Exception as error:  # as above
         raise UnusableWeights(
             f"weights file {str(file)!r} is damaged or holds more than tensors: "
             f"{_shortened(error)} Save a state_dict with torch.save, or fetch the file again."
@@ -168,12 +168,15 @@ def training_step(model: nn.Module, data: torch.Tensor, labels: torch.Tensor) ->
         labels: Values of the shape of the model's output.
 
     Raises:
-        ValueError: ``data`` or ``labels`` lie on another device than the model, or the labels have
-            another shape than the output.
+        ValueError: ``data`` or ``labels`` lie on another device than the model, the labels have
+            another shape than the output, or the model has no parameters.
 
     Tutorial: "Usage in PyTorch".
     """
-    place = next(model.parameters()).device
+    parameter = next(model.parameters(), None)
+    if parameter is None:
+        raise ValueError(f"{type(model).__name__} has no parameters to train: use a network.")
+    place = parameter.device
     for name, tensor in (("data", data), ("labels", labels)):
         if tensor.device != place:
             raise ValueError(
@@ -282,7 +285,7 @@ def replace_head(model: nn.Module, classes: int) -> nn.Linear:
             f"{type(model).__name__} has no linear layer 'fc' to replace, but: {layers or 'none'}. "
             "Use a ResNet, or replace its last layer by hand."
         )
-    if not isinstance(classes, int) or classes < 1:
+    if type(classes) is not int or classes < 1:
         raise ValueError(f"classes is {classes!r}: give a positive whole number of classes.")
     model.fc = nn.Linear(old.in_features, classes, device=old.weight.device, dtype=old.weight.dtype)
     return model.fc

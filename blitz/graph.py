@@ -30,7 +30,10 @@ class Node:
         return self.name.rstrip("0123456789").removesuffix("Backward")
 
     def nested(self) -> str:
-        """The graph below as nested calls of operations: ``Sub(Mul(Pow(Leaf), None), Pow(Leaf))``."""
+        """The graph below as nested calls of operations: ``Sub(Mul(Pow(Leaf), None), Pow(Leaf))``.
+
+        For small graphs: a shared node is written out wherever it is used.
+        """
         if self.leaf is not None:
             return "Leaf"
         below = ", ".join("None" if node is None else node.nested() for node in self.inputs)
@@ -95,7 +98,9 @@ def _record(root: torch.autograd.graph.Node) -> Node:
         todo.pop()
         if node not in made:
             inputs = tuple(made[below] if below else None for below, _ in node.next_functions)
-            made[node] = Node(node.name().rsplit("::")[-1], inputs, getattr(node, "variable", None))
+            name = node.name().rsplit("::")[-1]
+            leaf = node.variable if name == "AccumulateGrad" else None
+            made[node] = Node(name, inputs, leaf)
     return made[root]
 
 

@@ -1,0 +1,108 @@
+"""The recorded graph as data and as text."""
+
+import pytest
+import torch
+
+from blitz import graph
+
+
+@pytest.fixture
+def leaf():
+    return torch.tensor([2.0, 3.0], requires_grad=True)
+
+
+class Square(torch.autograd.Function):
+    """A custom operation with an attribute of the name that autograd's leaves use."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.variable = "no leaf"
+        return x**2
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient
+
+
+class TestOf:
+    def test_names_follow_a_depth_first_walk_from_the_root(self, leaf):
+        found = graph.of((leaf * 2).exp() + leaf.sin())
+
+        assert [node.operation for node in found.nodes()] == [
+            "Add",
+            "Exp",
+            "Mul",
+            "AccumulateGrad",
+            "Sin",
+        ]
+        assert found.names()[0] == "AddBackward0"
+
+    def test_leaves_are_the_tensors_themselves(self, leaf):
+        other = torch.tensor([1.0, 1.0], requires_grad=True)
+
+        assert [id(t) for t in graph.of(leaf * other * leaf).leaves()] == [id(leaf), id(other)]
+
+    def test_leaf_used_twice_is_one_node(self, leaf):
+        found = graph.of(leaf * leaf)
+
+        assert found.root.inputs[0] is found.root.inputs[1]
+        assert len(found.nodes()) == 2
+        assert len(found.edges()) == 2
+
+    def test_edges_lead_from_consumer_to_producer(self, leaf):
+        found = graph.of((leaf * 2).exp())
+
+        assert [(above.operation, below.operation) for above, below in found.edges()] == [
+            ("Exp", "Mul"),
+            ("Mul", "AccumulateGrad"),
+        ]
+
+    def test_custom_function_goes_by_its_own_name_and_is_no_leaf(self, leaf):
+        found = graph.of(Square.apply(leaf) * 2)
+
+        square = found.root.inputs[0]
+        assert (square.name, square.operation) == ("SquareBackward", "Square")
+        assert square.leaf is None
+        assert found.root.nested() == "Mul(Square(Leaf), None)"
+
+    def test_digits_within_the_name_of_an_operation_stay(self, leaf):
+        assert graph.of(leaf.log1p()).root.operation == "Log1P"
+
+    def test_deep_graph_needs_no_deep_stack(self, leaf):
+        y = leaf
+        for _ in range(5000):
+            y = y + 1
+
+        found = graph.of(y)
+
+        assert len(found.nodes()) == 5001
+        assert len(str(found).splitlines()) == 10_001
+
+    @pytest.mark.parametrize("what", ["constant", "leaf", "no_grad"])
+    def test_tensor_without_a_graph_is_refused(self, leaf, what):
+        with torch.no_grad():
+            untracked = leaf * 2
+        tensor = {"constant": torch.ones(2), "leaf": leaf, "no_grad": untracked}[what]
+
+        with pytest.raises(ValueError, match=r"tensor of shape \(2,\) has no graph.*Compute it"):
+            graph.of(tensor)
+
+
+class TestText:
+    def test_shows_names_leaves_and_untracked_inputs(self, leaf):
+        assert str(graph.of(3 * leaf**2)).splitlines() == [
+            "MulBackward0",
+            "  PowBackward0",
+            "    AccumulateGrad (2,)",
+            "  (not tracked)",
+        ]
+
+    def test_writes_a_shared_node_out_once(self, leaf):
+        shared = leaf.exp()
+
+        assert str(graph.of(shared + shared)).splitlines() == [
+            "AddBackward0",
+            "  ExpBackward0",
+            "    AccumulateGrad (2,)",
+            "  ExpBackward0 (see above)",
+        ]
