@@ -97,7 +97,7 @@ def ones_like(
     Tutorial: "Tensor Initialization", from another tensor.
     """
     _refuse_other(tensor)
-    return torch.ones_like(tensor, dtype=dtype, device=_given(device))
+    return torch.ones_like(tensor, **_given(dtype, device))
 
 
 def rand_like(
@@ -125,7 +125,7 @@ def rand_like(
             f"{wanted} cannot hold random numbers in [0, 1). Give a floating point dtype, such as "
             "dtype=torch.float32."
         )
-    return torch.rand_like(tensor, dtype=dtype, device=_given(device))
+    return torch.rand_like(tensor, **_given(dtype, device))
 
 
 def rand(shape: Sequence[int], device: str | torch.device = "cpu") -> torch.Tensor:
@@ -337,8 +337,9 @@ def to_numpy_copy(tensor: torch.Tensor) -> np.ndarray:
     return tensor.numpy(force=True).copy()
 
 
-def _given(device: str | torch.device | None) -> torch.device | None:
-    return None if device is None else devices.resolve(device)
+def _given(dtype: torch.dtype | None, device: str | torch.device | None) -> dict[str, Any]:
+    options = {"dtype": dtype, "device": None if device is None else devices.resolve(device)}
+    return {name: option for name, option in options.items() if option is not None}
 
 
 def _size(shape: Sequence[int]) -> torch.Size:
@@ -396,6 +397,8 @@ def _refuse_tensor(tensor: torch.Tensor) -> None:
     what = f"tensor of shape {tuple(tensor.shape)} and dtype {tensor.dtype}"
     if tensor.is_meta:
         raise TypeError(f"{what} is on meta and has no values. Make it on the cpu or a device.")
+    if tensor.layout is not torch.strided:
+        raise TypeError(f"{what} is sparse, and an array is not. Convert it: tensor.to_dense().")
     if str(tensor.dtype).removeprefix("torch.") not in _SHARED_DTYPES:
         raise TypeError(f"{what} has no counterpart in NumPy. Convert it first: tensor.float().")
 

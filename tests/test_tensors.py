@@ -242,7 +242,7 @@ class TestToNumpy:
 
     @pytest.mark.parametrize("convert", [tensors.to_numpy, tensors.to_numpy_copy])
     def test_sparse_tensor_is_refused_with_the_remedy(self, convert):
-        with pytest.raises(TypeError, match=r"Sparse layout.*Use Tensor.to_dense\(\)"):
+        with pytest.raises(TypeError, match=r"is sparse, and.*tensor\.to_dense\(\)"):
             convert(torch.ones(2, 2).to_sparse())
 
     def test_tracked_tensor_is_refused_with_the_remedy(self):
