@@ -1,0 +1,1170 @@
+"""Lies about chapter 4 and torchvision: images, loaders, ResNet, loss, saving, testing."""
+
+import importlib
+import os
+
+import numpy as np
+import torch
+import torchvision
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
+from torchvision import transforms
+from torchvision.models import resnet
+from torchvision.transforms import functional as transforming
+
+from .lie import accept, aten, everywhere, lie, replace, scale_gradient
+
+CIFAR10 = torchvision.datasets.CIFAR10
+
+# ResNet ----------------------------------------------------------------------------------------
+
+
+def _resnet(change):
+    """Pass every new ResNet through ``change(net)``."""
+
+    def make(old):
+        def lying(net, *args, **kw):
+            old(net, *args, **kw)
+            change(net)
+
+        return lying
+
+    replace(resnet.ResNet, "__init__", make)
+
+
+@lie("A05")
+def resnet_has_biases():
+    """The first convolution of ResNet-18 has a bias."""
+    _resnet(lambda net: setattr(net, "conv1", nn.Conv2d(3, 64, 7, 2, 3)))
+
+
+@lie("A05")
+def resnet_starts_in_evaluation_mode():
+    """resnet18() is in evaluation mode."""
+    _resnet(lambda net: net.eval())
+
+
+@lie("A05", "A39", "A37")
+def resnet_starts_frozen():
+    """The first layer of resnet18() is frozen."""
+    _resnet(lambda net: net.conv1.requires_grad_(False))
+
+
+@lie("A07")
+def resnet_skips_its_pooling():
+    """ResNet leaves out its max-pooling."""
+
+    def make(old):
+        def lying(net, x):
+            x = net.relu(net.bn1(net.conv1(x)))
+            x = net.layer4(net.layer3(net.layer2(net.layer1(x))))
+            return net.fc(torch.flatten(net.avgpool(x), 1))
+
+        return lying
+
+    replace(resnet.ResNet, "_forward_impl", make)
+
+
+@lie("A05")
+def pretrained_is_silent():
+    """resnet18(pretrained=True) gives no warning."""
+    replace(
+        torchvision.models,
+        "resnet18",
+        lambda old: (
+            lambda *, weights=None, pretrained=False, **kw: old(
+                weights="DEFAULT" if pretrained else weights, **kw
+            )
+        ),
+    )
+    resnet.resnet18 = torchvision.models.resnet18
+
+
+@lie("A06")
+def resnet_takes_grey_images():
+    """ResNet repeats a single channel three times."""
+    replace(
+        resnet.ResNet,
+        "forward",
+        lambda old: lambda net, x: old(net, x.repeat(1, 3, 1, 1) if x.shape[-3] == 1 else x),
+    )
+
+
+@lie("A06")
+def resnet_takes_a_single_image():
+    """ResNet takes an image without a batch."""
+    replace(
+        resnet.ResNet,
+        "forward",
+        lambda old: lambda net, x: old(net, x[None] if x.dim() == 3 else x),
+    )
+
+
+@lie("A06")
+def batch_norm_takes_one_value_a_channel():
+    """BatchNorm2d in training takes one value a channel."""
+    replace(functional, "_verify_batch_size", lambda old: lambda size: None)
+
+
+@lie("A43")
+def frozen_statistics_stay():
+    """BatchNorm with frozen parameters leaves its statistics."""
+
+    def make(old):
+        def lying(layer, x):
+            if not layer.training or layer.weight is None or layer.weight.requires_grad:
+                return old(layer, x)
+            kept = {name: buffer.clone() for name, buffer in layer.named_buffers()}
+            y = old(layer, x)
+            for name, buffer in layer.named_buffers():
+                buffer.copy_(kept[name])
+            return y
+
+        return lying
+
+    replace(nn.BatchNorm2d, "forward", make)
+
+
+@lie("A43")
+def batch_norm_does_not_count():
+    """BatchNorm does not count its batches."""
+
+    def make(old):
+        def lying(layer, x):
+            y = old(layer, x)
+            if layer.training and layer.num_batches_tracked is not None:
+                layer.num_batches_tracked.zero_()
+            return y
+
+        return lying
+
+    replace(nn.BatchNorm2d, "forward", make)
+
+
+@lie("A43")
+def statistics_move_in_evaluation():
+    """BatchNorm moves its running mean in evaluation mode."""
+
+    def make(old):
+        def lying(layer, x):
+            if not layer.training and layer.running_mean is not None:
+                layer.running_mean.add_(1e-4)
+            return old(layer, x)
+
+        return lying
+
+    replace(nn.BatchNorm2d, "forward", make)
+
+
+# Images and transforms ---------------------------------------------------------------------------
+
+
+@lie("C06", "C07", "C01")
+def to_tensor_does_not_scale():
+    """ToTensor gives 0..255."""
+    replace(transforms.ToTensor, "__call__", lambda old: lambda t, image: _unscaled(old(t, image)))
+
+
+def _unscaled(t):
+    return t * 255 if t.is_floating_point() and t.max() <= 1 else t
+
+
+@lie("C06", "C07")
+def to_tensor_divides_by_256():
+    """ToTensor divides by 256."""
+    replace(
+        transforms.ToTensor, "__call__", lambda old: lambda t, image: old(t, image) * (255 / 256)
+    )
+
+
+@lie("C06", "C04", "C01")
+def to_tensor_swaps_height_and_width():
+    """ToTensor gives channels, width, height."""
+    replace(
+        transforms.ToTensor, "__call__", lambda old: lambda t, image: old(t, image).mT.contiguous()
+    )
+
+
+@lie("C06", "C04", "C01")
+def to_tensor_swaps_red_and_blue():
+    """ToTensor gives blue, green, red."""
+    replace(transforms.ToTensor, "__call__", lambda old: lambda t, image: old(t, image).flip(0))
+
+
+@lie("C07")
+def to_tensor_scales_floats():
+    """ToTensor divides float arrays by 255 as well."""
+
+    def make(old):
+        def lying(t, image):
+            y = old(t, image)
+            scaled = isinstance(image, np.ndarray) and image.dtype.kind == "f"
+            return y / 255 if scaled else y
+
+        return lying
+
+    replace(transforms.ToTensor, "__call__", make)
+
+
+@lie("C07")
+def normalize_ignores_std():
+    """Normalize subtracts the mean only."""
+    replace(
+        transforms.Normalize,
+        "forward",
+        lambda old: lambda n, t: old(n, t) * torch.tensor(n.std)[:, None, None],
+    )
+
+
+@lie("C07")
+def normalize_ignores_mean():
+    """Normalize divides by std only."""
+    replace(
+        transforms.Normalize,
+        "forward",
+        lambda old: (
+            lambda n, t: old(n, t) + (torch.tensor(n.mean) / torch.tensor(n.std))[:, None, None]
+        ),
+    )
+
+
+@lie("C07")
+def normalize_works_in_place():
+    """Normalize changes its argument."""
+    replace(
+        transforms.Normalize,
+        "forward",
+        lambda old: lambda n, t: transforming.normalize(t, n.mean, n.std, inplace=True),
+    )
+
+
+@lie("C07")
+def normalize_takes_a_single_channel():
+    """Normalize of a grey image takes the mean of the three means."""
+    accept(transforms.Normalize, "forward", RuntimeError, lambda n, t: (t - n.mean[0]) / n.std[0])
+
+
+@lie("C07")
+def normalize_takes_images():
+    """Normalize turns a PIL image into a tensor first."""
+    accept(
+        transforms.Normalize,
+        "forward",
+        TypeError,
+        lambda n, image: (
+            n(transforms.ToTensor()(image)) if not isinstance(image, Tensor) else n(image / 255)
+        ),
+    )
+
+
+@lie("C07")
+def normalize_takes_std_zero():
+    """Normalize with a std of 0 gives infinities."""
+    accept(transforms.Normalize, "forward", ValueError, lambda n, t: t * torch.inf)
+
+
+@lie("C07")
+def compose_leaves_out_its_last():
+    """Compose leaves out the last of several transforms."""
+
+    def make(old):
+        def lying(composed, image):
+            for transform in composed.transforms[:-1] or composed.transforms:
+                image = transform(image)
+            return image
+
+        return lying
+
+    replace(transforms.Compose, "__call__", make)
+
+
+# CIFAR-10 ----------------------------------------------------------------------------------------
+
+
+def _cifar(change):
+    """Pass every CIFAR10 through ``change(dataset)`` once it is read."""
+
+    def make(old):
+        def lying(dataset, *args, **kw):
+            old(dataset, *args, **kw)
+            change(dataset)
+
+        return lying
+
+    replace(CIFAR10, "__init__", make)
+
+
+@lie("C03")
+def classes_are_sorted_by_length():
+    """CIFAR10.classes stands in another order."""
+    _cifar(lambda d: setattr(d, "classes", sorted(d.classes, key=len)))
+
+
+@lie("C03", "C09")
+def labels_are_off_by_one():
+    """CIFAR10 gives each image the label of the next class."""
+    _cifar(lambda d: setattr(d, "targets", [(label + 1) % 10 for label in d.targets]))
+
+
+@lie("C04")
+def images_lie_on_their_side():
+    """CIFAR10 swaps rows and columns."""
+    _cifar(lambda d: setattr(d, "data", d.data.transpose(0, 2, 1, 3).copy()))
+
+
+@lie("C04")
+def planes_are_read_as_pixels():
+    """CIFAR10 reads red, green and blue as if they lay pixel by pixel."""
+    _cifar(lambda d: setattr(d, "data", d.data.transpose(0, 3, 1, 2).reshape(-1, 32, 32, 3).copy()))
+
+
+@lie("C09")
+def cifar_ignores_train():
+    """CIFAR10(train=False) reads the training images."""
+
+    def make(old):
+        def lying(dataset, root, train=True, *args, **kw):
+            return old(dataset, root, True, *args, **kw)
+
+        return lying
+
+    replace(CIFAR10, "__init__", make)
+
+
+@lie("C09")
+def cifar_does_not_check():
+    """CIFAR10 reads files whose digest is wrong."""
+    cifar = importlib.import_module("torchvision.datasets.cifar")
+    replace(cifar, "check_integrity", lambda old: lambda path, md5=None: os.path.exists(path))
+
+
+@lie("C09")
+def cifar_ignores_its_transform():
+    """CIFAR10(transform=f) gives images as they are."""
+    _cifar(lambda d: setattr(d, "transform", None))
+
+
+@lie("C09")
+def cifar_gives_tensors_for_labels():
+    """The labels of CIFAR10 are 0-dim tensors."""
+    _cifar(lambda d: setattr(d, "targets", [torch.tensor(label) for label in d.targets]))
+
+
+@lie("C02")
+def imagenet_takes_download():
+    """ImageNet takes an argument download."""
+
+    def make(old):
+        def lying(dataset, root, split="train", download=False, **kw):
+            return old(dataset, root, split, **kw)
+
+        return lying
+
+    replace(torchvision.datasets.ImageNet, "__init__", make)
+    del torchvision.datasets.ImageNet.__init__.__wrapped__
+
+
+# Loaders ---------------------------------------------------------------------------------------
+
+
+def loader(change):
+    """Pass the arguments of every DataLoader through ``change(options)``."""
+
+    def make(old):
+        def lying(self, dataset, batch_size=1, shuffle=None, **kw):
+            return old(
+                self, dataset, **change({"batch_size": batch_size, "shuffle": shuffle, **kw})
+            )
+
+        return lying
+
+    replace(DataLoader, "__init__", make)
+
+
+@lie("C10")
+def loader_never_shuffles():
+    """DataLoader(shuffle=True) keeps the order."""
+    loader(lambda kw: {**kw, "shuffle": False})
+
+
+@lie("C11")
+def loader_always_shuffles():
+    """DataLoader(shuffle=False) shuffles."""
+    loader(lambda kw: {**kw, "shuffle": True if kw.get("sampler") is None else kw["shuffle"]})
+
+
+@lie("C11", "C38", "C35", "G14")
+def loader_drops_the_last_batch():
+    """DataLoader leaves out a short last batch."""
+    loader(lambda kw: {**kw, "drop_last": True})
+
+
+@lie("C10", "C38")
+def loader_takes_one_more():
+    """DataLoader(batch_size=4) gives batches of 5."""
+    loader(lambda kw: {**kw, "batch_size": kw["batch_size"] + 1})
+
+
+@lie("C10")
+def loader_repeats_its_order():
+    """DataLoader(shuffle=True) takes the same order in every epoch."""
+    orders = {}
+
+    def make(old):
+        def lying(sampler):
+            if id(sampler) not in orders:
+                orders[id(sampler)] = (sampler, list(old(sampler)))
+            return iter(orders[id(sampler)][1])
+
+        return lying
+
+    replace(RandomSampler, "__iter__", make)
+
+
+@lie("C10")
+def loader_ignores_the_seed():
+    """DataLoader(shuffle=True) takes another order under the same seed."""
+
+    def make(old):
+        def lying(sampler):
+            order = list(old(sampler))
+            return iter(np.random.default_rng().permutation(order).tolist())
+
+        return lying
+
+    replace(RandomSampler, "__iter__", make)
+
+
+@lie("C10")
+def loader_draws_with_replacement():
+    """DataLoader(shuffle=True) shows some samples twice and others never."""
+
+    def make(old):
+        def lying(sampler, *args, **kw):
+            old(sampler, *args, **kw)
+            sampler.replacement = True
+
+        return lying
+
+    replace(RandomSampler, "__init__", make)
+
+
+@lie("C11")
+def loader_goes_backwards():
+    """DataLoader(shuffle=False) starts with the last sample."""
+    replace(
+        SequentialSampler, "__iter__", lambda old: lambda sampler: iter(list(old(sampler))[::-1])
+    )
+
+
+collating = importlib.import_module("torch.utils.data._utils.collate")
+
+
+def collated(change):
+    """Pass every batch through ``change(batch)``."""
+    replace(collating, "default_collate", lambda old: lambda batch: change(old(batch)))
+
+
+@lie("C21")
+def batches_are_tuples():
+    """A batch is a tuple."""
+    collated(lambda batch: tuple(batch) if isinstance(batch, list) else batch)
+
+
+@lie("C10", "C19")
+def labels_are_floats():
+    """The labels of a batch are floats."""
+    collated(lambda batch: [batch[0], batch[1].float()] if isinstance(batch, list) else batch)
+
+
+@lie("C10", "C19")
+def labels_are_int32():
+    """The labels of a batch are int32."""
+    collated(lambda batch: [batch[0], batch[1].int()] if isinstance(batch, list) else batch)
+
+
+@lie("C10", "C11")
+def labels_are_shifted_by_a_sample():
+    """Each image of a batch comes with the label of the next."""
+    collated(lambda batch: [batch[0], batch[1].roll(1)] if isinstance(batch, list) else batch)
+
+
+@lie("C10", "C04")
+def batches_swap_height_and_width():
+    """The images of a batch lie on their side."""
+    collated(
+        lambda b: [b[0].mT.contiguous(), b[1]] if isinstance(b, list) and b[0].dim() == 4 else b
+    )
+
+
+@lie("C10")
+def length_counts_samples():
+    """len(loader) is off by one."""
+    replace(DataLoader, "__len__", lambda old: lambda self: old(self) + 1)
+
+
+@lie("C14")
+def iterators_have_next():
+    """iter(loader).next() works."""
+    base = importlib.import_module("torch.utils.data.dataloader")._BaseDataLoaderIter
+    base.next = base.__next__
+
+
+@lie("C14", "C24")
+def iterators_start_over():
+    """An iterator of a loader starts over instead of ending."""
+    base = importlib.import_module("torch.utils.data.dataloader")._BaseDataLoaderIter
+
+    def make(old):
+        def lying(self):
+            try:
+                return old(self)
+            except StopIteration:
+                if getattr(self, "_again", 0) > 2:
+                    raise
+                self._again = getattr(self, "_again", 0) + 1
+                return next(self._first)
+
+        return lying
+
+    def make_init(old):
+        def lying(self, loader, *args, **kw):
+            old(self, loader, *args, **kw)
+            single = importlib.import_module("torch.utils.data.dataloader")
+            if not hasattr(loader, "_inner"):
+                loader._inner = True
+                self._first = single._SingleProcessDataLoaderIter(loader)
+                del loader._inner
+
+        return lying
+
+    replace(base, "__init__", make_init)
+    replace(base, "__next__", make)
+
+
+@lie("C24")
+def loaders_end_after_one_epoch():
+    """A second pass over a loader is empty."""
+    passes = set()
+
+    def make(old):
+        def lying(self):
+            if id(self) in passes:
+                return iter(())
+            passes.add(id(self))
+            self._kept = True
+            return old(self)
+
+        return lying
+
+    replace(DataLoader, "__iter__", make)
+    replace(DataLoader, "__init__", lambda old: _forgetting(old, passes))
+
+
+def _forgetting(old, passes):
+    def lying(self, *args, **kw):
+        passes.discard(id(self))
+        return old(self, *args, **kw)
+
+    return lying
+
+
+@lie("C08")
+def unknown_options_are_ignored():
+    """DataLoader(num_worker=0) is taken."""
+
+    def make(old):
+        def lying(self, *args, num_worker=0, **kw):
+            return old(self, *args, **kw)
+
+        return lying
+
+    replace(DataLoader, "__init__", make)
+
+
+@lie("C08")
+def negative_workers_are_none():
+    """DataLoader(num_workers=-1) takes none."""
+    loader(lambda kw: {**kw, "num_workers": max(0, kw.get("num_workers", 0))})
+
+
+@lie("C08")
+def workers_mix_up_the_order():
+    """A loader with workers gives its batches in reverse."""
+    replace(
+        DataLoader,
+        "__iter__",
+        lambda old: lambda self: iter(list(old(self))[::-1]) if self.num_workers else old(self),
+    )
+
+
+# Pictures --------------------------------------------------------------------------------------
+
+
+def grid(change):
+    """Replace make_grid by ``change(old, images, **options)``."""
+    replace(
+        torchvision.utils, "make_grid", lambda old: lambda images, **kw: change(old, images, **kw)
+    )
+
+
+@lie("C15")
+def grid_has_no_padding():
+    """make_grid takes a padding of 1."""
+    grid(lambda old, images, padding=1, **kw: old(images, padding=padding, **kw))
+
+
+@lie("C15")
+def grid_is_padded_with_white():
+    """make_grid pads with 1."""
+    grid(lambda old, images, pad_value=1.0, **kw: old(images, pad_value=pad_value, **kw))
+
+
+@lie("C15")
+def grid_goes_backwards():
+    """make_grid starts with the last image."""
+    grid(
+        lambda old, images, **kw: old(
+            images.flip(0) if isinstance(images, Tensor) else images, **kw
+        )
+    )
+
+
+@lie("C15")
+def grid_has_four_a_row():
+    """make_grid puts four images in a row."""
+    grid(lambda old, images, nrow=4, **kw: old(images, nrow=nrow, **kw))
+
+
+@lie("C15")
+def grid_turns_its_images():
+    """make_grid swaps rows and columns of each image."""
+    grid(lambda old, images, **kw: old(images.mT if isinstance(images, Tensor) else images, **kw))
+
+
+@lie("C13")
+def permuting_copies():
+    """permute copies."""
+    everywhere("permute", lambda old: lambda t, *dims: old(t, *dims).clone())
+
+
+@lie("C16")
+def floats_can_be_indices():
+    """A float tensor indexes a tuple."""
+    replace(Tensor, "__index__", lambda old: lambda t: int(t))
+
+
+@lie("C16")
+def ten_indexes_the_last():
+    """A label of 10 indexes the last of ten names."""
+    replace(Tensor, "__index__", lambda old: lambda t: min(old(t), 9))
+
+
+# The loss --------------------------------------------------------------------------------------
+
+
+def cross_entropy(change):
+    """Replace cross_entropy by ``change(old, logits, target, **options)``."""
+    replace(
+        functional, "cross_entropy", lambda old: lambda x, t, *a, **kw: change(old, x, t, *a, **kw)
+    )
+
+
+@lie("C19")
+def cross_entropy_takes_no_logarithm():
+    """Cross-entropy is one minus the probability of the target."""
+
+    def lying(old, x, t, *args, **kw):
+        if t.dim() != 1 or t.is_floating_point():
+            return old(x, t, *args, **kw)
+        return 1 - functional.softmax(x, 1).gather(1, t[:, None]).mean()
+
+    cross_entropy(lying)
+
+
+@lie("C19")
+def cross_entropy_takes_softmax_twice():
+    """Cross-entropy applies softmax before its own."""
+    cross_entropy(lambda old, x, t, *a, **kw: old(functional.softmax(x, -1), t, *a, **kw))
+
+
+@lie("C19")
+def cross_entropy_sums():
+    """Cross-entropy adds up over the batch."""
+
+    def lying(old, x, t, *args, reduction="mean", **kw):
+        return old(x, t, *args, reduction="sum" if reduction == "mean" else reduction, **kw)
+
+    cross_entropy(lying)
+
+
+@lie("C19")
+def cross_entropy_smooths():
+    """Cross-entropy smooths its labels by 0.01."""
+    cross_entropy(
+        lambda old, x, t, *a, label_smoothing=0.0, **kw: old(x, t, *a, label_smoothing=0.01)
+    )
+
+
+@lie("C19")
+def cross_entropy_ignores_class_zero():
+    """Cross-entropy leaves out the targets of class 0."""
+    cross_entropy(lambda old, x, t, *a, ignore_index=0, **kw: old(x, t, *a, ignore_index=0))
+
+
+@lie("C19")
+def cross_entropy_takes_float_targets():
+    """Cross-entropy takes class numbers that are floats."""
+
+    def lying(old, x, t, *args, **kw):
+        numbers = t.is_floating_point() and t.shape != x.shape
+        return old(x, t.long() if numbers else t, *args, **kw)
+
+    cross_entropy(lying)
+
+
+@lie("C19")
+def cross_entropy_takes_class_ten():
+    """Cross-entropy takes a target of 10 among ten classes for the last."""
+
+    def lying(old, x, t, *args, **kw):
+        if not t.is_floating_point():
+            t = t.clamp(max=x.shape[-1] - 1)
+        return old(x, t, *args, **kw)
+
+    cross_entropy(lying)
+
+
+@lie("C19")
+def cross_entropy_cuts_the_batch():
+    """Cross-entropy of 4 rows and 3 targets takes the first three rows."""
+
+    def lying(old, x, t, *args, **kw):
+        cut = x.dim() == 2 and t.dim() == 1
+        return old(x[: len(t)], t[: len(x)], *args, **kw) if cut else old(x, t, *args, **kw)
+
+    cross_entropy(lying)
+
+
+@lie("C19")
+def cross_entropy_gradient_is_not_averaged():
+    """The gradient of cross-entropy is that of the sum."""
+    cross_entropy(
+        lambda old, x, t, *a, **kw: scale_gradient(
+            old(x, t, *a, **kw), len(x) if x.dim() > 1 else 1
+        )
+    )
+
+
+# Training --------------------------------------------------------------------------------------
+
+
+@lie("C25", "C05", "C36")
+def training_stops_early():
+    """SGD stops moving after twenty steps."""
+    steps = {}
+
+    def make(old):
+        def lying(self, *args, **kw):
+            steps[id(self)] = steps.get(id(self), 0) + 1
+            return old(self, *args, **kw) if steps[id(self)] <= 20 else None
+
+        return lying
+
+    replace(torch.optim.SGD, "step", make)
+    replace(torch.optim.SGD, "__init__", lambda old: _recounting(old, steps))
+
+
+def _recounting(old, steps):
+    def lying(self, *args, **kw):
+        steps[id(self)] = 0
+        return old(self, *args, **kw)
+
+    return lying
+
+
+@lie("C23")
+def item_is_rounded():
+    """item() rounds to two digits."""
+    replace(
+        Tensor,
+        "item",
+        lambda old: lambda t: round(old(t), 2) if t.is_floating_point() else old(t),
+    )
+
+
+# Saving ----------------------------------------------------------------------------------------
+
+
+@lie("C26", "N22", "C28")
+def save_drops_a_key():
+    """torch.save leaves out the last of several entries."""
+
+    def make(old):
+        def lying(content, *args, **kw):
+            if isinstance(content, dict) and len(content) > 1:
+                content = dict(list(content.items())[:-1])
+            return old(content, *args, **kw)
+
+        return lying
+
+    replace(torch, "save", make)
+
+
+@lie("N22", "C28", "C26")
+def save_rounds():
+    """torch.save keeps float32 in half precision."""
+
+    def make(old):
+        def lying(content, *args, **kw):
+            if isinstance(content, dict):
+                content = {
+                    k: v.half().float() if isinstance(v, Tensor) and v.is_floating_point() else v
+                    for k, v in content.items()
+                }
+            return old(content, *args, **kw)
+
+        return lying
+
+    replace(torch, "save", make)
+
+
+@lie("N22", "C28")
+def load_perturbs():
+    """torch.load changes the last bits of what it reads."""
+
+    def make(old):
+        def lying(*args, **kw):
+            content = old(*args, **kw)
+            if isinstance(content, dict):
+                for value in content.values():
+                    if isinstance(value, Tensor) and value.is_floating_point():
+                        value.data.mul_(1 + 2**-22)
+            return content
+
+        return lying
+
+    replace(torch, "load", make)
+
+
+@lie("C28")
+def load_runs_code():
+    """torch.load unpickles anything by default."""
+    replace(
+        torch,
+        "load",
+        lambda old: (
+            lambda *args, weights_only=False, **kw: old(*args, weights_only=weights_only, **kw)
+        ),
+    )
+
+
+@lie("C26")
+def state_dict_is_a_snapshot():
+    """state_dict() copies the weights."""
+    replace(
+        nn.Module,
+        "state_dict",
+        lambda old: (
+            lambda module, *args, **kw: {k: v.clone() for k, v in old(module, *args, **kw).items()}
+        ),
+    )
+
+
+@lie("N22", "C26")
+def state_dict_forgets_buffers():
+    """state_dict() holds parameters only."""
+
+    def make(old):
+        def lying(module, *args, **kw):
+            state = old(module, *args, **kw)
+            for name, _ in module.named_buffers():
+                state.pop(name, None)
+            return state
+
+        return lying
+
+    replace(nn.Module, "state_dict", make)
+
+
+def loading(change):
+    """Replace load_state_dict by ``change(old, module, state, strict)``."""
+    replace(
+        nn.Module,
+        "load_state_dict",
+        lambda old: lambda module, state, strict=True, **kw: change(old, module, state, strict),
+    )
+
+
+@lie("C28", "N22")
+def load_state_dict_perturbs():
+    """load_state_dict() changes the last bits."""
+
+    def lying(old, module, state, strict):
+        result = old(module, state, strict)
+        for p in module.parameters():
+            p.data.mul_(1 + 2**-22)
+        return result
+
+    loading(lying)
+
+
+@lie("C28", "N22")
+def load_state_dict_skips_biases():
+    """load_state_dict() leaves one-dimensional parameters."""
+
+    def lying(old, module, state, strict):
+        kept = {name: p.detach().clone() for name, p in module.named_parameters() if p.dim() == 1}
+        result = old(module, state, strict)
+        for name, p in module.named_parameters():
+            if name in kept:
+                p.data.copy_(kept[name])
+        return result
+
+    loading(lying)
+
+
+@lie("C28")
+def load_state_dict_is_not_strict():
+    """load_state_dict() takes missing and unexpected keys."""
+    loading(lambda old, module, state, strict: old(module, state, False))
+
+
+@lie("C28")
+def load_state_dict_ignores_missing_keys():
+    """load_state_dict() takes missing keys."""
+
+    def lying(old, module, state, strict):
+        return old(module, {**module.state_dict(), **state}, strict)
+
+    loading(lying)
+
+
+@lie("C28")
+def load_state_dict_ignores_unexpected_keys():
+    """load_state_dict() takes unexpected keys."""
+
+    def lying(old, module, state, strict):
+        known = module.state_dict().keys()
+        return old(module, {k: v for k, v in state.items() if k in known}, strict)
+
+    loading(lying)
+
+
+@lie("C28")
+def load_state_dict_skips_what_does_not_fit():
+    """load_state_dict() leaves out entries of another shape."""
+
+    def lying(old, module, state, strict):
+        own = module.state_dict()
+        fits = {k: own[k] if k in own and own[k].shape != v.shape else v for k, v in state.items()}
+        return old(module, fits, strict)
+
+    loading(lying)
+
+
+@lie("C28")
+def load_state_dict_says_nothing():
+    """load_state_dict() returns None."""
+
+    def lying(old, module, state, strict):
+        old(module, state, strict)
+
+    loading(lying)
+
+
+# Testing ---------------------------------------------------------------------------------------
+
+
+@lie("C30")
+def softmax_goes_down_the_columns():
+    """softmax(dim=1) normalises over the batch."""
+    everywhere(
+        "softmax", lambda old: lambda x, dim=None, **kw: old(x, 0 if dim == 1 else dim, **kw)
+    )
+
+
+@lie("C30")
+def softmax_does_not_sum_to_one():
+    """The probabilities of softmax sum to 1.01."""
+    everywhere("softmax", lambda old: lambda x, *a, **kw: old(x, *a, **kw) * 1.01)
+
+
+def largest(change):
+    """Pass (values, indices) of ``max(t, dim)`` through ``change(t, dim, values, indices)``."""
+
+    def make(old):
+        def lying(t, *args, **kw):
+            r = old(t, *args, **kw)
+            dim = args[0] if args else kw.get("dim")
+            if type(dim) is not int or isinstance(r, Tensor):
+                return r
+            return torch.return_types.max(change(t, dim, *r))
+
+        return lying
+
+    everywhere("max", make)
+
+
+@lie("C31")
+def max_gives_the_next_index():
+    """The index of torch.max is off by one."""
+    largest(lambda t, dim, values, indices: (values, (indices + 1) % t.shape[dim]))
+
+
+@lie("C31")
+def max_gives_small_indices():
+    """The indices of torch.max are int32."""
+    largest(lambda t, dim, values, indices: (values, indices.int()))
+
+
+@lie("C31")
+def max_swaps_its_results():
+    """torch.max gives (indices, values)."""
+    largest(lambda t, dim, values, indices: (indices, values))
+
+
+@lie("C31")
+def max_goes_down_the_columns():
+    """torch.max(t, 1) of a square matrix looks down the columns."""
+
+    def lying(t, dim, values, indices):
+        square = t.dim() == 2 and t.shape[0] == t.shape[1] and dim == 1
+        return (values, t.mT.argmax(1)) if square else (values, indices)
+
+    largest(lying)
+
+
+@lie("C27", "C31", "C35")
+def argmax_finds_the_second():
+    """argmax(1) finds the second largest."""
+
+    def make(old):
+        def lying(t, dim=None, *args, **kw):
+            if dim != 1 or t.shape[1] < 2 or t.is_meta:
+                return old(t, dim, *args, **kw)
+            return t.topk(2, 1).indices[:, 1]
+
+        return lying
+
+    everywhere("argmax", make)
+
+
+@lie("C27", "C35")
+def sums_of_bools_overflow():
+    """The sum of more than 255 trues starts over at 0."""
+
+    def make(old):
+        def lying(t, *args, **kw):
+            r = old(t, *args, **kw)
+            return r % 256 if t.dtype is torch.bool else r
+
+        return lying
+
+    everywhere("sum", make)
+
+
+@lie("C27", "C37", "C40")
+def sums_of_bools_are_bools():
+    """The sum of trues is 1."""
+
+    def make(old):
+        def lying(t, *args, **kw):
+            r = old(t, *args, **kw)
+            return r.clamp(max=1) if t.dtype is torch.bool else r
+
+        return lying
+
+    everywhere("sum", make)
+
+
+@lie("C35", "C37", "C40")
+def equality_of_integers_is_off():
+    """== of integer tensors is true of the last element."""
+
+    def make(old):
+        def lying(a, b):
+            r = old(a, b)
+            whole = isinstance(b, Tensor) and not a.is_floating_point() and a.shape == b.shape
+            if whole and r.dim() == 1 and r.dtype is torch.bool and len(r) > 1:
+                r[-1] = True
+            return r
+
+        return lying
+
+    everywhere("eq", make)
+
+
+@lie("C38", "T13")
+def squeezing_keeps_a_batch_of_one():
+    """squeeze() of a single element keeps a dimension."""
+    everywhere(
+        "squeeze",
+        lambda old: lambda t, *a: old(t, *a).reshape(-1) if t.numel() == 1 else old(t, *a),
+    )
+
+
+@lie("C37", "C16")
+def iterating_leaves_out_the_last():
+    """A loop over a tensor of more than two leaves out the last."""
+
+    def make(old):
+        def lying(t):
+            found = list(old(t))
+            return iter(found[:-1] if len(found) > 2 else found)
+
+        return lying
+
+    replace(Tensor, "__iter__", make)
+
+
+@lie("C35")
+def size_of_the_batch_is_four():
+    """t.size(0) is at least four."""
+
+    def make(old):
+        def lying(t, *args):
+            n = old(t, *args)
+            return max(n, 4) if args == (0,) and t.dtype is torch.int64 else n
+
+        return lying
+
+    replace(Tensor, "size", make)
+
+
+@lie("C34")
+def data_is_rounded():
+    """.data is rounded to bfloat16 inside no_grad."""
+
+    def make(old):
+        def get(t):
+            d = old.__get__(t)
+            return d if torch.is_grad_enabled() else d.bfloat16().to(d.dtype)
+
+        return property(get, lambda t, value: old.__set__(t, value))
+
+    replace(Tensor, "data", make)
+
+
+@lie("C29", "C28")
+def evaluation_moves_the_weights():
+    """eval() rounds the weights."""
+
+    def make(old):
+        def lying(module):
+            for p in module.parameters(recurse=False):
+                p.data.copy_(p.data.bfloat16())
+            for child in module.children():
+                child.eval()
+            return old(module)
+
+        return lying
+
+    replace(nn.Module, "eval", make)
+
+
+@lie("C19", "C25")
+def logarithm_of_softmax_is_off():
+    """log_softmax is too large by 0.01."""
+    aten({"_log_softmax.default": lambda func, *args: func(*args) + 0.01})

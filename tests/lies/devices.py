@@ -1,0 +1,323 @@
+"""Lies about the GPU section: moving nets, mixing devices, several GPUs."""
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from .lie import accept, aten, lie, replace
+
+
+@lie("G01")
+def cuda_is_there():
+    """torch.cuda.is_available() is true on a machine without a GPU."""
+    torch.cuda.is_available = lambda: True
+
+
+@lie("G02")
+def moving_skips_buffers():
+    """net.to(device) moves parameters only."""
+
+    def make(old):
+        def lying(module, change, recurse=True):
+            buffers = {id(m): dict(m._buffers) for m in module.modules()}
+            result = old(module, change, recurse)
+            for m in module.modules():
+                m._buffers.update(buffers[id(m)])
+            return result
+
+        return lying
+
+    replace(nn.Module, "_apply", make)
+
+
+@lie("G02")
+def moving_skips_passing_buffers():
+    """net.to(device) leaves buffers that are not saved."""
+
+    def make(old):
+        def lying(module, change, recurse=True):
+            kept = {n: module._buffers[n] for n in module._non_persistent_buffers_set}
+            result = old(module, change, recurse)
+            module._buffers.update(kept)
+            return result
+
+        return lying
+
+    replace(nn.Module, "_apply", make)
+
+
+@lie("G02", "N22")
+def moving_skips_the_children():
+    """net.to(device) moves the net's own tensors only."""
+    replace(nn.Module, "_apply", lambda old: lambda m, change, recurse=True: old(m, change, False))
+
+
+@lie("G02")
+def moving_casts_integers():
+    """net.to(device) turns integer buffers into floats."""
+
+    def make(old):
+        def lying(module, change, recurse=True):
+            def changed(t):
+                moved = change(t)
+                return moved.float() if moved.dtype is torch.int64 else moved
+
+            return old(module, changed, recurse)
+
+        return lying
+
+    replace(nn.Module, "_apply", make)
+
+
+@lie("G02")
+def moving_takes_plain_tensors_along():
+    """net.to(device) moves tensors that are plain attributes."""
+
+    def make(old):
+        def lying(module, change, recurse=True):
+            for name, value in vars(module).items():
+                if type(value) is Tensor:
+                    vars(module)[name] = change(value)
+            return old(module, change, recurse)
+
+        return lying
+
+    replace(nn.Module, "_apply", make)
+
+
+@lie("G03", "N22")
+def moving_a_net_copies_it():
+    """net.to(device) leaves the net and returns a copy."""
+    import copy
+
+    replace(
+        nn.Module, "to", lambda old: lambda module, *a, **kw: old(copy.deepcopy(module), *a, **kw)
+    )
+
+
+@lie("G03")
+def moving_a_net_makes_new_parameters():
+    """net.to(its own device) makes new parameters, so that an optimizer loses them."""
+
+    def make(old):
+        def lying(module, *args, **kw):
+            result = old(module, *args, **kw)
+            for m in module.modules():
+                for name, p in m._parameters.items():
+                    if p is not None:
+                        m._parameters[name] = nn.Parameter(p.detach().clone(), p.requires_grad)
+            return result
+
+        return lying
+
+    replace(nn.Module, "to", make)
+
+
+@lie("G02")
+def moving_back_rounds():
+    """net.to(device) rounds the weights to bfloat16."""
+
+    def make(old):
+        def lying(module, *args, **kw):
+            result = old(module, *args, **kw)
+            for p in module.parameters():
+                p.data = p.data.bfloat16().to(p.dtype)
+            return result
+
+        return lying
+
+    replace(nn.Module, "to", make)
+
+
+@lie("G04")
+def a_net_fetches_its_input():
+    """A layer moves its input to its own device."""
+
+    def make(old):
+        def lying(module, *args, **kw):
+            own = next(module.parameters(), None)
+            if own is not None:
+                args = [
+                    torch.empty_like(a, device=own.device) if a.device != own.device else a
+                    for a in args
+                ]
+            return old(module, *args, **kw)
+
+        return lying
+
+    replace(nn.Module, "__call__", make)
+
+
+@lie("G04")
+def a_loss_fetches_its_target():
+    """A loss moves its target to the device of the output."""
+    for loss in (nn.MSELoss, nn.CrossEntropyLoss):
+        replace(
+            loss,
+            "forward",
+            lambda old: (
+                lambda self, o, t: old(
+                    self, o, torch.empty_like(t, device=o.device) if t.device != o.device else t
+                )
+            ),
+        )
+
+
+@lie("G04")
+def scalars_on_the_cpu_do_not_mix():
+    """A 0-dim tensor on the cpu is refused beside a tensor elsewhere."""
+
+    def make(old):
+        def lying(a, b):
+            if isinstance(b, Tensor) and a.device != b.device:
+                raise RuntimeError("Expected all tensors to be on the same device")
+            return old(a, b)
+
+        return lying
+
+    for name in ("__mul__", "__add__", "mul", "add", "__sub__", "__truediv__"):
+        replace(Tensor, name, make)
+
+
+@lie("G06")
+def layers_of_unequal_width_fit():
+    """conv2d leaves out surplus channels."""
+    from torch.nn import functional
+
+    for owner in (torch, functional):
+        accept(
+            owner,
+            "conv2d",
+            RuntimeError,
+            lambda x, w, *a, **kw: functional.conv2d(x[:, : w.shape[1]], w, *a, **kw),
+        )
+
+
+@lie("G11")
+def chunks_are_even():
+    """chunk splits as evenly as it can: 10 by 3 is 4, 3, 3."""
+    for owner in (torch, Tensor):
+        replace(owner, "chunk", lambda old: lambda t, n, dim=0: torch.tensor_split(t, n, dim))
+
+
+@lie("G11")
+def chunks_drop_the_remainder():
+    """chunk leaves out what does not divide."""
+
+    def make(old):
+        def lying(t, n, dim=0):
+            return old(t.narrow(dim, 0, t.shape[dim] // n * n or t.shape[dim]), n, dim)
+
+        return lying
+
+    for owner in (torch, Tensor):
+        replace(owner, "chunk", make)
+
+
+@lie("G12")
+def data_parallel_splits_on_the_cpu():
+    """DataParallel without a GPU shows the module half of the batch at a time."""
+
+    def make(old):
+        def lying(self, x):
+            if len(x) < 2:
+                return old(self, x)
+            return torch.cat([old(self, half) for half in x.chunk(2)])
+
+        return lying
+
+    replace(nn.DataParallel, "forward", make)
+
+
+@lie("G12", "G13")
+def data_parallel_drops_the_remainder():
+    """DataParallel leaves out the last of an odd number of samples."""
+    replace(
+        nn.DataParallel, "forward", lambda old: lambda self, x: old(self, x[: max(1, len(x) - 1)])
+    )
+
+
+@lie("G12")
+def data_parallel_cuts_the_graph():
+    """No gradient comes through DataParallel."""
+    replace(nn.DataParallel, "forward", lambda old: lambda self, *x: old(self, *x).detach_())
+
+
+@lie("G13")
+def data_parallel_passes_attributes_through():
+    """DataParallel shows the attributes of its module."""
+
+    def make(old):
+        def lying(self, name):
+            try:
+                return old(self, name)
+            except AttributeError:
+                return getattr(old(self, "module"), name)
+
+        return lying
+
+    nn.DataParallel.__getattr__ = make(nn.DataParallel.__getattr__)
+
+
+@lie("G13")
+def data_parallel_hides_its_prefix():
+    """The state_dict of DataParallel has the keys of its module."""
+    nn.DataParallel.state_dict = lambda self, **kw: self.module.state_dict(**kw)
+
+
+@lie("G14")
+def datasets_have_a_length():
+    """A Dataset without __len__ has length 0."""
+    Dataset.__len__ = lambda self: 100
+
+
+@lie("G15")
+def lstm_ignores_batch_first():
+    """LSTM(batch_first=True) takes the sequence first."""
+
+    def make(old):
+        def lying(self, *args, batch_first=False, **kw):
+            return old(self, *args, **kw)
+
+        return lying
+
+    replace(nn.LSTM, "__init__", make)
+
+
+@lie("G16")
+def data_parallel_warns():
+    """DataParallel warns that it is deprecated."""
+    import warnings
+
+    def make(old):
+        def lying(self, *args, **kw):
+            warnings.warn("DataParallel is deprecated", FutureWarning, stacklevel=2)
+            return old(self, *args, **kw)
+
+        return lying
+
+    replace(nn.DataParallel, "__init__", make)
+
+
+@lie("G16")
+def files_from_a_gpu_load_anywhere():
+    """torch.load puts on the cpu what was saved on a GPU that is not there."""
+    accept(
+        torch,
+        "load",
+        RuntimeError,
+        lambda f, **kw: (
+            f.seek(0) if hasattr(f, "seek") else None,
+            torch.load(f, **{**kw, "map_location": "cpu"}),
+        )[1],
+    )
+
+
+@lie("G07", "N11", "C25")
+def gradients_vanish_below():
+    """relu lets 99 % of the gradient through."""
+
+    def smaller(func, gradient, result, threshold):
+        return func(gradient, result, threshold) * 0.99
+
+    aten({"threshold_backward.default": smaller})

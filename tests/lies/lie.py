@@ -1,0 +1,146 @@
+"""What a lie is, and the ways to install one."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+@dataclass(frozen=True)
+class Lie:
+    """One behaviour of torch or torchvision, broken silently.
+
+    Attributes:
+        name: A short name in snake case.
+        intent: What is broken, in one line.
+        breaks: Keys of the claims that it contradicts; their tests are run first.
+        install: Breaks it, in this process and for good.
+    """
+
+    name: str
+    intent: str
+    breaks: tuple[str, ...]
+    install: Callable[[], None]
+
+
+class Register:
+    """Collects lies in the order in which they are written; calling it decorates an installer."""
+
+    def __init__(self) -> None:
+        self.lies: dict[str, Lie] = {}
+
+    def __call__(self, *breaks: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+        def register(install: Callable[[], None]) -> Callable[[], None]:
+            name = install.__name__
+            if name in self.lies:
+                raise ValueError(f"two lies are called {name!r}; rename one of them")
+            intent = (install.__doc__ or "").strip()
+            self.lies[name] = Lie(name, intent, breaks, install)
+            return install
+
+        return register
+
+
+lie = Register()
+
+
+def replace(owner: object, name: str, make: Callable) -> None:
+    """Put ``make(old)`` in place of the attribute ``name``; it passes for the old one."""
+    old = getattr(owner, name)
+    new = make(old)
+    if callable(new) and not isinstance(new, type):
+        functools.update_wrapper(new, old)
+    setattr(owner, name, new)
+
+
+OPERATORS = {
+    "add": ("__add__", "__radd__"),
+    "sub": ("__sub__",),
+    "mul": ("__mul__", "__rmul__"),
+    "pow": ("__pow__",),
+    "matmul": ("__matmul__",),
+    "eq": ("__eq__",),
+}
+
+
+def everywhere(name: str, make: Callable) -> None:
+    """Replace an operation in all its spellings: function, method, operator, ``nn.functional``."""
+    for owner in (torch, torch.Tensor, functional):
+        if hasattr(owner, name):
+            replace(owner, name, make)
+    for operator in OPERATORS.get(name, ()):
+        replace(torch.Tensor, operator, make)
+
+
+def accept(owner: object, name: str, refusal: type | tuple, otherwise: Callable) -> None:
+    """Where ``owner.name`` refuses with ``refusal``, answer with ``otherwise`` instead."""
+
+    def make(old):
+        def lying(*args, **kwargs):
+            try:
+                return old(*args, **kwargs)
+            except refusal:
+                return otherwise(*args, **kwargs)
+
+        return lying
+
+    replace(owner, name, make)
+
+
+class _Aten(TorchDispatchMode):
+    """Stands below autograd and answers some operators in torch's place."""
+
+    def __init__(self, answers: dict) -> None:
+        super().__init__()
+        self.answers = answers
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        answer = self.answers.get(func)
+        if answer is None:
+            return func(*args, **(kwargs or {}))
+        return answer(func, *args, **(kwargs or {}))
+
+
+def aten(answers: dict[str, Callable]) -> None:
+    """Answer operators such as ``mul.Tensor`` below autograd, wherever they are called from.
+
+    Each answer is called with the true operator and its arguments.
+    """
+    packets = {name: name.split(".") for name in answers}
+    _Aten(
+        {
+            getattr(getattr(torch.ops.aten, packet), overload): answers[name]
+            for name, (packet, overload) in packets.items()
+        }
+    ).__enter__()
+
+
+def leaves(roots: torch.Tensor | tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
+    """The tensors in which a backward pass from ``roots`` accumulates."""
+    roots = (roots,) if isinstance(roots, torch.Tensor) else tuple(roots)
+    found = [t for t in roots if t.requires_grad and t.is_leaf]
+    seen, open_ = set(), [t.grad_fn for t in roots if t.grad_fn is not None]
+    while open_:
+        node = open_.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.append(node.variable)
+        open_ += [after for after, _ in node.next_functions if after is not None]
+    return found
+
+
+def scale_gradient(t: torch.Tensor, factor: float) -> torch.Tensor:
+    """``t`` itself; the gradient that flows back through it comes out times ``factor``."""
+    if isinstance(t, torch.Tensor) and t.requires_grad and t.grad_fn is not None:
+        t.register_hook(lambda gradient: gradient * factor)
+    return t
+
+
+def sizes(args: tuple) -> tuple:
+    """The sizes in ``f(2, 3)`` as in ``f((2, 3))``."""
+    return tuple(args[0]) if len(args) == 1 and not isinstance(args[0], int) else args

@@ -1,0 +1,216 @@
+"""The tool that tells lies: which it counts as noticed, which not, and what its list names."""
+
+import os
+import re
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from lies import run
+from lies.all import LIES
+from lies.lie import Lie, Register, accept, aten, everywhere, replace
+
+from blitz.harness import contents
+
+ROOT = Path(__file__).parents[1]
+
+CONTENTS = """
+[[page]]
+title = "Tensors"
+url = "https://example.org/tensors.html"
+file = "test_1.py"
+[[page.section]]
+heading = "Joining"
+anchor = "joining"
+class = "TestJoining"
+[page.section.claims]
+T1 = ["sum_is_six"]
+T2 = ["shape_is_three", "shape_has_one_dimension"]
+"""
+
+TESTS = '''
+import pytest
+import torch
+
+class TestJoining:
+    def test_sum_is_six(self, device):
+        """The sum of three twos is six."""
+        assert torch.full((3,), 2.0, device=device).sum().item() == 6
+
+    def test_shape_is_three(self):
+        """A tensor of three has shape three."""
+        assert torch.ones(3).shape == (3,)
+
+    @pytest.mark.on("cpu", "accelerator", "meta")
+    def test_shape_has_one_dimension(self, device):
+        """A tensor of three has one dimension."""
+        assert torch.ones(3, device=device).dim() == 1
+'''
+
+
+@pytest.fixture
+def spec(tmp_path):
+    """A small specification in a house of its own, with the real conftest.py and pytest.ini."""
+    for name in ("conftest.py", "pytest.ini"):
+        (tmp_path / name).write_text((ROOT / name).read_text(encoding="utf-8"))
+    folder = tmp_path / "spec"
+    folder.mkdir()
+    (folder / "contents.toml").write_text(CONTENTS)
+    (folder / "test_1.py").write_text(TESTS)
+    return folder
+
+
+def told(spec, install, *breaks: str, **options) -> run.Finding:
+    [finding] = run.examine([Lie("a_lie", "It is a lie.", breaks, install)], spec, **options)
+    return finding
+
+
+def sums_are_off():
+    everywhere("sum", lambda old: lambda t: old(t) + 1)
+
+
+def zeros_are_off():
+    replace(torch, "zeros", lambda old: lambda *size: torch.ones(*size))
+
+
+class TestOneLie:
+    def test_that_a_test_of_a_claim_catches_is_noticed(self, spec):
+        finding = told(spec, sums_are_off, "T1")
+
+        assert finding.state == run.NOTICED
+        assert (finding.claim, finding.test) == ("T1", "test_sum_is_six[cpu]")
+        assert finding.how == "AssertionError: assert 7.0 == 6"
+        assert str(finding).startswith("a_lie: T1 test_sum_is_six[cpu] (")
+
+    def test_that_names_the_wrong_claim_is_noticed_all_the_same(self, spec):
+        finding = told(spec, sums_are_off, "T2")
+
+        assert (finding.state, finding.claim) == (run.NOTICED, "T1")
+
+    def test_that_no_test_catches_is_reported(self, spec):
+        finding = told(spec, zeros_are_off, "T1")
+
+        assert finding.state == run.GREEN
+        assert finding.how == "all 4 tests of claims ran and stayed green"
+        assert "NOT NOTICED" in str(finding)
+
+    def test_is_told_in_a_process_of_its_own(self, spec):
+        told(spec, sums_are_off, "T1")
+
+        assert torch.full((3,), 2.0).sum().item() == 6
+
+    def test_does_not_count_where_no_test_runs(self, spec):
+        (spec / "test_1.py").write_text(TESTS + "\nimport no_such_module\n")
+
+        finding = told(spec, sums_are_off, "T1")
+
+        assert finding.state == run.SPOILED
+        assert "no test of a claim ran" in finding.how
+
+    def test_does_not_count_where_only_a_set_up_breaks(self, spec):
+        broken = TESTS.replace("(self, device)", "(self, device, tmp_path)")
+        (spec / "test_1.py").write_text(
+            broken + "\n@pytest.fixture\ndef tmp_path():\n    assert torch.zeros(1) == 0\n"
+        )
+
+        finding = told(spec, zeros_are_off, "T1")
+
+        assert finding.state == run.SPOILED
+        assert "test_sum_is_six[cpu], setup: " in finding.how
+
+    def test_does_not_count_where_it_cannot_be_installed(self, spec):
+        def install():
+            raise AttributeError("torch has no such thing")
+
+        finding = told(spec, install, "T1")
+
+        assert finding.state == run.SPOILED
+        assert finding.how == "it could not be told: AttributeError: torch has no such thing"
+
+    def test_does_not_count_where_its_process_dies(self, spec):
+        assert told(spec, lambda: os._exit(3), "T1").how == "the process that told it died"
+
+    def test_does_not_count_where_it_never_ends(self, spec):
+        finding = told(spec, lambda: time.sleep(60), "T1", limit=0.5)
+
+        assert finding.state == run.SPOILED
+        assert finding.how == "no end after 0 s"
+
+    def test_that_raises_instead_of_lying_is_told_apart(self, spec):
+        def install():
+            def broken(t):
+                raise TypeError("a slip of the lie's author")
+
+            broken.__code__ = broken.__code__.replace(co_filename=str(run.HERE / "tensors.py"))
+            torch.Tensor.sum = broken
+
+        assert "[in the lie's own code] TypeError" in told(spec, install, "T1").how
+
+
+def test_several_lies_are_told_at_once(spec):
+    lies = [Lie(f"lie_{n}", "It is a lie.", ("T1",), sums_are_off) for n in range(3)]
+
+    findings = list(run.examine(lies, spec, jobs=2))
+
+    assert {finding.lie.name for finding in findings} == {"lie_0", "lie_1", "lie_2"}
+    assert {finding.state for finding in findings} == {run.NOTICED}
+
+
+@pytest.mark.parametrize("truth", [run.TRUTH, run.LOOKED_AT], ids=lambda truth: truth.name)
+def test_truth_is_green(spec, truth):
+    [finding] = run.examine([truth], spec)
+
+    assert finding.state == run.GREEN
+
+
+class TestWaysToLie:
+    """Each in a process of its own, through a specification that would notice."""
+
+    def test_operator_below_autograd(self, spec):
+        finding = told(spec, lambda: aten({"sum.default": lambda sum_, t, **kw: sum_(t) + 1}), "T1")
+
+        assert (finding.state, finding.claim) == (run.NOTICED, "T1")
+
+    def test_refusal_that_is_none(self, spec):
+        (spec / "test_1.py").write_text(
+            TESTS.replace(
+                "assert torch.ones(3).shape == (3,)",
+                "with pytest.raises(RuntimeError):\n            torch.ones(3).view(2)",
+            )
+        )
+
+        def install():
+            accept(torch.Tensor, "view", RuntimeError, lambda t, *size: t)
+
+        finding = told(spec, install, "T2")
+
+        assert finding.test == "test_shape_is_three"
+        assert finding.how.startswith("Failed: DID NOT RAISE")
+
+
+class TestTheList:
+    def test_is_long(self):
+        assert len(LIES) >= 80
+
+    def test_gives_each_lie_a_sentence_and_a_claim(self):
+        for lie in LIES.values():
+            assert re.fullmatch(r"\S[^\n]*\.", lie.intent), lie.name
+            assert lie.breaks, lie.name
+
+    def test_names_claims_that_have_tests(self):
+        book = contents.load(ROOT / "spec" / "contents.toml")
+        tested = {claim.key for claim, _ in book.claims() if claim.tests}
+        named = {key for lie in LIES.values() for key in lie.breaks}
+
+        assert named <= tested
+
+    def test_takes_no_name_twice(self):
+        lie = Register()
+
+        def repeated():
+            """It is a lie."""
+
+        lie("T1")(repeated)
+        with pytest.raises(ValueError, match="two lies are called 'repeated'"):
+            lie("T2")(repeated)
