@@ -177,6 +177,10 @@ class TestTrainingOnGpu:
         assert picked == torch.device("cpu")
         assert str(picked) == "cpu"
 
+    def test_cuda_is_available_where_it_computes(self):
+        """torch.cuda.is_available() is true exactly where a CUDA device gets a sum right."""
+        assert torch.cuda.is_available() == (devices.why_unusable(torch.device("cuda")) is None)
+
     def test_device_can_be_named_without_its_hardware(self):
         """A device is a name and a number: it can be written down where there is no such device."""
         named = torch.device("cuda:63")
@@ -266,6 +270,18 @@ class TestTrainingOnGpu:
         assert net.weight.device == device
         assert moved_tensor is not tensor
         assert (tensor.device, moved_tensor.device) == (torch.device("cpu"), device)
+
+    @pytest.mark.on("cpu", "accelerator", "meta")
+    def test_net_that_is_there_already_keeps_its_parameters(self, device):
+        """A net that is sent to where it is keeps its Parameters, the optimizer's own."""
+        net = nn.Linear(2, 1, device=device)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.5)
+
+        devices.move_net(net, device)
+
+        weight, bias = optimizer.param_groups[0]["params"]
+        assert net.weight is weight
+        assert net.bias is bias
 
     @pytest.mark.on("accelerator")
     def test_optimizer_made_before_the_move_trains_the_moved_net(self, device):
@@ -359,8 +375,8 @@ class TestTrainingOnGpu:
     @pytest.mark.parametrize(
         ("loss", "target"),
         [
-            pytest.param(F.cross_entropy, torch.tensor([2, 0]), id="cross_entropy"),
-            pytest.param(F.mse_loss, torch.zeros(2, 3), id="mean_squared_error"),
+            pytest.param(nn.CrossEntropyLoss(), torch.tensor([2, 0]), id="cross_entropy"),
+            pytest.param(nn.MSELoss(), torch.zeros(2, 3), id="mean_squared_error"),
         ],
     )
     def test_loss_refuses_targets_on_the_cpu(self, device, loss, target):
@@ -825,6 +841,19 @@ class TestDataParallelism:
 
         assert output.device == device
         assert_close(output, net(batch))
+
+    def test_recurrent_model_takes_the_batch_first_when_asked_to(self, device):
+        """An LSTM takes time first, or the batch with batch_first=True, and answers alike."""
+        time_first = nn.LSTM(3, 2).to(device)
+        batch_first = nn.LSTM(3, 2, batch_first=True).to(device)
+        batch_first.load_state_dict(time_first.state_dict())
+        batch = torch.randn(7, 4, 3, device=device)
+
+        expected, _ = time_first(batch)
+        outputs, _ = batch_first(batch.transpose(0, 1))
+
+        assert outputs.shape == (4, 7, 2)
+        assert_close(outputs.transpose(0, 1), expected)
 
     @pytest.mark.on("accelerator")
     def test_batch_with_time_first_is_cut_along_its_second_dimension(self, device, second):

@@ -39,13 +39,6 @@ _CPU = torch.device("cpu")
 _generator = torch.Generator()  # the device's own stream of random numbers
 
 
-def why_unavailable() -> str | None:
-    """Why this torch cannot have the backend; None where it can."""
-    if not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"):
-        return f"torch {torch.__version__} cannot register a backend written in Python"
-    return None
-
-
 def _relabelled(tensor: torch.Tensor, device_type: int) -> torch.Tensor:
     """A tensor over the same memory with the same strides, on the device type given."""
     capsule = torch._C._to_dlpack(tensor)
@@ -69,6 +62,8 @@ def _host(tensor: torch.Tensor) -> torch.Tensor:
 
 def _pretend(tensor: torch.Tensor) -> torch.Tensor:
     """A tensor of the cpu as one of this device: the same memory."""
+    if tensor._is_zerotensor():  # zeros without memory, as autograd makes them in forward mode
+        tensor = torch.zeros(tensor.shape, dtype=tensor.dtype)
     return _relabelled(tensor.resolve_conj().resolve_neg(), _DLPACK_EXTERNAL)
 
 
@@ -259,6 +254,17 @@ def _storage_from_file(storage: torch.UntypedStorage, location: str):
     return _pretend(torch.empty(0, dtype=torch.uint8).set_(storage)).untyped_storage()
 
 
+def _cloning_storages(clone: Callable) -> Callable:
+    """``UntypedStorage.clone``, which deepcopy calls, without an allocator of C++."""
+
+    def clone_storage(self):
+        if self.device.type != NAME:
+            return clone(self)
+        return torch.empty(0, dtype=torch.uint8, device=NAME).set_(self).clone().untyped_storage()
+
+    return clone_storage
+
+
 def _scatter(tensor, devices, chunk_sizes=None, dim=0, streams=None):
     """What DataParallel calls to split a batch; there is one device to split it over."""
     return [tensor.to(NAME)]
@@ -318,11 +324,12 @@ def _register() -> list[torch.library.Library]:
     aten.impl("_thnn_fused_lstm_cell", _lstm_cell, "PrivateUse1")
     aten.impl("_thnn_fused_lstm_cell_backward_impl", _lstm_cell_backward, "PrivateUse1")
     torch.serialization.register_package(0, lambda storage: None, _storage_from_file)
+    torch.UntypedStorage.clone = _cloning_storages(torch.UntypedStorage.clone)
     torch._C._scatter = _scatter
     torch.nn.Module._apply = _keeping_parameters(torch.nn.Module._apply)
     return [everything, aten]
 
 
-if why_unavailable() is not None:
-    raise ImportError(why_unavailable())
+if not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"):
+    raise ImportError(f"torch {torch.__version__} cannot register a backend written in Python")
 _libraries = _register()

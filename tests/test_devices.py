@@ -1,0 +1,358 @@
+"""Which devices are found, which are refused and in what words, and how they are waited for."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.utils import backend_registration
+
+from blitz import devices
+
+pytest_plugins = ["pytester"]
+
+ROOT = Path(__file__).parents[1]
+CPU = torch.device("cpu")
+
+needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+needs_python_backends = pytest.mark.skipif(
+    not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
+    reason=f"torch {torch.__version__} cannot register a backend written in Python",
+)
+
+
+class TestAccelerator:
+    def test_is_none_where_torch_finds_none(self, monkeypatch):
+        monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+
+        assert devices.accelerator() is None
+
+    @pytest.mark.parametrize("kind", ["cuda", "mps", "xpu"])
+    def test_is_the_first_of_its_type(self, monkeypatch, kind):
+        monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+        monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device(kind, 1))
+
+        assert devices.accelerator() == torch.device(kind, 0)
+
+
+class TestPick:
+    def test_is_the_cpu_without_an_accelerator(self, monkeypatch):
+        monkeypatch.setattr(devices, "accelerator", lambda: None)
+
+        assert devices.pick() == CPU
+
+    def test_is_the_accelerator_where_there_is_one(self, monkeypatch):
+        monkeypatch.setattr(devices, "accelerator", lambda: torch.device("meta"))
+
+        assert devices.pick() == torch.device("meta")
+
+    def test_does_not_pass_over_a_broken_accelerator(self, monkeypatch):
+        monkeypatch.setattr(devices, "accelerator", lambda: torch.device("cuda:99"))
+
+        with pytest.raises(devices.UnusableDevice, match="device 'cuda:99' cannot be used"):
+            devices.pick()
+
+
+class TestResolve:
+    @pytest.mark.parametrize("name", ["cpu", "meta"])
+    def test_gives_the_device_that_tensors_show(self, name):
+        assert devices.resolve(name) == torch.empty(1, device=name).device
+        assert devices.resolve(torch.device(name)) == torch.device(name)
+
+    @pytest.mark.parametrize("name", ["gpu", "CUDA", "cuda:", "cuda:-1", "cpu0", ""])
+    def test_refuses_names_that_torch_does_not_know(self, name):
+        with pytest.raises(devices.UnusableDevice) as refusal:
+            devices.resolve(name)
+
+        assert f"device {name!r}: torch knows no device of this name." in str(refusal.value)
+        assert "Use 'cpu', 'cuda'" in str(refusal.value)
+
+    @needs_no_gpu
+    @pytest.mark.parametrize("name", ["cuda", "cuda:0"])
+    def test_refuses_cuda_without_a_gpu(self, name):
+        with pytest.raises(devices.UnusableDevice) as refusal:
+            devices.resolve(name)
+
+        assert f"device {name!r} cannot be used: " in str(refusal.value)
+        assert ("nvidia-smi" in str(refusal.value)) == (torch.version.cuda is not None)
+
+    def test_refuses_a_gpu_that_is_not_there(self):
+        with pytest.raises(devices.UnusableDevice, match="device 'cuda:99' cannot be used: "):
+            devices.resolve("cuda:99")
+
+    @pytest.mark.parametrize("name", ["privateuseone", "vulkan", "xla"])
+    def test_refuses_a_device_without_its_backend(self, name):
+        with pytest.raises(devices.UnusableDevice) as refusal:
+            devices.resolve(name)
+
+        assert f"device {name!r} cannot be used: " in str(refusal.value)
+        assert "that its plug-in is imported." in str(refusal.value)
+
+
+class TestWhyUnusable:
+    def test_is_none_for_the_cpu_and_for_meta(self):
+        assert devices.why_unusable(CPU) is None
+        assert devices.why_unusable(torch.device("meta")) is None
+
+    def test_tells_of_wrong_values(self, monkeypatch):
+        monkeypatch.setattr(torch, "arange", lambda *_, **__: torch.zeros(4))
+
+        assert devices.why_unusable(CPU) == (
+            "[0, 1, 2, 3] + 1 came back as [1.0, 1.0, 1.0, 1.0]. Do not trust this device; update "
+            "its driver and its torch build."
+        )
+
+    @pytest.mark.parametrize("kind", [RuntimeError, AssertionError, ImportError])
+    def test_tells_the_first_line_of_what_torch_reports(self, monkeypatch, kind):
+        def fail(*_, **__):
+            raise kind("no kernel image\nCompile with TORCH_USE_CUDA_DSA\n#0 frame")
+
+        monkeypatch.setattr(torch, "arange", fail)
+
+        fault = devices.why_unusable(torch.device("xpu"))
+
+        assert fault == (
+            "no kernel image. Check that this torch build supports 'xpu' and that its plug-in is "
+            "imported."
+        )
+
+    def test_tells_the_kind_of_an_error_without_words(self, monkeypatch):
+        def fail(*_, **__):
+            raise RuntimeError
+
+        monkeypatch.setattr(torch, "arange", fail)
+
+        assert devices.why_unusable(torch.device("xpu")).startswith("RuntimeError. Check that")
+
+    @pytest.mark.parametrize(
+        ("cuda", "hip", "remedy"),
+        [
+            (None, None, "This torch was built without CUDA; install a CUDA (or ROCm) build"),
+            ("13.0", None, "Check that nvidia-smi lists the GPU"),
+            (None, "6.2", "Check that nvidia-smi lists the GPU"),
+        ],
+    )
+    def test_remedy_fits_the_build(self, monkeypatch, cuda, hip, remedy):
+        def fail(*_, **__):
+            raise AssertionError("Torch not compiled with CUDA enabled")
+
+        monkeypatch.setattr(torch, "arange", fail)
+        monkeypatch.setattr(torch.version, "cuda", cuda)
+        monkeypatch.setattr(torch.version, "hip", hip)
+
+        fault = devices.why_unusable(torch.device("cuda"))
+
+        assert fault.startswith(f"Torch not compiled with CUDA enabled. {remedy}")
+
+
+class TestMove:
+    def test_net_moves_to_a_device_by_name(self):
+        net = nn.Linear(2, 1)
+
+        assert devices.move_net(net, "meta") is net
+        assert net.weight.is_meta
+
+    @pytest.mark.parametrize("thing", [torch.ones(2), [nn.Linear(1, 1)]], ids=["tensor", "list"])
+    def test_net_that_is_none_is_refused(self, thing):
+        with pytest.raises(TypeError, match=f"net is a {type(thing).__name__}, not a torch.nn.Mod"):
+            devices.move_net(thing, "cpu")
+
+    def test_batch_of_any_length_moves(self):
+        assert devices.move_batch([], "meta") == []
+        assert [t.device.type for t in devices.move_batch((torch.ones(1),) * 3, "meta")] == [
+            "meta",
+            "meta",
+            "meta",
+        ]
+
+    def test_batch_that_is_one_tensor_is_refused(self):
+        with pytest.raises(TypeError, match=r"batch is one tensor of shape \(4, 3\).*\.to\(device"):
+            devices.move_batch(torch.ones(4, 3), "cpu")
+
+    def test_batch_with_something_else_is_refused(self):
+        with pytest.raises(TypeError, match=r"item 1 of the batch is a list.*torch\.as_tensor"):
+            devices.move_batch([torch.ones(1), [1, 2]], "cpu")
+
+    def test_unusable_device_is_refused(self):
+        with pytest.raises(devices.UnusableDevice, match="cuda:99"):
+            devices.move_net(nn.Linear(1, 1), "cuda:99")
+        with pytest.raises(devices.UnusableDevice, match="cuda:99"):
+            devices.move_batch([torch.ones(1)], "cuda:99")
+
+
+class TestSynchronize:
+    @pytest.mark.parametrize("name", ["cpu", "meta"])
+    def test_returns_at_once_where_nothing_is_queued(self, name):
+        devices.synchronize(torch.device(name))
+
+    def test_waits_for_the_device_itself(self, monkeypatch):
+        waited_for = []
+        monkeypatch.setattr(torch.cuda, "synchronize", waited_for.append)
+
+        devices.synchronize(torch.device("cuda:1"))
+
+        assert waited_for == [torch.device("cuda:1")]
+
+    def test_refuses_a_device_without_a_way_to_wait(self):
+        with pytest.raises(devices.UnusableDevice) as refusal:
+            devices.synchronize(torch.device("vulkan"))
+
+        assert "'vulkan' cannot be timed" in str(refusal.value)
+        assert "leave this device out of the benchmarks" in str(refusal.value)
+
+
+class TestForkedGenerators:
+    def test_restore_the_generator_of_the_cpu(self):
+        before = torch.get_rng_state()
+
+        with devices.forked_generators([CPU, torch.device("meta")]):
+            torch.manual_seed(1)
+            torch.rand(3)
+
+        assert torch.equal(torch.get_rng_state(), before)
+
+    def test_restore_it_after_an_error(self):
+        before = torch.get_rng_state()
+
+        def draw_and_fail():
+            with devices.forked_generators([CPU]):
+                torch.rand(3)
+                raise KeyError
+
+        with pytest.raises(KeyError):
+            draw_and_fail()
+
+        assert torch.equal(torch.get_rng_state(), before)
+
+    def test_restore_the_generators_of_accelerators(self, monkeypatch):
+        states = {
+            torch.device("xpu:0"): torch.tensor([1]),
+            torch.device("xpu:1"): torch.tensor([2]),
+        }
+        monkeypatch.setattr(torch.xpu, "get_rng_state", lambda device: states[device])
+        monkeypatch.setattr(
+            torch.xpu, "set_rng_state", lambda state, device: states.update({device: state})
+        )
+
+        with devices.forked_generators([CPU, torch.device("xpu:1")]):
+            states[torch.device("xpu:0")] = torch.full((1,), 3.0)
+            states[torch.device("xpu:1")] = torch.full((1,), 4.0)
+
+        assert [state.item() for state in states.values()] == [3, 0]
+
+
+class TestDescribe:
+    def test_cpu_has_its_name_only(self):
+        assert devices.describe(CPU) == "cpu"
+
+    def test_gpu_has_its_model_beside_its_name(self, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"Model {device.index}")
+
+        assert devices.describe(torch.device("cuda:1")) == "cuda:1 (Model 1)"
+
+
+class TestImportOption:
+    @pytest.fixture
+    def run(self, pytester):
+        """Run pytest with the real conftest.py on one test that holds."""
+        pytester.makeconftest((ROOT / "conftest.py").read_text(encoding="utf-8"))
+        pytester.makepyfile("def test_holds():\n    pass")
+        pytester.syspathinsert()
+        return pytester.runpytest_inprocess
+
+    def test_imports_each_module_in_order_before_the_devices_are_looked_for(self, run, pytester):
+        pytester.makepyfile(
+            first="import blitz.devices\nblitz.devices.seen = ['first']",
+            second="""
+                import blitz.devices
+                import torch
+
+                blitz.devices.seen.append("second")
+                blitz.devices.accelerator = lambda: torch.device("meta", 7)
+            """,
+        )
+        with pytest.MonkeyPatch.context() as undo:
+            undo.setattr(devices, "accelerator", devices.accelerator)
+            undo.setattr(devices, "seen", [], raising=False)
+
+            result = run("--import", "first", "--import=second")
+
+            assert devices.seen == ["first", "second"]
+        assert result.ret == 0
+        result.stdout.fnmatch_lines(["devices: cpu, meta:7, meta*"])
+
+    def test_module_that_is_not_there_ends_the_run(self, run):
+        result = run("--import", "torch_of_nobody")
+
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(
+            ["*--import torch_of_nobody: ModuleNotFoundError: No module named 'torch_of_nobody'"]
+        )
+
+    def test_module_that_fails_ends_the_run_with_its_cause(self, run, pytester):
+        pytester.makepyfile(broken="raise OSError('libbackend.so: not found')")
+
+        result = run("--import", "broken")
+
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["*--import broken: OSError: libbackend.so: not found"])
+
+
+PRETENDING = """
+import sys
+
+import pytest
+import torch
+
+from tests import pretend_backend
+
+def run(select):
+    return pytest.main(
+        ["spec/test_5_devices.py", "-q", "-p", "no:cacheprovider", "--device=pretend", "-k", select]
+    )
+
+assert run("gradients or moves or refuses or _copy") == 0
+torch.manual_seed(0)
+torch.rand(2, device="pretend"), torch.rand(2)
+host, pretend = torch.get_rng_state(), torch.pretend.get_rng_state()
+
+def too_steep(kernel):
+    def faulty(**arguments):
+        of_input, of_weight, of_bias = kernel(**arguments)
+        return of_input, of_weight * 1.01, of_bias
+    return faulty
+
+pretend_backend.faults["aten::convolution_backward"] = too_steep
+print("with a fault:")
+assert run("gradients_on_a_device") == 1
+assert torch.equal(torch.get_rng_state(), host), "the cpu's generator moved"
+assert torch.equal(torch.pretend.get_rng_state(), pretend), "the device's generator moved"
+"""
+
+
+@pytest.fixture(scope="module")
+def pretending():
+    """What a process of its own says, since a backend stays registered as long as it lives."""
+    done = subprocess.run(
+        [sys.executable, "-c", PRETENDING], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.split("with a fault:")
+
+
+@needs_python_backends
+class TestPretendAccelerator:
+    def test_keeps_the_promises_of_an_accelerator(self, pretending):
+        healthy, _ = pretending
+
+        assert "pretend:0:" in healthy
+        assert " 0 broken" in healthy
+        assert "failed" not in healthy
+
+    def test_wrong_gradient_of_one_percent_is_noticed(self, pretending):
+        _, faulty = pretending
+
+        assert "broken claim on pretend:0" in faulty
+        assert "3 failed" in faulty
