@@ -182,6 +182,7 @@ class TestBackground:
         torch.testing.assert_close(output.tolist(), nested.tolist(), rtol=1.3e-6, atol=1e-5)
         names = [name for name, _ in net.named_parameters()]
         assert names == ["0.weight", "0.bias", "2.weight", "2.bias"]
+        assert all(isinstance(p, torch.Tensor) for p in net.parameters())
 
     def test_forward_and_backward_change_no_parameter(self, device):
         """Neither forward nor backward changes a parameter; backward only collects gradients."""
@@ -278,10 +279,24 @@ class TestUsage:
         assert asked == [ResNet18_Weights.IMAGENET1K_V1]
         assert model.fc.bias.tolist() == [121.0] * 1000
 
-    def test_weights_argument_loads_the_default_weights_without_a_warning(
-        self, monkeypatch, tmp_path
-    ):
-        """The weights argument fills the model from the default weights' file, in silence."""
+    def test_weights_argument_names_the_default_weights_without_a_warning(self, monkeypatch):
+        """The argument weights=ResNet18_Weights.DEFAULT asks for the same weights, in silence."""
+        from torchvision.models import ResNet18_Weights, resnet18
+
+        asked = []
+        with torch.device("meta"):
+            file = resnet18().state_dict()
+        monkeypatch.setattr(
+            ResNet18_Weights, "get_state_dict", lambda weights, **_: asked.append(weights) or file
+        )
+
+        with torch.device("meta"):
+            resnet18(weights=ResNet18_Weights.DEFAULT)
+
+        assert asked == [ResNet18_Weights.IMAGENET1K_V1]
+
+    def test_file_of_the_default_weights_fills_the_model(self, monkeypatch, tmp_path):
+        """The file of the default weights, where it is at hand, fills every tensor of the model."""
         expected = weights_like_those_of_resnet18()
         file = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
         file.parent.mkdir(parents=True)
@@ -352,6 +367,7 @@ class TestUsage:
         layers = [module for module in resnet.modules() if not list(module.children())]
         called = [module for module in visited if module in layers]
         assert len(layers) == len(set(called)) == 52
+        assert len(called) == 60  # eight blocks use their ReLU twice
         assert called[0] is resnet.conv1
         assert called[-1] is resnet.fc
 
@@ -793,9 +809,7 @@ class TestVectorCalculus:
         assert torch.stack(columns, dim=1).tolist() == JACOBIAN_AT_2_3
         assert torch.autograd.functional.jacobian(four_of_two, x).tolist() == JACOBIAN_AT_2_3
 
-    @pytest.mark.on(
-        "cpu"
-    )  # jacfwd computes all columns at once, for which backends may lack kernels
+    @pytest.mark.on("cpu")  # a backend may lack what computing all columns at once takes
     def test_forward_mode_gives_the_same_jacobian(self, device, monkeypatch):
         """Differentiating forward, column by column, gives the same Jacobian."""
         monkeypatch.setenv("PYTORCH_JIT", "0")  # its imports take long, and warn
@@ -897,14 +911,14 @@ class TestComputationalGraph:
 
     def test_value_used_twice_is_one_shared_node(self, device):
         """A value that is used twice is one shared node: the graph is no tree."""
-        a, _ = autograd.a_and_b(device)
-        shared = a.exp()
+        a, b = autograd.a_and_b(device)
+        shared = a * b
 
-        root = graph.of(shared * 2 + shared.sin()).root
+        found = graph.of(shared * shared + shared.sin())
 
-        double, sine = root.inputs
-        assert double.inputs[0] is sine.inputs[0]
-        assert len(graph.of(shared * 2 + shared.sin()).nodes()) == 5
+        square, sine = found.root.inputs
+        assert square.inputs[0] is square.inputs[1] is sine.inputs[0]
+        assert len(found.nodes()) == 6
 
     def test_leaves_are_the_inputs_and_the_root_is_the_output(self, device):
         """The leaves of the graph are the tracked inputs; its root is the output's function."""
