@@ -443,10 +443,10 @@ class TestTrainingOnGpu:
     def test_widened_net_trains(self, device, width):
         """A net of any width learns the batch that it is trained on."""
         net = devices.move_net(classifier.Net(width), device)
-        step = classifier.training_step(net, lr=0.05)
+        step = classifier.training_step(net, lr=0.02)
         images, labels = torch.randn(4, 3, 32, 32), torch.tensor([3, 8, 8, 0])
 
-        losses = [step(images, labels).item() for _ in range(8)]
+        losses = [step(images, labels).item() for _ in range(10)]
 
         assert losses[-1] < losses[0] / 1.1
 
@@ -464,7 +464,7 @@ class TestTrainingOnGpu:
     def ten_patterns(patterns, count):
         """Batches of 10 noisy images, each showing the pattern of its label."""
         labels = torch.randint(10, (count, 10))
-        images = patterns[labels] + torch.randn(count, 10, 3, 32, 32)
+        images = patterns[labels] + torch.randn(count, 10, 3, 32, 32) / 2
         return list(zip(images, labels, strict=True))
 
     def test_training_beats_chance_on_every_device(self, device):
@@ -474,7 +474,7 @@ class TestTrainingOnGpu:
         new = self.ten_patterns(patterns, 10)
 
         before = classifier.evaluate(net, new)
-        classifier.train(net, self.ten_patterns(patterns, 30), epochs=2, lr=0.02)
+        classifier.train(net, self.ten_patterns(patterns, 40), epochs=2, lr=0.01)
         after = classifier.evaluate(net, new)
 
         assert (before.total, after.total) == (100, 100)
@@ -607,6 +607,7 @@ class Sequence(nn.Module):
         self.lstm = nn.LSTM(3, 2)
 
     def forward(self, batch):
+        self.lstm.flatten_parameters()  # or cuDNN warns of a copy's scattered weights
         outputs, _ = self.lstm(batch)
         return outputs
 
@@ -755,8 +756,8 @@ class TestDataParallelism:
         output = in_parallel(net)(batch)
         output.square().sum().backward()
 
-        assert output.tolist() == net(batch).tolist()
-        assert net.fc.weight.grad.tolist() == expected.tolist()
+        assert_close(output, net(batch))
+        assert_close(net.fc.weight.grad, expected)
 
     def test_without_a_gpu_no_device_is_taken(self, no_accelerator):
         """Without a GPU, DataParallel takes no device and passes everything through."""

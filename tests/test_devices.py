@@ -237,10 +237,10 @@ class TestForkedGenerators:
         )
 
         with devices.forked_generators([CPU, torch.device("xpu:1")]):
-            states[torch.device("xpu:0")] = torch.full((1,), 3.0)
-            states[torch.device("xpu:1")] = torch.full((1,), 4.0)
+            states[torch.device("xpu:0")] = torch.tensor([3])
+            states[torch.device("xpu:1")] = torch.tensor([4])
 
-        assert [state.item() for state in states.values()] == [3, 0]
+        assert [state.item() for state in states.values()] == [3, 2]
 
 
 class TestDescribe:
