@@ -300,10 +300,10 @@ class TestFromData:
         ("data", "dtype"),
         [
             pytest.param([[1, 2], [3, 4]], torch.int64, id="int"),
-            pytest.param([1.5, 2.5], torch.float32, id="float"),
+            pytest.param([0.1, 2.5], torch.float32, id="float"),
             pytest.param([True, False], torch.bool, id="bool"),
             pytest.param([True, 2], torch.int64, id="bool and int"),
-            pytest.param([True, 2, 3.5], torch.float32, id="bool, int and float"),
+            pytest.param([True, 2, 0.7], torch.float32, id="bool, int and float"),
             pytest.param([1, 2j], torch.complex64, id="int and complex"),
             pytest.param([], torch.float32, id="nothing"),
             pytest.param(np.array([1, 2], dtype=np.int16), torch.int16, id="int16 array"),
@@ -315,7 +315,7 @@ class TestFromData:
         t = tensors.from_data(data, device=device)
 
         assert t.dtype is dtype
-        assert t.tolist() == np.asarray(data).tolist()
+        assert t.tolist() == np.asarray(data, dtype=str(dtype).removeprefix("torch.")).tolist()
 
     def test_floats_become_the_default_dtype(self, half_by_default, device):
         """Python floats become torch's default dtype, integers stay int64 whatever it is."""
@@ -470,9 +470,11 @@ class TestFromNumpy:
 
     def test_values_of_an_array_arrive_on_the_device(self, device):
         """The values of an array arrive in order on the device, a transposed array's too."""
-        t = tensors.from_numpy(np.array([[1, 2, 3], [4, 5, 6]], dtype=np.float32).T, device)
+        a = np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]], dtype=np.float32).T
 
-        assert t.tolist() == [[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]
+        t = tensors.from_numpy(a, device)
+
+        assert t.tolist() == a.tolist()
 
 
 class TestFromAnotherTensor:
@@ -1078,13 +1080,14 @@ class TestJoining:
 
     def test_cat_makes_a_copy(self, device):
         """What is concatenated is a copy: it does not follow the tensors it was made from."""
-        part = tensors.from_data([1.0, 2.0], device=device)
+        values = np.array([0.1, 0.7], dtype=np.float32)
+        part = tensors.from_data(values, device=device)
 
         alone, twice = tensors.cat([part]), tensors.cat([part, part])
         part[0] = 7
 
-        assert alone.tolist() == [1.0, 2.0]
-        assert twice.tolist() == [1.0, 2.0, 1.0, 2.0]
+        assert alone.tolist() == values.tolist()
+        assert twice.tolist() == values.tolist() * 2
 
     def test_cat_promotes_to_a_common_dtype(self, device):
         """Integers concatenated with floats become floats."""
@@ -1222,6 +1225,18 @@ class TestMultiplying:
         assert one.method.tolist() == other.method.tolist()
         assert one.operator.tolist() == other.operator.tolist()
 
+    def test_elementwise_product_is_rounded_once(self, device):
+        """Each element of a product is the exact product, rounded to the dtype of the factors."""
+        a = np.linspace(0.1, 3.7, 35, dtype=np.float32).reshape(5, 7)
+        b = np.linspace(9.3, -0.2, 35, dtype=np.float32).reshape(5, 7)
+
+        by_method, by_operator = tensors.elementwise_products(
+            tensors.from_data(a, device), tensors.from_data(b, device)
+        )
+
+        assert by_method.tolist() == (a * b).tolist()
+        assert by_operator.tolist() == (a * b).tolist()
+
     @pytest.mark.parametrize(
         ("other", "product"),
         [
@@ -1284,6 +1299,19 @@ class TestMultiplying:
             [1006.25, 14.0, 5.0, 6.0],
             [4016.0, 29.0, 14.0, 12.0],
         ]
+
+    def test_matrix_product_has_the_precision_of_its_dtype(self, device):
+        """A matrix product of 32-bit floats is as precise as 32-bit floats are."""
+        a = np.linspace(0.1, 3.7, 35).reshape(5, 7)
+        b = np.linspace(9.3, 0.2, 21).reshape(7, 3)
+
+        by_method, by_operator = tensors.matrix_products(
+            tensors.from_data(a.tolist(), device), tensors.from_data(b.tolist(), device)
+        )
+
+        product = torch.tensor((a @ b).tolist())
+        torch.testing.assert_close(by_method.cpu(), product)
+        torch.testing.assert_close(by_operator.cpu(), product)
 
     def test_t_transposes(self, device):
         """The attribute T of a matrix is its transpose."""
@@ -1367,7 +1395,7 @@ class TestInPlace:
 
     def test_without_underscore_the_operand_stays(self, device):
         """The same operations without the underscore leave their operand as it is."""
-        x = tensors.from_data([[1, 2, 3], [4, 5, 6]], device=device)
+        x = tensors.from_data([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], device=device)
 
         added, transposed = x.add(5), x.t()
 
@@ -1702,14 +1730,14 @@ class TestTensorToNumpy:
         assert t.tolist() == [[11, 0, 13], [14, 15, 16]]
 
     @pytest.mark.parametrize(
-        ("make", "changed"),
+        ("make", "dtype", "changed"),
         [
-            pytest.param(lambda t: t + 1, [7, 2], id="plus"),
-            pytest.param(lambda t: t.double(), [7, 1], id="double"),
-            pytest.param(lambda t: t.clone(), [7, 1], id="clone"),
+            pytest.param(lambda t: t + 1, torch.float32, [7, 2], id="plus"),
+            pytest.param(lambda t: t.double(), torch.float64, [7, 1], id="double"),
+            pytest.param(lambda t: t.clone(), torch.float32, [7, 1], id="clone"),
         ],
     )
-    def test_new_tensor_is_not_tied_to_the_array(self, make, changed):
+    def test_new_tensor_is_not_tied_to_the_array(self, make, dtype, changed):
         """A sum, a conversion to double and a clone are new tensors, apart from the old array."""
         t = tensors.ones((2,))
         n = tensors.to_numpy(t)
@@ -1717,6 +1745,7 @@ class TestTensorToNumpy:
         new = make(t)
         new[0] = 7
 
+        assert new.dtype is dtype
         assert new.tolist() == changed
         assert n.tolist() == [1, 1]
 

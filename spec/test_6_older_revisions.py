@@ -99,18 +99,19 @@ class TestOlderTensors:
 
     def test_four_spellings_of_addition_give_one_sum(self, device):
         """The operator +, add, add with out= and add_ give the same sum."""
-        x = tensors.from_data([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], device=device)
-        y = tensors.from_data([[0.5, 0.0, -3.0], [10.0, 1.0, 2.0]], device=device)
+        a = np.linspace(0.1, 3.7, 6, dtype=np.float32).reshape(2, 3)
+        b = np.linspace(9.3, -0.2, 6, dtype=np.float32).reshape(2, 3)
+        x, y = tensors.from_data(a, device), tensors.from_data(b, device)
         out = tensors.zeros((2, 3), device)
 
         returned = torch.add(x, y, out=out)
 
         assert returned is out
-        assert (x + y).tolist() == [[1.5, 2.0, 0.0], [14.0, 6.0, 8.0]]
-        assert torch.add(x, y).tolist() == [[1.5, 2.0, 0.0], [14.0, 6.0, 8.0]]
-        assert out.tolist() == [[1.5, 2.0, 0.0], [14.0, 6.0, 8.0]]
-        assert tensors.add_(y, x).tolist() == [[1.5, 2.0, 0.0], [14.0, 6.0, 8.0]]
-        assert y.tolist() == [[1.5, 2.0, 0.0], [14.0, 6.0, 8.0]]
+        assert out.tolist() == (a + b).tolist()
+        assert (x + y).tolist() == (a + b).tolist()
+        assert torch.add(x, y).tolist() == (a + b).tolist()
+        assert tensors.add_(y, x).tolist() == (a + b).tolist()
+        assert y.tolist() == (a + b).tolist()
 
     def test_out_of_another_size_is_resized_with_a_warning(self, device):
         """A result written to a tensor of another size resizes that tensor, with a warning."""
