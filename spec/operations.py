@@ -396,7 +396,12 @@ SHAPING = (
         lambda a: a.reshape(2, 3, 1),
         (A,),
     ),
-    Operation("squeeze", lambda t: torch.squeeze(t), lambda a: np.squeeze(a), (COLUMN,)),
+    Operation(
+        "squeeze",
+        lambda t: torch.squeeze(t),
+        lambda a: np.squeeze(a),
+        ([[[[1.5, -2.0]], [[0.25, 4.0]], [[3.0, 7.5]]]],),
+    ),
     Operation(
         "unsqueeze",
         lambda t: torch.unsqueeze(t, 1),
@@ -573,8 +578,8 @@ MATHEMATICS = (
 )
 
 COMPARISON = (
-    Operation("eq", lambda s, t: torch.eq(s, t), lambda a, b: a == b, (INTS, [7, 0, -8]), BOOL),
-    Operation("ne", lambda s, t: torch.ne(s, t), lambda a, b: a != b, (INTS, [7, 0, -8]), BOOL),
+    Operation("eq", lambda s, t: torch.eq(s, t), lambda a, b: a == b, (INTS, [7, -8, 12]), BOOL),
+    Operation("ne", lambda s, t: torch.ne(s, t), lambda a, b: a != b, (INTS, [7, -8, 12]), BOOL),
     Operation("lt", lambda s, t: torch.lt(s, t), lambda a, b: a < b, (INTS, [7, 0, -9]), BOOL),
     Operation("le", lambda s, t: torch.le(s, t), lambda a, b: a <= b, (INTS, [7, 0, -9]), BOOL),
     Operation("gt", lambda s, t: torch.gt(s, t), lambda a, b: a > b, (INTS, [6, -3, 12]), BOOL),
@@ -590,7 +595,7 @@ COMPARISON = (
         "isin",
         lambda s, t: torch.isin(s, t),
         lambda a, b: np.isin(a, b),
-        (INTS, [5, -3, 9]),
+        (INTS, [0, 5, -3, 9]),
         BOOL,
     ),
     Operation("isnan", lambda t: torch.isnan(t), lambda a: np.isnan(a), (AWKWARD,), BOOL),
@@ -604,21 +609,21 @@ LOGIC = (
         "logical_and",
         lambda s, t: torch.logical_and(s, t),
         lambda a, b: np.logical_and(a, b),
-        (FLAGS, OTHER_FLAGS),
+        (INTS, OTHER_FLAGS),
         BOOL,
     ),
     Operation(
         "logical_or",
         lambda s, t: torch.logical_or(s, t),
         lambda a, b: np.logical_or(a, b),
-        (INTS, OTHER_FLAGS),
+        ([[1, 0, 12], [0, 7, 0]], FLAGS),
         BOOL,
     ),
     Operation(
         "logical_xor",
         lambda s, t: torch.logical_xor(s, t),
         lambda a, b: np.logical_xor(a, b),
-        (FLAGS, OTHER_FLAGS),
+        (INTS, FLAGS),
         BOOL,
     ),
     Operation(
@@ -641,8 +646,8 @@ LOGIC = (
         (BITS, [1, 3, 2]),
         I64,
     ),
-    Operation("all", lambda t: torch.all(t, 0), lambda a: np.all(a, axis=0), (FLAGS,), BOOL),
-    Operation("any", lambda t: torch.any(t, 1), lambda a: np.any(a, axis=1), (INTS,), BOOL),
+    Operation("all", lambda t: torch.all(t, 1), lambda a: np.all(a, axis=1), (INTS,), BOOL),
+    Operation("any", lambda t: torch.any(t, 0), lambda a: np.any(a, axis=0), (FLAGS,), BOOL),
 )
 
 REDUCTION = (
@@ -823,7 +828,7 @@ LINEAR_ALGEBRA = (
         lambda a, b: np.sqrt(((a[:, None] - b) ** 2).sum(axis=-1)),
         (A, SQUARE),
     ),
-    Operation("trace", lambda t: torch.trace(t), lambda a: np.trace(a), (SQUARE,)),
+    Operation("trace", lambda t: torch.trace(t), lambda a: np.trace(a), (A,)),
     Operation(
         "linalg.cross", lambda s, t: torch.linalg.cross(s, t), lambda a, b: np.cross(a, b), (A, B)
     ),
@@ -1066,7 +1071,7 @@ def _normal(mean: float, deviation: float) -> Callable[[float], float]:
 def _whole(stop: int) -> dict[str, Any]:
     """The whole numbers from 0 to ``stop``, all equally likely."""
     return {
-        "allowed": lambda a: (a >= 0) & (a < stop),
+        "allowed": lambda a: (a >= 0) & (a < stop) & (a == np.floor(a)),
         "share": lambda x: (math.floor(x) + 1) / stop,
         "points": range(0, stop, max(1, stop // 20)),
     }
@@ -1075,7 +1080,7 @@ def _whole(stop: int) -> dict[str, Any]:
 def _counts(chances: Sequence[float]) -> dict[str, Any]:
     """The whole numbers from 0 on, each with its chance; the chances of the rest are negligible."""
     return {
-        "allowed": lambda a: (a >= 0) & (a == np.floor(a)),
+        "allowed": lambda a: (a >= 0) & np.isfinite(a) & (a == np.floor(a)),
         "share": lambda x: sum(chances[: int(x) + 1]),
         "points": range(len(chances)),
     }
@@ -1157,7 +1162,10 @@ SAMPLERS: list[Sampler] = [
             torch.full((DRAWS,), 4.0, device=device), torch.full((DRAWS,), 0.3, device=device)
         ),
         not_on_meta=NO_META_KERNEL,
-        **_counts([math.comb(4, k) * 0.3**k * 0.7 ** (4 - k) for k in range(5)]),
+        **{
+            **_counts([math.comb(4, k) * 0.3**k * 0.7 ** (4 - k) for k in range(5)]),
+            "allowed": lambda a: np.isin(a, range(5)),
+        },
     ),
     Sampler(
         "poisson",
@@ -1167,19 +1175,22 @@ SAMPLERS: list[Sampler] = [
     Sampler(
         "Tensor.geometric_",
         lambda device: _empty(device).geometric_(0.3),
-        **_counts([0.0, *[0.3 * 0.7**k for k in range(20)]]),
+        **{
+            **_counts([0.0, *[0.3 * 0.7**k for k in range(20)]]),
+            "allowed": lambda a: (a >= 1) & np.isfinite(a) & (a == np.floor(a)),
+        },
     ),
     Sampler(
         "Tensor.exponential_",
         lambda device: _empty(device).exponential_(2.0),
-        allowed=lambda a: a >= 0,
+        allowed=lambda a: (a >= 0) & np.isfinite(a),
         share=lambda x: 1 - math.exp(-2 * x),
         points=np.linspace(0, 3, 21).tolist(),
     ),
     Sampler(
         "Tensor.log_normal_",
         lambda device: _empty(device).log_normal_(0.5, 0.75),
-        allowed=lambda a: a > 0,
+        allowed=lambda a: (a > 0) & np.isfinite(a),
         share=lambda x: _normal(0.5, 0.75)(math.log(x)),
         points=np.linspace(0.1, 8, 25).tolist(),
     ),

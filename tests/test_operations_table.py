@@ -1,0 +1,169 @@
+"""The table of operations: large, true to its names, and with a NumPy side that knows no torch."""
+
+from operator import attrgetter
+
+import numpy as np
+import pytest
+import torch
+from torch.overrides import TorchFunctionMode
+
+from spec import operations
+from spec.operations import FAMILIES, OPERATIONS, SAMPLERS, Operation
+
+CPU = torch.device("cpu")
+ROWS = [*OPERATIONS, *SAMPLERS]
+by_name = attrgetter("name")
+
+# So many operations of each family at least, so that none is there in name only.
+LEAST = {
+    "creation": 10,
+    "transposing": 8,
+    "indexing": 15,
+    "slicing": 8,
+    "shaping": 8,
+    "joining": 5,
+    "mathematics": 40,
+    "comparison": 8,
+    "logic": 8,
+    "reduction": 15,
+    "sorting": 6,
+    "linear algebra": 25,
+    "activation": 8,
+}
+
+
+class Calls(TorchFunctionMode):
+    """Records the torch functions that are called."""
+
+    def __init__(self):
+        super().__init__()
+        self.functions = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.functions.append(func)
+        return func(*args, **(kwargs or {}))
+
+
+def plain(numbers) -> bool:
+    if isinstance(numbers, list):
+        return all(plain(number) for number in numbers)
+    return type(numbers) in (bool, int, float, complex)
+
+
+def run(row, device=CPU):
+    return row.results(device) if isinstance(row, Operation) else row.draw(device)
+
+
+class TestTable:
+    def test_has_far_more_than_a_hundred_operations(self):
+        names = [row.name.split(" ")[0] for row in ROWS]
+
+        assert len(set(names)) > 200
+
+    def test_names_are_unique(self):
+        for rows in (OPERATIONS, SAMPLERS):
+            assert len({row.name for row in rows}) == len(rows)
+
+    def test_every_family_is_well_represented(self):
+        found = {name: len({row.torch_name for row in rows}) for name, rows in FAMILIES.items()}
+
+        assert found.keys() == LEAST.keys()
+        assert [name for name in LEAST if found[name] < LEAST[name]] == []
+        assert len(SAMPLERS) >= 20
+
+    def test_every_row_calls_the_function_it_is_named_after(self):
+        for row in ROWS:
+            named = attrgetter(row.name.split(" ")[0])(torch)
+            with Calls() as calls:
+                run(row)
+            wanted = named if callable(named) else named.__get__
+            assert wanted in calls.functions, row.name
+
+    def test_inputs_are_plain_numbers(self):
+        assert [row.name for row in OPERATIONS if not all(map(plain, row.inputs))] == []
+
+    def test_numpy_side_never_calls_torch(self):
+        for row in OPERATIONS:
+            arrays = [np.array(numbers) for numbers in row.inputs]
+            with Calls() as calls, np.errstate(all="ignore"):
+                results = row.on_arrays(*arrays)
+            assert calls.functions == [], row.name
+            for result in results if isinstance(results, (tuple, list)) else [results]:
+                assert isinstance(result, (np.ndarray, np.generic, int, float)), row.name
+
+    def test_no_row_is_content_with_its_input(self):
+        """An operation that did nothing would be noticed."""
+        for row in OPERATIONS:
+            for expected in row.expected():
+                for numbers in row.inputs:
+                    assert not np.array_equal(np.array(numbers), expected.numpy()), row.name
+
+    def test_no_row_is_content_with_one_number_everywhere(self):
+        """A result that is one number repeated is what a broken operation tends to give."""
+        even = {"zeros", "ones", "full", "zeros_like", "ones_like", "full_like"}
+        for row in OPERATIONS:
+            results = [expected for expected in row.expected() if expected.numel() > 1]
+            if results and row.name not in even:
+                assert max(len(np.unique(result.numpy())) for result in results) > 1, row.name
+
+    def test_every_row_left_out_on_meta_cannot_run_there(self):
+        meta = torch.device("meta")
+        for row in ROWS:
+            if row.not_on_meta:
+                with pytest.raises(NotImplementedError):
+                    run(row, meta)
+
+    def test_numpy_must_give_the_kind_of_number_stated(self):
+        row = Operation("mean", torch.mean, np.mean, ([1.0, 2.0],), torch.int64)
+
+        with pytest.raises(TypeError, match=r"NumPy gives float64, the row states torch\.int64"):
+            row.expected()
+
+
+class TestSamplers:
+    @pytest.mark.parametrize(
+        "draws",
+        [
+            pytest.param(np.linspace(0, 0.9999, 10_000) ** 1.2, id="skewed"),
+            pytest.param(np.full(10_000, 0.5), id="constant"),
+            pytest.param(np.random.default_rng(0).random(10_000) * 0.96, id="too narrow"),
+        ],
+    )
+    def test_wrong_distribution_is_an_error(self, draws):
+        rand = SAMPLERS[0]
+
+        assert rand.name == "rand"
+        assert rand.error(draws) > operations.LARGEST_ERROR
+
+    def test_order_in_the_draws_is_a_correlation(self):
+        rand = SAMPLERS[0]
+        draws = np.linspace(0, 0.9999, operations.DRAWS)
+
+        assert rand.error(draws) < operations.LARGEST_ERROR
+        assert rand.correlation(draws) > operations.LARGEST_CORRELATION
+
+    @pytest.mark.parametrize("sampler", SAMPLERS, ids=by_name)
+    def test_impossible_draws_are_found(self, sampler):
+        impossible = np.array([-np.inf, np.nan, np.inf])
+
+        assert not sampler.allowed(impossible).any()
+
+    @pytest.mark.parametrize("sampler", SAMPLERS, ids=by_name)
+    def test_share_is_a_distribution_function(self, sampler):
+        shares = [sampler.share(x) for x in sampler.points]
+
+        assert shares == sorted(shares)
+        assert min(shares) >= 0
+        assert 0.85 < max(shares) <= 1 + 1e-9
+
+
+class TestDispatch:
+    def test_operators_below_a_call_are_named(self):
+        called = operations.overloads_called(lambda: torch.ones(2, 3) @ torch.ones(3, 2))
+
+        assert called == {"aten::ones", "aten::mm"}
+
+    def test_calls_are_taken_together(self):
+        calls = [lambda: torch.ones(2), lambda: torch.zeros(2)]
+
+        assert operations.overloads_called(*calls) == {"aten::ones", "aten::zeros"}
