@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from blitz import devices
+from blitz import data, devices
 from blitz.harness import contents as contents_module
 from blitz.harness import summary
 from blitz.harness.results import NO_DEVICE, Results
@@ -17,6 +17,7 @@ SPEC = Path(__file__).parent / "spec"
 contents_key = pytest.StashKey[contents_module.Contents]()
 results_key = pytest.StashKey[Results]()
 devices_key = pytest.StashKey[list[torch.device]]()
+images_key = pytest.StashKey[str]()
 
 
 def pytest_addoption(parser):
@@ -55,6 +56,7 @@ def pytest_configure(config):
     config.pluginmanager.register(config.stash[results_key], "blitz-results")
     _import(config.getoption("imports"))
     config.stash[devices_key] = _devices(config.getoption("--device"))
+    config.stash[images_key] = _images(config.getoption("--data"))
     if hasattr(config, "workerinput"):  # xdist: share the cores out
         workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
         torch.set_num_threads(max(1, torch.get_num_threads() // workers))
@@ -83,6 +85,13 @@ def _devices(names: str | None) -> list[torch.device]:
     return [torch.device("cpu"), *([found] if usable else []), torch.device("meta")]
 
 
+def _images(source: Path | None) -> str:
+    try:
+        return data.describe(source)
+    except data.DataError as error:
+        raise pytest.UsageError(f"--data: {error}") from error
+
+
 def _missing_accelerator(config) -> str | None:
     """Why no accelerator is among the devices; None where one is, or where none was asked for."""
     chosen = config.stash[devices_key]
@@ -99,9 +108,8 @@ def _kind(device: torch.device) -> str:
 
 
 def pytest_report_header(config):
-    source = config.getoption("--data")
-    images = "made on the spot, no file, no network" if source is None else f"read from {source}"
-    return summary.header(config.stash[devices_key], _missing_accelerator(config), images)
+    missing = _missing_accelerator(config)
+    return summary.header(config.stash[devices_key], missing, config.stash[images_key])
 
 
 def pytest_ignore_collect(collection_path, config):
@@ -133,6 +141,30 @@ def _device_id(device):
 def device(request):
     """The device a claim is checked on; the only way a test gets one."""
     return request.param
+
+
+@pytest.fixture(scope="session")
+def train_images(request):
+    """The training images, as PIL images: no more than 8,000, as many of each class."""
+    return data.load("train", request.config.getoption("--data"), count=8000)
+
+
+@pytest.fixture(scope="session")
+def test_images(request):
+    """The test images, as PIL images: no more than 2,000, as many of each class."""
+    return data.load("test", request.config.getoption("--data"), count=2000)
+
+
+@pytest.fixture(scope="session")
+def train_set(train_images):
+    """The training images and their labels as tensors, normalized as the tutorial does."""
+    return data.normalized(train_images)
+
+
+@pytest.fixture(scope="session")
+def test_set(test_images):
+    """The test images and their labels as tensors, normalized as the tutorial does."""
+    return data.normalized(test_images)
 
 
 @pytest.fixture(autouse=True)
