@@ -330,6 +330,7 @@ class TestFromData:
     )
     def test_tensor_made_from_data_is_a_copy(self, data, device):
         """A tensor made from a list or an array is a copy: changing the data leaves it alone."""
+        data = data.copy()
         t = tensors.from_data(data, device=device)
 
         data[0] = 7.0
