@@ -1,0 +1,87 @@
+"""Pictures: the arrays behind them, the figure, and the error without matplotlib."""
+
+import sys
+
+import pytest
+import torch
+
+from blitz import plots
+
+
+class TestToArray:
+    def test_grey_images_keep_their_one_channel(self):
+        array = plots.to_array(torch.tensor([[[-1.0, 0.0, 1.0]]]))
+
+        assert array.tolist() == [[[0.0], [0.5], [1.0]]]
+
+    def test_tensors_with_a_graph_are_taken(self):
+        assert plots.to_array(torch.zeros(3, 2, 2, requires_grad=True)).shape == (2, 2, 3)
+
+    @pytest.mark.parametrize("shape", [(4, 3, 32, 32), (32, 32), (2, 32, 32), (32, 32, 3)], ids=str)
+    def test_what_is_no_image_is_refused(self, shape):
+        with pytest.raises(
+            ValueError, match=r"needs C x H x W with 1 or 3 channels. Take"
+        ) as caught:
+            plots.to_array(torch.zeros(shape))
+        assert str(shape) in str(caught.value)
+
+
+class TestSampleGrid:
+    @pytest.fixture(autouse=True)
+    def _matplotlib(self):
+        pytest.importorskip("matplotlib")
+
+    def test_names_each_image(self):
+        figure = plots.sample_grid(torch.zeros(10, 3, 4, 4), torch.arange(10))
+
+        assert [axes.get_title() for axes in figure.axes][::3] == ["plane", "cat", "frog", "truck"]
+        rows, columns, _, _ = figure.axes[9].get_subplotspec().get_geometry()
+        assert (rows, columns) == (2, 8)
+
+    def test_shows_the_pixels(self):
+        image = torch.linspace(-1, 1, 3 * 2 * 4).view(3, 2, 4)
+
+        figure = plots.sample_grid(image[None], [3])
+
+        shown = figure.axes[0].get_images()[0].get_array()
+        assert shown.shape == (2, 4, 3)
+        assert shown[1, 2].tolist() == pytest.approx([6 / 23, 14 / 23, 22 / 23])
+
+    def test_shows_grey_images(self):
+        figure = plots.sample_grid(torch.zeros(2, 1, 4, 4), [0, 1], classes=("no", "yes"))
+
+        assert [axes.get_title() for axes in figure.axes] == ["no", "yes"]
+
+    def test_wrong_predictions_stand_out(self):
+        figure = plots.sample_grid(torch.zeros(2, 3, 4, 4), [3, 8], [3, 0])
+
+        assert [axes.get_title() for axes in figure.axes] == ["cat", "ship: plane"]
+        assert [axes.title.get_color() for axes in figure.axes] == ["black", "red"]
+
+    def test_can_be_saved_and_opens_no_window(self, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # importing it fails
+
+        plots.sample_grid(torch.zeros(2, 3, 4, 4), [3, 8]).savefig(tmp_path / "grid.png")
+
+        assert (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")
+
+    @pytest.mark.parametrize(
+        ("count", "labels", "predicted"),
+        [(2, [1], None), (0, [], None), (2, [1, 2], [1])],
+        ids=["a label missing", "no image", "a prediction missing"],
+    )
+    def test_each_image_needs_its_label(self, count, labels, predicted):
+        with pytest.raises(ValueError, match=f"{count} images.*give one label for each"):
+            plots.sample_grid(torch.zeros(count, 3, 4, 4), labels, predicted)
+
+    def test_label_without_a_name_is_refused(self):
+        with pytest.raises(ValueError, match="label 10 names none of 10 classes"):
+            plots.sample_grid(torch.zeros(1, 3, 4, 4), [10])
+
+
+def test_missing_matplotlib_is_named(monkeypatch):
+    for module in ("matplotlib", "matplotlib.figure", "matplotlib.backends.backend_agg"):
+        monkeypatch.setitem(sys.modules, module, None)
+
+    with pytest.raises(ImportError, match=r"pictures need matplotlib.*pip install matplotlib"):
+        plots.sample_grid(torch.zeros(1, 3, 4, 4), [0])
