@@ -23,6 +23,8 @@ import ctypes
 import types
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
 
 import torch
 from torch.utils import backend_registration
@@ -52,7 +54,6 @@ def _host(tensor: torch.Tensor) -> torch.Tensor:
     """``tensor`` as the cpu sees it: the same memory; a tensor of the cpu as it is."""
     if tensor.device.type != NAME:
         return tensor
-    tensor = tensor.detach()
     if tensor.is_conj():  # a mark on the tensor, which DLPack cannot carry
         return _host(tensor.conj()).conj()
     if tensor.is_neg():
@@ -67,18 +68,53 @@ def _pretend(tensor: torch.Tensor) -> torch.Tensor:
     return _relabelled(tensor.resolve_conj().resolve_neg(), _DLPACK_EXTERNAL)
 
 
+@dataclass(frozen=True)
+class _Signature:
+    """What the fallback has to know of an operation.
+
+    Attributes:
+        names: Of its arguments, in order.
+        outs: Which of them it writes its results to (``out=``).
+        tensors: Which of them are a tensor each.
+        draws: Whether it draws random numbers.
+        is_view: Whether its result shares the memory of an argument.
+    """
+
+    names: tuple[str, ...]
+    outs: frozenset[str]
+    tensors: frozenset[str]
+    draws: bool
+    is_view: bool
+
+
+@cache
+def _signature(op) -> _Signature:
+    arguments, aliases = op._schema.arguments, [r.alias_info for r in op._schema.returns]
+    return _Signature(
+        names=tuple(a.name for a in arguments),
+        outs=frozenset(a.name for a in arguments if a.is_out),
+        tensors=frozenset(a.name for a in arguments if str(a.type) == "Tensor"),
+        draws=any(a.name == "generator" for a in arguments),
+        is_view=any(alias is not None and not alias.is_write for alias in aliases)
+        or op.name().startswith("aten::set_"),
+    )
+
+
 def _fallback(op, *args, **kwargs):
-    if op.name().startswith("aten::set_") or any(map(_is_view, op._schema.returns)):
+    signature = _signature(op)
+    if signature.is_view:
         return op.redispatch(_CPU_KEY, *args, **kwargs)
     _check_one_device(op, [*args, *kwargs.values()])
     ours: dict[int, torch.Tensor] = {}  # id of a tensor of the cpu -> its tensor of this device
     kept = []  # alive until the end, so that no id is used twice
 
     def to_host(value):
-        if isinstance(value, torch.Tensor) and value.device.type == NAME:
-            kept.append(_host(value))
-            ours[id(kept[-1])] = value
-            return kept[-1]
+        if isinstance(value, torch.Tensor):
+            host = _host(value)
+            if host is not value:
+                kept.append(host)
+                ours[id(host)] = value
+            return host
         return _CPU if isinstance(value, torch.device) and value.type == NAME else value
 
     def to_ours(value):
@@ -86,30 +122,24 @@ def _fallback(op, *args, **kwargs):
             return value
         return ours[id(value)] if id(value) in ours else _pretend(value)
 
-    names = [argument.name for argument in op._schema.arguments]
-    given = dict(zip(names, args, strict=False)) | kwargs
+    given = dict(zip(signature.names, args, strict=False)) | kwargs
     on_host, outs = {}, []
-    for argument in op._schema.arguments:
-        name, value = argument.name, given.get(argument.name)
-        if argument.is_out:  # memory of its own, which the kernel may resize
+    for name, value in given.items():
+        if name in signature.outs:  # memory of its own, which the kernel may resize
             on_host[name] = torch.empty(0, dtype=value.dtype)
             ours[id(on_host[name])] = value
             outs.append((value, on_host[name]))
-        elif name == "generator":
-            _check_generator(value)
-            on_host[name] = _generator
-        elif name in given:
-            if str(argument.type) == "Tensor" and not isinstance(value, torch.Tensor):
-                value = _number_as_tensor(value)
+        elif name in signature.tensors and not isinstance(value, torch.Tensor):
+            on_host[name] = _number_as_tensor(value)
+        else:
             on_host[name] = _mapped(to_host, value)
+    if signature.draws:
+        _check_generator(given.get("generator"))
+        on_host["generator"] = _generator
     result = _kernel(op)(**on_host)
     for out, written in outs:
         _write_back(out, written)
     return _mapped(to_ours, result)
-
-
-def _is_view(returned) -> bool:
-    return returned.alias_info is not None and not returned.alias_info.is_write
 
 
 def _kernel(op) -> Callable:
@@ -119,7 +149,7 @@ def _kernel(op) -> Callable:
 def _mapped(function: Callable, value):
     """``function`` of every value in lists and tuples, which arguments and results are made of."""
     if isinstance(value, list | tuple):
-        return type(value)(_mapped(function, item) for item in value)
+        return type(value)([_mapped(function, item) for item in value])
     return function(value)
 
 
@@ -131,18 +161,16 @@ def _number_as_tensor(number: bool | int | float | complex) -> torch.Tensor:
 
 def _check_one_device(op, values) -> None:
     """Refuse tensors of the cpu beside ours; a single number and indices may come from there."""
-    strangers = set()
-
-    def note(value):
-        if isinstance(value, torch.Tensor) and value.device.type != NAME and value.dim() > 0:
-            strangers.add(str(value.device))
-
-    _mapped(note, list(values))
-    if strangers and "index" not in op.name():
-        raise RuntimeError(
-            "Expected all tensors to be on the same device, but found at least two devices, "
-            f"{NAME}:0 and {strangers.pop()}! ({op.name()})"
-        )
+    for value in values:
+        if isinstance(value, list | tuple):
+            _check_one_device(op, value)
+        elif not isinstance(value, torch.Tensor) or value.device.type == NAME:
+            continue
+        elif value.dim() > 0 and "index" not in op.name():
+            raise RuntimeError(
+                "Expected all tensors to be on the same device, but found at least two devices, "
+                f"{NAME}:0 and {value.device}! ({op.name()})"
+            )
 
 
 def _check_generator(generator: torch.Generator | None) -> None:
@@ -306,6 +334,11 @@ def _device_module() -> types.ModuleType:
     return module
 
 
+def _operation(name: str):
+    packet, overload = name.split(".")
+    return getattr(getattr(torch.ops.aten, packet), overload)
+
+
 def _register() -> list[torch.library.Library]:
     """Register the device and its operations; they last as long as the libraries returned."""
     get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
@@ -317,6 +350,8 @@ def _register() -> list[torch.library.Library]:
     aten.impl("copy_", _copy_, "PrivateUse1")
     aten.impl("_copy_from", _copy_from, "PrivateUse1")
     aten.impl("resize_", _resize_, "PrivateUse1")
+    for update in ("_foreach_add_.List", "_foreach_add_.Scalar", "_foreach_mul_.Scalar"):
+        aten.impl(update, partial(_fallback, _operation(update)), "PrivateUse1")  # one step, not 10
     aten.impl("record_stream", lambda self, stream: None, "PrivateUse1")
     aten.impl("_local_scalar_dense", _local_scalar_dense, "PrivateUse1")
     aten.impl("convolution_overrideable", _convolution, "PrivateUse1")
