@@ -61,6 +61,11 @@ def trained(trainings, device, train_set, test_set):
 
 def _train(device, images, test_set, batches):
     """Train a new net on ``batches`` batches of 4; test it before, halfway and after."""
+
+    def each_half(report):
+        if report.batches % (batches // 2) == 0:
+            tests.append(_test(net, test_set))
+
     with devices.forked_generators([device]):
         torch.manual_seed(0)
         net = classifier.Net().to(device)
@@ -70,9 +75,7 @@ def _train(device, images, test_set, batches):
             DataLoader(images, 4, sampler=RandomSampler(images, num_samples=4 * batches)),
             epochs=1,
             report_every=batches // 4,
-            on_report=lambda report: (
-                tests.append(_test(net, test_set)) if report.batches % (batches // 2) == 0 else None
-            ),
+            on_report=each_half,
         )
     return Training(untrained, net, *tests, reports)
 
