@@ -171,7 +171,7 @@ def test_set(test_images):
 def _same_start(request):
     """Every test starts from the same seed, and leaves the generators as they were."""
     with devices.forked_generators(request.config.stash[devices_key]):
-        torch.manual_seed(0)
+        devices.seed(0, request.config.stash[devices_key])
         yield
 
 

@@ -158,6 +158,18 @@ def forked_generators(used: Iterable[torch.device]) -> Iterator[None]:
         yield
 
 
+def seed(number: int, used: Iterable[torch.device]) -> None:
+    """Seed the random generators of the cpu and of the devices in ``used``.
+
+    ``torch.manual_seed`` seeds every backend that torch knows, and takes a millisecond for it.
+    """
+    torch.default_generator.manual_seed(number)
+    for device in used:
+        if device.type not in ("cpu", "meta"):
+            module = torch.get_device_module(device)
+            getattr(module, "manual_seed_all", module.manual_seed)(number)
+
+
 def describe(device: torch.device) -> str:
     """The device's name and, for a GPU, its model: ``cuda:0 (NVIDIA H200)``."""
     module = getattr(torch, device.type, None)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -356,3 +357,25 @@ class TestPretendAccelerator:
 
         assert "broken claim on pretend:0" in faulty
         assert "3 failed" in faulty
+
+
+class TestSeed:
+    def test_seeds_the_cpu(self):
+        with torch.random.fork_rng(devices=[]):
+            devices.seed(7, [CPU, torch.device("meta")])
+            drawn = torch.rand(3).tolist()
+
+        assert drawn == torch.rand(3, generator=torch.Generator().manual_seed(7)).tolist()
+
+    @pytest.mark.parametrize("several", [True, False], ids=["cuda", "mps"])
+    def test_seeds_the_accelerators_in_use(self, monkeypatch, several):
+        seeded = []
+        module = SimpleNamespace(manual_seed=lambda number: seeded.append(number))
+        if several:
+            module.manual_seed_all = module.manual_seed
+        monkeypatch.setattr(torch, "get_device_module", lambda device: module)
+
+        with torch.random.fork_rng(devices=[]):
+            devices.seed(7, [torch.device("cuda:0")])
+
+        assert seeded == [7]

@@ -156,7 +156,7 @@ def test_run_in_which_every_claim_is_skipped_fails(run, no_accelerator):
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
         [
-            "  accelerator:0 claims held, 0 broken, 1 not run (0 tests ran)",
+            "  accelerator: 0 claims held, 0 broken, 1 not run (0 tests ran)",
             "*1 not run: needs accelerator: torch finds no accelerator on this machine",
             "FAILED: no claim was checked*",
         ]

@@ -56,11 +56,11 @@ def _device_lines(device: str, results: Results) -> Iterator[str]:
     states = list(results.claims(device).values())
     held, broken, not_run = (states.count(state) for state in (HELD, BROKEN, NOT_RUN))
     yield (
-        f"  {device + ':':<11}{held} claims held, {broken} broken, {not_run} not run "
+        f"  {device + ':':<13}{held} claims held, {broken} broken, {not_run} not run "
         f"({results.ran_on(device)} tests ran)"
     )
     for reason, count in results.reasons(device).items():
-        yield f"  {'':<11}{count} not run: {reason}"
+        yield f"  {'':<13}{count} not run: {reason}"
 
 
 def _untrue(contents: Contents) -> Iterator[tuple[str, str, str, str]]:
