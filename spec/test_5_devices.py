@@ -534,6 +534,18 @@ class TestTrainingOnGpu:
         assert_close(result.cpu(), torch.tensor(expected, dtype=torch.float32))
 
     @pytest.mark.parametrize("task", [lenet, lenet_of_5x5_kernels, the_classifier])
+    def test_scores_on_a_device_are_those_of_float64(self, device, task):
+        """Every net gives in float32, on every device, the scores that it gives in float64."""
+        task = task()
+        there, exact = task.on(device), task.in_float64()
+
+        scores = there.net(there.inputs)
+        expected = exact.net(exact.inputs)
+
+        assert scores.device == device
+        assert_close(scores.cpu(), expected.float())
+
+    @pytest.mark.parametrize("task", [lenet, lenet_of_5x5_kernels, the_classifier])
     def test_gradients_are_the_slopes_of_the_loss(self, task):
         """The gradient of every parameter of every net is the slope of the loss along it."""
         task = task().in_float64()
