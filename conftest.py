@@ -34,8 +34,8 @@ def pytest_addoption(parser):
         default=[],
         dest="imports",
         metavar="MODULE",
-        help="import MODULE first, for a backend that torch does not load by itself (torch_npu, …); "
-        "may be given several times",
+        help="import MODULE first, for a backend that torch does not load by itself (torch_npu, "
+        "…); may be given several times",
     )
     group.addoption(
         "--data",

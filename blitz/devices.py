@@ -9,7 +9,7 @@ from torch import nn
 
 
 class UnusableDevice(RuntimeError):
-    """A device that was asked for by name and cannot be used; the message says why and what to do."""
+    """A device that was asked for and cannot be used; the message says why and what to do."""
 
 
 def accelerator() -> torch.device | None:
@@ -188,6 +188,4 @@ def _remedy(device: torch.device) -> str:
         return "This torch was built without CUDA; install a CUDA (or ROCm) build of torch."
     if device.type == "cuda":
         return "Check that nvidia-smi lists the GPU and that its driver suits this torch build."
-    return (
-        f"Check that this torch build supports {device.type!r} and that its plug-in is imported."
-    )
+    return f"Check that this torch build supports {device.type!r} and that its plug-in is imported."

@@ -56,7 +56,10 @@ def test_contents_that_fit_have_no_misfits(load):
 @pytest.mark.parametrize(
     ("claims", "fault"),
     [
-        (FITTING + '\nT2 = ["cat_cuts"]', "T2 names 'cat_cuts', but test_1.py has no test_cat_cuts"),
+        (
+            FITTING + '\nT2 = ["cat_cuts"]',
+            "T2 names 'cat_cuts', but test_1.py has no test_cat_cuts",
+        ),
         ('T1 = ["cat_joins"]', "test_1.py: test_stack_stacks belongs to no claim"),
         (FITTING + "\nT2 = []", "T2 is accounted for by nothing"),
         (FITTING + "\nT2 = { untestable = '' }", "T2 is accounted for by nothing"),
@@ -81,7 +84,9 @@ def test_misfit_in_the_tests_is_named(load, old, new, fault):
 
 
 def test_key_that_stands_twice_is_named(load):
-    other = '[[page.section]]\nheading = "B"\nanchor = "b"\nclass = "TestB"\n[page.section.claims]\n'
+    other = (
+        '[[page.section]]\nheading = "B"\nanchor = "b"\nclass = "TestB"\n[page.section.claims]\n'
+    )
 
     found = load(FITTING + "\n" + other + 'T1 = { untestable = "No clock." }').misfits()
 
@@ -131,7 +136,7 @@ def test_claim_is_accounted_for_in_one_way(load, entry, kind):
 def test_damaged_contents_are_refused_by_name(tmp_path, text):
     (tmp_path / "contents.toml").write_text(text)
 
-    with pytest.raises(contents.ContentsError, match="contents.toml"):
+    with pytest.raises(contents.ContentsError, match=r"contents\.toml"):
         contents.load(tmp_path / "contents.toml")
 
 
@@ -146,7 +151,9 @@ class TestTheRealContents:
         keys = [claim.key for claim, _ in self.real.claims()]
 
         assert sorted(keys) == sorted(
-            f"{chapter}{number:02}" for chapter, last in rows.items() for number in range(1, last + 1)
+            f"{chapter}{number:02}"
+            for chapter, last in rows.items()
+            for number in range(1, last + 1)
         )
 
     def test_what_no_test_can_check_says_why_in_a_sentence(self):

@@ -93,7 +93,7 @@ def test_summary_counts_claims_and_tests_on_each_device(run, no_accelerator, wor
             "1 slips in a listing, 1 no test can check",
             "  cpu: * 2 claims held, 0 broken, 0 not run (2 tests ran)",
             "  meta: * 1 claims held, 0 broken, 0 not run (1 tests ran)",
-            "  no device: 1 claims held, 0 broken, 0 not run (1 tests ran)",
+            "  no device: * 1 claims held, 0 broken, 0 not run (1 tests ran)",
             "  0 claims ran on an accelerator: torch finds no accelerator on this machine",
             "No longer true, or never true:",
             "  T3  changed in 2.0: the text says Habits are zeros. Now: Habits are None.",
@@ -120,7 +120,7 @@ def test_broken_claim_is_reported_with_key_sentence_and_address(run):
 def test_claim_that_breaks_in_its_set_up_counts_as_broken(run):
     result = run(tests=TESTS.replace("test_sum_is_six(self, device)", "test_sum_is_six(self, no)"))
 
-    result.stdout.fnmatch_lines(["  no device: 1 claims held, 1 broken, *"])
+    result.stdout.fnmatch_lines(["  no device: * 1 claims held, 1 broken, *"])
 
 
 def test_claim_is_broken_when_one_of_its_tests_is(run):
@@ -205,7 +205,8 @@ def test_every_test_starts_from_the_same_seed(run):
         "\n    def test_seeded(self):"
         '\n        """The seed is 0."""'
         "\n        drawn = torch.rand(3).tolist()"
-        "\n        assert drawn == torch.rand(3, generator=torch.Generator().manual_seed(0)).tolist()"
+        "\n        again = torch.Generator().manual_seed(0)"
+        "\n        assert drawn == torch.rand(3, generator=again).tolist()"
     )
     before = torch.get_rng_state()
 

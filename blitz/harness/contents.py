@@ -152,9 +152,7 @@ class Contents:
     def _misfits_of(self, page: Page) -> Iterator[str]:
         where = page.file.name
         tests = {test.id: test for test in self._tests[page.file]}
-        benchmarks = {
-            test.id: test for test in self._tests[page.benchmark_file] if test.benchmark
-        }
+        benchmarks = {test.id: test for test in self._tests[page.benchmark_file] if test.benchmark}
         named: list[str] = []
         for section in page.sections:
             for claim in section.claims:
@@ -205,9 +203,7 @@ def _page(table: dict, folder: Path) -> Page:
         )
         for section in table["section"]
     )
-    return Page(
-        table["title"], folder / table["file"], folder / "bench_throughput.py", sections
-    )
+    return Page(table["title"], folder / table["file"], folder / "bench_throughput.py", sections)
 
 
 def _claim(key: str, entry: list[str] | dict) -> Claim:
@@ -267,21 +263,25 @@ def _first_sentence(function: ast.FunctionDef) -> str:
 
 def _is_benchmark(function: ast.FunctionDef) -> bool:
     """By the fixture, or by the mark where a fixture of the file's own stands before it."""
-    marks = [
-        decorator.func.attr
-        for decorator in function.decorator_list
-        if isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Attribute)
-    ]
+    marks = [mark.func.attr for mark in _marks(function)]
     return "benchmark" in [*marks, *(argument.arg for argument in function.args.args)]
 
 
 def _verdict(function: ast.FunctionDef) -> Verdict | None:
-    for decorator in function.decorator_list:
-        if isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Attribute):
-            if decorator.func.attr in ("changed", "mistaken"):
-                words = {word.arg: ast.literal_eval(word.value) for word in decorator.keywords}
-                return Verdict(decorator.func.attr, words["text"], words.get("since"))
+    for mark in _marks(function):
+        if mark.func.attr in ("changed", "mistaken"):
+            words = {word.arg: ast.literal_eval(word.value) for word in mark.keywords}
+            return Verdict(mark.func.attr, words["text"], words.get("since"))
     return None
+
+
+def _marks(function: ast.FunctionDef) -> list[ast.Call]:
+    """The decorators of the form ``pytest.mark.NAME(...)``."""
+    return [
+        decorator
+        for decorator in function.decorator_list
+        if isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Attribute)
+    ]
 
 
 def _counts(words) -> dict[str, int]:

@@ -33,7 +33,11 @@ def lines(contents: Contents, results: Results, missing: str | None) -> Iterator
     yield ""
     yield "No longer true, or never true:"
     for key, what, text, now in _untrue(contents):
-        yield f"  {key}  {what}: the text says {text} Now: {now}" if now else f"  {key}  {what}: {text}"
+        yield (
+            f"  {key}  {what}: the text says {text} Now: {now}"
+            if now
+            else f"  {key}  {what}: {text}"
+        )
 
 
 def _accounts(contents: Contents) -> str:
@@ -44,7 +48,9 @@ def _accounts(contents: Contents) -> str:
         (kinds.count("erratum"), "slips in a listing"),
         (kinds.count("untestable"), "no test can check"),
     )
-    return f"{len(kinds)} claims in the tutorial: " + ", ".join(f"{n} {what}" for n, what in counted)
+    return f"{len(kinds)} claims in the tutorial: " + ", ".join(
+        f"{n} {what}" for n, what in counted
+    )
 
 
 def _cpu_first(device: str) -> tuple[int, str]:
@@ -64,7 +70,7 @@ def _device_lines(device: str, results: Results) -> Iterator[str]:
 
 
 def _untrue(contents: Contents) -> Iterator[tuple[str, str, str, str]]:
-    for claim, section in contents.claims():
+    for claim, _ in contents.claims():
         if claim.erratum is not None:
             yield claim.key, "slip in a listing", claim.erratum, ""
         for place in contents.places():
