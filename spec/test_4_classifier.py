@@ -282,7 +282,7 @@ class TestTrainingAnImageClassifier:
 class TestLoadAndNormalize:
     @pytest.mark.mistaken(text="torchvision's datasets give PIL images with values in [0, 1].")
     def test_pil_images_have_values_from_0_to_255(self, cifar10, cifar10_files, train_images):
-        """torchvision's datasets give PIL images, whose values are whole numbers from 0 to 255."""
+        """The PIL images that torchvision's datasets give hold whole numbers from 0 to 255."""
         folder, _, _ = cifar10_files
 
         image = np.array(cifar10(folder, train=True)[0][0])
@@ -534,7 +534,7 @@ class TestLoadAndNormalize:
 
     @pytest.mark.changed(since="1.13", text="dataiter.next() gives the next batch.")
     def test_next_batch_is_fetched_with_the_builtin_next(self):
-        """next(dataiter) gives the next batch, then StopIteration; dataiter has no next()."""
+        """A batch is fetched with next(dataiter), up to StopIteration; dataiter has no next()."""
         dataiter = iter(data.loader(Numbered(8), shuffle=False))
 
         assert next(dataiter)[1].tolist() == [0, 1, 2, 3]
@@ -545,7 +545,7 @@ class TestLoadAndNormalize:
             next(dataiter)
 
     def test_grid_lines_up_a_batch(self):
-        """make_grid puts four 32 x 32 images in a row, 2 black pixels around each."""
+        """A grid from make_grid puts four 32 x 32 images in a row, 2 black pixels around each."""
         from torchvision.utils import make_grid
 
         images = 1 + torch.arange(4 * 3 * 32 * 32.0).view(4, 3, 32, 32)
@@ -558,7 +558,7 @@ class TestLoadAndNormalize:
         assert torch.count_nonzero(grid) == images.numel()
 
     def test_grid_has_eight_images_to_a_row(self):
-        """make_grid starts a new row after eight images."""
+        """A grid from make_grid starts a new row after eight images."""
         from torchvision.utils import make_grid
 
         images = 1 + torch.arange(16 * 3 * 32 * 32.0).view(16, 3, 32, 32)
@@ -569,7 +569,7 @@ class TestLoadAndNormalize:
         assert torch.equal(grid[:, 36:68, 36:68], images[9])
 
     def test_grid_turns_grey_into_rgb(self):
-        """make_grid repeats the one channel of grey images three times."""
+        """A grid from make_grid repeats the one channel of grey images three times."""
         from torchvision.utils import make_grid
 
         grid = make_grid(torch.full((2, 1, 4, 4), 0.75))
@@ -706,7 +706,7 @@ class TestDefineAConvolutionalNetwork:
         ],
     )
     def test_view_invents_rows_from_images_of_another_size(self, device, shape, rows):
-        """view(-1, 400) makes rows that are no images where the size is not 4 x 3 x 32 x 32's.
+        """Flattening by view(-1, 400) makes rows that are no images from other sizes than 32 x 32.
 
         torch.flatten(x, 1) keeps the first dimension, so that the next layer refuses such rows.
         """
@@ -721,7 +721,7 @@ class TestDefineAConvolutionalNetwork:
 
     @pytest.mark.on("cpu", "accelerator", "meta")
     def test_view_refuses_what_400_does_not_divide(self, device):
-        """view(-1, 400) refuses a single 64 x 64 image, whose 2,704 numbers 400 does not divide."""
+        """Flattening by view(-1, 400) refuses a single 64 x 64 image, whose 2,704 numbers 400 does not divide."""
         maps = _maps(classifier.Net().to(device), torch.zeros(1, 3, 64, 64, device=device))
 
         assert maps.numel() == 2704
@@ -906,7 +906,7 @@ class TestTrain:
 
     @pytest.mark.changed(since="2.0", text="zero_grad() sets the gradients of the parameters to 0.")
     def test_zero_grad_clears_the_gradients(self, device):
-        """optimizer.zero_grad() leaves the gradient of every parameter None."""
+        """After optimizer.zero_grad() the gradient of every parameter is None."""
         net = classifier.Net().to(device)
         optimizer = torch.optim.SGD(net.parameters(), lr=0.001, momentum=0.9)
         net(torch.ones(1, 3, 32, 32, device=device)).sum().backward()
@@ -917,7 +917,7 @@ class TestTrain:
         assert [p.grad for p in net.parameters()] == [None] * 10
 
     def test_zero_grad_can_still_set_zeros(self, device):
-        """optimizer.zero_grad(set_to_none=False) sets the gradients to zeros, as it used to."""
+        """With set_to_none=False, optimizer.zero_grad() sets the gradients to zeros, as it used to."""
         net = classifier.Net().to(device)
         optimizer = torch.optim.SGD(net.parameters(), lr=0.001, momentum=0.9)
         net(torch.ones(1, 3, 32, 32, device=device)).sum().backward()
@@ -969,7 +969,7 @@ class TestTrain:
         assert str(classifier.Report(2, 12000, 1.2566)) == "[2, 12000] loss: 1.257"
 
     def test_item_is_a_python_float_without_a_graph(self, device):
-        """loss.item() is a Python float, while the loss itself would keep its graph alive."""
+        """A loss's item() is a Python float, while the loss itself would keep its graph alive."""
         loss = torch.nn.CrossEntropyLoss()(
             torch.zeros(1, 10, device=device, requires_grad=True), torch.tensor([3], device=device)
         )
@@ -1142,9 +1142,9 @@ class TestTest:
             net.load_state_dict(state)
 
     def test_load_refuses_a_whole_net(self, tmp_path):
-        """torch.load takes a file of weights, and a whole pickled net only with weights_only=False.
+        """By default torch.load takes a file of weights and refuses a whole pickled net.
 
-        The default is weights_only=True since torch 2.6.
+        weights_only is True by default since torch 2.6; False runs what code the file holds.
         """
         net = torch.nn.Linear(2, 2)
         torch.save(net.state_dict(), tmp_path / "weights.pth")
@@ -1189,7 +1189,7 @@ class TestTest:
         assert (p.argmax(axis=1) == scores.argmax(axis=1)).all()
 
     def test_max_along_the_classes_gives_score_and_prediction(self, device):
-        """torch.max(outputs, 1) gives the highest score of each image, and its class."""
+        """For each image torch.max(outputs, 1) gives the highest score, and its class."""
         outputs = torch.tensor([[-1.0, 3.0, 2.0], [0.5, -2.0, 0.25]], device=device)
 
         values, indices = torch.max(outputs, 1)
@@ -1199,7 +1199,7 @@ class TestTest:
         assert (indices.shape, indices.dtype, indices.device) == ((2,), torch.int64, device)
 
     def test_max_without_a_dimension_is_one_number(self, device):
-        """torch.max(outputs) without a dimension is one number, the highest score of all."""
+        """Without a dimension torch.max(outputs) is one number, the highest score of all."""
         outputs = torch.tensor([[-1.0, 3.0, 2.0], [0.5, -2.0, 0.25]], device=device)
 
         highest = torch.max(outputs)
