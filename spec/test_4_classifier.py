@@ -721,7 +721,7 @@ class TestDefineAConvolutionalNetwork:
 
     @pytest.mark.on("cpu", "accelerator", "meta")
     def test_view_refuses_what_400_does_not_divide(self, device):
-        """Flattening by view(-1, 400) refuses a single 64 x 64 image, whose 2,704 numbers 400 does not divide."""
+        """Flattening by view(-1, 400) refuses a 64 x 64 image: 400 does not divide 2,704."""
         maps = _maps(classifier.Net().to(device), torch.zeros(1, 3, 64, 64, device=device))
 
         assert maps.numel() == 2704
@@ -917,7 +917,7 @@ class TestTrain:
         assert [p.grad for p in net.parameters()] == [None] * 10
 
     def test_zero_grad_can_still_set_zeros(self, device):
-        """With set_to_none=False, optimizer.zero_grad() sets the gradients to zeros, as it used to."""
+        """With set_to_none=False, optimizer.zero_grad() sets the gradients to zeros."""
         net = classifier.Net().to(device)
         optimizer = torch.optim.SGD(net.parameters(), lr=0.001, momentum=0.9)
         net(torch.ones(1, 3, 32, 32, device=device)).sum().backward()
