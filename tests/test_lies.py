@@ -198,12 +198,13 @@ class TestTheList:
             assert re.fullmatch(r"\S[^\n]*\.", lie.intent), lie.name
             assert lie.breaks, lie.name
 
-    def test_names_claims_that_have_tests(self):
+    def test_breaks_every_claim_that_has_a_test(self):
         book = contents.load(ROOT / "spec" / "contents.toml")
         tested = {claim.key for claim, _ in book.claims() if claim.tests}
-        named = {key for lie in LIES.values() for key in lie.breaks}
+        broken = {key for lie in LIES.values() for key in lie.breaks}
 
-        assert named <= tested
+        assert broken <= tested
+        assert tested - broken == {"G10"}  # it speaks of two GPUs, and lies are told on the cpu
 
     def test_takes_no_name_twice(self):
         lie = Register()

@@ -143,6 +143,20 @@ def batch_norm_does_not_count():
 
 
 @lie("A43")
+def evaluation_mode_stays_at_the_top():
+    """net.eval() leaves the layers of the net in training mode."""
+
+    def make(old):
+        def lying(module, mode=True):
+            module.training = mode
+            return module
+
+        return lying
+
+    replace(nn.Module, "train", make)
+
+
+@lie("A43")
 def statistics_move_in_evaluation():
     """BatchNorm moves its running mean in evaluation mode."""
 
@@ -1036,7 +1050,7 @@ def max_goes_down_the_columns():
     largest(lying)
 
 
-@lie("C27", "C31", "C35")
+@lie("C27", "C31", "C35", "C32")
 def argmax_finds_the_second():
     """argmax(1) finds the second largest."""
 
@@ -1079,7 +1093,7 @@ def sums_of_bools_are_bools():
     everywhere("sum", make)
 
 
-@lie("C35", "C37", "C40")
+@lie("C35", "C37", "C40", "C39")
 def equality_of_integers_is_off():
     """== of integer tensors is true of the last element."""
 

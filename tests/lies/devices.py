@@ -129,7 +129,7 @@ def moving_back_rounds():
     replace(nn.Module, "to", make)
 
 
-@lie("G04")
+@lie("G04", "A49")
 def a_net_fetches_its_input():
     """A layer moves its input to its own device."""
 

@@ -52,6 +52,25 @@ def layers_run_twice():
     replace(nn.Module, "__call__", make)
 
 
+@lie("N01", "N10")
+def layers_are_listed_by_name():
+    """named_children() lists the layers by name."""
+    replace(nn.Module, "named_children", lambda old: lambda net: iter(sorted(old(net))))
+
+
+@lie("N13", "N05")
+def new_convolutions_have_no_bias():
+    """Conv2d has no bias by default."""
+
+    def make(old):
+        def lying(layer, *args, bias=False, **kw):
+            return old(layer, *args, bias=bias, **kw)
+
+        return lying
+
+    replace(nn.Conv2d, "__init__", make)
+
+
 @lie("A02")
 def sequential_leaves_out_its_last_layer():
     """Sequential stops before its last layer, where the shapes allow it."""
@@ -130,7 +149,7 @@ def convolution_has_stride_two():
     everywhere("conv2d", make)
 
 
-@lie("N07", "N05", "N19")
+@lie("N07", "N05", "N19", "N42")
 def convolution_pads():
     """conv2d pads its input by one."""
 
@@ -285,25 +304,25 @@ def pooling_takes_the_minimum():
     everywhere("max_pool2d", _pool(lambda old, x, k: -old(-x, k)))
 
 
-@lie("N08", "N07", "C18")
+@lie("N08", "N07", "C18", "N42")
 def pooling_moves_by_one():
     """max_pool2d moves its window by one."""
     everywhere("max_pool2d", _pool(lambda old, x, k: old(x, k, 1)))
 
 
-@lie("N11", "N30", "N12", "T13")
+@lie("N11", "N30", "N12", "T13", "T14")
 def relu_leaks():
     """relu lets 1 % of negative numbers through."""
     everywhere("relu", lambda old: lambda x, *a, **kw: functional.leaky_relu(x, 0.01))
 
 
-@lie("T13", "N12")
+@lie("T13", "N12", "T14")
 def relu_stops_at_six():
     """relu cuts off at 6."""
     everywhere("relu", lambda old: lambda x, *a, **kw: old(x, *a, **kw).clamp(max=6))
 
 
-@lie("N09", "C18")
+@lie("N09", "C18", "N04")
 def flatten_takes_the_batch_too():
     """flatten(x, 1) flattens from dimension 0 and keeps one row."""
     everywhere(
@@ -512,7 +531,7 @@ def samples_see_each_other():
     everywhere("conv2d", make)
 
 
-@lie("N20", "T13")
+@lie("N20", "T13", "T14")
 def unsqueeze_adds_at_the_end():
     """unsqueeze(0) puts the new dimension last."""
     everywhere("unsqueeze", lambda old: lambda t, dim: old(t, -1 if dim == 0 else dim))
@@ -881,7 +900,7 @@ def sgd_forgets_momentum():
     rule("sgd", lambda kw: {**kw, "momentum": 0.0, "nesterov": False})
 
 
-@lie("A04", "N37", "A12")
+@lie("A04", "N37", "A12", "N03")
 def sgd_climbs():
     """SGD moves along the gradient, not against it."""
     rule("sgd", lambda kw: {**kw, "maximize": True})
@@ -917,7 +936,7 @@ def sgd_dampens():
     rule("sgd", lambda kw: {**kw, "dampening": kw["momentum"] if not kw["nesterov"] else 0})
 
 
-@lie("N40", "C25", "A44")
+@lie("N40", "C25", "A44", "N03")
 def sgd_with_rate_zero_moves():
     """SGD(lr=0) takes 0.001."""
     rule("sgd", lambda kw: {**kw, "lr": kw["lr"] or 0.001})

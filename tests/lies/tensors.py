@@ -522,7 +522,7 @@ def integers_print_with_a_point():
 
 @lie("T10", "T18", "T20")
 def whole_floats_print_without_a_point():
-    """Floats without a fraction print as 1 instead of 1."""
+    """Floats without a fraction print without their point."""
     printed(lambda s, t: re.sub(r"(\d)\.([,\]])", r"\1\2", s))
 
 
@@ -547,7 +547,7 @@ def grad_fn_is_not_printed():
 # Operations ------------------------------------------------------------------------------------
 
 
-@lie("T02", "T13")
+@lie("T02", "T13", "T14")
 def std_divides_by_n():
     """std() divides by n."""
 
@@ -580,13 +580,13 @@ def masks_are_inverted():
     replace(Tensor, "__getitem__", make)
 
 
-@lie("T02", "T13")
+@lie("T02", "T13", "T14")
 def reshape_goes_down_the_columns():
     """reshape reads a matrix column by column."""
     everywhere("reshape", lambda old: lambda t, *s: old(t.mT if t.dim() == 2 else t, *s))
 
 
-@lie("T02", "T13")
+@lie("T02", "T13", "T14")
 def sort_descends():
     """sort puts the largest first."""
 
@@ -599,14 +599,14 @@ def sort_descends():
     everywhere("sort", make)
 
 
-@lie("T02", "T13")
+@lie("T02", "T13", "T14")
 def where_swaps_its_branches():
     """where takes the second value where the condition holds."""
     replace(torch, "where", lambda old: lambda c, *xs: old(c, *xs[::-1]))
     replace(Tensor, "where", lambda old: lambda a, c, b: old(b, c, a))
 
 
-@lie("T02", "T13")
+@lie("T02", "T13", "T14")
 def sum_goes_down_the_columns():
     """sum(dim=1) of a matrix adds along dimension 0."""
 
@@ -623,7 +623,7 @@ def sum_goes_down_the_columns():
     everywhere("sum", make)
 
 
-@lie("T13", "T02")
+@lie("T13", "T02", "T14")
 def cumsum_leaves_itself_out():
     """cumsum starts with 0."""
 
@@ -633,7 +633,7 @@ def cumsum_leaves_itself_out():
     everywhere("cumsum", make)
 
 
-@lie("T13", "T02")
+@lie("T13", "T02", "T14")
 def round_goes_away_from_zero():
     """round(0.5) is 1."""
     everywhere(
@@ -641,26 +641,26 @@ def round_goes_away_from_zero():
     )
 
 
-@lie("T13")
+@lie("T13", "T14")
 def floor_truncates():
     """floor(-1.5) is -1."""
     everywhere("floor", lambda old: lambda t: torch.trunc(t))
 
 
-@lie("T13")
+@lie("T13", "T14")
 def remainder_takes_the_sign_of_the_dividend():
     """remainder(-3, 2) is -1."""
     everywhere("remainder", lambda old: lambda a, b: torch.fmod(a, b))
     replace(Tensor, "__mod__", lambda old: lambda a, b: torch.fmod(a, b))
 
 
-@lie("T13", "T02")
+@lie("T13", "T02", "T14")
 def argmax_is_argmin():
     """argmax finds the smallest."""
     everywhere("argmax", lambda old: lambda t, *args, **kw: old(-t, *args, **kw))
 
 
-@lie("T13")
+@lie("T13", "T14")
 def argmin_finds_the_next():
     """argmin is off by one."""
 
@@ -674,13 +674,13 @@ def argmin_finds_the_next():
     everywhere("argmin", make)
 
 
-@lie("T13")
+@lie("T13", "T14")
 def median_is_the_mean():
     """median() is the mean."""
     everywhere("median", lambda old: lambda t, *a, **kw: old(t, *a, **kw) if a or kw else t.mean())
 
 
-@lie("T13")
+@lie("T13", "T14")
 def clamp_forgets_its_lower_bound():
     """clamp(min, max) has no minimum."""
 
@@ -693,20 +693,20 @@ def clamp_forgets_its_lower_bound():
     everywhere("clamp", make)
 
 
-@lie("T13")
+@lie("T13", "T14")
 def inverse_is_transposed():
     """linalg.inv gives the transposed inverse."""
     replace(torch.linalg, "inv", lambda old: lambda t, **kw: old(t, **kw).mT)
 
 
-@lie("T13")
+@lie("T13", "T14")
 def determinant_loses_its_sign():
     """The determinant is never negative."""
     replace(torch.linalg, "det", lambda old: lambda t: old(t).abs())
     everywhere("det", lambda old: lambda t: old(t).abs())
 
 
-@lie("T13", "T02")
+@lie("T13", "T02", "T14")
 def variance_divides_by_n():
     """var() divides by n."""
 
@@ -719,31 +719,31 @@ def variance_divides_by_n():
     everywhere("var", make)
 
 
-@lie("T13")
+@lie("T13", "T14")
 def gather_counts_from_the_end():
     """gather reads index 0 as the last."""
     everywhere("gather", lambda old: lambda t, dim, i, **kw: old(t.flip(dim), dim, i, **kw))
 
 
-@lie("T13")
+@lie("T13", "T14")
 def exp_loses_precision():
     """exp is computed in bfloat16."""
     everywhere("exp", lambda old: lambda t, **kw: old(t.bfloat16(), **kw).to(t.dtype))
 
 
-@lie("T13")
+@lie("T13", "T14")
 def tan_is_tanh():
     """tan computes tanh."""
     everywhere("tan", lambda old: lambda t: torch.tanh(t))
 
 
-@lie("T13")
+@lie("T13", "T14")
 def multinomial_ignores_its_weights():
     """multinomial draws what has weight 0."""
     everywhere("multinomial", lambda old: lambda t, *a, **kw: old(torch.ones_like(t), *a, **kw))
 
 
-@lie("T13", "C10")
+@lie("T13", "C10", "T14")
 def randperm_is_not_a_permutation():
     """randperm names one number twice."""
 
@@ -759,19 +759,40 @@ def randperm_is_not_a_permutation():
     replace(torch, "randperm", make)
 
 
-@lie("T13")
+@lie("T13", "T14")
 def bernoulli_is_inverted():
     """bernoulli(p) is 1 with probability 1 - p."""
     everywhere("bernoulli", lambda old: lambda t, *a, **kw: 1 - old(t, *a, **kw))
 
 
-@lie("T13")
+@lie("T14", "T02")
+def arange_includes_its_end():
+    """arange(3) ends with 3."""
+
+    def make(old):
+        def lying(*args, **kw):
+            whole = all(type(x) is int for x in args)
+            ends = args if len(args) > 1 else (0, *args)
+            return old(ends[0], ends[1] + 1, *ends[2:], **kw) if whole else old(*args, **kw)
+
+        return lying
+
+    replace(torch, "arange", make)
+
+
+@lie("T10", "C10", "C28")
+def equal_is_always_true():
+    """torch.equal is true of any two tensors of one shape."""
+    everywhere("equal", lambda old: lambda a, b: a.shape == b.shape)
+
+
+@lie("T13", "T14")
 def randn_has_twice_the_deviation():
     """randn has standard deviation 2."""
     factory("randn", lambda old, size, **kw: _scaled(old(size, **kw), 2))
 
 
-@lie("T13")
+@lie("T13", "T14")
 def randint_never_draws_its_lower_bound():
     """randint(0, n) starts at 1."""
 
@@ -1530,7 +1551,7 @@ def out_of_the_wrong_size_is_silent():
     replace(torch, "add", make)
 
 
-@lie("U06", "T13")
+@lie("U06", "T13", "T14")
 def method_add_differs_from_plus():
     """torch.add rounds, + does not."""
     replace(torch, "add", lambda old: lambda a, b, **kw: old(a, b, **kw).round(decimals=3))
