@@ -546,7 +546,7 @@ class TestTrainingOnGpu:
         assert_close(scores.cpu(), expected.float())
 
     @pytest.mark.parametrize("task", [lenet, lenet_of_5x5_kernels, the_classifier])
-    def test_gradients_are_the_slopes_of_the_loss(self, task):
+    def test_gradients_of_every_net_are_slopes_of_its_loss(self, task):
         """The gradient of every parameter of every net is the slope of the loss along it."""
         task = task().in_float64()
 
