@@ -118,7 +118,7 @@ def _fault_of_shape(images: torch.Tensor, net: Net) -> str | None:
         )
     kernel_size = net.conv1.kernel_size[0]
     last_map = _side(height, kernel_size), _side(width, kernel_size)
-    if min(last_map) < 1 or 16 * last_map[0] * last_map[1] != net.fc1.in_features:
+    if 16 * last_map[0] * last_map[1] != net.fc1.in_features:
         return (
             f"{height}x{width} pixels, the network takes 32x32. Resize or pad the images: 28x28 "
             "becomes 32x32 by torch.nn.functional.pad(images, (2, 2, 2, 2))."

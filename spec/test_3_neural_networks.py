@@ -361,7 +361,7 @@ class TestDefineTheNetwork:
 
     def test_view_flattens_as_flatten_does(self, device):
         """Both view(-1, n) and flatten(x, 1) put each sample's numbers in a row, in order."""
-        x = torch.arange(12, device=device).view(2, 3, 2)
+        x = torch.arange(12, device=device).view(2, 3, 1, 2)
         rows = [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]]
 
         assert neural_networks.flatten_by_view(x).tolist() == rows
@@ -575,6 +575,7 @@ class TestDefineTheNetwork:
         (net(images) * v).sum().backward()
 
         assert v.shape == output.shape == (2, 10)
+        assert not torch.equal(v[0], v[1])
         assert_close(propagated, neural_networks.gradients(net))
         assert_close(propagated["fc3.bias"], v[0] + v[1])
 
@@ -1199,9 +1200,9 @@ class TestBackprop:
 
     @pytest.mark.changed(since="2.0", text="conv1.bias.grad prints six zeros before backward.")
     def test_bias_gradient_before_backward_is_none(self, net, images, target):
-        """After net.zero_grad() the gradient of conv1's bias is None until backward."""
+        """Once cleared, the gradient of conv1's bias is None until backward."""
         neural_networks.propagate_random_gradient(net, images)
-        net.zero_grad()
+        neural_networks.clear_gradients(net)
 
         before, after = neural_networks.gradients_before_and_after(
             net, nn.MSELoss()(net(images), target)
@@ -1492,6 +1493,20 @@ class TestUpdateTheWeights:
         ]
 
         assert losses[-1] < 0.9 * losses[0]
+
+    def test_turn_of_the_loop_moves_every_weight_by_its_fresh_gradient(self, net, images, target):
+        """A turn of the loop moves every weight by the learning rate times its fresh gradient."""
+        criterion = nn.MSELoss()
+        _, fresh = neural_networks.gradients_before_and_after(net, criterion(net(images), target))
+        before = copies_of(net.parameters())
+        optimizer = neural_networks.optimizer("SGD", net.parameters(), lr=0.1)
+
+        loss = neural_networks.training_step(net, criterion, optimizer, images, target)
+
+        expected = [w - 0.1 * g for w, g in zip(before, fresh.values(), strict=True)]
+        assert_close(copies_of(net.parameters()), expected)
+        assert_close(neural_networks.gradients(net), fresh)
+        assert not loss.requires_grad
 
     def test_training_loop_with_learning_rate_zero_learns_nothing(self, net, images, target):
         """With a learning rate of 0 the training loop leaves the network as it was."""
