@@ -141,6 +141,15 @@ class TestDefaultWeights:
         assert [model.fc.bias[0].item() for model in models] == [121, 121]
         assert (tmp_path / "home/hub/checkpoints/resnet18-f37072fd.pth").exists()
 
+    def test_go_to_the_device_asked_for(self, weights, tmp_path):
+        file = tmp_path / "home/hub/checkpoints/resnet18-f37072fd.pth"
+        file.parent.mkdir(parents=True)
+        torch.save(weights, file)
+
+        model = autograd.resnet18("default", device="meta")
+
+        assert {t.device for t in model.state_dict().values()} == {torch.device("meta")}
+
     def test_no_network(self, tmp_path):
         with pytest.raises(autograd.UnusableWeights) as caught:
             autograd.resnet18("default")
@@ -236,6 +245,13 @@ class TestVectorJacobianProduct:
 
         assert x.grad is None
         assert not product.requires_grad
+
+    def test_leaves_its_input_untracked(self):
+        x = torch.ones(2)
+
+        autograd.vector_jacobian_product(torch.exp, x, torch.ones(2))
+
+        assert not x.requires_grad
 
     def test_lives_on_the_device_of_its_input(self):
         x = torch.ones(2, device="meta")

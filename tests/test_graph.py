@@ -65,8 +65,17 @@ class TestOf:
         assert square.leaf is None
         assert found.root.nested() == "Mul(Square(Leaf), None)"
 
-    def test_digits_within_the_name_of_an_operation_stay(self, leaf):
-        assert graph.of(leaf.log1p()).root.operation == "Log1P"
+    @pytest.mark.parametrize(
+        ("compute", "operation"),
+        [
+            (torch.log10, "Log10"),  # Log10Backward0
+            (torch.log1p, "Log1P"),  # Log1PBackward0
+            (lambda leaf: leaf.mean(dim=0), "Mean"),  # MeanBackward1
+        ],
+        ids=["log10", "log1p", "mean"],
+    )
+    def test_operation_is_the_name_without_backward_and_its_number(self, leaf, compute, operation):
+        assert graph.of(compute(leaf)).root.operation == operation
 
     def test_deep_graph_needs_no_deep_stack(self, leaf):
         y = leaf
