@@ -517,6 +517,14 @@ class TestLoadAndNormalize:
 
         assert array[0, 1, 2] == 7
 
+    def test_permuting_a_tensor_copies_nothing(self, device):
+        """Moving a tensor's channels last by permute makes a view of it, not a copy."""
+        image = torch.zeros(3, 2, 4, device=device)
+
+        image.permute(1, 2, 0)[1, 2, 0] = 7
+
+        assert image[0, 1, 2].item() == 7
+
     @pytest.mark.on("accelerator", "meta")
     def test_image_on_an_accelerator_is_no_array(self, device):
         """An image that does not lie on the cpu becomes no NumPy array until it is moved there."""
@@ -1082,6 +1090,14 @@ class TestTest:
         assert predicted.tolist() == [4, 0, 9, 4, 1, 4, 7]
         assert (hits.item(), hits.device) == (4, device)
 
+    def test_hits_of_a_large_batch_are_counted(self, device):
+        """Summing the hits of a batch of 10,000 counts them all."""
+        predicted = torch.arange(10_000, device=device) % 10
+
+        hits = (predicted == torch.arange(10_000, device=device) % 5).sum()
+
+        assert hits.item() == 5_000
+
     def test_loaded_net_gives_the_same_scores(self, trained, test_set, device, tmp_path):
         """A new net that loads the saved weights gives the same scores, to the last bit."""
         classifier.save(trained.net, tmp_path / "net.pth")
@@ -1181,15 +1197,17 @@ class TestTest:
         torch.testing.assert_close(torch.tensor(p[3]), torch.tensor(_softmax(scores[3].tolist())))
         assert (p.argmax(axis=1) == scores.argmax(axis=1)).all()
 
-    def test_max_along_the_classes_gives_score_and_prediction(self, device):
+    @pytest.mark.parametrize("count", [2, 3], ids=["2 images of 3 classes", "3 of 3"])
+    def test_max_along_the_classes_gives_score_and_prediction(self, device, count):
         """For each image torch.max(outputs, 1) gives the highest score, and its class."""
-        outputs = torch.tensor([[-1.0, 3.0, 2.0], [0.5, -2.0, 0.25]], device=device)
+        scores = [[-1.0, 3.0, 2.0], [0.5, -2.0, 0.25], [4.0, 5.0, 6.0]]
+        outputs = torch.tensor(scores[:count], device=device)
 
         values, indices = torch.max(outputs, 1)
 
-        assert values.tolist() == [3.0, 0.5]
-        assert indices.tolist() == [1, 0]
-        assert (indices.shape, indices.dtype, indices.device) == ((2,), torch.int64, device)
+        assert values.tolist() == [3.0, 0.5, 6.0][:count]
+        assert indices.tolist() == [1, 0, 2][:count]
+        assert (indices.shape, indices.dtype, indices.device) == ((count,), torch.int64, device)
 
     def test_max_without_a_dimension_is_one_number(self, device):
         """Without a dimension torch.max(outputs) is one number, the highest score of all."""
@@ -1265,9 +1283,11 @@ class TestTest:
 
         with torch.no_grad():
             outputs = net(torch.rand(4, 3, 32, 32).to(device))
-            predicted = torch.max(outputs.data, 1).indices
+            bare = outputs.data
+            predicted = torch.max(bare, 1).indices
 
         assert not outputs.requires_grad
+        assert bare.tolist() == outputs.tolist()
         assert predicted.tolist() == torch.max(outputs, 1).indices.tolist()
         assert predicted.tolist() == outputs.cpu().numpy().argmax(axis=1).tolist()
 
