@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from blitz import devices, graph
+from blitz.errors import BlitzError
 
 if TYPE_CHECKING:
     from torchvision.models import ResNet
@@ -20,7 +21,7 @@ LEARNING_RATE = 1e-2
 MOMENTUM = 0.9
 
 
-class UnusableWeights(ValueError):
+class UnusableWeights(BlitzError, ValueError):
     """Weights that cannot be had or do not fit; the message says which, why and what to do."""
 
 

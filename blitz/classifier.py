@@ -17,12 +17,13 @@ from torch import nn
 
 from blitz import devices
 from blitz.data import CLASSES
+from blitz.errors import BlitzError
 
 Batches = Iterable[Sequence[torch.Tensor]]
 """What a loader gives: pairs of images (N x 3 x 32 x 32) and labels (N), as list or tuple."""
 
 
-class WeightsError(RuntimeError):
+class WeightsError(BlitzError, RuntimeError):
     """Weights that cannot be written or read; the message names the path, fault and remedy."""
 
 

@@ -7,8 +7,10 @@ from functools import cache
 import torch
 from torch import nn
 
+from blitz.errors import BlitzError
 
-class UnusableDevice(RuntimeError):
+
+class UnusableDevice(BlitzError, RuntimeError):
     """A device that was asked for and cannot be used; the message says why and what to do."""
 
 

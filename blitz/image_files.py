@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from blitz.errors import BlitzError
+
 SIDE = 32
 SPLITS = ("train", "test")
 
@@ -25,7 +27,7 @@ BATCHES, ARCHIVE = "cifar-10-batches-py", "cifar-10-python.tar.gz"
 FORMATS = ("BMP", "JPEG", "PNG", "PPM", "WEBP")
 
 
-class DataError(RuntimeError):
+class DataError(BlitzError, RuntimeError):
     """Images that cannot be had; the message names the input, the fault and the remedy."""
 
 

@@ -1,0 +1,60 @@
+"""``python -m blitz``: the tutorial's classifier, and this machine's devices, from the command line."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from blitz.errors import BlitzError
+
+COMMANDS: dict[str, str] = {}
+"""Each command and what it is for. ``a-b`` lives in ``blitz/commands/a_b.py``."""
+
+DONE, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
+
+EXIT_CODES = """exit codes:
+  0    it is done, or the answer is yes
+  1    it failed on the way, or the answer is no
+  2    an argument or an input cannot be used
+  130  interrupted from the keyboard
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands; nothing heavy is imported for it."""
+    root = argparse.ArgumentParser(
+        prog="python -m blitz",
+        description="The executable 60 Minute Blitz.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, purpose in COMMANDS.items():
+        module = importlib.import_module(f"blitz.commands.{name.replace('-', '_')}")
+        command = commands.add_parser(
+            name,
+            help=purpose,
+            description=module.__doc__,
+            epilog=EXIT_CODES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return root
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; errors a user can mend are a line on stderr."""
+    asked = parser().parse_args(arguments)
+    try:
+        return asked.run(asked)
+    except BlitzError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return UNUSABLE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
