@@ -1,4 +1,4 @@
-"""``python -m blitz``: the tutorial's classifier, and this machine's devices, from the command line."""
+"""``python -m blitz``: the tutorial's classifier and this machine's devices, as commands."""
 
 import argparse
 import importlib

@@ -22,7 +22,7 @@ from torch.utils.data import TensorDataset
 
 from blitz import classifier, data
 
-STEPS = (500, 1000, 1500, 2000, 2500, 4000)
+STEPS = (1000, 2000, 3000, 5000, 8000)
 BATCH = 4
 
 

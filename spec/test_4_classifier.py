@@ -16,7 +16,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset, RandomSampler, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from blitz import classifier, data, devices, plots
 
@@ -70,17 +70,13 @@ def _train(device, images, test_set, batches):
         torch.manual_seed(0)
         net = classifier.Net().to(device)
         untrained, before = copy.deepcopy(net), _test(net, test_set)
-        reports = classifier.train(
-            net,
-            DataLoader(images, 4, sampler=RandomSampler(images, num_samples=4 * batches)),
-            epochs=1,
-            report_every=batches // 2,
-        )
+        drawn = [images[four] for four in torch.randint(len(images), (batches, 4))]
+        reports = classifier.train(net, drawn, epochs=1, report_every=batches // 2)
     return Training(untrained, net, before, _test(net, test_set), reports)
 
 
 def _test(net, images):
-    return classifier.evaluate(net, DataLoader(images, 100))
+    return classifier.evaluate(net, [images[few] for few in torch.arange(len(images)).split(100)])
 
 
 @pytest.fixture
