@@ -87,37 +87,51 @@ class Report:
         return f"[{self.epoch}, {self.batches:5d}] loss: {self.loss:.3f}"
 
 
-def training_step(
-    net: nn.Module, *, lr: float = 0.001, momentum: float = 0.9
-) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """A function of (images, labels) that takes one step of SGD and returns the loss before it.
+class TrainingStep:
+    """One step of SGD with each call: (images, labels) in, the loss before the step out.
 
-    The function moves both to the device of the net; the loss is a scalar there, without a graph.
-    The optimizer's momentum lives as long as the function. The net's training mode is left as it
-    is, as in the tutorial. Labels that lie on the cpu are checked before they are used, since one
-    that fits no class breaks an accelerator for the rest of the process.
+    Images and labels are moved to the device of the net; the loss is a scalar there, without a
+    graph. The net's training mode is left as it is, as in the tutorial. Labels that lie on the cpu
+    are checked before they are used, since one that fits no class breaks an accelerator for the
+    rest of the process.
 
-    Raises:
-        ValueError: a label fits none of the net's outputs.
+    Attributes:
+        net: Any module from images to N x classes scores; trained in place.
+        optimizer: SGD over its parameters, with the momentum of all steps so far.
+        criterion: Cross-entropy.
 
     Tutorial: "Define a Loss function and optimizer", and the body of the loop in "Train the
     network".
     """
-    criterion = nn.CrossEntropyLoss()
-    optimizer = torch.optim.SGD(net.parameters(), lr=lr, momentum=momentum)
-    device = next(net.parameters()).device
 
-    def step(images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        optimizer.zero_grad()
-        outputs = net(images.to(device))
+    def __init__(self, net: nn.Module, *, lr: float = 0.001, momentum: float = 0.9) -> None:
+        self.net = net
+        self.criterion = nn.CrossEntropyLoss()
+        self.optimizer = torch.optim.SGD(net.parameters(), lr=lr, momentum=momentum)
+        self._device = next(net.parameters()).device
+
+    def __call__(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Take the step.
+
+        Raises:
+            ValueError: a label fits none of the net's outputs.
+        """
+        self.optimizer.zero_grad()
+        outputs = self.net(images.to(self._device))
         if labels.device.type == "cpu":
             _check_labels(labels, outputs)
-        loss = criterion(outputs, labels.to(device))
+        loss = self.criterion(outputs, labels.to(self._device))
         loss.backward()
-        optimizer.step()
+        self.optimizer.step()
         return loss.detach()
 
-    return step
+
+def training_step(net: nn.Module, *, lr: float = 0.001, momentum: float = 0.9) -> TrainingStep:
+    """The tutorial's training step for ``net``, where its parameters are now; see the class.
+
+    Tutorial: "Define a Loss function and optimizer".
+    """
+    return TrainingStep(net, lr=lr, momentum=momentum)
 
 
 def train(
