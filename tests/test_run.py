@@ -103,6 +103,14 @@ def test_summary_counts_claims_and_tests_on_each_device(run, no_accelerator, wor
     assert result.ret == 0
 
 
+def test_claims_of_our_own_are_counted_beside_those_of_the_tutorial(run, no_accelerator):
+    own = CONTENTS.replace('title = "Tensors"', 'title = "Mistakes"\nours = true')
+
+    run(claims=own).stdout.fnmatch_lines(
+        ["0 claims in the tutorial: 0 tested, *", "5 claims of our own beside them: Mistakes"]
+    )
+
+
 def test_broken_claim_is_reported_with_key_sentence_and_address(run):
     result = run(tests=TESTS.replace("== 6", "== 7"))
 

@@ -84,12 +84,17 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """A chapter: its file of tests; benchmarks of all chapters stand in one file beside it."""
+    """A chapter: its file of tests; benchmarks of all chapters stand in one file beside it.
+
+    Attributes:
+        ours: Whether its claims are this project's own, and not sentences of the tutorial.
+    """
 
     title: str
     file: Path
     benchmark_file: Path
     sections: tuple[Section, ...]
+    ours: bool = False
 
 
 @dataclass(frozen=True)
@@ -203,7 +208,13 @@ def _page(table: dict, folder: Path) -> Page:
         )
         for section in table["section"]
     )
-    return Page(table["title"], folder / table["file"], folder / "bench_throughput.py", sections)
+    return Page(
+        table["title"],
+        folder / table["file"],
+        folder / "bench_throughput.py",
+        sections,
+        table.get("ours", False),
+    )
 
 
 def _claim(key: str, entry: list[str] | dict) -> Claim:

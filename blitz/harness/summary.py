@@ -1,13 +1,13 @@
 """The lines that a run adds to pytest's own: the header and the verdict on the tutorial."""
 
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import metadata
 
 import torch
 
 from blitz import devices
-from blitz.harness.contents import Contents
+from blitz.harness.contents import Contents, Page
 from blitz.harness.results import BROKEN, HELD, NO_DEVICE, NOT_RUN, Results
 
 
@@ -25,7 +25,7 @@ def header(run_on: Sequence[torch.device], missing: str | None, images: str) -> 
 
 def lines(contents: Contents, results: Results, missing: str | None) -> Iterator[str]:
     """The verdict: what the tutorial claims, what held on each device, what is no longer true."""
-    yield _accounts(contents)
+    yield from _accounts(contents)
     for device in sorted(results.devices(), key=_cpu_first):
         yield from _device_lines(device, results)
     if missing is not None:
@@ -40,17 +40,23 @@ def lines(contents: Contents, results: Results, missing: str | None) -> Iterator
         )
 
 
-def _accounts(contents: Contents) -> str:
-    kinds = [claim.kind for claim, _ in contents.claims()]
+def _accounts(contents: Contents) -> Iterator[str]:
+    kinds = _kinds(page for page in contents.pages if not page.ours)
     counted = (
         (kinds.count("tested"), "tested"),
         (kinds.count("benchmark"), "left to the benchmarks (pytest --benchmark-only)"),
         (kinds.count("erratum"), "slips in a listing"),
         (kinds.count("untestable"), "no test can check"),
     )
-    return f"{len(kinds)} claims in the tutorial: " + ", ".join(
-        f"{n} {what}" for n, what in counted
-    )
+    yield f"{len(kinds)} claims in the tutorial: " + ", ".join(f"{n} {what}" for n, what in counted)
+    for page in contents.pages:
+        if page.ours:
+            yield f"{len(_kinds([page]))} claims of our own beside them: {page.title}"
+
+
+def _kinds(pages: Iterable[Page]) -> list[str]:
+    """How each claim of ``pages`` is accounted for."""
+    return [claim.kind for page in pages for section in page.sections for claim in section.claims]
 
 
 def _cpu_first(device: str) -> tuple[int, str]:
