@@ -1,26 +1,26 @@
 """Chapter 4, Training a Classifier: the network, its training, its test, its weights on disk."""
 
 import os
-import pickle
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from uuid import uuid4
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from blitz import devices
+from blitz import atomic, devices, tensor_file
 from blitz.data import CLASSES
 from blitz.errors import BlitzError
 
 Batches = Iterable[Sequence[torch.Tensor]]
 """What a loader gives: pairs of images (N x 3 x 32 x 32) and labels (N), as list or tuple."""
+
+
+REPORT_EVERY = 2000
+"""Batches to a report of the loss, in the tutorial."""
 
 
 class WeightsError(BlitzError, RuntimeError):
@@ -87,6 +87,41 @@ class Report:
         return f"[{self.epoch}, {self.batches:5d}] loss: {self.loss:.3f}"
 
 
+@dataclass
+class RunningLoss:
+    """The mean loss over every so many batches, batch by batch; a handful of numbers to keep.
+
+    Attributes:
+        every: Batches to a report.
+        epoch: Pass over the training set, from 1.
+        batches: Batches of this epoch so far.
+        total: Sum of the losses since the last report.
+    """
+
+    every: int = REPORT_EVERY
+    epoch: int = 1
+    batches: int = 0
+    total: float = 0.0
+
+    def add(self, loss: float) -> Report | None:
+        """Take the next batch's loss; the report, where one falls due."""
+        self.batches += 1
+        self.total += loss
+        return self._report(self.every) if self.batches % self.every == 0 else None
+
+    def end_epoch(self) -> Report | None:
+        """Go on to the next epoch; the report on the batches left over, if there are any."""
+        left = self.batches % self.every
+        report = self._report(left, rest=True) if left else None
+        self.epoch, self.batches = self.epoch + 1, 0
+        return report
+
+    def _report(self, count: int, rest: bool = False) -> Report:
+        report = Report(self.epoch, self.batches, self.total / count, rest)
+        self.total = 0.0
+        return report
+
+
 class TrainingStep:
     """One step of SGD with each call: (images, labels) in, the loss before the step out.
 
@@ -141,7 +176,7 @@ def train(
     epochs: int = 2,
     lr: float = 0.001,
     momentum: float = 0.9,
-    report_every: int = 2000,
+    report_every: int = REPORT_EVERY,
     on_report: Callable[[Report], object] | None = None,
 ) -> list[Report]:
     """Train ``net`` in place, batch by batch, on the device that its parameters are on.
@@ -168,33 +203,27 @@ def train(
     if epochs < 1 or report_every < 1:
         raise ValueError(f"epochs={epochs}, report_every={report_every}: give 1 or more for both.")
     step = training_step(net, lr=lr, momentum=momentum)
+    running = RunningLoss(report_every)
     reports: list[Report] = []
-    for epoch in range(1, epochs + 1):
-        for report in _epoch(step, loader, epoch, report_every):
+    for _ in range(epochs):
+        for report in _epoch(step, loader, running):
             reports.append(report)
             if on_report is not None:
                 on_report(report)
     return reports
 
 
-def _epoch(
-    step: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    loader: Batches,
-    epoch: int,
-    report_every: int,
-) -> Iterator[Report]:
+def _epoch(step: TrainingStep, loader: Batches, running: RunningLoss) -> Iterator[Report]:
     """Take a step with every batch of ``loader``; the reports as they fall due."""
-    running_loss, batch = 0.0, 0
-    for batch, (images, labels) in enumerate(loader, 1):
-        running_loss += step(images, labels).item()
-        if batch % report_every == 0:
-            yield Report(epoch, batch, running_loss / report_every)
-            running_loss = 0.0
-    if batch == 0:
-        raise ValueError(_no_batch(f"in epoch {epoch}"))
-    left = batch % report_every
-    if left:
-        yield Report(epoch, batch, running_loss / left, rest=True)
+    for images, labels in loader:
+        report = running.add(step(images, labels).item())
+        if report is not None:
+            yield report
+    if running.batches == 0:
+        raise ValueError(_no_batch(f"in epoch {running.epoch}"))
+    rest = running.end_epoch()
+    if rest is not None:
+        yield rest
 
 
 @dataclass(frozen=True)
@@ -347,10 +376,8 @@ def save(net: nn.Module, path: str | os.PathLike[str]) -> None:
             f"{path}: not written, since the net lies on meta and has no values. Save a net that "
             "lies on the cpu or on an accelerator."
         )
-    content = BytesIO()
-    torch.save(state, content)
     try:
-        _write_whole(Path(path), content.getvalue())
+        atomic.write(path, tensor_file.dump(state))
     except OSError as error:
         raise WeightsError(
             f"{path}: the weights cannot be written there: {error.strerror or error}. Choose a "
@@ -358,8 +385,12 @@ def save(net: nn.Module, path: str | os.PathLike[str]) -> None:
         ) from error
 
 
-def load(path: str | os.PathLike[str], device: str | torch.device = "cpu", width: int = 6) -> Net:
+def load(
+    path: str | os.PathLike[str], device: str | torch.device = "cpu", width: int | None = 6
+) -> Net:
     """A net of ``width`` on ``device`` with the weights that :func:`save` wrote to ``path``.
+
+    A ``width`` of None takes the one that the file has.
 
     The file is not trusted: its checksums are compared, only tensors are read from it, and no code
     in it runs. The random generator is left as it was.
@@ -373,14 +404,13 @@ def load(path: str | os.PathLike[str], device: str | torch.device = "cpu", width
     """
     device = devices.resolve(device)
     state = _read_state(Path(path), device)
-    with torch.random.fork_rng(devices=[]):
-        net = Net(width).to(device)
-    first = state.get("conv1.weight", net.conv1.weight)
-    if first.shape[1:] == (3, 5, 5) and len(first) != width:
+    found = _width_of(state)
+    if None not in (found, width) and found != width:
         raise WeightsError(
-            f"{path}: holds a net of width {len(first)}, not {width}. Load it with "
-            f"width={len(first)}."
+            f"{path}: holds a net of width {found}, not {width}. Load it with width={found}."
         )
+    with torch.random.fork_rng(devices=[]):
+        net = Net(found or width or 1).to(device)
     try:
         net.load_state_dict(state)
     except RuntimeError as error:
@@ -391,31 +421,19 @@ def load(path: str | os.PathLike[str], device: str | torch.device = "cpu", width
     return net
 
 
+def _width_of(state: dict[str, torch.Tensor]) -> int | None:
+    """The width of the net that ``state`` is of; None where it is another network's."""
+    first = state.get("conv1.weight")
+    return len(first) if first is not None and first.shape[1:] == (3, 5, 5) else None
+
+
 def _read_state(path: Path, device: torch.device) -> dict[str, torch.Tensor]:
     """The tensors by name in the file ``path``, which is not trusted."""
     remedy = "Save the weights again with classifier.save, or give another file."
     try:
-        with open(path, "rb") as file:
-            # torch does not compare the checksums that it writes; zipfile does.
-            with zipfile.ZipFile(file) as archive:
-                damaged = archive.testzip()
-            if damaged is not None:
-                raise zipfile.BadZipFile(f"the checksum of {damaged} does not fit")
-            file.seek(0)
-            state = torch.load(file, map_location=device, weights_only=True)
-    except OSError as error:
-        raise WeightsError(
-            f"{path}: cannot be read: {error.strerror or error}. {remedy}"
-        ) from error
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"{path}: holds something else than tensors, which could only be read by running code "
-            f"from the file; nothing of it was run. {remedy}"
-        ) from error
-    except Exception as error:  # whatever the readers make of damaged or foreign bytes
-        raise WeightsError(
-            f"{path}: not a file of weights, or a damaged one: {error}. {remedy}"
-        ) from error
+        state = tensor_file.read(path, device, "a file of weights")
+    except tensor_file.UnreadableFile as error:
+        raise WeightsError(f"{path}: {error}. {remedy}") from error
     if not isinstance(state, dict) or not all(
         isinstance(name, str) and torch.is_tensor(weight) and weight.is_floating_point()
         for name, weight in state.items()
@@ -425,20 +443,6 @@ def _read_state(path: Path, device: torch.device) -> dict[str, torch.Tensor]:
             f"name. {remedy}"
         )
     return state
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write ``content`` to a file beside ``path``, then give it that name in one step."""
-    beside = path.with_name(f".{uuid4().hex}.part")
-    try:
-        with open(beside, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        with suppress(OSError):
-            os.unlink(beside)
 
 
 @contextmanager
