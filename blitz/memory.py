@@ -1,0 +1,40 @@
+"""How much memory a device has free, and how much of it torch has given out."""
+
+import os
+from pathlib import Path
+
+import torch
+
+MEMINFO = Path("/proc/meminfo")
+
+
+def free(device: torch.device) -> int | None:
+    """Bytes that can still be had on ``device``; None where the system does not say.
+
+    Of the cpu's, what the kernel would give back from its caches counts as free; a limit on this
+    process alone, as a container's, is not seen.
+    """
+    if device.type == "cpu":
+        return _free_on_host()
+    ask = getattr(torch.get_device_module(device), "mem_get_info", None)
+    return None if ask is None else ask(device)[0]
+
+
+def allocated(device: torch.device) -> int | None:
+    """Bytes in tensors on ``device``; None where torch does not count them, as on the cpu."""
+    if device.type in ("cpu", "meta"):
+        return None
+    ask = getattr(torch.get_device_module(device), "memory_allocated", None)
+    return None if ask is None else ask(device)
+
+
+def _free_on_host() -> int | None:
+    try:
+        lines = MEMINFO.read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if "MemAvailable" in line)
+    except (OSError, StopIteration):
+        pass  # not Linux
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None

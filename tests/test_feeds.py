@@ -1,0 +1,298 @@
+"""The three feeds: the same batches in the same order, and the same losses."""
+
+import pytest
+import torch
+
+from blitz import classifier, data, devices, feeds, memory
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def images():
+    return data.load("train", count=30)
+
+
+@pytest.fixture(autouse=True)
+def same_start():
+    with devices.forked_generators([CPU]):
+        torch.manual_seed(0)
+        yield
+
+
+def make(name, images, **options):
+    settings = {"batch_size": 4, "seed": 3, "device": "cpu"} | options
+    return feeds.make(name, images, **settings)
+
+
+def new_step():
+    torch.manual_seed(7)
+    return classifier.training_step(classifier.Net(), lr=0.05)
+
+
+def losses(feed, step, *args, **options):
+    return [loss for chunk in feed.train(step, *args, **options) for loss in chunk]
+
+
+class Seen:
+    """Stands in for a training step: notes the batches."""
+
+    def __init__(self):
+        self.batches = []
+
+    def __call__(self, images, labels):
+        self.batches.append((images.clone(), labels.clone()))
+        return torch.tensor(float(len(self.batches)))
+
+
+def seen(feed, *args, **options):
+    step = Seen()
+    for _ in feed.train(step, *args, **options):
+        pass
+    return step.batches
+
+
+class TestOrder:
+    def test_it_is_a_permutation(self):
+        order = feeds.order(1000, seed=1, epoch=1)
+
+        assert order.dtype == torch.int64
+        assert sorted(order.tolist()) == list(range(1000))
+        assert order.tolist() != list(range(1000))
+
+    def test_it_is_a_function_of_count_seed_and_epoch_alone(self):
+        before = torch.get_rng_state()
+        first = feeds.order(100, seed=1, epoch=2)
+        torch.manual_seed(5)
+
+        assert torch.equal(feeds.order(100, seed=1, epoch=2), first)
+        torch.manual_seed(0)
+        assert torch.equal(torch.get_rng_state(), before)
+
+    def test_every_seed_and_epoch_has_its_own(self):
+        orders = {
+            tuple(feeds.order(50, seed, epoch).tolist())
+            for seed in range(5)
+            for epoch in range(1, 6)
+        }
+
+        assert len(orders) == 25
+
+
+@pytest.mark.parametrize("name", ["loader", "resident"])
+class TestBatches:
+    def test_they_are_the_normalised_images_in_order(self, images, name):
+        feed = make(name, images)
+        order = feeds.order(30, seed=3, epoch=2).split(4)
+        pixels, labels = data.normalized(images).tensors
+
+        batches = seen(feed, 2)
+
+        assert feed.batches == len(batches) == 8
+        for (got, of_class), places in zip(batches, order, strict=True):
+            assert torch.equal(got, pixels[places])
+            assert torch.equal(of_class, labels[places])
+
+    def test_an_epoch_can_start_in_the_middle(self, images, name):
+        feed = make(name, images)
+        whole = seen(feed, 1)
+
+        for start in (0, 3, 7, 8):
+            rest = seen(feed, 1, start=start)
+            assert len(rest) == 8 - start
+            for (got, _), (expected, _) in zip(rest, whole[start:], strict=True):
+                assert torch.equal(got, expected)
+
+    def test_losses_come_in_chunks(self, images, name):
+        chunks = list(make(name, images).train(Seen(), 1, start=1, chunk=3))
+
+        assert chunks == [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0]]
+
+    def test_no_step_is_taken_ahead_of_a_yield(self, images, name):
+        step = Seen()
+
+        for done, _ in enumerate(make(name, images).train(step, 1, chunk=2), 1):
+            assert len(step.batches) == 2 * done
+
+    def test_torchs_generator_is_left_alone(self, images, name):
+        before = torch.get_rng_state()
+
+        seen(make(name, images), 1)
+
+        assert torch.equal(torch.get_rng_state(), before)
+
+    def test_threads_are_as_before_between_the_chunks_and_after(self, images, name):
+        before = torch.get_num_threads()
+        torch.set_num_threads(2)
+        try:
+            within = []
+            step = lambda *batch: within.append(torch.get_num_threads()) or torch.zeros(())  # noqa: E731
+            outside = [torch.get_num_threads() for _ in make(name, images).train(step, 1, chunk=3)]
+            assert set(within) == {1}
+            assert set(outside) == {torch.get_num_threads()} == {2}
+        finally:
+            torch.set_num_threads(before)
+
+    @pytest.mark.parametrize(
+        "wrong", [{"epoch": 0}, {"epoch": 1, "start": 9}, {"epoch": 1, "chunk": 0}]
+    )
+    def test_what_is_out_of_range_is_refused(self, images, name, wrong):
+        with pytest.raises(ValueError, match="epochs count from 1"):
+            next(make(name, images).train(Seen(), **wrong))
+
+
+class TestLosses:
+    def test_loader_and_resident_agree_to_the_last_bit(self, images):
+        runs = []
+        for name in ("loader", "resident"):
+            step = new_step()
+            got = losses(make(name, images), step, 1) + losses(make(name, images), step, 2)
+            runs.append((got, step.net.state_dict()))
+
+        (first, net), (second, other) = runs
+        assert len(first) == 16
+        assert first == second
+        assert first[0] != first[-1]
+        assert all(torch.equal(net[key], other[key]) for key in net)
+
+    def test_workers_change_nothing(self, images):
+        alone = losses(make("loader", images), new_step(), 1)
+
+        assert losses(make("loader", images, workers=1), new_step(), 1) == alone
+
+    def test_chunks_change_nothing(self, images):
+        whole = losses(make("resident", images), new_step(), 1)
+
+        assert losses(make("resident", images), new_step(), 1, chunk=3) == whole
+
+
+class TestCaptured:
+    """The captured feed with a stand-in for the graph: a replay runs the work once more."""
+
+    @pytest.fixture(autouse=True)
+    def recorded(self, monkeypatch):
+        made = []
+
+        def record(work, device):
+            work()
+            work()
+            made.append(work)
+            return work
+
+        monkeypatch.setattr(feeds, "record", record)
+        return made
+
+    @pytest.fixture
+    def captured(self, images):
+        return feeds._Captured(images, 4, 3, CPU)
+
+    def test_losses_and_weights_are_the_resident_feeds(self, images, captured, recorded):
+        plain, replayed = new_step(), new_step()
+
+        for epoch in (1, 2):
+            expected = losses(make("resident", images), plain, epoch)
+            assert losses(captured, replayed, epoch, chunk=3) == expected
+        weights = plain.net.state_dict()
+        assert all(torch.equal(weights[k], v) for k, v in replayed.net.state_dict().items())
+        assert len(recorded) == 1
+
+    def test_chunks_are_as_asked_for(self, captured):
+        chunks = list(captured.train(new_step(), 1, start=1, chunk=3))
+
+        assert [len(chunk) for chunk in chunks] == [3, 3, 1]
+
+    def test_recording_goes_on_from_the_momentum_that_is_there(self, images, captured):
+        plain, replayed = new_step(), new_step()
+        for step in (plain, replayed):
+            losses(make("resident", images), step, 1)
+
+        assert losses(captured, replayed, 2, chunk=4) == losses(make("resident", images), plain, 2)
+
+    @pytest.mark.parametrize("change", ["rate", "optimizer", "chunk", "step"])
+    def test_stale_recording_is_made_anew(self, images, captured, recorded, change):
+        plain, replayed = new_step(), new_step()
+        losses(make("resident", images), plain, 1)
+        losses(captured, replayed, 1, chunk=4)
+        chunk = 4
+        if change == "rate":
+            for step in (plain, replayed):
+                step.optimizer.param_groups[0]["lr"] = 0.01
+        elif change == "optimizer":
+            for step in (plain, replayed):
+                step.optimizer.load_state_dict(step.optimizer.state_dict())
+                for state in step.optimizer.state.values():
+                    state["momentum_buffer"] = state["momentum_buffer"].clone()
+        elif change == "chunk":
+            chunk = 2
+        else:
+            plain, replayed = new_step(), new_step()
+
+        got = losses(captured, replayed, 2, chunk=chunk)
+
+        assert got == losses(make("resident", images), plain, 2)
+        assert len(recorded) == 2
+
+
+class TestChoice:
+    @pytest.fixture
+    def free(self, monkeypatch):
+        room = {}
+        monkeypatch.setattr(memory, "free", lambda device: room.get(device.type))
+        return room
+
+    def test_cpu_gets_the_resident_feed(self, images):
+        feed = make(None, images)
+
+        assert feed.name == "resident"
+        assert feed.why == "all images fit the memory of cpu"
+
+    def test_what_does_not_fit_gets_the_loader(self, images, free):
+        free["cpu"] = 30 * 3072 * 6 - 1
+
+        feed = make(None, images)
+
+        assert feed.name == "loader"
+        assert feed.why == "30 images need 1 MiB, and cpu has 1 MiB free"
+        with pytest.raises(feeds.FeedError, match=r"'resident' cannot be used: .* Choose another"):
+            make("resident", images)
+
+    def test_what_just_fits_is_resident(self, images, free):
+        free["cpu"] = 30 * 3072 * 6
+
+        assert make(None, images).name == "resident"
+
+    def test_cuda_gets_the_captured_feed(self, free):
+        free.update(cpu=2**40, cuda=2**40)
+
+        for device, fastest in [("cpu", "resident"), ("mps", "resident"), ("cuda", "captured")]:
+            obstacles = {n: feeds._obstacle(n, 100, torch.device(device)) for n in feeds.NAMES}
+            assert feeds._fastest(obstacles) == fastest
+
+    def test_full_gpu_gets_the_loader(self, free):
+        free.update(cpu=2**40, cuda=1000)
+
+        obstacles = {n: feeds._obstacle(n, 100, torch.device("cuda", 0)) for n in feeds.NAMES}
+
+        assert feeds._fastest(obstacles) == "loader"
+        assert obstacles["captured"] == "100 images need 2 MiB, and cuda:0 has 0 MiB free"
+
+    def test_what_was_asked_for_is_given(self, images):
+        assert make("loader", images).name == "loader"
+        assert make("loader", images).why == "it was asked for"
+
+    def test_captured_is_refused_without_cuda(self, images):
+        with pytest.raises(feeds.FeedError, match="CUDA graphs, which cpu does not have"):
+            make("captured", images)
+
+    def test_unknown_feed_is_refused(self, images):
+        with pytest.raises(feeds.FeedError, match="Choose one of loader, resident, captured"):
+            make("fast", images)
+
+    def test_meta_is_refused(self, images):
+        with pytest.raises(devices.UnusableDevice, match="no values"):
+            make(None, images, device="meta")
+
+    @pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"workers": -1}])
+    def test_bad_numbers_are_refused(self, images, wrong):
+        with pytest.raises(ValueError, match="give 1 image or more"):
+            make(None, images, **wrong)
