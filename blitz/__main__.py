@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 from blitz.errors import BlitzError
 
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "download": "fetch the official CIFAR-10 from its slow server, or from a mirror",
+}
 """Each command and what it is for. ``a-b`` lives in ``blitz/commands/a_b.py``."""
 
 DONE, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130

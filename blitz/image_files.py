@@ -165,11 +165,11 @@ def check_digests(folder: Path) -> None:
             f"{folder / BATCHES} lacks {', '.join(missing)}: the archive was not unpacked to its "
             f"end. Unpack {ARCHIVE} again: tar -xzf {ARCHIVE} -C {folder}"
         )
-    for name, digest in expected.items():
-        found = _digest(folder / BATCHES / name)
-        if found != digest:
+    for name, right in expected.items():
+        found = digest(folder / BATCHES / name)
+        if found != right:
             raise DataError(
-                f"{folder / BATCHES / name} is damaged: its MD5 is {found}, and {digest} is "
+                f"{folder / BATCHES / name} is damaged: its MD5 is {found}, and {right} is "
                 f"expected. It was not opened. Unpack {ARCHIVE} again, or fetch it anew."
             )
 
@@ -177,7 +177,7 @@ def check_digests(folder: Path) -> None:
 def _archive_fault(archive: Path) -> str:
     from torchvision.datasets import CIFAR10
 
-    found = _digest(archive)
+    found = digest(archive)
     if found != CIFAR10.tgz_md5:
         return (
             f"{archive} is damaged or not there to its end: its MD5 is {found}, and "
@@ -186,9 +186,10 @@ def _archive_fault(archive: Path) -> str:
     return f"{archive} is not unpacked. Unpack it: tar -xzf {archive} -C {archive.parent}"
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """The MD5 digest of a file, in hexadecimal digits."""
     with path.open("rb") as file:
-        digest = md5(usedforsecurity=False)
+        found = md5(usedforsecurity=False)
         while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+            found.update(block)
+    return found.hexdigest()

@@ -1,0 +1,62 @@
+"""A lock between processes that dies with its owner."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+POLL = 0.2
+"""Seconds between two tries for a lock that another process holds."""
+
+
+@contextmanager
+def held(
+    path: Path, *, deadline: float = float("inf"), on_wait: Callable[[], object] | None = None
+) -> Iterator[None]:
+    """Hold the lock of the file ``path`` inside; one process at a time, or one thread.
+
+    The system gives the lock back when the file is closed, as it is by the end of the process,
+    however that comes: there is no stale lock to remove. The empty file stays, since removing it
+    would let a third process lock another file of the same name. On Windows, where there is no
+    ``fcntl.flock``, the first byte is locked by ``msvcrt.locking``, which the system gives back
+    likewise.
+
+    Args:
+        path: The file to lock; made where it is not there.
+        deadline: Until when to wait, on the clock of ``time.monotonic``.
+        on_wait: Called once, before the first wait.
+
+    Raises:
+        TimeoutError: another process still holds the lock at the deadline.
+        OSError: the file cannot be made, or its file system has no locks.
+    """
+    with open(path, "ab") as file:
+        if not _try(file):
+            if on_wait is not None:
+                on_wait()
+            while not _try(file):
+                if time.monotonic() >= deadline:
+                    raise TimeoutError(f"another process still holds {path}")
+                time.sleep(POLL)
+        yield
+
+
+def _try(file: IO[bytes]) -> bool:
+    """Take the lock of ``file`` if nobody has it; whether it was taken."""
+    try:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            import msvcrt
+
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    except (BlockingIOError, PermissionError):  # PermissionError is how Windows says it
+        return False
+    return True
