@@ -92,7 +92,7 @@ class Feed(ABC):
         places = order(self.count, self.seed, epoch)[start * self.batch_size :]
         chunks = self._chunks(step, places, chunk)
         while True:
-            with tuning.threads_for(self.batch_size, self.device):
+            with tuning.suited_to(step.net, self.batch_size, self.device):
                 losses = next(chunks, None)
             if losses is None:
                 return

@@ -16,7 +16,7 @@ def free(device: torch.device) -> int | None:
     """
     if device.type == "cpu":
         return _free_on_host()
-    ask = getattr(torch.get_device_module(device), "mem_get_info", None)
+    ask = getattr(getattr(torch, device.type, None), "mem_get_info", None)
     return None if ask is None else ask(device)[0]
 
 
@@ -24,7 +24,7 @@ def allocated(device: torch.device) -> int | None:
     """Bytes in tensors on ``device``; None where torch does not count them, as on the cpu."""
     if device.type in ("cpu", "meta"):
         return None
-    ask = getattr(torch.get_device_module(device), "memory_allocated", None)
+    ask = getattr(getattr(torch, device.type, None), "memory_allocated", None)
     return None if ask is None else ask(device)
 
 

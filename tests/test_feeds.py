@@ -20,6 +20,15 @@ def same_start():
         yield
 
 
+@pytest.fixture
+def two_threads():
+    """Two threads for torch; whether it has oneDNN's convolutions."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield torch.backends.mkldnn.enabled
+    torch.set_num_threads(before)
+
+
 def make(name, images, **options):
     settings = {"batch_size": 4, "seed": 3, "device": "cpu"} | options
     return feeds.make(name, images, **settings)
@@ -35,13 +44,16 @@ def losses(feed, step, *args, **options):
 
 
 class Seen:
-    """Stands in for a training step: notes the batches."""
+    """Stands in for a training step: notes the batches, and torch's settings."""
 
-    def __init__(self):
+    def __init__(self, net=None):
+        self.net = net or classifier.Net()
         self.batches = []
+        self.settings = []
 
     def __call__(self, images, labels):
         self.batches.append((images.clone(), labels.clone()))
+        self.settings.append((torch.get_num_threads(), torch.backends.mkldnn.enabled))
         return torch.tensor(float(len(self.batches)))
 
 
@@ -115,23 +127,41 @@ class TestBatches:
             assert len(step.batches) == 2 * done
 
     def test_torchs_generator_is_left_alone(self, images, name):
+        step = Seen()
         before = torch.get_rng_state()
 
-        seen(make(name, images), 1)
+        list(make(name, images).train(step, 1))
 
         assert torch.equal(torch.get_rng_state(), before)
 
-    def test_threads_are_as_before_between_the_chunks_and_after(self, images, name):
-        before = torch.get_num_threads()
-        torch.set_num_threads(2)
-        try:
-            within = []
-            step = lambda *batch: within.append(torch.get_num_threads()) or torch.zeros(())  # noqa: E731
-            outside = [torch.get_num_threads() for _ in make(name, images).train(step, 1, chunk=3)]
-            assert set(within) == {1}
-            assert set(outside) == {torch.get_num_threads()} == {2}
-        finally:
-            torch.set_num_threads(before)
+    def test_settings_of_torch_are_changed_within_a_chunk_only(self, images, name, two_threads):
+        step, outside = Seen(), []
+
+        for _ in make(name, images).train(step, 1, chunk=3):
+            outside.append((torch.get_num_threads(), torch.backends.mkldnn.enabled))
+
+        assert set(step.settings) == {(1, False)}
+        assert set(outside) == {(2, two_threads)}
+
+    def test_settings_of_torch_are_restored_after_an_error(self, images, name, two_threads):
+        step = Seen()
+        step.net = None  # no net to look at
+
+        with pytest.raises(AttributeError):
+            next(make(name, images).train(step, 1))
+        step = classifier.training_step(classifier.Net())
+        step.criterion = None
+        with pytest.raises(TypeError):
+            next(make(name, images).train(step, 1))
+
+        assert (torch.get_num_threads(), torch.backends.mkldnn.enabled) == (2, two_threads)
+
+    def test_larger_work_is_left_to_torch(self, images, name, two_threads):
+        step = Seen(classifier.Net(24))
+
+        list(make(name, images).train(step, 1))
+
+        assert set(step.settings) == {(2, two_threads)}
 
     @pytest.mark.parametrize(
         "wrong", [{"epoch": 0}, {"epoch": 1, "start": 9}, {"epoch": 1, "chunk": 0}]

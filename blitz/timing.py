@@ -1,0 +1,86 @@
+"""Honest clocks: a device is waited for at the edges of what is timed, and nowhere inside.
+
+Work on an accelerator is queued and done later. A clock that is read without waiting shows how long
+the queueing took; one that waits after every operation adds the waits to each of them.
+"""
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+
+from blitz import devices
+
+Clock = Callable[[], float]
+"""Seconds since some moment."""
+
+ROUND = 0.1
+"""Seconds that a round takes at least: a hundred thousand times what a reading costs."""
+
+ROW = 3.0
+"""Seconds in which the rounds of one benchmark are to be over, where they can be."""
+
+FEWEST, MOST = 3, 9
+"""Rounds of a benchmark."""
+
+
+def clock(device: torch.device) -> Clock:
+    """A clock for work on ``device``: each reading waits until what was queued there is done.
+
+    Raises:
+        UnusableDevice: the device offers no way to wait for it, or it computes nothing.
+    """
+    if device.type == "meta":
+        raise devices.UnusableDevice(
+            "device 'meta' cannot be timed: it computes nothing. Time the cpu or an accelerator."
+        )
+    devices.synchronize(device)  # raises where there is no way to wait
+
+    def read() -> float:
+        devices.synchronize(device)
+        return time.perf_counter()
+
+    return read
+
+
+def seconds(work: Callable[[], object], read: Clock, times: int = 1) -> float:
+    """Seconds that ``times`` calls of ``work`` take together."""
+    start = read()
+    for _ in range(times):
+        work()
+    return read() - start
+
+
+def no_op_seconds(read: Clock, readings: int = 100) -> float:
+    """What timing nothing costs: the median of that many pairs of readings."""
+    return statistics.median(seconds(lambda: None, read) for _ in range(readings))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a benchmark is run: ``rounds`` times, with ``times`` calls in each."""
+
+    times: int
+    rounds: int
+
+
+def plan(work: Callable[[], object], read: Clock) -> Plan:
+    """Warm ``work`` up, and choose rounds that swamp the clock and end in time.
+
+    The first call, which makes what later calls find made, is not looked at. The others go on
+    until they have taken :data:`ROUND`, which wakes a device that was idle.
+    """
+    seconds(work, read)
+    times = 1
+    while (taken := seconds(work, read, times)) < ROUND and times < 2**20:
+        times = max(2 * times, min(math.ceil(1.2 * times * ROUND / max(taken, 1e-9)), 16 * times))
+    return Plan(times, max(FEWEST, min(MOST, int(ROW / taken))))
+
+
+def quartiles(values: Iterable[float]) -> tuple[float, float, float]:
+    """The lower quartile, the median and the upper quartile of two values or more."""
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, middle, high
