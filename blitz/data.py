@@ -3,8 +3,9 @@
 Tutorial: "Load and normalize CIFAR10".
 """
 
+import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from blitz import image_files, made_images
+from blitz import workers as processes
 from blitz.image_files import CLASSES, SPLITS, DataError
 
 __all__ = [
@@ -187,8 +189,11 @@ def loader(
     shuffle: bool,
     workers: int = 0,
     seed: int | None = None,
+    start_method: str | None = None,
 ) -> DataLoader:
     """Batches of ``dataset`` on the cpu, the last one smaller where the division leaves a rest.
+
+    The batches are the same with any number of workers, however these are started.
 
     Args:
         dataset: Items that can be stacked, such as a tensor and a label.
@@ -196,9 +201,13 @@ def loader(
         shuffle: Whether each pass takes the items in a new random order.
         workers: Processes that fetch the items; 0 to fetch them in this one.
         seed: Fixes the random orders; None to draw them from torch's default generator.
+        start_method: How workers are started: ``"fork"``, ``"forkserver"`` or ``"spawn"``; None
+            for Python's default on this machine.
 
     Raises:
-        ValueError: ``dataset`` gives PIL images, or ``batch_size`` or ``workers`` is out of range.
+        ValueError: ``dataset`` gives PIL images, or another argument is out of range.
+        DataError: on the way into the loop: no worker can be started, since the main script lacks
+            its ``__main__`` guard or the dataset cannot be pickled.
 
     Tutorial: ``trainloader`` and ``testloader`` in "Load and normalize CIFAR10".
     """
@@ -208,9 +217,26 @@ def loader(
             "with transform=data.transform(), or use data.normalized(images)."
         )
     generator = None if seed is None else torch.Generator().manual_seed(seed)
-    return DataLoader(
-        dataset, batch_size, shuffle=shuffle, num_workers=workers, generator=generator
+    return _Loader(
+        dataset,
+        batch_size,
+        shuffle=shuffle,
+        num_workers=workers,
+        generator=generator,
+        multiprocessing_context=start_method if workers > 0 else None,
     )
+
+
+class _Loader(DataLoader):
+    """A DataLoader that says what to do where its workers cannot be started."""
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.num_workers == 0:
+            return super().__iter__()
+        context = self.multiprocessing_context or multiprocessing
+        processes.check(context.get_start_method())
+        with processes.sending(self.dataset):
+            return super().__iter__()
 
 
 def _choose(labels: np.ndarray, count: int | None, seed: int) -> np.ndarray:

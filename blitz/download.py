@@ -74,7 +74,7 @@ def fetch(
 ) -> Path:
     """The folder ``root`` with the official CIFAR-10 in it, downloaded unless it is there.
 
-    The server gave 55 to 85 kB/s in 2026: 35 to 50 minutes. What was received is kept, and the
+    The server gave 55 to 85 kB/s in 2026: 33 to 52 minutes. What was received is kept, and the
     next call goes on from there. Where several processes call this at once, one downloads and the
     others wait for it. The archive stays beside the images, so that they can be unpacked again. A
     file counts only when its digest is right; none is opened here.

@@ -187,8 +187,6 @@ class _Download:
 
     def _fill(self) -> None:
         """Receive all bytes that are not there yet."""
-        if self._received() > self.wanted.size:  # the beginning of something else
-            self._drop()
         self.in_one_piece = False  # unless an answer brings all of it
         failures = 0
         while (before := self._received()) < self.wanted.size:
@@ -257,8 +255,9 @@ class _Download:
             self.ask_for_the_rest = False
             return _Failure("the server has no such range")
         after = error.headers.get("Retry-After", "")
+        reason = str(error.reason).partition("\n")[0].rstrip(".")
         return _Failure(
-            f"the server answered {error.code} {error.reason}",
+            f"the server answered {error.code} {reason}",
             passing=error.code in PASSING,
             wait=min(float(after), self.patience.longest_wait) if after.isdecimal() else 0.0,
         )
@@ -391,7 +390,7 @@ def _opener(url: str) -> OpenerDirector:
 
 def _bad_certificate(error: ssl.SSLCertVerificationError) -> _Failure:
     return _Failure(
-        f"the server's certificate is not trusted ({error.verify_message}). Bring this machine's "
+        f"the server's certificate is not trusted ({error}). Bring this machine's "
         "clock and certificates up to date; SSL_CERT_FILE names a file of them",
         passing=False,
     )

@@ -1,6 +1,6 @@
 """Download the official CIFAR-10 (170 MB), for `--data`.
 
-Its server is slow: 35 to 50 minutes at the 55 to 85 kB/s of 2026. Whatever ends the download, the
+Its server is slow: 33 to 52 minutes at the 55 to 85 kB/s of 2026. Whatever ends the download, the
 same command goes on from where it was. A file counts only when its digest is right.
 """
 

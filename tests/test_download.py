@@ -1,0 +1,726 @@
+"""Downloading, from a server on this machine that does all that a bad one does."""
+
+import errno
+import io
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import ssl
+import struct
+import tarfile
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from hashlib import md5
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+
+from blitz import download, locks, transfer
+from blitz.__main__ import main
+from blitz.download import Archive, fetch_archive
+from blitz.image_files import DataError
+from blitz.transfer import DownloadError, Patience, Progress
+
+FILES = {"data_batch_1": os.urandom(150_000), "batches.meta": b"names"}
+QUICK = Patience(tries=3, first_wait=0.01, longest_wait=0.1, stall=0.3, time_limit=20)
+
+
+def tarred(members: dict[str, bytes | tarfile.TarInfo]) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as tar:
+        for name, content in members.items():
+            info = content if isinstance(content, tarfile.TarInfo) else tarfile.TarInfo(name)
+            info.size = 0 if isinstance(content, tarfile.TarInfo) else len(content)
+            tar.addfile(info, None if info is content else io.BytesIO(content))
+    return file.getvalue()
+
+
+def link(name: str, to: str) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = tarfile.SYMTYPE, to
+    return info
+
+
+BODY = tarred({f"cifar/{name}": content for name, content in FILES.items()})
+HALF = len(BODY) // 2
+
+
+def archive_of(body: bytes, files: dict[str, bytes] = FILES) -> Archive:
+    return Archive(
+        name="cifar.tar.gz",
+        url="http://127.0.0.1:9/cifar.tar.gz",
+        size=len(body),
+        md5=md5(body).hexdigest(),
+        folder="cifar",
+        files={name: md5(content).hexdigest() for name, content in files.items()},
+        unpacked=200_000,
+    )
+
+
+ARCHIVE = archive_of(BODY)
+Answer = Callable[[BaseHTTPRequestHandler, bytes], None]
+
+
+def whole(handler, body: bytes) -> None:
+    """The body, or the rest of it that is asked for."""
+    start = asked_from(handler)
+    head(handler, len(body), start)
+    handler.wfile.write(body[start:])
+
+
+def head(handler, size: int, start: int = 0) -> None:
+    handler.send_response(206 if start else 200)
+    handler.send_header("Content-Length", str(size - start))
+    if start:
+        handler.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
+    handler.end_headers()
+
+
+def asked_from(handler) -> int:
+    return int(handler.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
+
+
+def whole_whatever_is_asked(handler, body: bytes) -> None:
+    head(handler, len(body))
+    handler.wfile.write(body)
+
+
+def without_a_length(handler, body: bytes) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+def truncated(handler, body: bytes) -> None:
+    """The length of all, and half of what was asked for."""
+    start = asked_from(handler)
+    head(handler, len(body), start)
+    handler.wfile.write(body[start : (start + len(body)) // 2])
+
+
+def broken_off(handler, body: bytes) -> None:
+    truncated(handler, body)
+    time.sleep(0.05)  # a reset overtakes what was not read yet
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    handler.connection.close()
+
+
+def falling_silent(handler, body: bytes) -> None:
+    truncated(handler, body)
+    time.sleep(1)
+
+
+def slow(handler, body: bytes) -> None:
+    start = asked_from(handler)
+    head(handler, len(body), start)
+    for place in range(start, len(body), 5000):
+        handler.wfile.write(body[place : place + 5000])
+        time.sleep(0.02)
+
+
+def other_range(handler, body: bytes) -> None:
+    handler.send_response(206)
+    handler.send_header("Content-Range", f"bytes 7-{len(body) - 1}/{len(body)}")
+    handler.end_headers()
+    handler.wfile.write(body[7:])
+
+
+def wrong_bytes(handler, body: bytes) -> None:
+    whole(handler, body[:-1] + bytes([body[-1] ^ 1]))
+
+
+def other_file(handler, body: bytes) -> None:
+    whole(handler, b"<html>Sign in to this network</html>")
+
+
+def status(code: int, **headers: str) -> Answer:
+    def answer(handler, body: bytes) -> None:
+        handler.send_response(code)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    return answer
+
+
+class Server:
+    """Answers requests by ``answers``, one after another; the last one for all that follow."""
+
+    def __init__(self) -> None:
+        self.answers: list[Answer] = [whole]
+        self.body = BODY
+        self.asked: list[tuple[str, str | None]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.asked.append((self.path, self.headers.get("Range")))
+                answer = outer.answers[min(len(outer.asked), len(outer.answers)) - 1]
+                with suppress(OSError):  # the other side hung up
+                    answer(self, outer.body)
+
+            def log_message(self, *words) -> None:
+                pass
+
+        self.httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.httpd.handle_error = lambda *request: None
+        self.httpd.block_on_close = False
+        self.url = f"http://127.0.0.1:{self.httpd.server_port}/cifar.tar.gz"
+        threading.Thread(target=self.httpd.serve_forever, args=(0.01,), daemon=True).start()
+
+    @property
+    def ranges(self) -> list[str | None]:
+        return [asked for _, asked in self.asked]
+
+
+@pytest.fixture
+def server():
+    server = Server()
+    yield server
+    server.httpd.shutdown()
+    server.httpd.server_close()
+
+
+@pytest.fixture
+def get(server, tmp_path):
+    """Fetch the small archive to ``tmp_path / "data"`` from the server."""
+
+    def get(archive: Archive = ARCHIVE, patience: Patience = QUICK, progress=None) -> Path:
+        return fetch_archive(tmp_path / "data", archive, server.url, patience, progress)
+
+    return get
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
+
+
+def is_complete(root: Path) -> bool:
+    """All is there, and nothing is left lying about."""
+    there = {name: (root / "cifar" / name).read_bytes() for name in FILES}
+    names = sorted(path.name for path in root.iterdir())
+    return there == FILES and names == [".cifar.tar.gz.lock", "cifar", "cifar.tar.gz"]
+
+
+class TestFetch:
+    def test_brings_the_files_and_keeps_the_archive(self, get, root):
+        assert get() == root
+        assert is_complete(root)
+        assert (root / "cifar.tar.gz").read_bytes() == BODY
+
+    def test_asks_for_nothing_that_is_there(self, get, server):
+        get()
+        get()
+
+        assert server.ranges == [None]
+
+    def test_unpacks_an_archive_that_is_there(self, get, server, root):
+        (root / "cifar.tar.gz").write_bytes(BODY)
+
+        assert is_complete(get())
+        assert server.asked == []
+
+    @pytest.mark.parametrize("harm", [Path.unlink, lambda file: file.write_bytes(b"x")])
+    def test_puts_a_damaged_file_right_from_the_archive(self, get, server, root, harm):
+        get()
+        (root / "cifar" / "mine.txt").write_text("left alone")
+        harm(root / "cifar" / "data_batch_1")
+
+        assert is_complete(get())
+        assert len(server.asked) == 1
+        assert (root / "cifar" / "mine.txt").exists()
+
+    def test_tells_how_far_it_is(self, get):
+        told = []
+        get(progress=told.append)
+
+        assert told[-2].received == told[-2].size == len(BODY)
+        assert told[-1].note == "unpacking"
+        assert str(told[-2]).startswith("cifar.tar.gz: 0.2 of 0.2 MB (100 %)")
+
+    def test_does_without_a_length(self, get, server):
+        server.answers = [without_a_length]
+
+        assert is_complete(get())
+
+    def test_proxies_do_not_stand_before_this_machine(self, get, monkeypatch):
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, "http://127.0.0.1:9")
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+
+        assert is_complete(get())
+
+
+class TestRest:
+    """What came is kept, and only the rest is asked for."""
+
+    @pytest.mark.parametrize("fault", [truncated, broken_off])
+    def test_is_asked_for_after_a_fault(self, get, server, fault):
+        server.answers = [fault, whole]
+
+        assert is_complete(get())
+        assert server.ranges == [None, f"bytes={HALF}-"]
+
+    def test_is_asked_for_where_the_server_falls_silent(self, get, server):
+        server.answers = [falling_silent, whole]
+        told = []
+
+        assert is_complete(get(progress=told.append))
+        assert server.ranges == [None, f"bytes={HALF}-"]
+        assert any("fell silent; next try in 0.01 s" in progress.note for progress in told)
+
+    def test_is_asked_for_by_the_next_call(self, get, server, root):
+        server.answers = [truncated, status(503)]
+        with pytest.raises(DownloadError, match=r"503 .* 3 times in a row\. .*goes on from there"):
+            get(patience=replace(QUICK, tries=3))
+        assert (root / "cifar.tar.gz.part").read_bytes() == BODY[:HALF]
+
+        server.answers = [whole]
+        assert is_complete(get())
+        assert server.ranges[-1] == f"bytes={HALF}-"
+
+    def test_starts_from_what_another_program_left(self, get, server, root):
+        (root / "cifar.tar.gz").write_bytes(BODY[:1000])
+
+        assert is_complete(get())
+        assert server.ranges == ["bytes=1000-"]
+
+    def test_of_a_whole_file_is_nothing(self, get, server, root):
+        (root / "cifar.tar.gz.part").write_bytes(BODY)
+
+        assert is_complete(get())
+        assert server.asked == []
+
+    @pytest.mark.parametrize(
+        ("answers", "ranges"),
+        [
+            ([whole_whatever_is_asked], ["bytes=9-"]),
+            ([other_range, whole], ["bytes=9-", None]),
+            ([status(206), whole], ["bytes=9-", None]),
+            ([status(416), whole], ["bytes=9-", None]),
+        ],
+        ids=["ignored", "another range", "no range named", "refused"],
+    )
+    def test_that_the_server_does_not_give_is_fetched_with_all(
+        self, get, server, root, answers, ranges
+    ):
+        (root / "cifar.tar.gz.part").write_bytes(BODY[:9])
+        server.answers = answers
+        told = []
+
+        assert is_complete(get(progress=told.append))
+        assert server.ranges == ranges
+        assert not any("do not fit" in progress.note for progress in told)
+
+    @pytest.mark.parametrize("part", [b"x" * 9, b"x" * len(BODY)], ids=["begun", "full"])
+    def test_that_does_not_fit_is_thrown_away(self, get, server, root, part):
+        (root / "cifar.tar.gz.part").write_bytes(part)
+
+        assert is_complete(get())
+        assert server.ranges[-1] is None
+
+    def test_is_not_looked_for_behind_a_part_that_is_too_long(self, get, server, root):
+        (root / "cifar.tar.gz.part").write_bytes(BODY + b"x")
+
+        assert is_complete(get())
+        assert server.ranges == [None]
+
+    def test_is_asked_for_after_the_process_was_killed(self, get, server, root):
+        """SIGKILL in the midst of it: the lock is free, and not a byte is fetched twice."""
+        server.answers = [slow, whole]
+        with warnings.catch_warnings():  # the child touches none of this process's threads
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = multiprocessing.get_context("fork").Process(target=get)
+            child.start()
+        part = root / "cifar.tar.gz.part"
+        wait_for(lambda: part.exists() and part.stat().st_size > 5000)
+
+        os.kill(child.pid, signal.SIGKILL)
+        child.join()
+
+        received = part.stat().st_size
+        assert is_complete(get())
+        assert server.ranges == [None, f"bytes={received}-"]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+class TestFaults:
+    def refused(self, get, words: str, **options) -> None:
+        """With the file, the bytes received and expected, the digest and a remedy."""
+        always = rf"{len(BODY):,} bytes received from http://127.*MD5 {ARCHIVE.md5} expected\. \w"
+        with pytest.raises(DownloadError, match=rf"cifar\.tar\.gz: .*{words}.* of {always}"):
+            get(**options)
+
+    @pytest.mark.parametrize("code", [401, 403, 404, 410, 501])
+    def test_answer_that_stays_is_not_asked_for_again(self, get, server, root, code):
+        server.answers = [status(code)]
+
+        self.refused(get, rf"answered {code} .*\. 0")
+        assert len(server.asked) == 1
+        assert not (root / "cifar.tar.gz").exists()
+
+    def test_passing_answers_are_waited_out_ever_longer(self, get, server, monkeypatch):
+        waits = []
+        monkeypatch.setattr(transfer.time, "sleep", waits.append)
+        server.answers = [status(503)] * 3 + [status(429, Retry_After="2"), whole]
+
+        patience = Patience(tries=5, first_wait=0.5, longest_wait=1.5, time_limit=60)
+        assert is_complete(get(patience=patience))
+        assert waits == [0.5, 1.0, 1.5, 1.5]
+
+    def test_retry_after_is_heeded(self, get, server, monkeypatch):
+        waits = []
+        monkeypatch.setattr(transfer.time, "sleep", waits.append)
+        server.answers = [status(503, Retry_After="7"), whole]
+
+        get(patience=Patience())
+        assert waits == [7.0]
+
+    def test_failures_in_a_row_end_it(self, get, server):
+        server.answers = [status(503)]
+
+        self.refused(get, "answered 503 Service Unavailable, 3 times in a row. 0")
+        assert len(server.asked) == 3
+
+    def test_failures_that_brought_something_do_not_count(self, get, server):
+        server.answers = [truncated] * 6 + [whole]
+
+        assert is_complete(get(patience=replace(QUICK, tries=2)))
+
+    def test_server_that_begins_anew_each_time_does_not_go_on_for_ever(self, get, server):
+        server.answers = [
+            lambda handler, body: (head(handler, len(body)), handler.wfile.write(b"x"))
+        ]
+
+        self.refused(get, "connection ended early, 3 times in a row. 1")
+
+    def test_no_server(self, get, server):
+        server.httpd.shutdown()
+        server.httpd.server_close()
+
+        self.refused(get, "no connection .*refused.*, 3 times in a row")
+
+    def test_wrong_bytes_are_not_kept(self, get, server, root):
+        server.answers = [wrong_bytes]
+        found = md5(BODY[:-1] + bytes([BODY[-1] ^ 1])).hexdigest()
+
+        self.refused(get, f"its MD5 is {found}: .* not kept. {len(BODY):,}")
+        assert len(server.asked) == 1
+        assert [path.name for path in root.iterdir()] == [".cifar.tar.gz.lock"]
+
+    def test_wrong_bytes_in_pieces_are_fetched_once_more(self, get, server):
+        server.answers = [truncated, wrong_bytes]
+
+        self.refused(get, "its MD5 is")
+        assert server.ranges == [None, f"bytes={HALF}-", None]
+
+    def test_file_of_another_length_is_refused_before_it_comes(self, get, server):
+        server.answers = [other_file]
+
+        self.refused(get, "offers 36 bytes, which is another file. 0")
+        assert len(server.asked) == 1
+
+    def test_certificate_that_is_not_trusted(self, get, monkeypatch):
+        class Opener:
+            def open(self, *request, timeout):
+                raise URLError(ssl.SSLCertVerificationError("self-signed certificate"))
+
+        monkeypatch.setattr(transfer, "_opener", lambda url: Opener())
+
+        self.refused(get, r"not trusted \(.*self-signed.* SSL_CERT_FILE")
+
+    def test_redirection_is_followed_with_the_range(self, get, server, root):
+        (root / "cifar.tar.gz.part").write_bytes(BODY[:9])
+        server.answers = [status(302, Location="/elsewhere"), whole]
+
+        assert is_complete(get())
+        assert server.asked == [("/cifar.tar.gz", "bytes=9-"), ("/elsewhere", "bytes=9-")]
+
+    def test_redirection_in_a_circle(self, get, server):
+        server.answers = [status(302, Location="/cifar.tar.gz")]
+
+        self.refused(get, "answered 302 .*loop. 0")
+
+    def test_time_limit(self, get, server, root):
+        server.answers = [slow]
+
+        self.refused(get, "time limit is over", patience=replace(QUICK, time_limit=0.2))
+        assert 0 < (root / "cifar.tar.gz.part").stat().st_size < len(BODY)
+
+    def test_time_limit_that_a_pause_would_pass_is_over(self, get, server):
+        server.answers = [status(503)]
+        start = time.monotonic()
+
+        patience = Patience(first_wait=30, time_limit=20)
+        self.refused(get, "time limit is over; the last fault: .*503", patience=patience)
+        assert time.monotonic() - start < 10
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+    def test_disk_that_is_full(self, get, root):
+        (root / "cifar.tar.gz.part").symlink_to("/dev/full")
+
+        self.refused(get, f"cannot be written in {root}: {os.strerror(errno.ENOSPC)}. 0")
+
+    def test_disk_without_the_room(self, get, server, monkeypatch):
+        free = shutil.disk_usage(".")._replace(free=300_000)
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
+
+        with pytest.raises(DataError, match=r"needs 35\d,\d+ bytes more there.* 300,000 are free"):
+            get()
+        assert server.asked == []
+
+    def test_file_in_the_place_of_the_folder(self, get, tmp_path):
+        (tmp_path / "data").write_text("mine")
+
+        with pytest.raises(DataError, match=r"data is a file\. Give a folder"):
+            get()
+        assert (tmp_path / "data").read_text() == "mine"
+
+    def test_folder_that_cannot_be_made(self, tmp_path, server):
+        (tmp_path / "file").write_text("")
+
+        with pytest.raises(DataError, match=r"cannot be made: Not a directory\. Choose"):
+            fetch_archive(tmp_path / "file" / "data", ARCHIVE, server.url, QUICK)
+
+    def test_folder_without_locks(self, get, monkeypatch):
+        def refuse(*arguments):
+            raise OSError(errno.ENOLCK, "No locks available")
+
+        monkeypatch.setattr(locks.fcntl, "flock", refuse)
+
+        with pytest.raises(DataError, match=r"cannot be kept there: No locks available\. .* local"):
+            get()
+
+
+class TestArchive:
+    """An archive with the right digest that holds what it is not known to hold."""
+
+    @pytest.mark.parametrize(
+        ("members", "words"),
+        [
+            ({"cifar/data_batch_1": b"x"}, "batches.meta"),
+            ({"cifar/data_batch_1": b"x", "cifar/batches.meta": b"names"}, "its data_batch_1 is"),
+            (
+                {
+                    "link": link("cifar/data_batch_1", "../../outside"),
+                    "cifar/batches.meta": b"names",
+                },
+                "data_batch_1",
+            ),
+        ],
+        ids=["file missing", "wrong file", "link to the outside"],
+    )
+    def test_is_not_put_in_place(self, get, server, tmp_path, members, words):
+        (tmp_path / "outside").write_bytes(FILES["data_batch_1"])
+        server.body = tarred(members)
+
+        with pytest.raises(DataError, match=rf"cifar\.tar\.gz.*{words}.*fetch it anew"):
+            get(archive_of(server.body))
+        assert not (tmp_path / "data" / "cifar").exists()
+        assert not (tmp_path / "data" / "cifar.part").exists()
+
+    def test_leaves_everything_else_packed(self, get, server, tmp_path):
+        inside = {f"cifar/{name}": content for name, content in FILES.items()}
+        server.body = tarred(inside | {"../evil": b"x", "cifar/evil": b"x", "/evil": b"x"})
+
+        assert is_complete(get(archive_of(server.body)))
+        assert not (tmp_path / "evil").exists()
+        assert not (tmp_path / "data" / "cifar" / "evil").exists()
+
+    def test_no_archive(self, get, server):
+        server.body = b"no archive"
+
+        with pytest.raises(DataError, match="does not hold what it is known to hold"):
+            get(archive_of(server.body))
+
+    def test_left_half_unpacked_by_a_process_that_was_killed(self, get, root):
+        (root / "cifar.part").mkdir()
+        (root / "cifar.part" / "cifar").write_text("in the way")
+
+        assert is_complete(get())
+
+
+class TestOneAtATime:
+    def test_one_downloads_and_the_others_wait(self, get, server, root):
+        server.answers = [slow]
+        told = []
+        threads = [threading.Thread(target=lambda: get(progress=told.append)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert len(server.asked) == 1
+        assert is_complete(root)
+        notes = [progress.note for progress in told if progress.note]
+        assert sorted(notes) == [*["another process downloads it; waiting"] * 2, "unpacking"]
+
+    def test_time_limit_holds_while_waiting(self, get, server, root):
+        with (
+            locks.held(root / ".cifar.tar.gz.lock"),
+            pytest.raises(DownloadError, match=r"another process is still downloading .* expected"),
+        ):
+            get(patience=replace(QUICK, time_limit=0.1))
+        assert server.asked == []
+
+    def test_lock_is_free_after_an_error(self, get, server):
+        server.answers = [status(404), whole]
+        with pytest.raises(DownloadError):
+            get()
+
+        assert is_complete(get())
+
+
+class TestProgress:
+    def test_line_has_rate_and_time_left(self):
+        line = str(Progress("a.gz", 17_000_000, 170_498_071, rate=60_000))
+
+        assert line == "a.gz: 17.0 of 170.5 MB (9 %), 60 kB/s, 42 min 38 s left"
+
+    @pytest.mark.parametrize(
+        ("rate", "left"), [(1e9, "0 s"), (100_000, "28 min 25 s"), (10_000, "4 h 44 min")]
+    )
+    def test_time_left_is_readable(self, rate, left):
+        assert str(Progress("a", 0, 170_498_071, rate)).endswith(f", {left} left")
+
+    def test_line_without_a_rate_promises_nothing(self):
+        assert str(Progress("a", 0, 2_000_000)) == "a: 0.0 of 2.0 MB (0 %)"
+        assert str(Progress("a", 0, 2_000_000, note="waiting")).endswith("(0 %), waiting")
+
+    def test_rate_is_that_of_the_last_half_minute(self, monkeypatch):
+        now = [0.0]
+        monkeypatch.setattr(transfer.time, "monotonic", lambda: now[0])
+        meter = transfer._Meter(1000)
+        looks = []
+        for second in range(1, 200):
+            now[0] = second / 4
+            looks.append(meter.add(1000 + second * (10 if second < 60 else 100)))
+
+        assert looks[:4] == [False, True, False, True]
+        assert meter.rate == pytest.approx(400, rel=0.02)
+
+
+class TestFetchOfCifar10:
+    def test_digests_are_those_that_torchvision_knows(self):
+        from torchvision.datasets import CIFAR10
+
+        known = dict([*CIFAR10.train_list, *CIFAR10.test_list])
+        known[CIFAR10.meta["filename"]] = CIFAR10.meta["md5"]
+        assert dict(download.CIFAR10.files) == known
+        assert download.CIFAR10.md5 == CIFAR10.tgz_md5
+        assert download.CIFAR10.url == CIFAR10.url
+        assert download.CIFAR10.name == CIFAR10.filename
+        assert download.CIFAR10.folder == CIFAR10.base_folder
+
+    @pytest.mark.parametrize(
+        ("mirror", "asked"),
+        [
+            ("", "/cifar-10-python.tar.gz"),
+            ("/", "/cifar-10-python.tar.gz"),
+            ("/a/b/", "/a/b/cifar-10-python.tar.gz"),
+            ("/a/c10.tgz?download=1", "/a/c10.tgz?download=1"),
+        ],
+    )
+    def test_mirror_is_the_file_or_its_folder(self, server, tmp_path, mirror, asked):
+        server.answers = [status(404)]
+        address = server.url.removesuffix("/cifar.tar.gz") + mirror
+
+        with pytest.raises(DownloadError, match="0 of 170,498,071 bytes received"):
+            download.fetch(tmp_path / "data", mirror=address)
+        assert server.asked == [(asked, None)]
+
+    @pytest.mark.parametrize("mirror", ["ftp://host/x", "host/x", "file:///x", "https://", ""])
+    def test_mirror_that_is_no_server_is_refused(self, tmp_path, mirror):
+        with pytest.raises(DataError, match=r"is no address of a server\. Give one that starts"):
+            download.fetch(tmp_path / "data", mirror=mirror)
+        assert not (tmp_path / "data").exists()
+
+    @pytest.mark.parametrize("wrong", [{"time_limit": 0}, {"tries": 0}])
+    def test_limits_are_positive(self, tmp_path, wrong):
+        with pytest.raises(ValueError, match="give more than 0 for both"):
+            download.fetch(tmp_path, **wrong)
+
+
+class TestCommand:
+    @pytest.fixture(autouse=True)
+    def small(self, monkeypatch, server):
+        monkeypatch.setattr(download, "CIFAR10", replace(ARCHIVE, url=server.url))
+
+    def test_downloads_and_says_where_it_is(self, tmp_path, capsys):
+        folder = tmp_path / "new"
+
+        assert main(["download", "--out", str(folder)]) == 0
+
+        out, err = capsys.readouterr()
+        assert out == (f"The official CIFAR-10 is in {folder}: use it with --data {folder}\n")
+        assert "\r" not in err
+        assert err.endswith("(100 %), unpacking\n")
+        assert is_complete(folder)
+
+    def test_failure_on_the_way_ends_with_1(self, tmp_path, capsys, server):
+        server.answers = [status(404)]
+
+        assert main(["download", "--out", str(tmp_path), "--mirror", server.url]) == 1
+        assert capsys.readouterr().err.startswith("error: cifar.tar.gz: the server answered 404")
+
+    def test_mirror_that_cannot_be_used_ends_with_2(self, tmp_path, capsys):
+        assert main(["download", "--out", str(tmp_path), "--mirror", "x"]) == 2
+        assert capsys.readouterr().err.startswith("error: mirror 'x' is no address")
+
+    @pytest.mark.parametrize(
+        "option", [["--tries", "0"], ["--time-limit", "0"], ["--time-limit", "soon"]]
+    )
+    def test_argument_that_cannot_be_used_ends_with_2(self, option, capsys):
+        with pytest.raises(SystemExit, match="2"):
+            main(["download", *option])
+        assert option[0] in capsys.readouterr().err
+
+    def test_interruption_says_how_to_go_on(self, tmp_path, monkeypatch, capsys):
+        def interrupt(*arguments, **options):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(download, "fetch", interrupt)
+
+        assert main(["download", "--out", str(tmp_path)]) == 130
+        assert "the same command goes on from there" in capsys.readouterr().err
+
+    def test_terminal_gets_one_line_kept_up_to_date(self):
+        from blitz.commands.download import shown
+
+        class Terminal(io.StringIO):
+            def isatty(self) -> bool:
+                return True
+
+        terminal, file = Terminal(), io.StringIO()
+        for stream in (terminal, file):
+            show = shown(stream)
+            for received in (10, 20, 30, 40):
+                show(Progress("a", received, 40))
+
+        assert terminal.getvalue().count("\n") == 1
+        assert terminal.getvalue().count("\r") == 4
+        assert file.getvalue().count("\n") == 2
+
+    def test_defaults_are_those_of_fetch(self):
+        from blitz.__main__ import parser
+
+        args = parser().parse_args(["download"])
+        assert (60 * args.time_limit, args.tries) == (Patience.time_limit, Patience.tries)
