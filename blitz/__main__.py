@@ -8,6 +8,10 @@ from collections.abc import Sequence
 from blitz.errors import BlitzError
 
 COMMANDS: dict[str, str] = {
+    "train": "train the tutorial's classifier, test it and keep it, pictures included",
+    "test": "test a classifier that was kept",
+    "predict": "name what is in image files, with probabilities",
+    "finetune": "give a frozen ResNet-18 a new last layer, and see what moves",
     "download": "fetch the official CIFAR-10 from its slow server, or from a mirror",
 }
 """Each command and what it is for. ``a-b`` lives in ``blitz/commands/a_b.py``."""

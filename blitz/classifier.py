@@ -134,6 +134,7 @@ class TrainingStep:
         net: Any module from images to N x classes scores; trained in place.
         optimizer: SGD over its parameters, with the momentum of all steps so far.
         criterion: Cross-entropy.
+        device: Where the net's parameters were when this was made.
 
     Tutorial: "Define a Loss function and optimizer", and the body of the loop in "Train the
     network".
@@ -142,8 +143,9 @@ class TrainingStep:
     def __init__(self, net: nn.Module, *, lr: float = 0.001, momentum: float = 0.9) -> None:
         self.net = net
         self.criterion = nn.CrossEntropyLoss()
-        self.optimizer = torch.optim.SGD(net.parameters(), lr=lr, momentum=momentum)
-        self._device = next(net.parameters()).device
+        self.device = next(net.parameters()).device
+        fused = self.device.type in ("cpu", "cuda")  # one kernel for all parameters
+        self.optimizer = torch.optim.SGD(net.parameters(), lr=lr, momentum=momentum, fused=fused)
 
     def __call__(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Take the step.
@@ -152,10 +154,10 @@ class TrainingStep:
             ValueError: a label fits none of the net's outputs.
         """
         self.optimizer.zero_grad()
-        outputs = self.net(images.to(self._device))
+        outputs = self.net(images.to(self.device))
         if labels.device.type == "cpu":
             _check_labels(labels, outputs)
-        loss = self.criterion(outputs, labels.to(self._device))
+        loss = self.criterion(outputs, labels.to(self.device))
         loss.backward()
         self.optimizer.step()
         return loss.detach()

@@ -4,16 +4,26 @@ matplotlib is imported where a figure is drawn, so that nothing else needs it.
 """
 
 from collections.abc import Sequence
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from blitz.classifier import class_names
+from blitz.classifier import Accuracy, Report, class_names
 from blitz.data import CLASSES
+from blitz.errors import BlitzError
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+BLUE, SKY, VERMILLION = "#0072B2", "#56B4E9", "#D55E00"
+"""Of the colours by Okabe and Ito, which people who see fewer colours can tell apart."""
+
+
+class NoMatplotlib(BlitzError, ImportError):
+    """matplotlib cannot be imported; the message says what to do."""
 
 
 def unnormalize(images: torch.Tensor) -> torch.Tensor:
@@ -57,13 +67,13 @@ def sample_grid(
     Args:
         images: N x C x H x W in [-1, 1], on any device.
         labels: Their N class numbers.
-        predicted: N class numbers that a net gave them; a wrong one makes the title red and stands
-            behind the right name.
+        predicted: N class numbers that a net gave them. The net's answer then stands under the
+            right name, with ✓ and a thin blue frame, or with ✗ and a thick, dashed orange one.
         classes: The names of the classes.
 
     Raises:
         ValueError: there are no images, or not as many labels; a label has no name.
-        ImportError: matplotlib is not installed.
+        NoMatplotlib: matplotlib is not installed.
 
     Tutorial: "Load and normalize CIFAR10", "Test the network on the test data".
     """
@@ -76,26 +86,122 @@ def sample_grid(
         )
     columns = min(8, len(images))
     rows = -(-len(images) // columns)
-    figure = _figure(1.2 * columns, 1.4 * rows)
+    figure = _figure(max(3.0, 1.2 * columns), 1.5 * rows + 0.4)
     for number, (image, name, answer) in enumerate(zip(images, names, answers, strict=True), 1):
         axes = figure.add_subplot(rows, columns, number)
         axes.imshow(to_array(image).clip(0, 1), cmap="gray", vmin=0, vmax=1)
-        title, color = (name, "black") if answer == name else (f"{name}: {answer}", "red")
-        axes.set_title(title, fontsize=8, color=color)
-        axes.set_axis_off()
+        axes.set(xticks=[], yticks=[])
+        axes.set_title(name, fontsize=9)
+        if predicted is not None:
+            _mark(axes, name, answer)
+    if predicted is None:
+        figure.suptitle(f"{len(names)} images and their classes", fontsize=11)
+    else:
+        right = sum(name == answer for name, answer in zip(names, answers, strict=True))
+        figure.suptitle(
+            f"Ground truth above, the net's answer below: {right} of {len(names)} right (✓)",
+            fontsize=11,
+        )
     return figure
 
 
+def _mark(axes: "Axes", name: str, answer: str) -> None:
+    """The net's answer under an image, told apart by a sign, by the frame and by its colour."""
+    right = name == answer
+    color, width, style = (BLUE, 1.5, "solid") if right else (VERMILLION, 3.5, (0, (3, 1.5)))
+    axes.set_xlabel(f"{'✓' if right else '✗'} {answer}", fontsize=9, color=color, labelpad=4)
+    for side in axes.spines.values():
+        side.set(color=color, linewidth=width, linestyle=style)
+
+
+def loss_curve(
+    reports: Sequence[Report], fine: Sequence[Report], batches_per_epoch: int
+) -> "Figure":
+    """A figure of the loss over the batches of a training.
+
+    Args:
+        reports: The means that the training printed: the points.
+        fine: Means over fewer batches: the line.
+        batches_per_epoch: Batches in an epoch; the epochs' ends are marked.
+
+    Raises:
+        NoMatplotlib: matplotlib is not installed.
+    """
+    figure = _figure(7, 4.2)
+    axes = figure.add_subplot()
+    x, y = _points(fine, batches_per_epoch)
+    axes.plot(x, y, color=SKY, linewidth=1.5, label="mean over fewer batches")
+    x, y = _points(reports, batches_per_epoch)
+    axes.plot(x, y, "o", color=BLUE, markersize=6, label="mean as printed")
+    epochs = max((report.epoch for report in reports), default=0)
+    for epoch in range(1, epochs):
+        label = "end of an epoch" if epoch == 1 else None
+        axes.axvline(epoch * batches_per_epoch, color="0.6", linestyle=":", label=label)
+    axes.set(xlabel="batches", ylabel="loss (cross-entropy)", title="Loss on the training images")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.set_xlim(left=0)
+    axes.grid(axis="y", color="0.9")
+    axes.legend(frameon=False)
+    return figure
+
+
+def _points(reports: Sequence[Report], per_epoch: int) -> tuple[list[int], list[float]]:
+    """The last batch of each report, counted through all epochs, and its loss."""
+    batches = [(report.epoch - 1) * per_epoch + report.batches for report in reports]
+    return batches, [report.loss for report in reports]
+
+
+def class_bars(accuracy: Accuracy, classes: Sequence[str] = CLASSES) -> "Figure":
+    """A figure of the share of each class that was named right, beside chance and the whole.
+
+    Raises:
+        ValueError: there are not as many names as classes.
+        NoMatplotlib: matplotlib is not installed.
+    """
+    figure = _figure(7, 4.2)
+    axes = figure.add_subplot()
+    rates = accuracy.class_percent
+    places = range(len(rates))
+    bars = axes.barh(places, [rate or 0 for rate in rates], color=SKY, edgecolor=BLUE)
+    texts = ["no images" if rate is None else f"{rate:.0f} %" for rate in rates]
+    axes.bar_label(bars, texts, padding=3, fontsize=9)
+    axes.axvline(
+        accuracy.percent, color=BLUE, linestyle="--", label=f"all classes: {accuracy.percent:.1f} %"
+    )
+    chance = 100 / len(rates)
+    axes.axvline(chance, color=VERMILLION, linestyle=":", label=f"chance: {chance:.0f} %")
+    axes.set_yticks(places, classes)
+    axes.invert_yaxis()
+    axes.set(
+        xlim=(0, 100),
+        xlabel="named right (per cent of the class)",
+        title=f"Accuracy of each class on {accuracy.total:,} test images",
+    )
+    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
+    return figure
+
+
+def png(figure: "Figure") -> bytes:
+    """``figure`` as the content of a PNG file."""
+    file = BytesIO()
+    figure.savefig(file, format="png", dpi=120)
+    return file.getvalue()
+
+
 def _figure(width: float, height: float) -> "Figure":
-    """An empty figure of that many inches, drawn in memory."""
+    """An empty figure of that many inches, drawn in memory: no window, and no pyplot.
+
+    Raises:
+        NoMatplotlib: matplotlib is not installed.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError(
+        raise NoMatplotlib(
             f"pictures need matplotlib, which cannot be imported ({error}). Install it: "
             "pip install matplotlib"
         ) from error
-    figure = Figure(figsize=(width, height), layout="tight")
+    figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure

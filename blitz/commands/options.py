@@ -1,0 +1,60 @@
+"""Kinds of numbers that options take; argparse turns a wrong one into an error that names it."""
+
+import argparse
+import math
+from collections.abc import Callable
+
+
+def whole(least: int, most: int = 2**63 - 1) -> Callable[[str], int]:
+    """A whole number from ``least`` to ``most``."""
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if not least <= number <= most:
+            limit = f"{least} or more" if most == 2**63 - 1 else f"{least} to {most}"
+            raise argparse.ArgumentTypeError(f"{text!r}: give a whole number, {limit}")
+        return number
+
+    return parse
+
+
+def rate(text: str) -> float:
+    """A learning rate: more than 0."""
+    number = _number(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a number above 0")
+    return number
+
+
+def momentum(text: str) -> float:
+    """A momentum: from 0 to less than 1."""
+    number = _number(text)
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a number from 0 to less than 1")
+    return number
+
+
+def seconds(text: str) -> float:
+    """A time: 0 or more."""
+    number = _number(text)
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}: give 0 seconds or more")
+    return number
+
+
+def percent(text: str) -> float:
+    """A share: 0 to 100."""
+    number = _number(text)
+    if not 0 <= number <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a number from 0 to 100")
+    return number
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

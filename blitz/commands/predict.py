@@ -1,0 +1,52 @@
+"""Name what is in image files: the three likeliest classes, with their probabilities.
+
+Any file that Pillow opens will do; it is turned to RGB, and squeezed or stretched to the 32 x 32
+pixels that the net takes. The net gives scores, which are no probabilities: softmax makes them
+some. They say how sure the net is, not how right: it knows its ten classes, and nothing else.
+"""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+TOP = 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``python -m blitz predict``."""
+    add = parser.add_argument
+    add("--model", required=True, metavar="FILE", help="the weights: model.pt of a training")
+    add("--device", default="cpu", help="cpu, cuda, cuda:1, … (default: %(default)s)")
+    add("images", nargs="+", metavar="IMAGE", help="an image file")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print a line for each image: 0, or 2 where a file was no image; the others are named."""
+    from blitz import classifier, data, photos
+
+    net = classifier.load(args.model, args.device, width=None)
+    to_tensor = data.transform()
+    unusable = 0
+    for path in args.images:
+        try:
+            image = to_tensor(photos.read(path)).unsqueeze(0)
+        except photos.PhotoError as error:
+            print(f"error: {error}", file=sys.stderr)
+            unusable += 1
+            continue
+        print(f"{path}: {_top(classifier.probabilities(net, image)[0])}", flush=True)
+    return 2 if unusable else 0
+
+
+def _top(probabilities: "torch.Tensor") -> str:
+    """The likeliest classes, the likeliest first."""
+    from blitz.data import CLASSES
+
+    values, labels = probabilities.cpu().topk(TOP)
+    return ", ".join(
+        f"{CLASSES[label]} {value:.1%}"
+        for value, label in zip(values.tolist(), labels.tolist(), strict=True)
+    )

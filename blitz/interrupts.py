@@ -1,0 +1,43 @@
+"""Ctrl-C and SIGTERM where a training can be left off, and not in the middle of a step."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Deferred:
+    """Whether the process was asked to stop, and by which signal.
+
+    Attributes:
+        signal: The signal's number; None as long as there was none.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Note the signal; a second one does not wait."""
+        if self.signal is not None:
+            raise KeyboardInterrupt
+        self.signal = number
+
+
+@contextmanager
+def deferred() -> Iterator[Deferred]:
+    """Note Ctrl-C and SIGTERM instead of obeying them at once; a second one is obeyed.
+
+    Outside of the main thread, where Python delivers no signals, nothing changes.
+    """
+    asked = Deferred()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    former = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in former.items():
+            # None stands for a handler that was not installed from Python.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
