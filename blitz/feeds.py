@@ -12,6 +12,7 @@ the second launches; :data:`TOLERANCE` says how far its losses may be off.
 Tutorial: "Load and normalize CIFAR10", "Train the network".
 """
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,10 +21,13 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from blitz import data, devices, memory, tuning
+from blitz import data, devices, interrupts, memory, tuning
 from blitz.classifier import TrainingStep
 from blitz.data import Images
 from blitz.errors import BlitzError
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+"""Images, N x 3 x 32 x 32, and labels, N int64."""
 
 NAMES = ("loader", "resident", "captured")
 
@@ -98,11 +102,22 @@ class Feed(ABC):
                 return
             yield losses
 
-    @abstractmethod
+    def endless(self) -> Iterator[Batch]:
+        """The batches of epoch after epoch, images and labels, without a step."""
+        for epoch in itertools.count(1):
+            yield from self._batches(order(self.count, self.seed, epoch))
+
     def _chunks(
         self, step: TrainingStep, places: torch.Tensor, chunk: int
     ) -> Iterator[list[float]]:
         """Take the steps of the images at ``places``; their losses, ``chunk`` by ``chunk``."""
+        batches = self._batches(places)
+        while losses := [step(*batch) for batch in itertools.islice(batches, chunk)]:
+            yield torch.stack(losses).tolist()  # one wait for the device, for all of them
+
+    @abstractmethod
+    def _batches(self, places: torch.Tensor) -> Iterator[Batch]:
+        """The images at ``places`` (any number, on the cpu) with their labels, in batches."""
 
 
 class _Loader(Feed):
@@ -117,24 +132,16 @@ class _Loader(Feed):
         self._images = Images(images.items, images.labels, images.origin, data.transform())
         self._workers = workers
 
-    def _chunks(
-        self, step: TrainingStep, places: torch.Tensor, chunk: int
-    ) -> Iterator[list[float]]:
+    def _batches(self, places: torch.Tensor) -> Iterator[Batch]:
         loader = DataLoader(
             self._images,
             self.batch_size,
             sampler=places.tolist(),
             num_workers=self._workers,
             generator=torch.Generator(),  # else it draws a number from torch's own
+            worker_init_fn=interrupts.left_to_parent,
         )
-        losses: list[torch.Tensor] = []
-        for images, labels in loader:
-            losses.append(step(images, labels))
-            if len(losses) == chunk:
-                yield _numbers(losses)
-                losses = []
-        if losses:
-            yield _numbers(losses)
+        yield from map(tuple, loader)
 
 
 class _Resident(Feed):
@@ -149,16 +156,10 @@ class _Resident(Feed):
             tensor.to(device) for tensor in data.normalized(images).tensors
         )
 
-    def _chunks(
-        self, step: TrainingStep, places: torch.Tensor, chunk: int
-    ) -> Iterator[list[float]]:
+    def _batches(self, places: torch.Tensor) -> Iterator[Batch]:
         if not len(places):  # split() would make an empty part of it
             return
-        for part in places.to(self.device).split(chunk * self.batch_size):
-            yield _numbers([step(*batch) for batch in self._batches(part)])
-
-    def _batches(self, places: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """The batches of the images at ``places``, which lie on the device."""
+        places = places.to(self.device)
         for part in places.split(self._gathered_at_once() * self.batch_size):
             images = self._images.index_select(0, part)
             labels = self._labels.index_select(0, part)
@@ -167,7 +168,7 @@ class _Resident(Feed):
             )
 
     def _gathered_at_once(self) -> int:
-        """How many batches one index_select gathers: one on the cpu, many where a launch costs."""
+        """How many batches one index_select gathers."""
         limit = tuning.GATHERED_ON_CPU if self.device.type == "cpu" else GATHERED
         return max(1, limit // (self.batch_size * _VALUES * 4))
 
@@ -387,8 +388,3 @@ def _obstacle(name: str, count: int, device: torch.device) -> str | None:
                 f"{free / 2**20:.0f} MiB free"
             )
     return None
-
-
-def _numbers(losses: list[torch.Tensor]) -> list[float]:
-    """Scalars of a device as Python numbers, with one wait for all of them."""
-    return torch.stack(losses).tolist()

@@ -41,3 +41,11 @@ def deferred() -> Iterator[Deferred]:
         for number, handler in former.items():
             # None stands for a handler that was not installed from Python.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def left_to_parent(worker: int) -> None:
+    """Make a worker process ignore Ctrl-C, which the terminal sends to it too.
+
+    Its parent decides when to stop. For ``DataLoader(worker_init_fn=…)``.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
