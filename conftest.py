@@ -1,23 +1,36 @@
 """Wiring: the options, the device and image fixtures, the table of contents and the summary."""
 
 import gc
-import importlib
 import os
 from pathlib import Path
 
 import pytest
 import torch
 
-from blitz import data, devices
-from blitz.harness import contents as contents_module
-from blitz.harness import summary
+from blitz import data, devices, preflight
+from blitz.errors import BlitzError
+from blitz.harness import (
+    conformance,
+    containment,
+    contents,
+    profile,
+    properties,
+    selection,
+    shared,
+    summary,
+    tolerances,
+    verdict,
+)
+from blitz.harness.ending import end_run
+from blitz.harness.reports import Reports
 from blitz.harness.results import NO_DEVICE, Results
 
 SPEC = Path(__file__).parent / "spec"
 
-contents_key = pytest.StashKey[contents_module.Contents]()
 results_key = pytest.StashKey[Results]()
-devices_key = pytest.StashKey[list[torch.device]]()
+selection_key = pytest.StashKey[selection.Selection]()
+containment_key = pytest.StashKey[containment.Containment]()
+profile_key = pytest.StashKey[profile.Applied | None]()
 images_key = pytest.StashKey[str]()
 
 
@@ -27,7 +40,7 @@ def pytest_addoption(parser):
         "--device",
         metavar="NAME[,NAME…]",
         help="run the claims on these devices only (cpu, meta, cuda, cuda:1, mps, …); "
-        "default: cpu, meta and the accelerator, if there is one",
+        "default: cpu, meta and every accelerator there is",
     )
     group.addoption(
         "--import",
@@ -39,6 +52,41 @@ def pytest_addoption(parser):
         "…); may be given several times",
     )
     group.addoption(
+        "--require-accelerator",
+        action="store_true",
+        help="fail where there is no accelerator that can be used",
+    )
+    group.addoption(
+        "--preflight-limit",
+        type=float,
+        default=preflight.LIMIT,
+        metavar="SECONDS",
+        help="take a device for hung whose first trial takes longer (default: %(default)g)",
+    )
+    group.addoption(
+        "--test-limit",
+        type=float,
+        default=containment.LIMIT,
+        metavar="SECONDS",
+        help="end and name a test that takes longer; 0 for no limit (default: %(default)g)",
+    )
+    group.addoption(
+        "--profile",
+        type=Path,
+        metavar="FILE.toml",
+        help="the known gaps of a backend by claim key: skip, xfail or a tolerance, with a reason",
+    )
+    group.addoption(
+        "--tolerances", action="store_true", help="show the tolerances in force on each device"
+    )
+    group.addoption(
+        "--conformance",
+        type=Path,
+        metavar="FILE.json",
+        help="write the whole result to FILE.json (docs/conformance.md), for python -m blitz "
+        "compare",
+    )
+    group.addoption(
         "--data",
         type=Path,
         metavar="DIR",
@@ -48,19 +96,28 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    if config.getoption("benchmark_only") and config.getoption("numprocesses", None):
+    if config.getoption("benchmark_only") and _workers(config) > 1:
         raise pytest.UsageError(
             "--benchmark-only does not go with -n: workers that share the machine would time each "
             "other. Run the benchmarks without -n."
         )
-    config.stash[results_key] = Results()
-    config.pluginmanager.register(config.stash[results_key], "blitz-results")
-    _import(config.getoption("imports"))
-    config.stash[devices_key] = _devices(config.getoption("--device"))
+    try:
+        config.stash[selection_key] = chosen = _selection(config)
+        config.stash[profile_key] = applied = _profile(config, chosen)
+    except BlitzError as error:
+        raise pytest.UsageError(str(error)) from error
     config.stash[images_key] = _images(config.getoption("--data"))
-    if hasattr(config, "workerinput"):  # xdist: share the cores out
-        workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
-        torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+    config.stash[results_key] = results = Results(lambda node: _locate(config, node))
+    config.stash[containment_key] = contained = containment.Containment(
+        0 if config.getoption("usepdb") else config.getoption("--test-limit"),
+        lambda node, fault: end_run(config, results, lambda: _write_result(config), node, fault),
+    )
+    config.add_cleanup(contained.stop)
+    for plugin in (results, contained, Reports(chosen, applied), applied):
+        if plugin is not None:
+            config.pluginmanager.register(plugin)
+    if hasattr(config, "workerinput"):
+        torch.set_num_threads(_threads(config))
     # torch and torchvision leave millions of objects behind; looking through them for cycles after
     # every few hundred new ones took a fifth of the run.
     gc.set_threshold(100_000, 50, 100)
@@ -69,24 +126,29 @@ def pytest_configure(config):
     torch.backends.cudnn.allow_tf32 = False
 
 
-def _import(modules: list[str]) -> None:
-    for name in modules:
-        try:
-            importlib.import_module(name)
-        except Exception as error:  # whatever a backend's own start may raise
-            cause = f"{type(error).__name__}: {error}"
-            raise pytest.UsageError(f"--import {name}: {cause}") from error
+def _selection(config) -> selection.Selection:
+    """The devices of the run; a worker of xdist has what the controller found usable."""
+    names, modules = config.getoption("--device"), config.getoption("imports")
+    if hasattr(config, "workerinput"):
+        selection.import_modules(modules)
+        worker = int(config.workerinput["workerid"].removeprefix("gw"))
+        return selection.Selection.unpacked(config.workerinput["blitz"]).for_worker(worker)
+    limit, shared = config.getoption("--preflight-limit"), _workers(config) > 1
+    chosen = selection.select(names, modules, limit=limit, shared=shared)
+    if config.getoption("--require-accelerator") and not chosen.of_kinds(["accelerator"]):
+        why = chosen.missing or f"--device asks for {names} only"
+        raise pytest.UsageError(f"--require-accelerator: {why}")
+    return chosen
 
 
-def _devices(names: str | None) -> list[torch.device]:
-    if names is not None:
-        try:
-            return [devices.resolve(name.strip()) for name in names.split(",")]
-        except devices.UnusableDevice as error:
-            raise pytest.UsageError(f"--device: {error}") from error
-    found = devices.accelerator()
-    usable = found is not None and devices.why_unusable(found) is None
-    return [torch.device("cpu"), *([found] if usable else []), torch.device("meta")]
+def _profile(config, chosen) -> profile.Applied | None:
+    path = config.getoption("--profile")
+    if path is None:
+        return None
+    keys = [claim.key for claim, _ in contents.load(SPEC / "contents.toml").claims()]
+    applied = profile.Applied(profile.load(path, keys), alone=not chosen.of_kinds(["accelerator"]))
+    config.add_cleanup(applied.widen())
+    return applied
 
 
 def _images(source: Path | None) -> str:
@@ -96,24 +158,44 @@ def _images(source: Path | None) -> str:
         raise pytest.UsageError(f"--data: {error}") from error
 
 
-def _missing_accelerator(config) -> str | None:
-    """Why no accelerator is among the devices; None where one is, or where none was asked for."""
-    chosen = config.stash[devices_key]
-    if config.getoption("--device") or any(_kind(device) == "accelerator" for device in chosen):
-        return None
-    found = devices.accelerator()
-    if found is None:
-        return "torch finds no accelerator on this machine"
-    return f"{found} cannot be used: {devices.why_unusable(found)}"
+def _workers(config) -> int:
+    if hasattr(config, "workerinput"):
+        return int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    return config.getoption("numprocesses", None) or len(config.getoption("tx", None) or [1])
 
 
-def _kind(device: torch.device) -> str:
-    return device.type if device.type in ("cpu", "meta") else "accelerator"
+def _threads(config) -> int:
+    """The threads of each process: under xdist the cores are shared out."""
+    return max(1, torch.get_num_threads() // _workers(config))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node):
+    """xdist: tell a worker which devices there are, which were tried once for all."""
+    node.workerinput["blitz"] = node.config.stash[selection_key].packed()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """xdist: hear from a worker what it collected."""
+    applied = node.config.stash[profile_key]
+    if applied is not None:
+        applied.whole |= set(getattr(node, "workeroutput", {}).get("blitz", ()))
 
 
 def pytest_report_header(config):
-    missing = _missing_accelerator(config)
-    return summary.header(config.stash[devices_key], missing, config.stash[images_key])
+    return summary.header(
+        config.stash[selection_key], _threads(config), config.stash[images_key]
+    ) + (list(tolerances.lines(_tolerances(config))) if config.getoption("--tolerances") else [])
+
+
+def _tolerances(config) -> list[tolerances.Row]:
+    applied = config.stash[profile_key]
+    return tolerances.table(
+        config.stash[selection_key],
+        contents.load(SPEC / "contents.toml"),
+        None if applied is None else applied.profile,
+    )
 
 
 def pytest_ignore_collect(collection_path, config):
@@ -129,16 +211,13 @@ def pytest_generate_tests(metafunc):
         return
     mark = metafunc.definition.get_closest_marker("on")
     kinds = ("cpu", "accelerator") if mark is None else mark.args
-    chosen = [device for device in metafunc.config.stash[devices_key] if _kind(device) in kinds]
+    selected = metafunc.config.stash[selection_key]
+    chosen = [pytest.param(s.device, id=s.name) for s in selected.of_kinds(kinds)]
     if not chosen:
-        why = _missing_accelerator(metafunc.config) or "none of the devices asked for fits"
+        why = selected.missing or "none of the devices asked for fits"
         reason = f"needs {' or '.join(kinds)}: {why}"
         chosen = [pytest.param(None, marks=pytest.mark.skip(reason=reason), id=kinds[0])]
-    metafunc.parametrize("device", chosen, indirect=True, scope="session", ids=_device_id)
-
-
-def _device_id(device):
-    return None if device is None else str(device).removesuffix(":0")
+    metafunc.parametrize("device", chosen, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
@@ -148,15 +227,24 @@ def device(request):
 
 
 @pytest.fixture(scope="session")
-def train_images(request):
+def train_images(request, tmp_path_factory):
     """The training images, as PIL images: no more than 8,000, as many of each class."""
-    return data.load("train", request.config.getoption("--data"), count=8000)
+    return _loaded(request.config, tmp_path_factory, "train", 8000)
 
 
 @pytest.fixture(scope="session")
-def test_images(request):
+def test_images(request, tmp_path_factory):
     """The test images, as PIL images: no more than 2,000, as many of each class."""
-    return data.load("test", request.config.getoption("--data"), count=2000)
+    return _loaded(request.config, tmp_path_factory, "test", 2000)
+
+
+def _loaded(config, tmp_path_factory, split, count) -> data.Images:
+    def load():
+        return data.load(split, config.getoption("--data"), count=count)
+
+    if not hasattr(config, "workerinput"):
+        return load()
+    return shared.images(tmp_path_factory.getbasetemp().parent, split, load)
 
 
 @pytest.fixture(scope="session")
@@ -174,8 +262,10 @@ def test_set(test_images):
 @pytest.fixture(autouse=True)
 def _same_start(request):
     """Every test starts from the same seed, and leaves the generators as they were."""
-    with devices.forked_generators(request.config.stash[devices_key]):
-        devices.seed(0, request.config.stash[devices_key])
+    stash = request.config.stash
+    used = stash[containment_key].alive([s.device for s in stash[selection_key].devices])
+    with devices.forked_generators(used):
+        devices.seed(0, used)
         yield
 
 
@@ -184,21 +274,16 @@ def pytest_collection_modifyitems(config, items):
     in_spec = [item for item in items if item.path.parent == SPEC]
     if not in_spec:
         return
-    contents = contents_module.load(SPEC / "contents.toml")
-    misfits = contents.misfits({item.path for item in in_spec})
+    table = contents.load(SPEC / "contents.toml")
+    misfits = table.misfits({item.path for item in in_spec})
     if misfits:
         raise pytest.UsageError("spec/contents.toml and the tests do not fit:", *misfits)
     for item in in_spec:
-        place = contents.place(item.path, item.originalname.removeprefix("test_"))
-        if place is None:
-            continue  # a benchmark that no claim names
-        item.user_properties += [
-            ("claim", place.claim.key),
-            ("device", _device_of(item)),
-            ("verdict", place.test.verdict.kind if place.test.verdict else "holds"),
-            ("section", place.section.address),
-            ("sentence", place.test.sentence),
-        ]
+        place = table.place(item.path, item.originalname.removeprefix("test_"))
+        if place is not None:  # else a benchmark that no claim names
+            properties.of_claim(item, place, _device_of(item))
+    if config.stash[profile_key] is not None:
+        config.stash[profile_key].apply(in_spec)
 
 
 def _device_of(item) -> str:
@@ -211,40 +296,66 @@ def _device_of(item) -> str:
     return "cpu" if mark is None else mark.args[0]
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item, call):
-    report = (yield).get_result()
-    marks = dict(item.user_properties)
-    if report.failed and "claim" in marks:
-        claim = f"{marks['claim']}: {marks['sentence']}\n{marks['section']}"
-        report.sections.insert(0, (f"broken claim on {marks['device']}", claim))
+def _locate(config, node: str) -> tuple[str, str] | None:
+    """The key and the device of a test by its id alone."""
+    file, _, function = node.partition("::")
+    name, _, params = function.rpartition("::")[2].partition("[")
+    table = contents.load(SPEC / "contents.toml")
+    place = table.place(config.rootpath / file, name.removeprefix("test_"))
+    words = params.rstrip("]").split("-")
+    used = [s.place for s in config.stash[selection_key].devices if s.name in words]
+    return None if place is None else (place.claim.key, *(used[:1] or [NO_DEVICE]))
+
+
+def pytest_collection_finish(session):
+    applied = session.config.stash[profile_key]
+    if applied is not None:
+        applied.collected(session.items, contents.load(SPEC / "contents.toml"))
 
 
 def pytest_terminal_summary(terminalreporter, config):
     results = config.stash[results_key]
     if not len(results):
         return
-    contents = contents_module.load(SPEC / "contents.toml")
+    table = contents.load(SPEC / "contents.toml")
     terminalreporter.section("the 60 Minute Blitz on this machine")
-    for line in summary.lines(contents, results, _missing_accelerator(config)):
+    for line in summary.lines(table, results, config.stash[selection_key].missing):
         terminalreporter.write_line(line)
-    for fault in _nothing_checked(config):
+    for fault in _faults(config):
         terminalreporter.write_line(f"FAILED: {fault}", red=True, bold=True)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session):
-    if session.exitstatus == pytest.ExitCode.OK and any(_nothing_checked(session.config)):
+    config = session.config
+    if hasattr(config, "workeroutput"):
+        applied = config.stash[profile_key]
+        config.workeroutput["blitz"] = [] if applied is None else sorted(applied.whole)
+        return
+    if session.exitstatus == pytest.ExitCode.OK and _faults(config):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    _write_result(config)
 
 
-def _nothing_checked(config) -> list[str]:
+def _faults(config) -> list[str]:
     """Why a run without failures must not count as a success; empty where it may."""
-    results = config.stash[results_key]
-    if not len(results) or config.getoption("benchmark_only") or hasattr(config, "workerinput"):
+    if config.getoption("benchmark_only") or hasattr(config, "workerinput"):
         return []
-    if not results.ran():
-        return ["no claim was checked: every test of the specification was skipped"]
-    asked_for = config.stash[devices_key] if config.getoption("--device") else []
-    idle = [str(device) for device in asked_for if not results.ran_on(str(device))]
-    return [f"nothing ran on {name}, which --device asks for" for name in idle]
+    stash, named = config.stash, config.getoption("--device") is not None
+    return verdict.faults(stash[results_key], stash[selection_key], named, stash[profile_key])
+
+
+def _write_result(config) -> None:
+    path, stash = config.getoption("--conformance"), config.stash
+    if path is None:
+        return
+    result = conformance.document(
+        contents.load(SPEC / "contents.toml"),
+        stash[selection_key],
+        stash[results_key],
+        _tolerances(config),
+        _faults(config),
+        stash[images_key],
+        _threads(config),
+    )
+    conformance.write(path, result)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from blitz.errors import BlitzError
 
 COMMANDS: dict[str, str] = {
+    "doctor": "try this machine's devices and say what to do about a bad one",
+    "compare": "say what changed between two results of the specification",
     "train": "train the tutorial's classifier, test it and keep it, pictures included",
     "test": "test a classifier that was kept",
     "predict": "name what is in image files, with probabilities",

@@ -1,8 +1,10 @@
 """Which devices there are, whether they can be used, and how to wait for them."""
 
-from collections.abc import Iterable, Iterator
+import inspect
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
+from types import ModuleType
 
 import torch
 from torch import nn
@@ -59,7 +61,7 @@ def _resolve(name: str) -> torch.device:
     fault = why_unusable(device)
     if fault is not None:
         raise UnusableDevice(f"device {name!r} cannot be used: {fault}")
-    return torch.empty(0, device=device).device
+    return torch.empty(0).to(device).device
 
 
 def why_unusable(device: torch.device) -> str | None:
@@ -70,11 +72,20 @@ def why_unusable(device: torch.device) -> str | None:
     """
     if device.type == "meta":
         return None  # shapes without values: there is nothing to compute
-    try:
-        sums = (torch.arange(4.0, device=device) + 1).cpu().tolist()
     # torch reports a missing backend as AssertionError, NotImplementedError or RuntimeError,
     # and a plug-in that is not loaded as ModuleNotFoundError.
-    except (RuntimeError, AssertionError, ImportError) as error:
+    errors = (RuntimeError, AssertionError, ImportError)
+    try:
+        there = torch.arange(4.0).to(device)  # what a backend can do before it can make numbers
+    except errors as error:
+        return f"{_first_line(error)} {_remedy(device)}"
+    if there.device.type != device.type:
+        return f"a tensor for it came to lie on {there.device}. Update the backend."
+    try:
+        sums = (there + 1).cpu().tolist()
+    except NotImplementedError:
+        return None  # a backend that cannot add yet has a gap, not a fault
+    except errors as error:
         return f"{_first_line(error)} {_remedy(device)}"
     if sums != [1.0, 2.0, 3.0, 4.0]:
         return (
@@ -149,27 +160,51 @@ def synchronize(device: torch.device) -> None:
 
 @contextmanager
 def forked_generators(used: Iterable[torch.device]) -> Iterator[None]:
-    """Restore the random generators of the cpu and of the devices in ``used`` on the way out."""
+    """Restore the random generators of the cpu and of the devices in ``used`` on the way out.
+
+    A device that cannot tell the state of its generator keeps what it has.
+    """
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=[]))
         for device in used:
-            if device.type not in ("cpu", "meta"):
-                stack.enter_context(
-                    torch.random.fork_rng(devices=[device], device_type=device.type)
-                )
+            module = _module(device)
+            if hasattr(module, "get_rng_state") and hasattr(module, "set_rng_state"):
+                where = _arguments(module.get_rng_state, device)
+                state = module.get_rng_state(*where)
+                stack.callback(module.set_rng_state, state, *where)
         yield
 
 
 def seed(number: int, used: Iterable[torch.device]) -> None:
-    """Seed the random generators of the cpu and of the devices in ``used``.
+    """Seed the random generators of the cpu and of the devices in ``used`` that can be seeded.
 
     ``torch.manual_seed`` seeds every backend that torch knows, and takes a millisecond for it.
     """
     torch.default_generator.manual_seed(number)
     for device in used:
-        if device.type not in ("cpu", "meta"):
-            module = torch.get_device_module(device)
-            getattr(module, "manual_seed_all", module.manual_seed)(number)
+        module = _module(device)
+        plant = getattr(module, "manual_seed_all", getattr(module, "manual_seed", None))
+        if plant is not None:
+            plant(number)
+
+
+def _module(device: torch.device) -> ModuleType | None:
+    """``torch.cuda`` for ``cuda:1``; None where the backend brings no such module."""
+    if device.type in ("cpu", "meta"):
+        return None
+    try:
+        return torch.get_device_module(device)
+    except RuntimeError:
+        return None
+
+
+@cache
+def _arguments(function: Callable, device: torch.device) -> tuple[torch.device, ...]:
+    """What to call a backend's function with: the one device of MPS goes without saying."""
+    try:
+        return (device,) if inspect.signature(function).parameters else ()
+    except ValueError:  # written in C, without a signature
+        return (device,)
 
 
 def describe(device: torch.device) -> str:

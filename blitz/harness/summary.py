@@ -1,24 +1,36 @@
 """The lines that a run adds to pytest's own: the header and the verdict on the tutorial."""
 
 import platform
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 
 import torch
 
-from blitz import devices
 from blitz.harness.contents import Contents, Page
-from blitz.harness.results import BROKEN, HELD, NO_DEVICE, NOT_RUN, Results
+from blitz.harness.results import BROKEN, HELD, KNOWN, NO_DEVICE, NOT_RUN, UNSUPPORTED, Results
+from blitz.harness.selection import Selection
 
 
-def header(run_on: Sequence[torch.device], missing: str | None, images: str) -> list[str]:
-    """The machine in a few lines: versions, devices, threads and where the images come from."""
-    named = ", ".join(devices.describe(device) for device in run_on)
+def header(selection: Selection, threads: int, images: str) -> list[str]:
+    """The machine in a few lines: versions, devices, threads and where the images come from.
+
+    Args:
+        selection: The devices of the run.
+        threads: How many threads of the cpu each process of the run has.
+        images: Where the images come from.
+    """
+    named = ", ".join(str(selected) for selected in selection.devices)
+    left_out = selection.unusable or ((selection.missing,) if selection.missing else ())
     return [
-        f"torch {torch.__version__}, torchvision {_version('torchvision')}, "
-        f"NumPy {_version('numpy')}, Python {platform.python_version()}",
-        f"devices: {named}" + ("" if missing is None else f"; {missing}"),
-        f"threads: {torch.get_num_threads()}",
+        f"torch {torch.__version__}, torchvision {version('torchvision')}, "
+        f"NumPy {version('numpy')}, Python {platform.python_version()}",
+        "; ".join([f"devices: {named}", *left_out]),
+        *(
+            f"unsupported on {selected.place}: {', '.join(selected.gaps)}"
+            for selected in selection.devices
+            if selected.gaps
+        ),
+        f"threads: {threads}",
         f"images: {images}",
     ]
 
@@ -66,13 +78,13 @@ def _cpu_first(device: str) -> tuple[int, str]:
 
 def _device_lines(device: str, results: Results) -> Iterator[str]:
     states = list(results.claims(device).values())
-    held, broken, not_run = (states.count(state) for state in (HELD, BROKEN, NOT_RUN))
-    yield (
-        f"  {device + ':':<13}{held} claims held, {broken} broken, {not_run} not run "
-        f"({results.ran_on(device)} tests ran)"
-    )
-    for reason, count in results.reasons(device).items():
-        yield f"  {'':<13}{count} not run: {reason}"
+    counted = [f"{states.count(HELD)} claims held", f"{states.count(BROKEN)} broken"]
+    counted += [f"{states.count(s)} {s}" for s in (UNSUPPORTED, KNOWN) if s in states]
+    counted += [f"{states.count(NOT_RUN)} not run ({results.ran_on(device)} tests ran)"]
+    yield f"  {device + ':':<13}{', '.join(counted)}"
+    for state in (UNSUPPORTED, KNOWN, NOT_RUN):
+        for reason, count in results.reasons(device, state).items():
+            yield f"  {'':<13}{count} {state}: {reason}"
 
 
 def _untrue(contents: Contents) -> Iterator[tuple[str, str, str, str]]:
@@ -86,7 +98,8 @@ def _untrue(contents: Contents) -> Iterator[tuple[str, str, str, str]]:
                 yield claim.key, what, verdict.text, place.test.sentence
 
 
-def _version(package: str) -> str:
+def version(package: str) -> str:
+    """The version of an installed package."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

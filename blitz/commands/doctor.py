@@ -1,0 +1,96 @@
+"""Try this machine's devices, each in a process of its own, and say what to do about a bad one."""
+
+import argparse
+import importlib.util
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from blitz import preflight
+from blitz.errors import BlitzError
+from blitz.preflight import Finding, Verdict
+
+NVIDIA, AMD = Path("/proc/driver/nvidia/version"), Path("/dev/kfd")
+
+
+class BadRequest(BlitzError):
+    """An option of the command that cannot be used."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``python -m blitz doctor``."""
+    parser.add_argument(
+        "--device",
+        metavar="NAME[,NAME…]",
+        help="try these devices only; default: the cpu and the accelerator, if there is one",
+    )
+    parser.add_argument(
+        "--import",
+        action="append",
+        default=[],
+        dest="imports",
+        metavar="MODULE",
+        help="import MODULE first, for a backend that torch does not load by itself",
+    )
+    parser.add_argument(
+        "--preflight-limit",
+        type=float,
+        default=preflight.LIMIT,
+        metavar="SECONDS",
+        help="take a device for hung after this time (default: %(default)g)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print a finding for each device; 0 where all can be used, 1 where one cannot."""
+    if args.preflight_limit <= 0:
+        raise BadRequest(f"--preflight-limit {args.preflight_limit:g}: give seconds, more than 0.")
+    for module in args.imports:
+        if importlib.util.find_spec(module.partition(".")[0]) is None:
+            raise BadRequest(f"--import {module}: there is no module of this name. Install it.")
+    names = _names(args.device)
+    with ThreadPoolExecutor() as pool:  # each thread waits for a process
+        findings = pool.map(
+            lambda name: preflight.check(name, modules=args.imports, limit=args.preflight_limit),
+            names,
+        )
+        bad = False
+        for finding in findings:
+            print("\n".join(report(finding)))
+            bad |= not (finding.usable or (args.device is None and _is_none(finding)))
+    return int(bad)
+
+
+def _names(asked_for: str | None) -> list[str]:
+    if asked_for is not None:
+        names = [name.strip() for name in asked_for.split(",")]
+        if "" in names or "meta" in names:
+            raise BadRequest(
+                f"--device {asked_for!r}: give names such as cpu, cuda, cuda:1 or mps. There is "
+                "nothing to try on meta, which has no values."
+            )
+        return list(dict.fromkeys(names))
+    # torch says nothing of a GPU that it was not built for; the system does.
+    return ["cpu", "cuda" if NVIDIA.exists() or AMD.exists() else preflight.ANY]
+
+
+def _is_none(finding: Finding) -> bool:
+    """Whether nobody asked for an accelerator, and there is none."""
+    return finding.device == preflight.ANY and finding.verdict is Verdict.NO_DRIVER
+
+
+def report(finding: Finding) -> Iterator[str]:
+    """The lines about one device: the verdict with its remedy, then the facts."""
+    if _is_none(finding):
+        yield "accelerator: torch finds none on this machine"
+    elif finding.usable:
+        yield f"{finding.device}: usable (tried in {finding.seconds:.1f} s)"
+    else:
+        detail = f": {finding.detail}" if finding.detail else ""
+        yield f"{finding.device}: NOT USABLE: {finding.verdict.phrase}{detail}"
+        yield f"  at the stage: {finding.stage}"
+        yield f"  what to do: {finding.verdict.remedy}"
+    for gap, why in finding.gaps.items():
+        yield f"  unsupported: {gap} ({why})"
+    for name, value in finding.facts.items():
+        yield f"  {name}: {value}"

@@ -1,0 +1,272 @@
+"""The result of a run as a file for machines, and what changed between two of them.
+
+``docs/conformance.md`` documents the format.
+"""
+
+import datetime
+import json
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from blitz.errors import BlitzError
+from blitz.harness.contents import Contents
+from blitz.harness.results import BROKEN, HELD, NO_DEVICE, NOT_RUN, RANK, Results
+from blitz.harness.selection import Selection
+from blitz.harness.summary import version
+from blitz.harness.tolerances import Row
+
+FORMAT, VERSION = "blitz conformance", 1
+
+
+class ConformanceError(BlitzError):
+    """A file that holds no result of a run, or of a version that is not known."""
+
+
+def document(
+    contents: Contents,
+    selection: Selection,
+    results: Results,
+    tolerances: list[Row],
+    faults: list[str],
+    images: str,
+    threads: int,
+) -> dict[str, Any]:
+    """The whole result of a run as plain values; ``docs/conformance.md`` says what they mean."""
+    on = results.devices()
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "environment": environment(selection, images, threads),
+        "counts": {device: counts(device, results) for device in on},
+        "passed": not faults and not any(o.state == BROKEN for o in results),
+        "faults": faults,
+        "claims": [
+            {
+                "key": claim.key,
+                "section": section.address,
+                "verdict": _verdict(contents, claim.key),
+                "kind": claim.kind,
+                "devices": _of_claim(claim.key, results),
+            }
+            for claim, section in contents.claims()
+        ],
+        "tolerances": [asdict(row) for row in tolerances],
+    }
+
+
+def environment(selection: Selection, images: str, threads: int) -> dict[str, Any]:
+    """What the result depends on: versions, machine, devices, images, and when it was."""
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "torch": str(torch.__version__),
+        "cuda": torch.version.cuda,
+        "hip": torch.version.hip,
+        "torchvision": version("torchvision"),
+        "numpy": version("numpy"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "threads": threads,
+        "images": images,
+        "devices": [
+            {
+                "name": selected.place,
+                "kind": selected.kind,
+                "model": selected.model,
+                "shared_by_workers": selected.visible,
+                "unsupported": selected.gaps,
+            }
+            for selected in selection.devices
+        ],
+        "missing_accelerator": selection.missing,
+    }
+
+
+def counts(device: str, results: Results) -> dict[str, dict[str, int]]:
+    """How many claims and how many tests are in each state on ``device``."""
+    claims = list(results.claims(device).values())
+    tests = [outcome.state for outcome in results if outcome.device == device]
+    return {
+        "claims": {state: claims.count(state) for state in RANK},
+        "tests": {state: tests.count(state) for state in RANK},
+    }
+
+
+def _of_claim(key: str, results: Results) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for outcome in results:
+        if outcome.key == key:
+            entry = found.setdefault(outcome.device, {"outcome": NOT_RUN, "tests": []})
+            entry["outcome"] = max(entry["outcome"], outcome.state, key=RANK.index)
+            entry["tests"].append(
+                {"id": outcome.node, "outcome": outcome.state, "reason": outcome.reason}
+            )
+    for entry in found.values():
+        entry["tests"].sort(key=lambda test: test["id"])
+    return found
+
+
+def _verdict(contents: Contents, key: str) -> str:
+    for place in contents.places():
+        if place.claim.key == key and place.test.verdict is not None:
+            return place.test.verdict.kind
+    return "holds"
+
+
+def write(path: Path, result: dict[str, Any]) -> None:
+    """Write a result; the file appears whole or not at all.
+
+    Raises:
+        OSError: the folder is not there or cannot be written to.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("w", encoding="utf-8") as stream:
+            json.dump(result, stream, indent=1, ensure_ascii=False)
+            stream.write("\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The result in the file ``path``.
+
+    Raises:
+        ConformanceError: it cannot be read, is no such file, or of another version.
+    """
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConformanceError(f"{path}: {error}. Write one with --conformance FILE.") from error
+    if not isinstance(result, dict) or result.get("format") != FORMAT:
+        raise ConformanceError(
+            f"{path} is no result of a run: its format is not {FORMAT!r}. Write one with "
+            "pytest spec --conformance FILE."
+        )
+    if result.get("version") != VERSION:
+        raise ConformanceError(
+            f"{path} is of version {result.get('version')!r}, and version {VERSION} is known "
+            "here. Write it anew, or compare with the blitz that wrote it."
+        )
+    if not _well_formed(result):
+        raise ConformanceError(f"{path} lacks what docs/conformance.md asks for. Write it anew.")
+    return result
+
+
+def _well_formed(result: dict[str, Any]) -> bool:
+    try:
+        return all(
+            isinstance(claim["key"], str)
+            and all(entry["outcome"] in RANK for entry in claim["devices"].values())
+            for claim in result["claims"]
+        ) and isinstance(result["environment"]["devices"], list)
+    except (KeyError, TypeError, AttributeError):
+        return False
+
+
+@dataclass(frozen=True)
+class Change:
+    """A claim that came out otherwise on a device; None where one run does not have it.
+
+    Attributes:
+        key: The claim's key.
+        device: The device, ``cuda:0 → mps:0`` where the runs had different ones.
+        before: Its outcome in the first run.
+        after: Its outcome in the second.
+        reason: Why, in the second.
+    """
+
+    key: str
+    device: str
+    before: str | None
+    after: str | None
+    reason: str = ""
+
+    @property
+    def regression(self) -> bool:
+        """Whether something was lost: it held and does not, or it is broken and was not."""
+        lost = self.before == HELD and self.after != HELD
+        return lost or (self.after == BROKEN and self.before != BROKEN)
+
+    def __str__(self) -> str:
+        sign = "regression" if self.regression else "change"
+        reason = f" ({self.reason})" if self.reason else ""
+        before, after = (state or "not there" for state in (self.before, self.after))
+        return f"{sign}: {self.key} on {self.device}: {before} → {after}{reason}"
+
+
+def compare(
+    before: dict[str, Any], after: dict[str, Any], device: str | None = None
+) -> list[Change]:
+    """What changed from one result to another, claim by claim, on each device.
+
+    Devices of the same name are compared; where each run has one accelerator, these two are.
+
+    Args:
+        before: A result as :func:`read` gives it.
+        after: Another.
+        device: Compare this device only, named as in ``before`` or in ``after``.
+    """
+    changes = []
+    for name, other in pairs(before, after):
+        if device is not None and device not in (name, other):
+            continue
+        was, now = _outcomes(before, name), _outcomes(after, other)
+        shown = " → ".join(dict.fromkeys(place for place in (name, other) if place))
+        for key in dict.fromkeys([*was, *now]):
+            old, new = was.get(key, {}), now.get(key, {})
+            change = Change(key, shown, old.get("outcome"), new.get("outcome"), _why(new))
+            if change.before != change.after:
+                changes.append(change)
+    return changes
+
+
+def differences(before: dict[str, Any], after: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """What differs in the environments: name, first and second value."""
+    was, now = before["environment"], after["environment"]
+    for name in dict.fromkeys([*was, *now]):
+        if was.get(name) != now.get(name) and name != "devices":
+            yield name, was.get(name), now.get(name)
+    named = [[d.get("name") for d in result["devices"]] for result in (was, now)]
+    if named[0] != named[1]:
+        yield "devices", *(", ".join(map(str, names)) for names in named)
+
+
+def pairs(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str | None, str | None]]:
+    """Which device of the first result is compared with which of the second; None for none."""
+    was, now = _devices(before), _devices(after)
+    pairs: list[tuple[str | None, str | None]] = [(name, name) for name in was if name in now]
+    lost = [name for name in was if name not in now]
+    new = [name for name in now if name not in was]
+    if len(lost) == len(new) == 1 and _is_accelerator(lost[0]) and _is_accelerator(new[0]):
+        return [*pairs, (lost[0], new[0])]
+    return [*pairs, *((name, None) for name in lost), *((None, name) for name in new)]
+
+
+def _devices(result: dict[str, Any]) -> list[str]:
+    return list(dict.fromkeys(name for claim in result["claims"] for name in claim["devices"]))
+
+
+def _is_accelerator(name: str) -> bool:
+    return name != NO_DEVICE and name.partition(":")[0] not in ("cpu", "meta")
+
+
+def _outcomes(result: dict[str, Any], device: str | None) -> dict[str, dict[str, Any]]:
+    return {
+        claim["key"]: claim["devices"][device]
+        for claim in result["claims"]
+        if device in claim["devices"]
+    }
+
+
+def _why(entry: dict[str, Any]) -> str:
+    worst = [t for t in entry.get("tests", ()) if t.get("outcome") == entry.get("outcome")]
+    return next((str(test["reason"]) for test in worst if test.get("reason")), "")

@@ -1,0 +1,239 @@
+"""Which devices a run uses: those asked for, or all there are, each tried before anything else.
+
+Under xdist the controller selects and tries; a worker takes over the selection, and where it names
+a type of device without a number, each worker has one of the visible devices to itself.
+"""
+
+import importlib
+import importlib.util
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import torch
+
+from blitz import devices, preflight
+from blitz.errors import BlitzError
+from blitz.preflight import Finding, Verdict
+
+NO_ACCELERATOR = "torch finds no accelerator on this machine"
+
+
+class SelectionError(BlitzError):
+    """A device or a plug-in that was asked for cannot be used; the message says why."""
+
+
+@dataclass(frozen=True)
+class Selected:
+    """A device of the run.
+
+    Attributes:
+        name: The device as tests have it in their ids: ``cpu``, ``cuda``, ``cuda:1``.
+        place: The device of this process, as its tensors show it.
+        visible: How many devices of its type share the work under xdist; 1 where a number was
+            given.
+        gaps: What the preflight found missing, with the error that said so.
+        model: What the hardware is called; empty where it is not known.
+        seconds: How long the preflight took; 0 where there was none.
+    """
+
+    name: str
+    place: str
+    visible: int = 1
+    gaps: dict[str, str] = field(default_factory=dict)
+    model: str = ""
+    seconds: float = 0.0
+
+    @property
+    def device(self) -> torch.device:
+        """The device itself."""
+        return torch.device(self.place)
+
+    @property
+    def kind(self) -> str:
+        """``cpu``, ``meta`` or ``accelerator``."""
+        return kind(self.device)
+
+    def for_worker(self, number: int) -> "Selected":
+        """The same for worker ``number`` (0, 1, …): one of the visible devices in turn."""
+        if self.visible == 1:
+            return self
+        return replace(self, place=f"{self.device.type}:{number % self.visible}")
+
+    def __str__(self) -> str:
+        """As the head of a run names it."""
+        model = f" ({self.model})" if self.model else ""
+        if self.visible == 1:
+            return self.place + model
+        return f"{self.device.type}:0 to {self.device.type}:{self.visible - 1} by turns{model}"
+
+
+META = Selected("meta", "meta")  # shapes without values: there is nothing to try
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The devices of a run.
+
+    Attributes:
+        devices: In the order in which they were named.
+        unusable: Of accelerators that nobody named and that are there, why they are left out.
+        missing: Why there is no accelerator, where none was asked for; None where there is one.
+    """
+
+    devices: tuple[Selected, ...]
+    unusable: tuple[str, ...] = ()
+    missing: str | None = None
+
+    def of_kinds(self, kinds: Sequence[str]) -> list[Selected]:
+        """Those of the given kinds."""
+        return [selected for selected in self.devices if selected.kind in kinds]
+
+    def get(self, device: torch.device) -> Selected | None:
+        """The one that is ``device``."""
+        return next((s for s in self.devices if s.device == device), None)
+
+    def for_worker(self, number: int) -> "Selection":
+        """What worker ``number`` of an xdist run uses."""
+        return replace(self, devices=tuple(s.for_worker(number) for s in self.devices))
+
+    def packed(self) -> dict[str, Any]:
+        """As plain values, which can be sent to a worker."""
+        return asdict(self)
+
+    @staticmethod
+    def unpacked(packed: dict[str, Any]) -> "Selection":
+        """The selection that was :meth:`packed`."""
+        chosen = tuple(Selected(**values) for values in packed["devices"])
+        return Selection(chosen, tuple(packed["unusable"]), packed["missing"])
+
+
+def kind(device: torch.device) -> str:
+    """``cpu``, ``meta`` or ``accelerator``."""
+    return device.type if device.type in ("cpu", "meta") else "accelerator"
+
+
+def select(
+    names: str | None, modules: Sequence[str], *, limit: float, shared: bool = False
+) -> Selection:
+    """Choose the devices of a run, try each in a child process, then import the plug-ins here.
+
+    Args:
+        names: What ``--device`` says, or None for cpu, meta and every accelerator there is.
+        modules: The plug-ins to import.
+        limit: Seconds for each trial.
+        shared: Whether xdist's workers are to share the devices of a type among them.
+
+    Raises:
+        SelectionError: a device that was named, the cpu or a plug-in cannot be used.
+    """
+    _check_that_there_are(modules)
+    selection = (
+        _all(modules, limit, shared) if names is None else _named(names, modules, limit, shared)
+    )
+    import_modules(modules)
+    return selection
+
+
+def import_modules(modules: Sequence[str]) -> None:
+    """Import the plug-ins in order.
+
+    Raises:
+        SelectionError: whatever one of them raises.
+    """
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # whatever a backend's own start may raise
+            raise SelectionError(f"--import {name}: {type(error).__name__}: {error}") from error
+
+
+def _check_that_there_are(modules: Sequence[str]) -> None:
+    """Find a misspelt name before a child is started for it."""
+    for name in modules:
+        try:
+            found = importlib.util.find_spec(name)
+        except (ImportError, ValueError):
+            continue  # its own import says it better
+        if found is None:
+            cause = f"ModuleNotFoundError: No module named {name!r}"
+            raise SelectionError(f"--import {name}: {cause}")
+
+
+def _named(names: str, modules: Sequence[str], limit: float, shared: bool) -> Selection:
+    wanted = list(dict.fromkeys(name.strip() for name in names.split(",")))
+    elsewhere = [name for name in wanted if name not in ("cpu", "meta")]
+    findings = {}
+    if "cpu" in wanted or not elsewhere:  # before a thread is started here: it may be a fork
+        findings["cpu"] = preflight.check("cpu", modules=() if elsewhere else modules, limit=limit)
+    findings |= zip(elsewhere, _tried(elsewhere, modules, limit), strict=True)
+    for finding in findings.values():
+        _refuse_broken_import(finding)
+        if not finding.usable:
+            raise SelectionError(f"--device: {finding}")
+    return Selection(
+        tuple(
+            META if name == "meta" else _selected(findings[name], name, shared) for name in wanted
+        )
+    )
+
+
+def _all(modules: Sequence[str], limit: float, shared: bool) -> Selection:
+    cpu = preflight.check("cpu", limit=limit)  # before a driver is touched: it may be a fork
+    if not cpu.usable:
+        raise SelectionError(str(cpu))
+    first = _first_accelerator(modules, limit)
+    if first is None:
+        return Selection((_selected(cpu, "cpu"), META), missing=NO_ACCELERATOR)
+    findings = [first]
+    if first.usable and not shared:
+        kind, count = torch.device(first.facts["device"]).type, int(first.facts["count"])
+        findings += _tried([f"{kind}:{i}" for i in range(1, count)], modules, limit)
+    usable = [
+        _selected(finding, finding.facts["device"].removesuffix(":0"), shared)
+        for finding in findings
+        if finding.usable
+    ]
+    unusable = tuple(str(finding) for finding in findings if not finding.usable)
+    missing = None if usable else unusable[0]
+    return Selection((_selected(cpu, "cpu"), *usable, META), unusable, missing)
+
+
+def _first_accelerator(modules: Sequence[str], limit: float) -> Finding | None:
+    if not modules:
+        found = devices.accelerator()
+        return None if found is None else preflight.check(str(found), limit=limit)
+    finding = preflight.check(preflight.ANY, modules=modules, limit=limit)
+    _refuse_broken_import(finding)
+    return None if finding.verdict is Verdict.NO_DRIVER else finding
+
+
+def _tried(names: Sequence[str], modules: Sequence[str], limit: float) -> list[Finding]:
+    with ThreadPoolExecutor() as pool:  # each thread waits for a process
+        return list(pool.map(lambda n: preflight.check(n, modules=modules, limit=limit), names))
+
+
+def _selected(finding: Finding, name: str, shared: bool = False) -> Selected:
+    facts = finding.facts
+    spread = shared and ":" not in name and name != "cpu"
+    return Selected(
+        name=name.removesuffix(":0"),
+        place=facts["device"],
+        visible=int(facts["count"]) if spread else 1,
+        gaps=finding.gaps,
+        model=facts.get("model", ""),
+        seconds=finding.seconds,
+    )
+
+
+def _refuse_broken_import(finding: Finding) -> None:
+    kind, _, module = finding.stage.partition(" ")
+    if finding.usable or kind != "import" or module == "torch":
+        return
+    if finding.verdict in (Verdict.CRASHED, Verdict.HUNG):
+        raise SelectionError(
+            f"--import {module}: {finding.verdict.phrase} ({finding.detail}). "
+            f"{finding.verdict.remedy}"
+        )
+    raise SelectionError(f"--import {module}: {finding.detail}")

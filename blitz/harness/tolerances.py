@@ -1,0 +1,97 @@
+"""The tolerances in force: how far a result may be from what is known, and where it says so.
+
+``torch.testing.assert_close`` has a tolerance for each dtype. Where a test of the specification
+gives another, that stands at the call; it is read from the source, so that the table is what is
+in force and not what somebody wrote down. A profile's tolerances come last and widen the others.
+"""
+
+import ast
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+
+from blitz.harness.contents import Contents
+from blitz.harness.profile import TOLERANCE, Profile
+from blitz.harness.selection import Selection
+
+# (rtol, atol) as torch documents them for torch.testing.assert_close.
+BY_DTYPE = {
+    "float64, complex128": (1e-7, 1e-7),
+    "float32, complex64": (1.3e-6, 1e-5),
+    "bfloat16": (1.6e-2, 1e-5),
+    "float16": (1e-3, 1e-5),
+    "whole numbers, bool": (0.0, 0.0),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A tolerance: ``|found - known| <= atol + rtol · |known|``.
+
+    Attributes:
+        device: Where it is in force.
+        dtype: For results of which dtype.
+        operation: For which kind of operation: a claim's key and test, or any other.
+        rtol: The relative part; as in the source, where it is worked out.
+        atol: The absolute part.
+        reason: A profile's reason; empty where the specification gives it at the call.
+    """
+
+    device: str
+    dtype: str
+    operation: str
+    rtol: str
+    atol: str
+    reason: str = ""
+
+
+def table(selection: Selection, contents: Contents, profile: Profile | None) -> list[Row]:
+    """Every tolerance in force on the devices of a run; meta has no values to compare."""
+    used = [selected for selected in selection.devices if selected.kind != "meta"]
+    rows = [
+        Row(selected.place, dtype, "any other", f"{rtol:g}", f"{atol:g}")
+        for selected in used
+        for dtype, (rtol, atol) in BY_DTYPE.items()
+    ]
+    every = ", ".join(selected.place for selected in used)
+    rows += [Row(every, "any", name, rtol, atol) for name, rtol, atol in _in_the_source(contents)]
+    for line in profile.lines.values() if profile is not None else ():
+        if line.action == TOLERANCE:
+            where = profile.device_type or "accelerators"
+            rtol, atol = f"at least {line.rtol:g}", f"at least {line.atol:g}"
+            rows.append(Row(where, "any", line.key, rtol, atol, line.reason))
+    return rows
+
+
+def lines(rows: Iterable[Row]) -> Iterator[str]:
+    """The table as aligned text, with a head."""
+    cells = [("device", "dtype", "kind of operation", "rtol", "atol", "")]
+    cells += [tuple(asdict(row).values()) for row in rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(5)]
+    for row in cells:
+        fixed = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+        yield f"  {fixed}  {row[5]}".rstrip()
+
+
+def _in_the_source(contents: Contents) -> Iterator[tuple[str, str, str]]:
+    """(claim and test, rtol, atol) of every call that gives its own."""
+    places = {(place.page.file, place.test.id): place for place in contents.places()}
+    for file in dict.fromkeys(place.page.file for place in contents.places()):
+        for function in _tests(ast.parse(file.read_text(encoding="utf-8"))):
+            place = places.get((file, function.name.removeprefix("test_")))
+            for rtol, atol in dict.fromkeys(_given(function)):
+                if place is not None:
+                    yield f"{place.claim.key} {place.test.id}", rtol, atol
+
+
+def _tests(tree: ast.Module) -> Iterator[ast.FunctionDef]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            yield node
+
+
+def _given(function: ast.FunctionDef) -> Iterator[tuple[str, str]]:
+    for call in ast.walk(function):
+        if isinstance(call, ast.Call):
+            options = {word.arg: ast.unparse(word.value) for word in call.keywords}
+            if "rtol" in options or "atol" in options:
+                yield options.get("rtol", "0"), options.get("atol", "0")
