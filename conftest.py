@@ -21,6 +21,7 @@ from blitz.harness import (
     tolerances,
     verdict,
 )
+from blitz.harness.benchmarks import BenchmarkSummary
 from blitz.harness.ending import end_run
 from blitz.harness.reports import Reports
 from blitz.harness.results import NO_DEVICE, Results
@@ -113,7 +114,8 @@ def pytest_configure(config):
         lambda node, fault: end_run(config, results, lambda: _write_result(config), node, fault),
     )
     config.add_cleanup(contained.stop)
-    for plugin in (results, contained, Reports(chosen, applied), applied):
+    timings = BenchmarkSummary(config, chosen.missing)
+    for plugin in (results, contained, Reports(chosen, applied), applied, timings):
         if plugin is not None:
             config.pluginmanager.register(plugin)
     if hasattr(config, "workerinput"):

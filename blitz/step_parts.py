@@ -123,11 +123,11 @@ def _growth(
     read: timing.Clock,
     steps: int,
 ) -> float:
-    """Time of a step with twice the images over its time: the median of five pairs."""
+    """Time of a step with twice the images over its time: the median of three pairs."""
     twice = torch.cat([images, images]), torch.cat([labels, labels])
     step(*twice)
     ratios = []
-    for _ in range(5):
+    for _ in range(3):
         once = timing.seconds(lambda: step(images, labels), read, steps)
         ratios.append(timing.seconds(lambda: step(*twice), read, steps) / once)
     return statistics.median(ratios)

@@ -70,14 +70,15 @@ class Plan:
 def plan(work: Callable[[], object], read: Clock) -> Plan:
     """Warm ``work`` up, and choose rounds that swamp the clock and end in time.
 
-    The first call, which makes what later calls find made, is not looked at. The others go on
-    until they have taken :data:`ROUND`, which wakes a device that was idle.
+    The first call, which makes what later calls find made, is not looked at unless it takes a
+    second. The others go on until they have taken :data:`ROUND`, which wakes an idle device.
     """
-    seconds(work, read)
+    if seconds(work, read) > 1:
+        return Plan(times=1, rounds=FEWEST)
     times = 1
     while (taken := seconds(work, read, times)) < ROUND and times < 2**20:
         times = max(2 * times, min(math.ceil(1.2 * times * ROUND / max(taken, 1e-9)), 16 * times))
-    return Plan(times, max(FEWEST, min(MOST, int(ROW / taken))))
+    return Plan(times, max(FEWEST, min(MOST, int(ROW / max(taken, 1e-9)))))
 
 
 def quartiles(values: Iterable[float]) -> tuple[float, float, float]:

@@ -1,75 +1,393 @@
 """How fast the tutorial's work runs on each device: `pytest --benchmark-only`.
 
 A round is many operations or whole training steps; the device is waited for at the edges of a round
-and nowhere inside, warm-up rounds are not counted, and each benchmark asserts that what it timed
-happened. torch's own settings (TF32, threads) are left as they are.
+and nowhere inside, warm-up is not counted, and each benchmark asserts that what it timed happened.
+torch's own settings (TF32, threads) are left as torch has them, and noted.
 """
+
+import gc
+import itertools
+from collections.abc import Iterator
 
 import pytest
 import torch
 
-from blitz import classifier, devices, tensors
+from blitz import autograd, classifier, devices, feeds, memory, step_parts, tensors, timing, tuning
+from blitz.harness import benchmarks
+
+WIDTHS, BATCHES = (6, 24, 96, 384), (4, 64, 1024)
+
+
+@pytest.fixture(autouse=True)
+def _torch_as_it_comes():
+    """TF32 as torch has it, where correctness is claimed without it."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32, cudnn.allow_tf32 = False, True
+    yield
+    matmul.allow_tf32, cudnn.allow_tf32 = before
+
+
+@pytest.fixture(autouse=True)
+def _memory_returns(device):
+    """What a row takes of the device's memory is given back after it."""
+    before = _allocated(device)
+    yield
+    assert _allocated(device) == before, f"{device}: a row kept memory for itself"
+
+
+def _allocated(device):
+    gc.collect()
+    # cuBLAS keeps a workspace for every stream that it was used on.
+    getattr(torch._C, "_cuda_clearCublasWorkspaces", lambda: None)()
+    return memory.allocated(device)
 
 
 @pytest.fixture
-def per_second(benchmark, device):
-    """Time ``work()``, ``times`` times a round, and note how many there are a second."""
+def timed(benchmark, device, request):
+    """Time ``work()`` in rounds, and note how many of ``unit`` there are a second."""
 
-    def per_second(work, *, times, unit):
+    def timed(work, *, unit, amount=1, **notes):
+        read = timing.clock(device)
+        plan = timing.plan(work, read) if benchmark.enabled else timing.Plan(times=1, rounds=1)
+
         def a_round():
-            for _ in range(times):
+            for _ in range(plan.times):
                 result = work()
             devices.synchronize(device)
             return result
 
+        benchmark.group = notes.pop("group", benchmark.group)
         result = benchmark.pedantic(
-            a_round,
-            setup=lambda: devices.synchronize(device),
-            rounds=7,
-            warmup_rounds=2,
+            a_round, setup=lambda: devices.synchronize(device), rounds=plan.rounds
         )
-        if benchmark.stats is not None:  # None with --benchmark-disable
-            benchmark.extra_info[unit] = times / benchmark.stats.stats.median
-        benchmark.extra_info["device"] = devices.describe(device)
-        benchmark.extra_info["threads"] = torch.get_num_threads()
+        tf32 = {"matmul": torch.backends.cuda.matmul.allow_tf32}
+        tf32["cudnn"] = torch.backends.cudnn.allow_tf32
+        notes = {"precision": "float32", "width": None, "batch": None, "images/s": None} | notes
+        benchmark.extra_info.update(benchmarks.about(device) | notes)
+        if device.type == "cuda":
+            benchmark.extra_info["tf32"] = tf32
+        if benchmark.enabled:
+            benchmark.extra_info.update(_rates(benchmark, unit, amount * plan.times))
+            benchmark.extra_info["no-op seconds"] = timing.no_op_seconds(read)
+            request.config.stash[benchmarks.rows_key].append(benchmark.extra_info)
         return result
 
-    return per_second
+    return timed
+
+
+def _rates(benchmark, unit, amount):
+    low, middle, high = timing.quartiles(benchmark.stats.stats.data)
+    return {
+        unit: amount / middle,
+        f"{unit}, low": amount / high,
+        f"{unit}, high": amount / low,
+        "rounds": len(benchmark.stats.stats.data),
+        "a round": amount,
+    }
+
+
+@pytest.fixture
+def room_for(device):
+    """Skip where what a step of this net with this batch keeps for backward does not fit."""
+
+    def room_for(width, batch):
+        # conv1's output, its ReLU's and its pooling's, with their gradients and some to spare
+        needed, free = batch * width * 28 * 28 * 4 * 5, memory.free(device)
+        if free is not None and needed > free:
+            pytest.skip(f"needs {needed / 2**30:.1f} GiB, {device} has {free / 2**30:.1f} free")
+
+    return room_for
+
+
+@pytest.fixture
+def bfloat16(device):
+    """Skip where the device does not compute in bfloat16."""
+    try:
+        one = torch.ones(1, 3, 8, 8, dtype=torch.bfloat16, device=device)
+        torch.nn.functional.conv2d(one, one)
+    except RuntimeError as error:
+        pytest.skip(f"{device} does not compute in bfloat16: {str(error).splitlines()[0]}")
+
+
+@pytest.fixture
+def tf32_cores(device):
+    """Skip where there are none of the cores that compute in TF32."""
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 0):
+        pytest.skip(f"{device} does not compute in TF32")
+
+
+def _batch(batch, device):
+    images = torch.rand(batch, 3, 32, 32) * 2 - 1
+    return images.to(device), torch.randint(10, (batch,)).to(device)
 
 
 class TestOperations:
     @pytest.mark.benchmark(group="matmul 1024 x 1024")
-    def test_large_matmul(self, per_second, device):
+    def test_large_matmul(self, timed, device):
         """Matrix products of 1024 x 1024 numbers, where an accelerator can show what it has."""
         a = tensors.ones((1024, 1024), device=device)
 
-        product = per_second(lambda: tensors.matmul(a, a), times=5, unit="operations/s")
+        product = timed(lambda: tensors.matmul(a, a), unit="operations/s")
 
         assert product[0, 0].item() == 1024
         assert product.device == device
 
     @pytest.mark.benchmark(group="matmul 4 x 4")
-    def test_tiny_matmul(self, per_second, device):
+    def test_tiny_matmul(self, timed, device):
         """Matrix products of 4 x 4 numbers, where the launch costs more than the work."""
         a = tensors.ones((4, 4), device=device)
 
-        product = per_second(lambda: tensors.matmul(a, a), times=2000, unit="operations/s")
+        product = timed(lambda: tensors.matmul(a, a), unit="operations/s")
 
         assert product.tolist() == [[4.0] * 4] * 4
         assert product.device == device
 
+    @pytest.mark.benchmark(group="element-wise, 1024 x 1024")
+    def test_element_wise_chain(self, timed, device):
+        """Four element-wise operations on a million numbers, which memory feeds."""
+        a = tensors.ones((1024, 1024), device=device)
+
+        result = timed(
+            lambda: ((a * 2 + 1) - 4).relu(),
+            unit="operations/s",
+            amount=4,
+        )
+
+        assert result.sum().item() == 0
+        assert result.device == device
+
+    @pytest.mark.benchmark(group="matmul 4096 x 4096, TF32 off and on")
+    @pytest.mark.on("accelerator")
+    @pytest.mark.parametrize("tf32", [False, True], ids=["off", "on"])
+    def test_matmul_in_tf32(self, timed, device, tf32, tf32_cores):
+        """Matrix products of 4096 x 4096 numbers in float32, and in TF32, which rounds them."""
+        torch.backends.cuda.matmul.allow_tf32 = tf32
+        a = torch.full((4096, 4096), 1 + 2**-12, device=device)
+
+        product = timed(
+            lambda: tensors.matmul(a, a),
+            unit="operations/s",
+            precision="TF32" if tf32 else "float32",
+        )
+
+        # TF32 keeps 10 bits behind the point: to it, 1 + 2**-12 is 1.
+        assert (product[0, 0].item() == 4096) == tf32
+        assert product.device == device
+
+    @pytest.mark.benchmark(group="addition, 16 MiB")
+    @pytest.mark.parametrize("in_place", [False, True], ids=["out_of_place", "in_place"])
+    def test_addition(self, timed, device, in_place):
+        """Additions to 16 MiB of numbers, into new memory and in place."""
+        a = torch.zeros(2048, 2048, device=device)
+        add = torch.Tensor.add_ if in_place else torch.Tensor.add
+
+        result = timed(
+            lambda: add(a, 1),
+            unit="operations/s",
+            **{"new bytes": 0 if in_place else a.nbytes},
+        )
+
+        assert (result is a) == in_place
+        assert result.min().item() == result.max().item() > 0
+        assert result.device == device
+
 
 class TestTraining:
-    @pytest.mark.benchmark(group="training step, width 6, batch 4")
-    def test_training_step(self, per_second, device):
-        """Training steps of the tutorial's classifier on batches of 4 that are already there."""
-        net = classifier.Net().to(device)
-        inputs = torch.randn(4, 3, 32, 32).to(device)
-        labels = torch.tensor([3, 8, 8, 0], device=device)
+    @pytest.mark.benchmark(group="training step")  # of each width and batch
+    @pytest.mark.parametrize("batch", BATCHES, ids=lambda n: f"batch_{n}")
+    @pytest.mark.parametrize("width", WIDTHS, ids=lambda n: f"width_{n}")
+    def test_training_step(self, timed, device, width, batch, room_for):
+        """Training steps of the tutorial's classifier, widened, on images already there."""
+        room_for(width, batch)
+        step = classifier.training_step(classifier.Net(width).to(device))
+        images, labels = _batch(batch, device)
+        before = autograd.snapshot(step.net.named_parameters())
+
+        loss = timed(
+            lambda: step(images, labels),
+            unit="images/s",
+            amount=batch,
+            row="training",
+            width=width,
+            batch=batch,
+            group=f"training step, width {width}, batch {batch}",
+        )
+
+        assert len(autograd.moved(before, step.net.named_parameters())) == 10
+        assert loss.device == device
+
+    @pytest.mark.benchmark(group="training step, width 96, batch 64, float32 and bfloat16")
+    @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=["float32", "bf16"])
+    def test_precision(self, timed, device, precision, bfloat16):
+        """Training steps at width 96 in float32, and with autocast to bfloat16."""
+        net = classifier.Net(96).to(device)
+        autocast = torch.autocast(device.type, precision, enabled=precision == torch.bfloat16)
+        net.forward = autocast(net.forward)
         step = classifier.training_step(net)
-        before = step(inputs, labels).item()
+        images, labels = _batch(64, device)
+        before = autograd.snapshot(net.named_parameters())
 
-        loss = per_second(lambda: step(inputs, labels), times=50, unit="steps/s")
+        loss = timed(
+            lambda: step(images, labels),
+            unit="images/s",
+            amount=64,
+            precision=str(precision).removeprefix("torch."),
+            width=96,
+            batch=64,
+        )
 
-        assert loss.item() < before
+        assert net(images).dtype == precision
+        assert len(autograd.moved(before, net.named_parameters())) == 10
+        assert loss.device == device
+
+    @pytest.mark.benchmark(group="training step, width 384, batch 1024, TF32 off and on")
+    @pytest.mark.on("accelerator")
+    @pytest.mark.parametrize("tf32", [False, True], ids=["off", "on"])
+    def test_training_step_in_tf32(self, timed, device, tf32, tf32_cores):
+        """Training steps at width 384 with convolutions in float32, and in TF32."""
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
+        step = classifier.training_step(classifier.Net(384).to(device))
+        images, labels = _batch(1024, device)
+        before = autograd.snapshot(step.net.named_parameters())
+
+        loss = timed(
+            lambda: step(images, labels),
+            unit="images/s",
+            amount=1024,
+            precision="TF32" if tf32 else "float32",
+            width=384,
+            batch=1024,
+        )
+
+        assert len(autograd.moved(before, step.net.named_parameters())) == 10
+        assert loss.device == device
+
+
+class TestFeeds:
+    @pytest.mark.benchmark(group="the recipe, width 6, batch 4, by feed")
+    # A pool of workers larger than the machine is one of the things to be measured.
+    @pytest.mark.filterwarnings("ignore:This DataLoader will create")
+    @pytest.mark.parametrize(
+        ("feed", "workers"),
+        [("loader", 0), ("loader", 2), ("loader", 4), ("resident", 0), ("captured", 0)],
+        ids=["loader_0_workers", "loader_2_workers", "loader_4_workers", "resident", "captured"],
+    )
+    def test_feed(self, timed, device, train_images, feed, workers, feed_can_be_had, busy_note):
+        """The tutorial's recipe, batches of 4 at width 6, a hundred steps at a time, by feed."""
+        feed_can_be_had(feed)
+        step = classifier.training_step(classifier.Net().to(device))
+        before = autograd.snapshot(step.net.named_parameters())
+        made = feeds.make(feed, train_images, batch_size=4, seed=0, device=device, workers=workers)
+        chunks = _endless(made, step)
+
+        losses = timed(
+            lambda: next(chunks),
+            unit="images/s",
+            amount=400,
+            feed=feed,
+            workers=workers,
+            width=6,
+            batch=4,
+        )
+        busy_note(chunks, feed)
+
+        assert len(losses) == 100
+        assert len(autograd.moved(before, step.net.named_parameters())) == 10
+        assert next(step.net.parameters()).device == device
+
+
+def _endless(feed, step) -> Iterator[list[float]]:
+    """The losses of epoch after epoch, a hundred at a time; a shorter rest is left out."""
+    for epoch in itertools.count(1):
+        yield from (losses for losses in feed.train(step, epoch) if len(losses) == 100)
+
+
+@pytest.fixture
+def feed_can_be_had(device):
+    """Skip the captured feed where there are no CUDA graphs."""
+
+    def feed_can_be_had(feed):
+        if feed == "captured" and device.type != "cuda":
+            pytest.skip(f"{device} has no CUDA graphs")
+
+    return feed_can_be_had
+
+
+@pytest.fixture
+def busy_note(benchmark, device):
+    """Note the kernels' time of a step beside the step's, on cuda with images already there."""
+
+    def busy_note(chunks, feed):
+        if device.type != "cuda" or feed == "loader" or not benchmark.enabled:
+            return
+        kernels = step_parts.kernel_seconds(lambda: next(chunks), device, 5) / 100
+        step = 4 / benchmark.extra_info["images/s"]
+        benchmark.extra_info["kernel microseconds"] = kernels * 1e6
+        benchmark.extra_info["step microseconds"] = step * 1e6
+        benchmark.extra_info["busy"] = kernels / step
+
+    return busy_note
+
+
+class TestWhereAStepGoes:
+    @pytest.mark.parametrize(
+        ("feed", "width", "batch"),
+        [("loader", 6, 4), ("resident", 6, 4), ("resident", 96, 64)],
+        ids=["loader_width_6_batch_4", "resident_width_6_batch_4", "resident_width_96_batch_64"],
+    )
+    def test_parts_of_a_step(self, timed, benchmark, device, train_images, feed, width, batch):
+        """Whole steps, data included, and what share of them goes to each of their parts."""
+        step = classifier.training_step(classifier.Net(width).to(device))
+        made = feeds.make(feed, train_images, batch_size=batch, seed=0, device=device)
+        batches = made.endless()
+        before = autograd.snapshot(step.net.named_parameters())
+
+        with tuning.suited_to(step.net, batch, device):
+            timed(
+                lambda: step(*next(batches)),
+                unit="images/s",
+                amount=batch,
+                feed=feed,
+                width=width,
+                batch=batch,
+                group=f"a step with its data, width {width}, batch {batch}",
+            )
+            steps, warm_up = (30, 5) if benchmark.enabled else (1, 0)
+            parts = step_parts.measure(step, batches, device, steps, warm_up)
+        benchmark.extra_info.update(parts=parts.shares, busy=parts.busy, bound=parts.words)
+
+        assert min(parts.seconds.values()) > 0
+        assert sum(parts.shares.values()) == pytest.approx(1)
+        assert parts.bound in ("feed-bound", "launch-bound", "compute-bound")
+        assert len(autograd.moved(before, step.net.named_parameters())) == 10
+
+
+class TestFineTuning:
+    @pytest.mark.benchmark(group="fine-tuning ResNet-18, batch 8, 64 x 64")
+    @pytest.mark.parametrize(
+        ("prepare", "trained"),
+        [(torch.nn.Module.train, 62), (autograd.freeze, 2)],
+        ids=["full", "frozen"],
+    )
+    def test_fine_tuning(self, timed, device, prepare, trained):
+        """Training steps of ResNet-18, of all of it and of a new head on a frozen body."""
+        net = autograd.resnet18(device=device)
+        prepare(net)
+        autograd.replace_head(net, 10)
+        parameters = autograd.snapshot(net.named_parameters())
+        step = classifier.training_step(net)
+        images = torch.rand(8, 3, 64, 64).to(device)
+        labels = torch.arange(8, device=device)
+
+        loss = timed(
+            lambda: step(images, labels),
+            unit="images/s",
+            amount=8,
+            batch=8,
+        )
+
+        moved = autograd.moved(parameters, net.named_parameters())
+        assert moved >= {"fc.weight", "fc.bias"}
+        assert len(moved) == trained
         assert loss.device == device

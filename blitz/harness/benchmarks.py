@@ -1,0 +1,161 @@
+"""What the benchmarks note of themselves, and the summary that follows pytest-benchmark's table."""
+
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from blitz import step_parts, throughput
+from blitz.throughput import Point
+
+CPUINFO = Path("/proc/cpuinfo")
+
+rows_key = pytest.StashKey[list[dict[str, Any]]]()
+"""The ``extra_info`` of every benchmark that was timed."""
+
+
+class BenchmarkSummary:
+    """A pytest plugin: gathers the rows, writes the summary, and completes the JSON.
+
+    Args:
+        config: Of the run.
+        no_accelerator: Why none is measured; None where one is, or where none was asked for.
+    """
+
+    def __init__(self, config: pytest.Config, no_accelerator: str | None) -> None:
+        self._rows = config.stash.setdefault(rows_key, [])
+        self._no_accelerator = no_accelerator
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_benchmark_update_machine_info(self, machine_info: dict[str, Any]) -> None:
+        """Note what pytest-benchmark does not ask: torch, and why there is no accelerator."""
+        machine_info["blitz"] = {
+            "cpu": cpu_name(),
+            "threads": torch.get_num_threads(),
+            "versions": versions(),
+            "no accelerator": self._no_accelerator,
+        }
+
+    @pytest.hookimpl(trylast=True)  # after pytest-benchmark's table
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Write the summary, where anything was timed."""
+        if not self._rows:
+            return
+        terminalreporter.section("how fast the 60 Minute Blitz is on this machine")
+        for line in lines(self._rows, self._no_accelerator):
+            terminalreporter.write_line(line)
+
+
+def about(device: torch.device) -> dict[str, Any]:
+    """What every row notes of the machine it ran on."""
+    return {
+        "device": str(device),
+        "device name": device_name(device),
+        "threads": torch.get_num_threads(),
+        "versions": versions(),
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """The model of ``device``."""
+    if device.type == "cpu":
+        return cpu_name()
+    name = getattr(getattr(torch, device.type, None), "get_device_name", None)
+    return device.type if name is None else str(name(device))
+
+
+def cpu_name() -> str:
+    """The model of the cpu, as far as the system tells."""
+    try:
+        lines = CPUINFO.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
+
+
+def versions() -> dict[str, str]:
+    """The versions that a figure depends on, by name."""
+    found = {
+        "torch": str(torch.__version__),
+        "torchvision": _version("torchvision"),
+        "numpy": _version("numpy"),
+        "python": platform.python_version(),
+    }
+    built_for = {"cuda": torch.version.cuda, "hip": torch.version.hip}
+    return found | {name: version for name, version in built_for.items() if version is not None}
+
+
+def lines(rows: Sequence[Mapping[str, Any]], no_accelerator: str | None) -> Iterator[str]:
+    """The summary: the grid with its verdicts, then where a step goes, for each device."""
+    points = [point for row in rows if (point := throughput.point(row)) is not None]
+    if points:
+        yield from _grid(points, no_accelerator)
+    taken_apart = [row for row in rows if row.get("parts")]
+    if taken_apart:
+        yield ""
+        yield from _where_steps_go(taken_apart)
+    yield from (_floor(row) for row in rows if "kernel microseconds" in row)
+    clocks = {row["device"]: row["no-op seconds"] for row in rows if "no-op seconds" in row}
+    if clocks:
+        yield ""
+        costs = ", ".join(f"{cost * 1e6:.1f} µs on {device}" for device, cost in clocks.items())
+        yield f"timing nothing costs {costs}; a round takes 0.1 s or more, or one call"
+
+
+def _grid(points: Sequence[Point], no_accelerator: str | None) -> Iterator[str]:
+    others = [kind for kind in throughput.kinds(points) if kind != "cpu"]
+    yield "images/s: forward, backward and step, on images already there (median of the rounds)"
+    for kind in others or ["accelerator"]:
+        yield f"{'width':>7}{'batch':>7}{'cpu':>14}{kind:>14}{'speed-up':>10}"
+        for batch in throughput.batches(points):
+            cpu, other = (throughput.curve(points, k, batch) for k in ("cpu", kind))
+            for width in sorted(cpu.keys() | other.keys()):
+                yield _grid_line(width, batch, cpu.get(width), other.get(width))
+        sentences = (throughput.verdict(points, kind, b) for b in throughput.batches(points))
+        yield from (sentence for sentence in sentences if sentence is not None)
+    for point in {point.device: point for point in points}.values():
+        yield f"{point.device}: {point.name}, {point.threads} threads of the host"
+    if not others:
+        yield f"accelerator: none measured: {no_accelerator or 'it was not asked for'}"
+
+
+def _grid_line(width: int, batch: int, cpu: Point | None, other: Point | None) -> str:
+    speed_up = f"{other.rate / cpu.rate:.2f} x" if cpu and other else "—"
+    return f"{width:>7}{batch:>7}{_rate(cpu):>14}{_rate(other):>14}{speed_up:>10}"
+
+
+def _rate(point: Point | None) -> str:
+    return "—" if point is None else f"{point.rate:,.0f}"
+
+
+def _where_steps_go(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield "where a step goes"
+    heads = "".join(f"{part:>10}" for part in step_parts.PARTS)
+    yield f"{'device':>9}{'feed':>10}{'width':>6}{'batch':>6}{heads}{'busy':>6}"
+    for row in rows:
+        shares = "".join(f"{row['parts'][part]:>10.0%}" for part in step_parts.PARTS)
+        busy = "—" if row["busy"] is None else f"{row['busy']:.0%}"
+        yield (
+            f"{row['device']:>9}{row['feed']:>10}{row['width']:>6}{row['batch']:>6}"
+            f"{shares}{busy:>6}  {row['bound']}"
+        )
+
+
+def _floor(row: Mapping[str, Any]) -> str:
+    return (
+        f"{row['device']}, {row['feed']} feed, batch {row['batch']}: its kernels take "
+        f"{row['kernel microseconds']:.0f} of the {row['step microseconds']:.0f} µs of a step "
+        f"({row['busy']:.0%} busy)"
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
