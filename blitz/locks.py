@@ -1,5 +1,6 @@
 """A lock between processes that dies with its owner."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,10 +23,10 @@ def held(
     """Hold the lock of the file ``path`` inside; one process at a time, or one thread.
 
     The system gives the lock back when the file is closed, as it is by the end of the process,
-    however that comes: there is no stale lock to remove. The empty file stays, since removing it
-    would let a third process lock another file of the same name. On Windows, where there is no
-    ``fcntl.flock``, the first byte is locked by ``msvcrt.locking``, which the system gives back
-    likewise.
+    however that comes: there is no stale lock to remove, and a forked child does not share it. The
+    empty file stays, since removing it would let a third process lock another file of the same
+    name. On Windows, where there is no ``fcntl.flock``, the first byte is locked by
+    ``msvcrt.locking``, which the system gives back likewise.
 
     Args:
         path: The file to lock; made where it is not there.
@@ -44,7 +45,24 @@ def held(
                 if time.monotonic() >= deadline:
                     raise TimeoutError(f"another process still holds {path}")
                 time.sleep(POLL)
-        yield
+        _held.add(file)
+        try:
+            yield
+        finally:
+            _held.discard(file)
+
+
+_held: set[IO[bytes]] = set()
+"""The locked files of this process. A forked child closes its copies, or would keep the locks."""
+
+
+def _forget() -> None:
+    while _held:
+        _held.pop().close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 def _try(file: IO[bytes]) -> bool:

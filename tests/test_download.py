@@ -581,6 +581,17 @@ class TestOneAtATime:
             get(patience=replace(QUICK, time_limit=0.1))
         assert server.asked == []
 
+    def test_lock_does_not_live_on_in_a_forked_child(self, tmp_path):
+        with locks.held(tmp_path / "lock"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of other threads
+            child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(9,))
+            child.start()
+
+        with locks.held(tmp_path / "lock", deadline=0):
+            assert child.is_alive()
+        child.kill()
+        child.join()
+
     def test_lock_is_free_after_an_error(self, get, server):
         server.answers = [status(404), whole]
         with pytest.raises(DownloadError):
