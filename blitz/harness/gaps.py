@@ -7,7 +7,9 @@ that meets the same error, or one that names that dtype, has met that gap.
 
 from collections.abc import Iterator, Mapping
 
-from blitz.preflight import missing_in
+import torch
+
+from blitz.preflight import first_line, missing_in
 
 SPELLINGS = {
     "float64": ("float64", "double"),
@@ -31,7 +33,9 @@ def met(error: BaseException | None, device_type: str, known: Mapping[str, str])
         known: The gaps that the preflight found, with the first line of the error that said so.
     """
     for cause in _causes(error):
-        if isinstance(cause, AttributeError) and f"torch.{device_type}" not in str(cause):
+        if isinstance(cause, AttributeError):
+            if cause.obj is not None and cause.obj is getattr(torch, device_type, None):
+                return f"torch.{device_type}.{cause.name}"
             continue
         dtype = _dtype(cause, known)
         if dtype is not None:
@@ -43,13 +47,12 @@ def met(error: BaseException | None, device_type: str, known: Mapping[str, str])
 
 
 def _dtype(error: BaseException, known: Mapping[str, str]) -> str | None:
-    lines = str(error).strip().splitlines()
-    if isinstance(error, AssertionError) or not lines:
+    if isinstance(error, AssertionError):
         return None  # a wrong value is no gap, whatever it names
+    words = str(error).lower()
     for dtype, spellings in SPELLINGS.items():
         said = known.get(dtype)
-        words = str(error).lower()
-        if said is not None and (lines[0].strip() == said or any(s in words for s in spellings)):
+        if said is not None and (first_line(error) == said or any(s in words for s in spellings)):
             return dtype
     return None
 

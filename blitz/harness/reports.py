@@ -29,7 +29,7 @@ class Reports:
             return (yield)
         with Work(device) as work:
             result = yield
-        work.check()
+        work.check(getattr(item, "funcargs", {}).values())
         return result
 
     @pytest.hookimpl(wrapper=True)

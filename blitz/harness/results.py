@@ -113,12 +113,12 @@ class Results:
         return states
 
     def reasons(self, device: str, state: str = NOT_RUN) -> dict[str, int]:
-        """Why tests on ``device`` are in ``state`` → how many."""
+        """Why tests on ``device`` are in ``state`` → how many, the most frequent first."""
         counts: dict[str, int] = {}
         for outcome in self:
             if outcome.device == device and outcome.state == state:
                 counts[outcome.reason] = counts.get(outcome.reason, 0) + 1
-        return counts
+        return dict(sorted(counts.items(), key=lambda item: -item[1]))
 
 
 def _reason(report: pytest.TestReport) -> str:

@@ -1,0 +1,66 @@
+"""Run something in a copy of this process, which may be broken there for good."""
+
+import os
+import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a copy ended: its exit code, negative for a signal, and what it wrote."""
+
+    code: int
+    output: str
+
+
+def call(function: Callable[[], int]) -> Done:
+    """Call ``function`` in a copy of this process; what it returns is the exit code."""
+    with tempfile.TemporaryFile("w+") as stream:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of threads, which it leaves alone
+            pid = os.fork()
+        if pid == 0:
+            code = 70
+            try:
+                for descriptor in (1, 2):
+                    os.dup2(stream.fileno(), descriptor)
+                sys.stdout = os.fdopen(1, "w", closefd=False)
+                sys.stderr = os.fdopen(2, "w", closefd=False)
+                torch.set_num_threads(1)
+                code = int(function())
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+        _, status = os.waitpid(pid, 0)
+        stream.seek(0)
+        return Done(os.waitstatus_to_exitcode(status), stream.read())
+
+
+def gate(folder: Path, *options: str, prepare: Callable[[], None] = lambda: None) -> Done:
+    """Run ``pytest spec`` in ``folder`` with these options, in a copy of this process.
+
+    Devices are tried in copies of that copy, so that a backend which ``prepare`` brings is there,
+    and torch is not imported anew.
+    """
+
+    def run() -> int:
+        from blitz import preflight
+
+        os.chdir(folder)
+        prepare()
+        preflight.check = partial(preflight.check, fork=True)
+        return pytest.main(["spec", "-p", "no:cacheprovider", f"--rootdir={folder}", *options])
+
+    return call(run)
