@@ -128,7 +128,7 @@ def fetch_archive(
         if not _is_there(root, archive):  # unless the process that was waited for brought it
             _download(root, archive, url, patience, deadline, tell)
             tell(_standing(root, archive, "unpacking"))
-            with _on_disk(root, archive):
+            with _on_disk(root, archive, DownloadError):
                 _unpack(root, archive)
     return root
 
@@ -158,14 +158,14 @@ def _locked(root: Path, archive: Archive, deadline: float, tell: Report) -> Iter
 
 
 @contextmanager
-def _on_disk(root: Path, archive: Archive) -> Iterator[None]:
+def _on_disk(root: Path, archive: Archive, kind: type[DataError] = DataError) -> Iterator[None]:
     """Faults of the disk, but for the end of the time, come out as errors that say what to do."""
     try:
         yield
     except TimeoutError:
         raise
     except OSError as error:
-        raise DataError(
+        raise kind(
             f"{root}: {archive.name} cannot be kept there: {error.strerror or error}. Choose a "
             "folder that you may write to, on a local disk with room."
         ) from error
@@ -257,13 +257,13 @@ def _extract(file: Path, to: Path, archive: Archive) -> None:
             members = [tar.getmember(f"{archive.folder}/{name}") for name in archive.files]
             tar.extractall(to, members, filter="data")
     except (tarfile.TarError, KeyError, EOFError) as error:
-        raise DataError(
+        raise DownloadError(
             f"{file} does not hold what it is known to hold: {error}. Delete it and fetch it anew."
         ) from error
     for name, right in archive.files.items():
         path = to / archive.folder / name
         if path.is_symlink() or not path.is_file() or digest(path) != right:
-            raise DataError(
+            raise DownloadError(
                 f"{file}: its {name} is not the file with MD5 {right} that is known. Delete the "
                 "archive and fetch it anew."
             )

@@ -53,7 +53,8 @@ def is_official(folder: Path) -> bool:
 
 _EXPECTED = (
     f"Give the folder that contains {BATCHES}/ (the official CIFAR-10 for Python, unpacked), or "
-    "one with train/<class>/ and test/<class>/."
+    "one with train/<class>/ and test/<class>/. `python -m blitz download` fetches the official "
+    "files."
 )
 
 
@@ -163,14 +164,16 @@ def check_digests(folder: Path) -> None:
     if missing:
         raise DataError(
             f"{folder / BATCHES} lacks {', '.join(missing)}: the archive was not unpacked to its "
-            f"end. Unpack {ARCHIVE} again: tar -xzf {ARCHIVE} -C {folder}"
+            f"end. Unpack {ARCHIVE} again: tar -xzf {ARCHIVE} -C {folder}, or let "
+            f"`python -m blitz download --out {folder}` put it right."
         )
     for name, right in expected.items():
         found = digest(folder / BATCHES / name)
         if found != right:
             raise DataError(
                 f"{folder / BATCHES / name} is damaged: its MD5 is {found}, and {right} is "
-                f"expected. It was not opened. Unpack {ARCHIVE} again, or fetch it anew."
+                f"expected. It was not opened. Unpack {ARCHIVE} again, or let "
+                f"`python -m blitz download --out {folder}` put it right."
             )
 
 
@@ -181,7 +184,8 @@ def _archive_fault(archive: Path) -> str:
     if found != CIFAR10.tgz_md5:
         return (
             f"{archive} is damaged or not there to its end: its MD5 is {found}, and "
-            f"{CIFAR10.tgz_md5} is expected. Fetch it anew."
+            f"{CIFAR10.tgz_md5} is expected. `python -m blitz download --out "
+            f"{archive.parent}` goes on from there, or fetches it anew."
         )
     return f"{archive} is not unpacked. Unpack it: tar -xzf {archive} -C {archive.parent}"
 

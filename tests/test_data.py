@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from blitz import data, image_files, made_images
+from blitz import classifier, data, image_files, made_images
 
 FOLDERS = (
     *("airplane", "automobile", "bird", "cat", "deer"),
@@ -194,6 +194,46 @@ class TestLoader:
 
         with pytest.raises(ValueError, match=r"batch_size|num_workers"):
             data.loader(images, shuffle=True, **wrong)
+
+
+class TestShortLastBatch:
+    """Ten images in batches of four: the last batch has two."""
+
+    @pytest.fixture
+    def images(self):
+        return data.normalized(data.load("test", count=10))
+
+    @pytest.fixture
+    def net(self):
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 10))
+
+    def test_counts_in_the_accuracy_as_two(self, net, images):
+        inputs, labels = images.tensors
+        right = (net(inputs).argmax(1) == labels).tolist()
+
+        found = [
+            classifier.evaluate(net, data.loader(images, size, shuffle=False)) for size in SIZES
+        ]
+
+        assert [accuracy.correct for accuracy in found] == [sum(right)] * len(SIZES)
+        assert [accuracy.total for accuracy in found] == [10] * len(SIZES)
+        assert len({accuracy.class_correct for accuracy in found}) == 1
+
+    def test_counts_in_the_report_as_one_batch_of_those_it_covers(self, net, images):
+        """A report is the mean of its batches' losses, and each of these the mean of its images."""
+        inputs, labels = images.tensors
+        losses = torch.nn.functional.cross_entropy(net(inputs), labels, reduction="none").tolist()
+        batches = data.loader(images, 4, shuffle=False)
+
+        by_two = classifier.train(net, batches, epochs=1, lr=0.0, report_every=2)
+        by_hundreds = classifier.train(net, batches, epochs=1, lr=0.0, report_every=100)
+
+        means = [sum(losses[:4]) / 4, sum(losses[4:8]) / 4, sum(losses[8:]) / 2]
+        assert [report.loss for report in by_two] == pytest.approx([sum(means[:2]) / 2, means[2]])
+        assert [report.loss for report in by_hundreds] == pytest.approx([sum(means) / 3])
+
+
+SIZES = (1, 3, 4, 10, 100)
 
 
 def shade(label: int, number: int) -> tuple[int, int, int]:

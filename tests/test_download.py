@@ -532,7 +532,7 @@ class TestArchive:
         (tmp_path / "outside").write_bytes(FILES["data_batch_1"])
         server.body = tarred(members)
 
-        with pytest.raises(DataError, match=rf"cifar\.tar\.gz.*{words}.*fetch it anew"):
+        with pytest.raises(DownloadError, match=rf"cifar\.tar\.gz.*{words}.*fetch it anew"):
             get(archive_of(server.body))
         assert not (tmp_path / "data" / "cifar").exists()
         assert not (tmp_path / "data" / "cifar.part").exists()
@@ -548,8 +548,18 @@ class TestArchive:
     def test_no_archive(self, get, server):
         server.body = b"no archive"
 
-        with pytest.raises(DataError, match="does not hold what it is known to hold"):
+        with pytest.raises(DownloadError, match="does not hold what it is known to hold"):
             get(archive_of(server.body))
+
+    def test_that_finds_no_room_is_kept_and_leaves_nothing_else(self, get, root, monkeypatch):
+        def full(*arguments, **options):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(tarfile.TarFile, "extractall", full)
+
+        with pytest.raises(DownloadError, match="cannot be kept there: No space left on device"):
+            get()
+        assert sorted(path.name for path in root.iterdir()) == [".cifar.tar.gz.lock", ARCHIVE.name]
 
     def test_left_half_unpacked_by_a_process_that_was_killed(self, get, root):
         (root / "cifar.part").mkdir()
@@ -587,7 +597,7 @@ class TestOneAtATime:
             child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(9,))
             child.start()
 
-        with locks.held(tmp_path / "lock", deadline=0):
+        with locks.held(tmp_path / "lock", deadline=time.monotonic() + 5):
             assert child.is_alive()
         child.kill()
         child.join()
