@@ -96,7 +96,7 @@ class Feed(ABC):
         places = order(self.count, self.seed, epoch)[start * self.batch_size :]
         chunks = self._chunks(step, places, chunk)
         while True:
-            with tuning.suited_to(step.net, self.batch_size, self.device):
+            with tuning.suited_to(step.net, self.batch_size, self.device, exact=step.exact):
                 losses = next(chunks, None)
             if losses is None:
                 return

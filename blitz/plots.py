@@ -120,23 +120,28 @@ def loss_curve(
     """A figure of the loss over the batches of a training.
 
     Args:
-        reports: The means that the training printed: the points.
-        fine: Means over fewer batches: the line.
+        reports: The means that the training printed, each drawn over the batches it is of.
+        fine: Means over fewer batches, drawn as a curve.
         batches_per_epoch: Batches in an epoch; the epochs' ends are marked.
 
     Raises:
+        ValueError: there is no report.
         NoMatplotlib: matplotlib is not installed.
     """
+    if not reports or not fine:
+        raise ValueError("there is no report of the loss to draw. Train for one batch at least.")
     figure = _figure(7, 4.2)
     axes = figure.add_subplot()
-    x, y = _points(fine, batches_per_epoch)
-    axes.plot(x, y, color=SKY, linewidth=1.5, label="mean over fewer batches")
-    x, y = _points(reports, batches_per_epoch)
-    axes.plot(x, y, "o", color=BLUE, markersize=6, label="mean as printed")
-    epochs = max((report.epoch for report in reports), default=0)
-    for epoch in range(1, epochs):
+    spans = _spans(fine, batches_per_epoch)
+    label = f"mean over {fine[0].batches:,} batches"
+    axes.plot([end for _, end in spans], [r.loss for r in fine], color=SKY, label=label)
+    starts, ends = zip(*_spans(reports, batches_per_epoch), strict=True)
+    losses = [report.loss for report in reports]
+    axes.hlines(losses, starts, ends, color=BLUE, linewidth=2.5, label="mean as printed")
+    axes.plot(ends, losses, "o", color=BLUE, markersize=5)
+    for epoch in range(1, reports[-1].epoch):
         label = "end of an epoch" if epoch == 1 else None
-        axes.axvline(epoch * batches_per_epoch, color="0.6", linestyle=":", label=label)
+        axes.axvline(epoch * batches_per_epoch, color="0.5", linestyle=":", label=label)
     axes.set(xlabel="batches", ylabel="loss (cross-entropy)", title="Loss on the training images")
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlim(left=0)
@@ -145,10 +150,10 @@ def loss_curve(
     return figure
 
 
-def _points(reports: Sequence[Report], per_epoch: int) -> tuple[list[int], list[float]]:
-    """The last batch of each report, counted through all epochs, and its loss."""
-    batches = [(report.epoch - 1) * per_epoch + report.batches for report in reports]
-    return batches, [report.loss for report in reports]
+def _spans(reports: Sequence[Report], per_epoch: int) -> list[tuple[int, int]]:
+    """The batches that each report is of, from and to, counted through all epochs."""
+    ends = [(report.epoch - 1) * per_epoch + report.batches for report in reports]
+    return list(zip([0, *ends[:-1]], ends, strict=True))
 
 
 def class_bars(accuracy: Accuracy, classes: Sequence[str] = CLASSES) -> "Figure":
@@ -162,9 +167,10 @@ def class_bars(accuracy: Accuracy, classes: Sequence[str] = CLASSES) -> "Figure"
     axes = figure.add_subplot()
     rates = accuracy.class_percent
     places = range(len(rates))
-    bars = axes.barh(places, [rate or 0 for rate in rates], color=SKY, edgecolor=BLUE)
-    texts = ["no images" if rate is None else f"{rate:.0f} %" for rate in rates]
-    axes.bar_label(bars, texts, padding=3, fontsize=9)
+    axes.barh(places, [rate or 0 for rate in rates], color=SKY, edgecolor=BLUE)
+    for place, rate in zip(places, rates, strict=True):
+        text = "no images" if rate is None else f"{rate:.1f} %"
+        axes.text(101, place, text, va="center", fontsize=9)
     axes.axvline(
         accuracy.percent, color=BLUE, linestyle="--", label=f"all classes: {accuracy.percent:.1f} %"
     )

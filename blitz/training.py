@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from blitz import checkpoint, classifier, devices, feeds
+from blitz import checkpoint, classifier, devices, feeds, tuning
 from blitz.checkpoint import Checkpoint, CheckpointError, Losses
 from blitz.classifier import Net, Report, RunningLoss
 from blitz.data import Images
@@ -45,11 +45,12 @@ class Settings:
         width: Channels that the net's first convolution makes.
         seed: Fixes the net's first weights and the order of the images.
         device: Where the net is trained, as torch names it.
-        threads: Threads that torch may compute with on the cpu; how sums are shared out among
-            them shows in the last bits.
+        threads: Threads that the cpu computes with. How sums are shared out among them shows in
+            the last bits.
         workers: Processes that fetch the images; 0 to fetch them in this one.
         feed: How the batches get to the net, one of :data:`blitz.feeds.NAMES`; None for the
             fastest way.
+        fast: Whether the cpu may use faster kernels that round otherwise than the tutorial's loop.
     """
 
     data: str | None = None
@@ -63,6 +64,7 @@ class Settings:
     threads: int = 1
     workers: int = 0
     feed: str | None = None
+    fast: bool = False
 
     FREE = frozenset({"data", "workers", "feed"})
     """These may change on the way: they make no difference to the result. (Of the images, the
@@ -77,7 +79,16 @@ def chosen(given: Mapping[str, Any]) -> Settings:
     """
     settings = replace(Settings(), **given)
     device = devices.resolve(given["device"]) if "device" in given else devices.pick()
-    return replace(settings, device=str(device), threads=torch.get_num_threads())
+    threads = _threads(settings, device)
+    return replace(settings, device=str(device), threads=threads)
+
+
+def _threads(settings: Settings, device: torch.device) -> int:
+    """One for work that costs more to share out than to do, else torch's own number."""
+    with torch.device("meta"):
+        net = Net(settings.width)
+    little = device.type == "cpu" and tuning.little_work(net, settings.batch_size)
+    return 1 if little else torch.get_num_threads()
 
 
 def resumed(given: Mapping[str, Any], saved: Mapping[str, Any], where: Path) -> Settings:
@@ -151,9 +162,11 @@ class Training:
         self.images_digest = digest(images)
         torch.manual_seed(settings.seed)
         net = Net(settings.width).to(device)
-        self._step = classifier.training_step(net, lr=settings.lr, momentum=settings.momentum)
+        self._step = classifier.training_step(
+            net, lr=settings.lr, momentum=settings.momentum, exact=not settings.fast
+        )
         every = max(1, self.batches // CURVE_POINTS)
-        self.losses = Losses(RunningLoss(), RunningLoss(every))
+        self.losses = Losses(RunningLoss(classifier.REPORT_EVERY), RunningLoss(every))
 
     @property
     def net(self) -> Net:

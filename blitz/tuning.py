@@ -6,8 +6,7 @@ time of a whole step, each against the line before it:
 ==============================================  ==========================================
 oneDNN's convolutions → torch's own, one thread  a fifth to a quarter faster: a convolution this
                                                  small costs oneDNN more to set up than to compute
-SGD in one kernel (``fused``) instead of ten     a tenth faster; not equal to the last bit, so that
-                                                 every feed has it (``classifier.TrainingStep``)
+SGD in one kernel (``fused``) instead of ten     a tenth faster
 losses left as tensors until a chunk is full     no ``item()`` in between
 images in channels_last                          a third slower with torch's own convolutions; with
                                                  oneDNN's a fifth faster for nets of width 24 and
@@ -16,6 +15,9 @@ images in channels_last                          a third slower with torch's own
 
 The first turns round for wider nets and larger batches, where oneDNN takes half the time: so it is
 done for little work alone, which :data:`LITTLE_WORK` delimits.
+
+The first two round otherwise than the tutorial's loop. They are for steps that need not be equal to
+it to the last bit: ``classifier.TrainingStep(exact=False)``, on the command line ``--fast``.
 """
 
 from collections.abc import Iterator
@@ -41,8 +43,14 @@ def little_work(net: nn.Module, batch_size: int) -> bool:
 
 
 @contextmanager
-def suited_to(net: nn.Module, batch_size: int, device: torch.device) -> Iterator[None]:
+def suited_to(
+    net: nn.Module, batch_size: int, device: torch.device, *, exact: bool = False
+) -> Iterator[None]:
     """torch's threads and convolutions as suits the steps inside; as they were, outside.
+
+    Where the steps are to be ``exact``, those of the tutorial's loop to the last bit, convolutions
+    stay as they are. The number of threads shows in the last bits too: the loop to compare with is
+    one that runs on as many.
 
     Where an accelerator does the work, all is left alone.
     """
@@ -51,7 +59,9 @@ def suited_to(net: nn.Module, batch_size: int, device: torch.device) -> Iterator
         return
     threads, one_dnn = torch.get_num_threads(), torch.backends.mkldnn.enabled
     torch.set_num_threads(1)
-    torch._C._set_mkldnn_enabled(False)  # mkldnn.set_flags would reset the precision as well
+    torch._C._set_mkldnn_enabled(
+        exact and one_dnn
+    )  # mkldnn.set_flags would reset the precision as well
     try:
         yield
     finally:

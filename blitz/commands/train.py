@@ -43,7 +43,18 @@ OUT = "blitz-run"
 SHOWN = 24
 """Images in samples.png and in predictions.png."""
 
-SETTINGS = ("epochs", "batch_size", "lr", "momentum", "width", "device", "workers", "seed", "feed")
+SETTINGS = (
+    "epochs",
+    "batch_size",
+    "lr",
+    "momentum",
+    "width",
+    "device",
+    "workers",
+    "seed",
+    "feed",
+    "fast",
+)
 """The options that become settings of the training; None where they were not given."""
 
 
@@ -81,6 +92,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how batches reach the net: a DataLoader, as the tutorial has it; all images on the "
         "device; the same with whole steps captured in a CUDA graph (default: the fastest that "
         "fits; loader with --workers)",
+    )
+    add(
+        "--fast",
+        action="store_const",
+        const=True,
+        help="on the cpu, let small batches use faster kernels, whose last bits differ from those "
+        "of the tutorial's loop",
     )
     add("--out", default=OUT, metavar="DIR", help="where to keep it (default: %(default)s)")
     add("--resume", action="store_true", help="go on with the training in --out, if there is one")
@@ -186,20 +204,29 @@ def _introduce(course: "Training", train: "Images", test: "Images", folder: "Run
 
     from blitz import classifier, data, devices
 
-    print(f"images: {train.origin} for training; {test.origin} for the test")
+    print(f"images: {len(train):,} for training, {len(test):,} for the test: {_source(course)}")
     device = devices.describe(torch.device(course.settings.device))
     print(f"device: {device}; feed: {course.feed.name}, since {course.feed.why}")
-    batch = course.settings.batch_size
-    epochs = course.settings.epochs
+    settings = course.settings
     print(
-        f"{epochs} epochs of {course.feed.batches:,} batches of {batch}, seed "
-        f"{course.settings.seed}"
+        f"settings: {settings.epochs} x {course.feed.batches:,} batches of {settings.batch_size}, "
+        f"learning rate {settings.lr:g}, momentum {settings.momentum:g}, width {settings.width}, "
+        f"seed {settings.seed}"
     )
     if course.done:
         print(f"going on after {course.done:,} of {course.batches:,} batches")
     some = data.normalized(_first(train, SHOWN)).tensors
     print(f"some images: {classifier.labels_line(some[1][:4])}", flush=True)
     _draw(folder, {"samples.png": lambda plots: plots.sample_grid(*some)})
+
+
+def _source(course: "Training") -> str:
+    from pathlib import Path
+
+    from blitz import data, image_files
+
+    source = course.settings.data
+    return data.describe(None) if source is None else image_files.name(Path(source))
 
 
 def _train_and_keep(
@@ -339,7 +366,8 @@ def _command(args: argparse.Namespace) -> str:
     for name in ("data", "mirror", *SETTINGS):
         value = getattr(args, name)
         if value is not None:
-            words += [f"--{name.replace('_', '-')}", str(value)]
+            words.append(f"--{name.replace('_', '-')}")
+            words += [] if value is True else [str(value)]
     return shlex.join([*words, *(["--download"] if args.download else []), "--resume"])
 
 
