@@ -14,6 +14,7 @@ COMMANDS: dict[str, str] = {
     "test": "test a classifier that was kept",
     "predict": "name what is in image files, with probabilities",
     "finetune": "give a frozen ResNet-18 a new last layer, and see what moves",
+    "plot-benchmark": "draw how fast devices train over the width of the net",
     "download": "fetch the official CIFAR-10 from its slow server, or from a mirror",
 }
 """Each command and what it is for. ``a-b`` lives in ``blitz/commands/a_b.py``."""

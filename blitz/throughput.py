@@ -5,8 +5,8 @@ The rows are those of ``pytest --benchmark-only``, as its ``--benchmark-json`` f
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -156,3 +156,29 @@ def verdict(points: Sequence[Point], kind: str, batch: int) -> str | None:
         return f"{kind} never overtakes cpu at batch {batch} (widths measured: {measured})."
     smallest = ", the smallest measured," if width == widths[0] else ""
     return f"{kind} overtakes cpu from width {width}{smallest} at batch {batch}."
+
+
+def verdicts(points: Sequence[Point], no_accelerator: str | None) -> Iterator[str]:
+    """A :func:`verdict` for each accelerator and batch size; or that there is no accelerator."""
+    others = [kind for kind in kinds(points) if kind != "cpu"]
+    for kind in others:
+        for batch in batches(points):
+            sentence = verdict(points, kind, batch)
+            if sentence is not None:
+                yield sentence
+    if not others:
+        yield f"no accelerator was measured: {no_accelerator or 'it was not asked for'}"
+
+
+def named_apart(machines: Sequence[Machine]) -> list[Machine]:
+    """The same, with a number behind a name that several of them have."""
+    seen: dict[str, int] = {}
+    for machine in machines:
+        seen[machine.name] = seen.get(machine.name, 0) + 1
+    counted: dict[str, int] = {}
+    renamed = []
+    for machine in machines:
+        counted[machine.name] = counted.get(machine.name, 0) + 1
+        number = f" ({counted[machine.name]})" if seen[machine.name] > 1 else ""
+        renamed.append(replace(machine, name=f"{machine.name}{number}"))
+    return renamed

@@ -116,12 +116,9 @@ def _grid(points: Sequence[Point], no_accelerator: str | None) -> Iterator[str]:
             cpu, other = (throughput.curve(points, k, batch) for k in ("cpu", kind))
             for width in sorted(cpu.keys() | other.keys()):
                 yield _grid_line(width, batch, cpu.get(width), other.get(width))
-        sentences = (throughput.verdict(points, kind, b) for b in throughput.batches(points))
-        yield from (sentence for sentence in sentences if sentence is not None)
     for point in {point.device: point for point in points}.values():
         yield f"{point.device}: {point.name}, {point.threads} threads of the host"
-    if not others:
-        yield f"accelerator: none measured: {no_accelerator or 'it was not asked for'}"
+    yield from throughput.verdicts(points, no_accelerator)
 
 
 def _grid_line(width: int, batch: int, cpu: Point | None, other: Point | None) -> str:

@@ -1,0 +1,38 @@
+"""Draw training throughput over the width of the net, from results of the benchmarks.
+
+FILE is what `pytest --benchmark-only --benchmark-json FILE` wrote; several of them, from several
+machines, are laid over each other. There is a panel for each batch size and a line for each device;
+where an accelerator overtakes the cpu of its machine is marked, and said in words.
+"""
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``python -m blitz plot-benchmark``."""
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="results")
+    parser.add_argument(
+        "-o", "--out", type=Path, required=True, metavar="PNG", help="the picture to write"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the picture, and print where each accelerator overtakes its cpu; 0."""
+    from blitz import atomic, plots, throughput, throughput_plot
+    from blitz.errors import BlitzError
+
+    machines = throughput.named_apart([throughput.read(file) for file in args.files])
+    picture = plots.png(throughput_plot.throughput_over_width(machines))
+    try:
+        atomic.write(args.out, picture)
+    except OSError as error:
+        raise BlitzError(
+            f"{args.out}: the picture cannot be written there: {error.strerror or error}. Choose "
+            "a file in an existing folder that you may write to."
+        ) from error
+    for machine in machines:
+        for sentence in throughput.verdicts(machine.points, machine.no_accelerator):
+            print(f"{machine.name}: {sentence}")
+    print(f"wrote {args.out}")
+    return 0

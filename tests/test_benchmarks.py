@@ -1,0 +1,491 @@
+"""The benchmarks' clocks, the parts of a step, the summary, the JSON and the picture."""
+
+import itertools
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import torch
+
+from blitz import classifier, devices, memory, step_parts, throughput, throughput_plot, timing
+from blitz.__main__ import main
+from blitz.harness import benchmarks
+from blitz.step_parts import Parts
+from blitz.throughput import Point
+
+ROOT = Path(__file__).parents[1]
+CPU = torch.device("cpu")
+WIDTHS, BATCHES = (6, 24, 96, 384), (4, 64, 1024)
+
+
+class QueuingDevice:
+    """A device that takes work at once and does it later, as torch's ``synchronize`` finds."""
+
+    def __init__(self, monkeypatch):
+        self.done_at = 0.0
+        self.waits = 0
+        monkeypatch.setattr(torch.xpu, "synchronize", self.wait)
+
+    def launch(self, seconds=0.01):
+        self.done_at = max(self.done_at, time.perf_counter()) + seconds
+
+    def wait(self, device=None):
+        self.waits += 1
+        time.sleep(max(0.0, self.done_at - time.perf_counter()))
+
+
+@pytest.fixture
+def queuing(monkeypatch):
+    return QueuingDevice(monkeypatch)
+
+
+XPU = torch.device("xpu", 0)
+
+
+class TestClock:
+    def test_reading_without_a_wait_is_shorter_where_work_is_queued(self, queuing):
+        hasty = timing.seconds(queuing.launch, time.perf_counter, times=3)
+        queuing.wait()
+        honest = timing.seconds(queuing.launch, timing.clock(XPU), times=3)
+
+        assert hasty < 0.01 < 0.03 <= honest
+
+    def test_work_queued_before_is_not_counted(self, queuing):
+        read = timing.clock(XPU)
+        queuing.launch(0.05)
+
+        assert timing.seconds(queuing.launch, read) < 0.03
+
+    def test_device_is_waited_for_at_the_edges_only(self, queuing):
+        read = timing.clock(XPU)
+        queuing.waits = 0
+
+        timing.seconds(queuing.launch, read, times=5)
+
+        assert queuing.waits == 2
+
+    def test_timing_nothing_costs_little_and_something(self):
+        cost = timing.no_op_seconds(timing.clock(CPU))
+
+        assert 0 < cost < timing.ROUND / 1000
+
+    def test_device_without_a_way_to_wait_is_refused(self, monkeypatch):
+        monkeypatch.delattr(torch.xpu, "synchronize")
+
+        with pytest.raises(devices.UnusableDevice, match="cannot be timed"):
+            timing.clock(XPU)
+        assert timing.clock(CPU)() <= timing.clock(CPU)()
+
+    def test_meta_is_refused(self):
+        with pytest.raises(devices.UnusableDevice, match="computes nothing"):
+            timing.clock(torch.device("meta"))
+
+
+class Ticking:
+    """Work of a known duration, and the clock that shows it."""
+
+    def __init__(self, *durations):
+        self.durations = itertools.chain(durations, itertools.repeat(durations[-1]))
+        self.now = 0.0
+        self.calls = 0
+
+    def work(self):
+        self.calls += 1
+        self.now += next(self.durations)
+
+    def read(self):
+        return self.now
+
+
+class TestPlan:
+    @pytest.mark.parametrize("seconds", [1e-6, 1e-4, 0.003, 0.09, 0.5])
+    def test_round_is_long_enough_and_the_row_ends_in_time(self, seconds):
+        ticking = Ticking(seconds)
+
+        plan = timing.plan(ticking.work, ticking.read)
+
+        assert timing.ROUND <= plan.times * seconds < max(3 * timing.ROUND, 2 * seconds)
+        assert timing.FEWEST <= plan.rounds <= timing.MOST
+        assert plan.rounds * plan.times * seconds <= 1.1 * timing.ROW
+        assert ticking.now >= 2 * min(seconds, timing.ROUND)  # warm
+
+    def test_first_call_does_not_count(self):
+        ticking = Ticking(0.9, 0.001)
+
+        assert timing.plan(ticking.work, ticking.read).times >= 100
+
+    def test_long_work_is_not_run_more_than_needed(self):
+        ticking = Ticking(20.0)
+
+        assert timing.plan(ticking.work, ticking.read) == timing.Plan(times=1, rounds=3)
+        assert ticking.calls == 1
+
+    def test_work_that_takes_no_time_ends(self):
+        ticking = Ticking(0.0)
+
+        assert timing.plan(ticking.work, ticking.read).rounds == timing.MOST
+
+
+def batches(images=4):
+    while True:
+        yield torch.rand(images, 3, 32, 32), torch.arange(images) % 10
+
+
+class TestStepParts:
+    @pytest.fixture
+    def step(self):
+        with devices.forked_generators([CPU]):
+            yield classifier.training_step(classifier.Net())
+
+    def test_every_part_takes_its_time(self, step):
+        def slow():
+            for batch in batches():
+                time.sleep(0.02)
+                yield batch
+
+        parts = step_parts.measure(step, slow(), CPU, steps=3, warm_up=1)
+
+        assert parts.seconds["data"] >= 0.02
+        assert all(parts.seconds[part] > 0 for part in step_parts.PARTS)
+        assert sum(parts.shares.values()) == pytest.approx(1)
+        assert parts.bound == "feed-bound"
+        assert parts.busy == pytest.approx(
+            sum(parts.shares[part] for part in ("forward", "backward", "optimizer"))
+        )
+
+    def test_slow_part_is_the_one_that_is_named(self, step):
+        update = step.optimizer.step
+        step.optimizer.step = lambda: (time.sleep(0.03), update())
+
+        parts = step_parts.measure(step, batches(), CPU, steps=2, warm_up=0)
+
+        assert max(parts.shares, key=parts.shares.get) == "optimizer"
+        assert parts.bound == "launch-bound"  # a pause does not grow with the images
+
+    def test_net_is_trained_meanwhile(self, step):
+        before = step.net.fc3.bias.detach().clone()
+
+        step_parts.measure(step, batches(), CPU, steps=1, warm_up=0)
+
+        assert not torch.equal(before, step.net.fc3.bias)
+
+    def test_batches_that_end_too_soon_are_refused(self, step):
+        few = itertools.islice(batches(), 3)
+
+        with pytest.raises(ValueError, match="ended too soon"):
+            step_parts.measure(step, few, CPU, steps=3, warm_up=0)
+
+    @pytest.mark.parametrize(
+        ("data", "growth", "words"),
+        [
+            (0.6, 1.1, "feed-bound: 60% of a step goes to data and transfer"),
+            (0.1, 1.1, "launch-bound: twice the images take 1.10 times as long"),
+            (0.1, 1.9, "compute-bound: twice the images take 1.90 times as long"),
+        ],
+    )
+    def test_three_causes_have_words(self, data, growth, words):
+        rest = (1 - data) / 3
+        seconds = dict(zip(step_parts.PARTS, (data, 0, rest, rest, rest), strict=True))
+
+        assert Parts(seconds, busy=None, growth=growth).words == words
+
+    def test_busy_share_is_unknown_where_the_profiler_sees_no_kernels(self):
+        assert step_parts.busy_share(lambda: None, torch.device("mps")) is None
+
+
+class TestKernelTime:
+    """What counts as device time among the profiler's events."""
+
+    class Event:
+        def __init__(self, name, device_type, microseconds, annotation=False):
+            self.name, self.device_type = name, device_type
+            self.is_user_annotation = annotation
+            self.time_range = torch.autograd.profiler_util.Interval(0, microseconds)
+
+    @pytest.mark.parametrize(
+        ("event", "counted"),
+        [
+            (("gemm", torch.autograd.DeviceType.CUDA, 7), 7),
+            (("aten::mm", torch.autograd.DeviceType.CPU, 7), 0),
+            (("Optimizer.step#SGD.step", torch.autograd.DeviceType.CUDA, 7), 0),
+            (("my range", torch.autograd.DeviceType.CUDA, 7, True), 0),
+        ],
+    )
+    def test_kernels_count_and_named_ranges_do_not(self, event, counted):
+        assert step_parts._kernel_microseconds(self.Event(*event)) == counted
+
+
+def point(device, width, batch, rate, **changes):
+    values = {
+        "name": "a model",
+        "threads": 2,
+        "low": 0.9 * rate,
+        "high": 1.1 * rate,
+        "rounds": 7,
+    }
+    return Point(device=device, width=width, batch=batch, rate=rate, **values | changes)
+
+
+def grid(**rates):
+    """Points at batch 4 for each kind: rates over the widths."""
+    return [
+        point(kind if kind == "cpu" else f"{kind}:0", width, 4, rate)
+        for kind, of_widths in rates.items()
+        for width, rate in zip(WIDTHS, of_widths, strict=False)
+    ]
+
+
+class TestVerdict:
+    @pytest.mark.parametrize(
+        ("cpu", "cuda", "sentence"),
+        [
+            ([9, 8, 7, 6], [5, 9, 9, 9], "cuda overtakes cpu from width 24 at batch 4."),
+            (
+                [9, 8, 7, 6],
+                [10, 9, 9, 9],
+                "cuda overtakes cpu from width 6, the smallest measured, at batch 4.",
+            ),
+            ([9, 8, 7, 6], [10, 9, 5, 9], "cuda overtakes cpu from width 384 at batch 4."),
+            (
+                [9, 8, 7, 6],
+                [10, 9, 9, 6],
+                "cuda never overtakes cpu at batch 4 (widths measured: 6 to 384).",
+            ),
+            ([9], [8], "cuda never overtakes cpu at batch 4 (widths measured: width 6)."),
+        ],
+    )
+    def test_it_names_where_the_accelerator_overtakes(self, cpu, cuda, sentence):
+        assert throughput.verdict(grid(cpu=cpu, cuda=cuda), "cuda", 4) == sentence
+
+    def test_widths_measured_on_one_device_only_do_not_count(self):
+        points = [point("cpu", 6, 4, 9.0), point("cuda:0", 24, 4, 99.0)]
+
+        assert throughput.verdict(points, "cuda", 4) is None
+        assert throughput.overtakes_from(points, "cuda", 4) is None
+
+    def test_missing_accelerator_is_named(self):
+        (sentence,) = throughput.verdicts(grid(cpu=[1, 2]), "torch finds none")
+
+        assert sentence == "no accelerator was measured: torch finds none"
+
+
+def info(device, width, batch, rate):
+    return {
+        "row": "training",
+        "device": device,
+        "device name": f"the {device} model",
+        "threads": 2,
+        "precision": "float32",
+        "width": width,
+        "batch": batch,
+        "images/s": rate,
+        "images/s, low": rate * 0.9,
+        "images/s, high": rate * 1.1,
+        "rounds": 5,
+        "versions": {"torch": "2.15.0"},
+    }
+
+
+class TestSummary:
+    def test_devices_stand_side_by_side(self):
+        rows = [info("cpu", 6, 4, 4000.0), info("cuda:0", 6, 4, 1000.0)]
+        rows += [info("cpu", 24, 4, 2000.0), info("cuda:0", 24, 4, 9000.0)]
+
+        lines = list(benchmarks.lines(rows, None))
+
+        assert lines[1].split() == ["width", "batch", "cpu", "cuda", "speed-up"]
+        assert lines[2].split() == ["6", "4", "4,000", "1,000", "0.25", "x"]
+        assert lines[3].split() == ["24", "4", "2,000", "9,000", "4.50", "x"]
+        assert "cuda overtakes cpu from width 24 at batch 4." in lines
+        assert "cuda:0: the cuda:0 model, 2 threads of the host" in lines
+
+    def test_missing_accelerator_is_a_dash_and_a_sentence(self):
+        lines = list(benchmarks.lines([info("cpu", 6, 4, 4000.0)], "torch finds none"))
+
+        assert lines[1].split() == ["width", "batch", "cpu", "accelerator", "speed-up"]
+        assert lines[2].split() == ["6", "4", "4,000", "—", "—"]
+        assert "no accelerator was measured: torch finds none" in lines
+
+    def test_parts_of_a_step_have_shares_and_words(self):
+        parts = dict(zip(step_parts.PARTS, (0.7, 0, 0.1, 0.15, 0.05), strict=True))
+        row = {"device": "cpu", "feed": "loader", "width": 6, "batch": 4, "parts": parts}
+
+        lines = list(benchmarks.lines([row | {"busy": 0.3, "bound": "feed-bound: so"}], None))
+
+        assert lines[-1].split() == [
+            *("cpu", "loader", "6", "4", "70%", "0%", "10%", "15%", "5%", "30%"),
+            *("feed-bound:", "so"),
+        ]
+
+    def test_floor_of_a_step_is_said(self):
+        row = {"device": "cuda:0", "feed": "captured", "batch": 4, "busy": 0.5}
+        row |= {"kernel microseconds": 50.0, "step microseconds": 100.0}
+
+        assert list(benchmarks.lines([row], None)) == [
+            "cuda:0, captured feed, batch 4: its kernels take 50 of the 100 µs of a step (50% busy)"
+        ]
+
+    def test_nothing_is_written_where_nothing_was_timed(self, pytestconfig):
+        class Terminal:
+            def section(self, title):
+                raise AssertionError(title)
+
+        summary = benchmarks.BenchmarkSummary(pytestconfig, None)
+        summary._rows = []
+
+        summary.pytest_terminal_summary(Terminal())
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Write what --benchmark-json writes, as far as it is read."""
+
+    def results(rows, name="results", no_accelerator=None):
+        content = {
+            "datetime": "2026-11-23T12:00:00",
+            "machine_info": {"blitz": {"no accelerator": no_accelerator}},
+            "benchmarks": [{"extra_info": row} for row in rows],
+        }
+        file = tmp_path / f"{name}.json"
+        file.write_text(json.dumps(content))
+        return file
+
+    return results
+
+
+def full(*names, factor=1.0):
+    return [
+        info(device, width, batch, factor * 1e5 * (width if device != "cpu" else 30) / width)
+        for device in names
+        for width in WIDTHS
+        for batch in BATCHES
+    ]
+
+
+class TestPlot:
+    @pytest.fixture(autouse=True)
+    def _matplotlib(self):
+        pytest.importorskip("matplotlib")
+
+    def test_command_writes_a_png_and_says_where_the_accelerator_overtakes(
+        self, results, tmp_path, capsys
+    ):
+        out = tmp_path / "plot.png"
+
+        code = main(["plot-benchmark", str(results(full("cpu", "cuda:0"))), "-o", str(out)])
+
+        assert code == 0
+        assert out.read_bytes().startswith(b"\x89PNG")
+        assert "cuda overtakes cpu from width 96 at batch 64." in capsys.readouterr().out
+
+    def test_panels_are_batches_and_lines_are_devices(self, results):
+        machine = throughput.read(results(full("cpu", "cuda:0")))
+
+        figure = throughput_plot.throughput_over_width([machine])
+
+        assert [axes.get_title() for axes in figure.axes] == ["batch 4", "batch 64", "batch 1024"]
+        for axes in figure.axes:
+            assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+            labels = axes.get_legend_handles_labels()[1]
+            assert labels == ["cpu (the cpu model, 2 threads)", "cuda (the cuda:0 model)"]
+            assert [text.get_text() for text in axes.texts] == ["cuda ahead from width 96"]
+
+    def test_several_machines_overlay(self, results):
+        files = [results(full("cpu"), "a"), results(full("cpu", "cuda:0", factor=3), "b")]
+
+        figure = throughput_plot.throughput_over_width([throughput.read(file) for file in files])
+
+        labels = figure.axes[0].get_legend_handles_labels()[1]
+        assert [label.split(" (")[0] for label in labels] == ["a: cpu", "b: cpu", "b: cuda"]
+        colors = {bars[0].get_color() for bars in figure.axes[0].containers}
+        assert len(colors) == 3
+
+    def test_machines_of_one_name_are_told_apart(self, results, tmp_path):
+        file = results(full("cpu"), "same")
+        machines = throughput.named_apart([throughput.read(file)] * 2)
+
+        assert [machine.name for machine in machines] == ["same (1)", "same (2)"]
+
+    def test_missing_accelerator_is_named_in_the_picture(self, results):
+        machine = throughput.read(results(full("cpu"), no_accelerator="torch finds none"))
+
+        figure = throughput_plot.throughput_over_width([machine])
+
+        assert "no accelerator was measured: torch finds none" in figure.get_supxlabel()
+
+    @pytest.mark.parametrize(
+        ("content", "fault"),
+        [
+            ("no json", "not the results"),
+            ("[]", "not the results"),
+            ('{"benchmarks": [], "machine_info": {}, "datetime": "x"}', "holds no throughput"),
+            ('{"benchmarks": [{"extra_info": {"row": "training", "images/s": 1}}]}', "not the"),
+            (None, "cannot be read"),
+        ],
+    )
+    def test_foreign_file_is_refused(self, tmp_path, capsys, content, fault):
+        file = tmp_path / "foreign.json"
+        if content is not None:
+            file.write_text(content)
+
+        code = main(["plot-benchmark", str(file), "-o", str(tmp_path / "plot.png")])
+
+        error = capsys.readouterr().err
+        assert code == 2
+        assert fault in error
+        assert "--benchmark-json" in error
+        assert not (tmp_path / "plot.png").exists()
+
+    def test_place_that_cannot_be_written_is_refused(self, results, tmp_path, capsys):
+        out = tmp_path / "missing" / "plot.png"
+
+        assert main(["plot-benchmark", str(results(full("cpu"))), "-o", str(out)]) == 2
+        assert "cannot be written there" in capsys.readouterr().err
+
+
+class TestMachine:
+    def test_cpu_has_a_name(self, monkeypatch, tmp_path):
+        file = tmp_path / "cpuinfo"
+        file.write_text("processor : 0\nmodel name\t: A Chip 9\nmodel name\t: A Chip 9\n")
+        monkeypatch.setattr(benchmarks, "CPUINFO", file)
+
+        assert benchmarks.device_name(CPU) == "A Chip 9"
+        monkeypatch.setattr(benchmarks, "CPUINFO", tmp_path / "none")
+        assert benchmarks.device_name(CPU)
+
+    def test_free_memory_is_what_the_kernel_would_give(self, monkeypatch, tmp_path):
+        file = tmp_path / "meminfo"
+        file.write_text("MemTotal: 9 kB\nMemFree: 1 kB\nMemAvailable: 5 kB\n")
+        monkeypatch.setattr(memory, "MEMINFO", file)
+
+        assert memory.free(CPU) == 5 * 1024
+        assert memory.free(torch.device("mps")) is None
+
+    def test_memory_of_the_cpu_is_not_counted(self):
+        assert memory.allocated(CPU) is None
+
+
+def test_every_benchmark_passes_without_timing(tmp_path):
+    """A quick pass: one round of each, with the real wiring, in a process of its own."""
+    report = tmp_path / "report.xml"
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "spec/bench_throughput.py", "--benchmark-disable"),
+            *("--device", "cpu", "--junitxml", str(report), "-q"),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert run.returncode == 0, run.stdout + run.stderr
+    suite = ElementTree.parse(report).getroot()[0]
+    assert int(suite.get("failures")) == int(suite.get("errors")) == 0
+    passed = int(suite.get("tests")) - int(suite.get("skipped"))
+    assert passed >= 28
+    assert "test_training_step[cpu-width_384-batch_1024]" in report.read_text()
