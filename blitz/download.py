@@ -3,6 +3,7 @@
 Tutorial: ``download=True`` in "Load and normalize CIFAR10".
 """
 
+import math
 import shutil
 import tarfile
 import time
@@ -62,6 +63,9 @@ CIFAR10 = Archive(
 """Length and digests are those that the publisher and torchvision give."""
 
 Report = Callable[[Progress], object]
+
+WAITING_TOLD = 30.0
+"""Seconds from one line on another process's download to the next."""
 
 
 def fetch(
@@ -136,12 +140,15 @@ def fetch_archive(
 @contextmanager
 def _locked(root: Path, archive: Archive, deadline: float, tell: Report) -> Iterator[None]:
     """Inside, this process alone puts the archive into ``root``."""
-    note = "another process downloads it; waiting"
-    lock = locks.held(
-        root / f".{archive.name}.lock",
-        deadline=deadline,
-        on_wait=lambda: tell(_standing(root, archive, note)),
-    )
+    told = -math.inf
+
+    def tell_now_and_then() -> None:
+        nonlocal told
+        if time.monotonic() - told >= WAITING_TOLD:
+            told = time.monotonic()
+            tell(_standing(root, archive, "another process downloads it; waiting"))
+
+    lock = locks.held(root / f".{archive.name}.lock", deadline=deadline, on_wait=tell_now_and_then)
     with ExitStack() as stack:
         try:
             with _on_disk(root, archive):

@@ -31,20 +31,19 @@ def held(
     Args:
         path: The file to lock; made where it is not there.
         deadline: Until when to wait, on the clock of ``time.monotonic``.
-        on_wait: Called once, before the first wait.
+        on_wait: Called before every wait, of :data:`POLL` seconds each.
 
     Raises:
         TimeoutError: another process still holds the lock at the deadline.
         OSError: the file cannot be made, or its file system has no locks.
     """
     with open(path, "ab") as file:
-        if not _try(file):
+        while not _try(file):
+            if time.monotonic() >= deadline:
+                raise TimeoutError(f"another process still holds {path}")
             if on_wait is not None:
                 on_wait()
-            while not _try(file):
-                if time.monotonic() >= deadline:
-                    raise TimeoutError(f"another process still holds {path}")
-                time.sleep(POLL)
+            time.sleep(POLL)
         _held.add(file)
         try:
             yield

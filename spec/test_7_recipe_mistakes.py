@@ -14,8 +14,8 @@ from torch import nn
 
 from blitz import classifier, neural_networks, tensors
 
-OTHER_DEVICE = "on the same device|is not on the expected device"
-"""How torch says that tensors lie on two devices, on an accelerator and on meta."""
+OTHER_DEVICE = "on the same device|on the expected device|but expected .*on"
+"""How torch says that tensors lie on two devices: on CUDA, on meta and on MPS."""
 
 
 def line(device: torch.device | str = "cpu") -> nn.Linear:

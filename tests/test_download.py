@@ -583,6 +583,19 @@ class TestOneAtATime:
         notes = [progress.note for progress in told if progress.note]
         assert sorted(notes) == [*["another process downloads it; waiting"] * 2, "unpacking"]
 
+    def test_waiting_tells_how_far_the_other_process_is(self, get, root, monkeypatch):
+        monkeypatch.setattr(download, "WAITING_TOLD", 0.1)
+        monkeypatch.setattr(locks, "POLL", 0.1)
+        (root / "cifar.tar.gz.part").write_bytes(BODY[:HALF])
+        told = []
+
+        with locks.held(root / ".cifar.tar.gz.lock"), pytest.raises(DownloadError):
+            get(patience=replace(QUICK, time_limit=0.5), progress=told.append)
+        assert 2 <= len(told) <= 6
+        assert {(progress.received, progress.note) for progress in told} == {
+            (HALF, "another process downloads it; waiting")
+        }
+
     def test_time_limit_holds_while_waiting(self, get, server, root):
         with (
             locks.held(root / ".cifar.tar.gz.lock"),
