@@ -23,6 +23,7 @@ __all__ = [
     "SPLITS",
     "DataError",
     "Images",
+    "Loader",
     "describe",
     "load",
     "loader",
@@ -217,7 +218,7 @@ def loader(
             "with transform=data.transform(), or use data.normalized(images)."
         )
     generator = None if seed is None else torch.Generator().manual_seed(seed)
-    return _Loader(
+    return Loader(
         dataset,
         batch_size,
         shuffle=shuffle,
@@ -227,8 +228,12 @@ def loader(
     )
 
 
-class _Loader(DataLoader):
-    """A DataLoader that says what to do where its workers cannot be started."""
+class Loader(DataLoader):
+    """A DataLoader that says what to do where its workers cannot be started.
+
+    Raises:
+        DataError: on the way into the loop, as :func:`loader` says.
+    """
 
     def __iter__(self) -> Iterator[Any]:
         if self.num_workers == 0:

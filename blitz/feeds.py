@@ -19,7 +19,6 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
 from blitz import data, devices, interrupts, memory, tuning
 from blitz.classifier import TrainingStep
@@ -133,7 +132,7 @@ class _Loader(Feed):
         self._workers = workers
 
     def _batches(self, places: torch.Tensor) -> Iterator[Batch]:
-        loader = DataLoader(
+        loader = data.Loader(
             self._images,
             self.batch_size,
             sampler=places.tolist(),
