@@ -59,9 +59,8 @@ def suited_to(
         return
     threads, one_dnn = torch.get_num_threads(), torch.backends.mkldnn.enabled
     torch.set_num_threads(1)
-    torch._C._set_mkldnn_enabled(
-        exact and one_dnn
-    )  # mkldnn.set_flags would reset the precision as well
+    # mkldnn.set_flags would reset the precision as well.
+    torch._C._set_mkldnn_enabled(exact and one_dnn)
     try:
         yield
     finally:

@@ -350,7 +350,7 @@ class TestWhereAStepGoes:
         batches = made.endless()
         before = autograd.snapshot(step.net.named_parameters())
 
-        with tuning.suited_to(step.net, batch, device):
+        with tuning.suited_to(step.net, batch, device, exact=step.exact):
             timed(
                 lambda: step(*next(batches)),
                 unit="images/s",

@@ -34,9 +34,9 @@ def make(name, images, **options):
     return feeds.make(name, images, **settings)
 
 
-def new_step():
+def new_step(exact=True):
     torch.manual_seed(7)
-    return classifier.training_step(classifier.Net(), lr=0.05)
+    return classifier.training_step(classifier.Net(), lr=0.05, exact=exact)
 
 
 def losses(feed, step, *args, **options):
@@ -145,6 +145,14 @@ class TestBatches:
         assert set(step.settings) == {(1, False)}
         assert set(outside) == {(2, two_threads)}
 
+    def test_exact_steps_keep_torchs_convolutions(self, images, name, two_threads):
+        step = Seen()
+        step.exact = True
+
+        list(make(name, images).train(step, 1))
+
+        assert set(step.settings) == {(1, two_threads)}
+
     def test_settings_of_torch_are_restored_after_an_error(self, images, name, two_threads):
         step = Seen()
         step.net = None  # no net to look at
@@ -174,10 +182,11 @@ class TestBatches:
 
 
 class TestLosses:
-    def test_loader_and_resident_agree_to_the_last_bit(self, images):
+    @pytest.mark.parametrize("exact", [True, False], ids=["exact", "fast"])
+    def test_loader_and_resident_agree_to_the_last_bit(self, images, exact):
         runs = []
         for name in ("loader", "resident"):
-            step = new_step()
+            step = new_step(exact)
             got = losses(make(name, images), step, 1) + losses(make(name, images), step, 2)
             runs.append((got, step.net.state_dict()))
 
@@ -186,6 +195,25 @@ class TestLosses:
         assert first == second
         assert first[0] != first[-1]
         assert all(torch.equal(net[key], other[key]) for key in net)
+
+    def test_exact_steps_are_the_tutorials_loop_to_the_last_bit(self, images):
+        exact, fast = new_step(), new_step(exact=False)
+        net = new_step().net
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
+        pixels, labels = data.normalized(images).tensors
+        threads, expected = torch.get_num_threads(), []
+        torch.set_num_threads(1)
+
+        for places in feeds.order(30, seed=3, epoch=1).split(4):
+            optimizer.zero_grad()
+            loss = torch.nn.CrossEntropyLoss()(net(pixels[places]), labels[places])
+            loss.backward()
+            optimizer.step()
+            expected.append(loss.item())
+        torch.set_num_threads(threads)
+
+        assert losses(make("resident", images), exact, 1) == expected
+        assert losses(make("resident", images), fast, 1) == pytest.approx(expected, rel=1e-3)
 
     def test_workers_change_nothing(self, images):
         alone = losses(make("loader", images), new_step(), 1)
