@@ -1,0 +1,269 @@
+"""Steps/s of the tutorial's recipe by feed, beside other trainers, in one run on one machine.
+
+    python docs/compare_feeds.py --data DIR             # a quarter of an hour on two cores
+    python docs/compare_feeds.py --data DIR --steps 300 --rounds 3
+
+The recipe is the same everywhere: the tutorial's net, batches of 4, SGD with rate 0.001 and
+momentum 0.9, cross-entropy. The candidates take turns, some hundred steps each, so that what else
+the machine does meanwhile hits all of them; what is reported is the median over the rounds and, for
+each candidate, the median of its ratios to the tutorial's own loop within a round.
+
+Lightning and Ignite are measured where they are installed (``pip install lightning
+pytorch-ignite``); they are no dependency of this project. They are fed with ready tensors: a list
+of batches that are there already, which is the fastest that they can be fed with.
+"""
+
+import argparse
+import contextlib
+import datetime
+import importlib
+import itertools
+import json
+import logging
+import os
+import platform
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from blitz import classifier, data, feeds
+from blitz.harness import benchmarks
+
+BATCH = 4
+Run = Callable[[int], None]
+"""Takes that many steps."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", help="a folder of images (default: made on the spot)")
+    parser.add_argument("--steps", type=int, default=1000, help="of each turn (default: 1000)")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each (default: 5)")
+    parser.add_argument("--out", type=Path, help="write the figures there too, as JSON")
+    asked = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    images = data.load("train", asked.data, count=8000)
+    candidates = dict(_candidates(images))
+    speeds = _measure(candidates, asked.steps, asked.rounds)
+    report = _report(speeds, images.origin, asked)
+    print("\n".join(_lines(report)))
+    if asked.out is not None:
+        asked.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def _candidates(images: data.Images) -> Iterator[tuple[str, Run]]:
+    """Name and run of each; the first is the one that the others are compared with."""
+    yield "tutorial's loop, 2 workers", _tutorial(images, workers=2)
+    for workers in (0, 4):
+        yield f"tutorial's loop, {workers} workers", _tutorial(images, workers=workers)
+    yield "tutorial's loop, 0 workers, 1 thread", _tutorial(images, workers=0, threads=1)
+    yield "tutorial's loop, 2 workers, 1 thread", _tutorial(images, workers=2, threads=1)
+    yield "DataLoader over ready tensors", _tutorial(images, workers=0, ready=True)
+    yield "DataLoader over ready tensors, 1 thread", _tutorial(images, 0, threads=1, ready=True)
+    if _installed("lightning"):
+        yield "Lightning, ready tensors", _lightning(images)
+        yield "Lightning, ready tensors, 1 thread", _with_threads(1, _lightning(images))
+    if _installed("ignite"):
+        yield "Ignite, ready tensors", _ignite(images)
+        yield "Ignite, ready tensors, 1 thread", _with_threads(1, _ignite(images))
+    for name in ("loader", "resident"):
+        yield f"blitz, {name} feed", _feed(images, name)
+        yield f"blitz, {name} feed, --fast", _feed(images, name, exact=False)
+
+
+def _installed(module: str) -> bool:
+    try:
+        importlib.import_module(module)
+    except ImportError:
+        return False
+    return True
+
+
+def _net_and_optimizer() -> tuple[nn.Module, torch.optim.Optimizer, nn.Module]:
+    torch.manual_seed(0)
+    net = classifier.Net()
+    return net, torch.optim.SGD(net.parameters(), lr=0.001, momentum=0.9), nn.CrossEntropyLoss()
+
+
+def _tutorial(
+    images: data.Images, workers: int, threads: int | None = None, ready: bool = False
+) -> Run:
+    """The tutorial's loop as it stands there: a DataLoader, ``item()`` after every step."""
+    net, optimizer, criterion = _net_and_optimizer()
+    dataset = data.normalized(images) if ready else _transformed(images)
+    loader = DataLoader(dataset, batch_size=BATCH, shuffle=True, num_workers=workers)
+    batches = itertools.chain.from_iterable(itertools.repeat(loader))
+
+    def run(steps: int) -> None:
+        running_loss = 0.0
+        for inputs, labels in itertools.islice(batches, steps):
+            optimizer.zero_grad()
+            loss = criterion(net(inputs), labels)
+            loss.backward()
+            optimizer.step()
+            running_loss += loss.item()
+
+    return run if threads is None else _with_threads(threads, run)
+
+
+def _transformed(images: data.Images) -> data.Images:
+    return data.Images(images.items, images.labels, images.origin, data.transform())
+
+
+def _with_threads(threads: int, run: Run) -> Run:
+    def run_with_threads(steps: int) -> None:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            run(steps)
+        finally:
+            torch.set_num_threads(before)
+
+    return run_with_threads
+
+
+def _ready_batches(images: data.Images) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    tensors: TensorDataset = data.normalized(images)
+    order = torch.randperm(len(tensors))
+    return [tensors[places] for places in order.split(BATCH)]
+
+
+def _lightning(images: data.Images) -> Run:
+    """Lightning's Trainer with everything off that can be."""
+    import lightning
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    net, optimizer, criterion = _net_and_optimizer()
+    batches = _ready_batches(images)
+
+    class Recipe(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def training_step(self, batch, _):
+            inputs, labels = batch
+            return criterion(self.net(inputs), labels)
+
+        def configure_optimizers(self):
+            return optimizer
+
+    def run(steps: int) -> None:
+        trainer = lightning.Trainer(
+            max_steps=steps,
+            max_epochs=-1,
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        with contextlib.redirect_stdout(None):
+            trainer.fit(Recipe(), batches)
+
+    return run
+
+
+def _ignite(images: data.Images) -> Run:
+    """Ignite's supervised trainer, without handlers."""
+    from ignite.engine import create_supervised_trainer
+
+    net, optimizer, criterion = _net_and_optimizer()
+    trainer = create_supervised_trainer(net, optimizer, criterion)
+    batches = _ready_batches(images)
+
+    def run(steps: int) -> None:
+        trainer.run(batches, max_epochs=1, epoch_length=steps)
+
+    return run
+
+
+def _feed(images: data.Images, name: str, exact: bool = True) -> Run:
+    step = classifier.training_step(_net_and_optimizer()[0], exact=exact)
+    feed = feeds.make(name, images, batch_size=BATCH, seed=0, device="cpu")
+
+    def chunks() -> Iterator[int]:
+        for epoch in itertools.count(1):
+            yield from (len(losses) for losses in feed.train(step, epoch))
+
+    done = chunks()
+
+    def run(steps: int) -> None:
+        while steps > 0:
+            steps -= next(done)
+
+    return run
+
+
+def _measure(candidates: dict[str, Run], steps: int, rounds: int) -> dict[str, list[float]]:
+    """Steps/s of each candidate in each round, after a round that does not count."""
+    steps = -(-steps // 100) * 100  # whole chunks of a feed
+    for run in candidates.values():
+        run(100)
+    speeds: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(rounds):
+        for name, run in candidates.items():
+            start = time.perf_counter()
+            run(steps)
+            speeds[name].append(steps / (time.perf_counter() - start))
+    return speeds
+
+
+def _report(speeds: dict[str, list[float]], origin: str, asked: argparse.Namespace) -> dict:
+    base = next(iter(speeds.values()))
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "cpu": benchmarks.cpu_name(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "load": round(os.getloadavg()[0], 1),
+        "system": platform.platform(),
+        "versions": benchmarks.versions() | _peers(),
+        "images": origin,
+        "steps": asked.steps,
+        "rounds": asked.rounds,
+        "steps/s": {
+            name: {
+                "median": statistics.median(values),
+                "least": min(values),
+                "most": max(values),
+                "times the tutorial's": statistics.median(
+                    value / other for value, other in zip(values, base, strict=True)
+                ),
+                "all": values,
+            }
+            for name, values in speeds.items()
+        },
+    }
+
+
+def _peers() -> dict[str, str]:
+    found = {}
+    for package in ("lightning", "pytorch-ignite"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+def _lines(report: dict) -> Iterator[str]:
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    yield f"{report['cpu']}, {report['cores']} cores, load {report['load']}; {report['date']}"
+    yield versions
+    yield f"{report['images']}; {report['rounds']} rounds of {report['steps']} steps, batch 4"
+    yield f"{'steps/s (median)':>58}{'least':>8}{'most':>8}{'ratio':>8}"
+    for name, row in report["steps/s"].items():
+        yield (
+            f"{name:<42}{row['median']:>16,.0f}{row['least']:>8,.0f}{row['most']:>8,.0f}"
+            f"{row['''times the tutorial's''']:>8.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
