@@ -166,7 +166,7 @@ def restore(path: str | os.PathLike[str], checkpoint: Checkpoint, step: Training
     """
     try:
         _restore(checkpoint, step)
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise CheckpointError(f"{path}: {_damage(error)}. {_REMEDY}") from error
 
 
@@ -175,7 +175,7 @@ def _restore(checkpoint: Checkpoint, step: TrainingStep) -> None:
     state = checkpoint.optimizer["state"]
     for number, parts in state.items():
         for name, part in parts.items():
-            if torch.is_tensor(part) and part.shape != parameters[int(number)].shape:
+            if torch.is_tensor(part) and part.shape != parameters[number].shape:
                 raise ValueError(f"{name} of parameter {number} has shape {tuple(part.shape)}")
     step.net.load_state_dict(checkpoint.net)
     # Learning rate and momentum are settings, and not the file's to change.

@@ -1,0 +1,737 @@
+"""``python -m blitz train``: what it leaves behind, and that nothing is ever lost."""
+
+import errno
+import json
+import os
+import random
+import shlex
+import shutil
+import signal
+import sys
+import time
+import warnings
+from contextlib import contextmanager
+
+import pytest
+import small_images
+import torch
+from torch import nn
+
+from blitz import atomic, checkpoint, classifier, data, feeds, interrupts, run_folder, training
+from blitz.__main__ import main
+from blitz.checkpoint import CheckpointError
+from blitz.run_folder import RunFolder
+
+SMALL = ("--device", "cpu", "--epochs", "3", "--checkpoint-every", "0")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """A folder of 39 training images, ten batches of 4 with a short last one, and 12 for tests."""
+    return small_images.make(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    """Checkpoints after every 3 batches, reports after every 4, and no pictures."""
+    monkeypatch.setattr(training, "CHUNK_IMAGES", 12)
+    monkeypatch.setattr(classifier, "REPORT_EVERY", 4)
+    for module in ("matplotlib", "matplotlib.figure", "matplotlib.backends.backend_agg"):
+        monkeypatch.setitem(sys.modules, module, None)
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def train(images, out):
+    """Run the command on the small images; its exit code."""
+
+    def train(*options):
+        return main(["train", "--data", str(images), "--out", str(out), *SMALL, *options])
+
+    return train
+
+
+def result_in(folder):
+    return json.loads((folder / "result.json").read_text(encoding="utf-8"))
+
+
+def assert_same_bits(folder, reference):
+    """The net, the losses and the accuracy in two folders are the same, to the last bit."""
+    mine, theirs = (classifier.load(path / "model.pt") for path in (folder, reference))
+    for one, other in zip(mine.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(one, other)
+    mine, theirs = result_in(folder), result_in(reference)
+    for key in ("loss_trace", "accuracy", "class_accuracy", "settings", "data"):
+        assert mine[key] == theirs[key]
+
+
+@pytest.fixture(scope="module")
+def reference(images, tmp_path_factory):
+    """A folder with the training as it ends without an interruption."""
+    folder = tmp_path_factory.mktemp("reference")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "CHUNK_IMAGES", 12)
+        patch.setattr(classifier, "REPORT_EVERY", 4)
+        patch.setattr(RunFolder, "drop_checkpoint", lambda folder: None)
+        patch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
+        with torch.random.fork_rng(devices=[]):
+            assert main(["train", "--data", str(images), "--out", str(folder), *SMALL]) == 0
+    return folder
+
+
+class TestWhatIsKept:
+    def test_six_files_and_no_other(self, train, out, monkeypatch):
+        for module in ("matplotlib", "matplotlib.figure", "matplotlib.backends.backend_agg"):
+            monkeypatch.delitem(sys.modules, module)
+        pytest.importorskip("matplotlib")
+        monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # it could open a window
+
+        assert train() == 0
+
+        pictures = {"samples.png", "predictions.png", "loss.png", "classes.png"}
+        assert set(os.listdir(out)) == {"model.pt", "result.json", *pictures}
+        for name in pictures:
+            assert (out / name).read_bytes().startswith(b"\x89PNG")
+
+    def test_without_matplotlib_the_rest_is_kept_and_what_is_missing_is_said(
+        self, train, out, capsys
+    ):
+        assert train() == 0
+
+        assert set(os.listdir(out)) == {"model.pt", "result.json"}
+        printed = capsys.readouterr().out
+        assert "no samples.png: pictures need matplotlib" in printed
+        assert "no predictions.png, no loss.png, no classes.png: pictures need" in printed
+        assert "pip install matplotlib" in printed
+
+    def test_model_is_the_state_dict_alone(self, reference):
+        state = torch.load(reference / "model.pt", weights_only=True)
+
+        assert state.keys() == classifier.Net().state_dict().keys()
+
+    def test_result_says_what_was_done_and_how_it_came_out(self, reference, images):
+        result = result_in(reference)
+
+        assert result["settings"] == {
+            "data": str(images),
+            "epochs": 3,
+            "batch_size": 4,
+            "lr": 0.001,
+            "momentum": 0.9,
+            "width": 6,
+            "seed": 0,
+            "threads": 1,
+            "workers": 0,
+            "feed": "resident",
+            "fast": False,
+        }
+        assert result["device"] == "cpu"
+        assert result["versions"]["torch"] == torch.__version__
+        assert result["data"]["source"] == str(images)
+        assert result["data"]["train"]["images"] == 39
+        assert result["data"]["test"]["images"] == result["total"] == 12
+        assert list(result["class_accuracy"]) == list(data.CLASSES)
+        assert result["accuracy"] == 100 * result["correct"] / 12
+        assert result["images_per_second"] == pytest.approx(3 * 39 / result["seconds"])
+
+    def test_accuracy_is_that_of_the_model(self, reference, images):
+        net = classifier.load(reference / "model.pt")
+        test = data.normalized(data.load("test", images))
+        labels = classifier.predict(net, test.tensors[0])
+
+        assert result_in(reference)["correct"] == (labels == test.tensors[1]).sum().item()
+
+
+@pytest.fixture
+def one_thread():
+    """torch on one thread, as the training of small batches is."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class TestLosses:
+    def test_are_those_of_the_tutorials_loop_to_the_last_bit(self, reference, images, one_thread):
+        losses = self.of_the_plain_loop(images)
+
+        trace = result_in(reference)["loss_trace"]
+
+        expected = []
+        for epoch in (1, 2, 3):
+            a, b, c, d, e, f, g, h, i, j = losses[10 * (epoch - 1) : 10 * epoch]
+            means = [(0.0 + a + b + c + d) / 4, (0.0 + e + f + g + h) / 4, (0.0 + i + j) / 2]
+            expected += [
+                {"epoch": epoch, "batches": batches, "loss": mean, "rest": batches == 10}
+                for batches, mean in zip((4, 8, 10), means, strict=True)
+            ]
+        assert trace == expected
+
+    def of_the_plain_loop(self, images):
+        """The loss of each of 30 batches, by the tutorial's own means."""
+        dataset = data.load("train", images, transform=data.transform())
+        torch.manual_seed(0)
+        net = classifier.Net()
+        criterion = nn.CrossEntropyLoss()
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.001, momentum=0.9)
+        losses = []
+        for epoch in (1, 2, 3):
+            order = feeds.order(len(dataset), 0, epoch).tolist()
+            for inputs, labels in torch.utils.data.DataLoader(dataset, 4, sampler=order):
+                optimizer.zero_grad()
+                loss = criterion(net(inputs), labels)
+                loss.backward()
+                optimizer.step()
+                losses.append(loss.item())
+        return losses
+
+    def test_are_printed_with_the_rest_of_each_epoch(self, train, capsys):
+        assert train() == 0
+
+        lines = [line for line in capsys.readouterr().out.splitlines() if "] loss: " in line]
+        places = [f"[{epoch}, {batch:5d}]" for epoch in (1, 2, 3) for batch in (4, 8, 10)]
+        assert [line[:10] for line in lines] == places
+
+    def test_do_not_depend_on_the_feed(self, train, out, reference):
+        assert train("--feed", "loader") == 0
+
+        assert result_in(out)["settings"]["feed"] == "loader"
+        assert result_in(out)["loss_trace"] == result_in(reference)["loss_trace"]
+
+    def test_depend_on_the_seed(self, train, out, reference):
+        assert train("--seed", "1") == 0
+
+        assert result_in(out)["loss_trace"] != result_in(reference)["loss_trace"]
+
+    def test_that_are_no_numbers_end_the_training(self, train, out, capsys):
+        assert train("--lr", "1e30") == 1
+
+        error = capsys.readouterr().err
+        assert "the steps are too large. Start anew with a learning rate below 1e+30" in error
+        saved = checkpoint.load(out / "checkpoint.pt")
+        assert all(weight.isfinite().all() for weight in saved.net.values())
+
+
+def in_child(work):
+    """Do ``work`` in a forked process, silently; its process id."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch's threads are not used in it
+        child = os.fork()
+    if child:
+        return child
+    code = 70
+    try:
+        silence = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silence, 1)
+        os.dup2(silence, 2)
+        code = work()
+    finally:
+        os._exit(code)
+
+
+def ended(child):
+    """The exit code of a child, or minus the signal that ended it."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+class TestKilled:
+    MOMENTS = 50
+
+    def test_at_fifty_random_moments_a_training_ends_with_the_same_bits(
+        self, train, out, reference, monkeypatch
+    ):
+        monkeypatch.setattr(RunFolder, "drop_checkpoint", lambda folder: None)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # a fork has no other threads
+        chance, kills, halfway, finished = random.Random(0), 0, 0, 0
+        whole = self.seconds_of(train)
+        self.assert_finished(out, reference)
+
+        while kills < self.MOMENTS:
+            child = in_child(lambda: train("--resume"))
+            time.sleep(chance.uniform(0, whole))
+            os.kill(child, signal.SIGKILL)
+            code = ended(child)
+            if code == 0:
+                finished += 1
+                self.assert_finished(out, reference)
+                continue
+            assert code == -signal.SIGKILL
+            kills += 1
+            halfway += self.stands_halfway(out)
+
+        assert ended(in_child(lambda: train("--resume"))) == 0
+        self.assert_finished(out, reference)
+        assert halfway >= 10
+        assert finished >= 3
+
+    def seconds_of(self, train):
+        """How long a whole training takes."""
+        started = time.monotonic()
+        assert ended(in_child(train)) == 0
+        return time.monotonic() - started
+
+    def stands_halfway(self, out):
+        """Whether there is a checkpoint, a whole one, between the first batch and the last."""
+        if not (out / "checkpoint.pt").exists():
+            return False
+        running = checkpoint.load(out / "checkpoint.pt").losses.running
+        return (1, 0) < (running.epoch, running.batches) < (4, 0)
+
+    def assert_finished(self, out, reference):
+        """All is as in the reference, momentum and generators included; clears the folder."""
+        mine, theirs = (checkpoint.load(path / "checkpoint.pt") for path in (out, reference))
+        assert mine.losses == theirs.losses
+        for number, state in theirs.optimizer["state"].items():
+            momentum = mine.optimizer["state"][number]["momentum_buffer"]
+            assert torch.equal(momentum, state["momentum_buffer"])
+        assert torch.equal(mine.generators["cpu"], theirs.generators["cpu"])
+        assert_same_bits(out, reference)
+        assert set(os.listdir(out)) == {"checkpoint.pt", "model.pt", "result.json"}
+        shutil.rmtree(out)
+
+
+@contextmanager
+def signals(*numbers):
+    """Send this process signals in the middle of its eighth step."""
+    steps = []
+    take = classifier.TrainingStep.__call__
+
+    def take_and_send(step, *batch):
+        loss = take(step, *batch)
+        steps.append(loss)
+        if len(steps) == 8:
+            for number in numbers:
+                os.kill(os.getpid(), number)
+        return loss
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classifier.TrainingStep, "__call__", take_and_send)
+        yield
+
+
+def batches_done(folder):
+    return checkpoint.load(folder / "checkpoint.pt").losses.running.batches
+
+
+class TestInterrupted:
+    @pytest.mark.parametrize(
+        ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "TERM"]
+    )
+    def test_saves_and_says_the_command_that_goes_on(
+        self, train, out, reference, capsys, number, code
+    ):
+        with signals(number):
+            assert train() == code
+
+        assert batches_done(out) == 9
+        assert os.listdir(out) == ["checkpoint.pt"]
+        error = capsys.readouterr().err
+        assert "interrupted; all is saved. Go on with:" in error
+        command = shlex.split(error.splitlines()[-1])
+        assert command[:4] == ["python", "-m", "blitz", "train"]
+        assert main(command[3:]) == 0
+        assert_same_bits(out, reference)
+
+    def test_a_second_time_at_once(self, train, out, reference, capsys):
+        with signals(signal.SIGINT, signal.SIGINT):
+            assert train() == 130
+
+        assert batches_done(out) == 6
+        assert "Go on with:" in capsys.readouterr().err
+        assert train("--resume") == 0
+        assert_same_bits(out, reference)
+
+    def test_handlers_are_as_they_were(self, train, out):
+        before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+
+        assert train() == 0
+
+        assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+    def test_before_anything_was_trained(self, train, out, monkeypatch, capsys):
+        def interrupted(*_, **__):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(data, "load", interrupted)
+
+        assert train() == 130
+
+        assert "interrupted; nothing was trained yet" in capsys.readouterr().err
+        assert not out.exists()
+
+    def test_after_the_training_was_done(self, train, out, reference, monkeypatch):
+        def interrupted(*_):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(classifier, "evaluate", interrupted)
+            assert train() == 130
+
+        assert train("--resume") == 0
+        assert_same_bits(out, reference)
+
+    def test_workers_leave_it_to_their_parent(self):
+        before = signal.getsignal(signal.SIGINT)
+        try:
+            interrupts.left_to_parent(0)
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def unfinished(train, out, capsys):
+    """A folder with a training that was interrupted after 9 of 30 batches."""
+    with signals(signal.SIGINT):
+        assert train() == 130
+    capsys.readouterr()
+    return out
+
+
+class TestResume:
+    def test_takes_the_settings_from_the_checkpoint(self, images, out, capsys):
+        options = ["train", "--data", str(images), "--out", str(out)]
+        assert main([*options, "--device", "cpu", "--epochs", "1", "--lr", "0.01"]) == 0
+        finished = result_in(out)
+
+        assert main([*options, "--resume"]) == 0
+
+        assert "There is nothing left to do" in capsys.readouterr().out
+        assert result_in(out) == finished
+
+    def test_without_options_ends_with_the_same_bits(self, unfinished, reference):
+        assert main(["train", "--out", str(unfinished), "--resume"]) == 0
+
+        assert_same_bits(unfinished, reference)
+
+    def test_without_a_training_starts_one(self, train, out, reference):
+        assert train("--resume") == 0
+
+        assert_same_bits(out, reference)
+
+    @pytest.mark.parametrize(
+        ("options", "named"),
+        [
+            (("--epochs", "4"), "--epochs 4 (there: 3)"),
+            (("--batch-size", "5"), "--batch-size 5 (there: 4)"),
+            (("--lr", "0.01"), "--lr 0.01 (there: 0.001)"),
+            (("--momentum", "0.5"), "--momentum 0.5 (there: 0.9)"),
+            (("--width", "7"), "--width 7 (there: 6)"),
+            (("--seed", "1"), "--seed 1 (there: 0)"),
+        ],
+        ids=lambda value: value[0] if isinstance(value, tuple) else "",
+    )
+    def test_with_other_settings_is_refused_and_names_them(
+        self, unfinished, train, capsys, options, named
+    ):
+        before = (unfinished / "checkpoint.pt").read_bytes()
+
+        assert train("--resume", *options) == 2
+
+        error = capsys.readouterr().err
+        assert f"other settings than those given: {named}. Leave them out" in error
+        assert (unfinished / "checkpoint.pt").read_bytes() == before
+
+    def test_with_other_settings_is_refused_when_finished(self, train, out, capsys):
+        assert train() == 0
+
+        assert train("--resume", "--width", "7") == 2
+
+        assert "--width 7 (there: 6)" in capsys.readouterr().err
+
+    def test_with_other_images_is_refused(self, unfinished, tmp_path, capsys):
+        other = small_images.make(tmp_path / "other")
+        (other / "train" / "frog" / "99.png").write_bytes(
+            (other / "train" / "frog" / "06.png").read_bytes()
+        )
+
+        assert main(["train", "--out", str(unfinished), "--data", str(other), "--resume"]) == 2
+
+        assert "its training had other images than those of --data" in capsys.readouterr().err
+
+    def test_with_the_images_moved_goes_on(self, unfinished, images, tmp_path, reference):
+        moved = shutil.copytree(images, tmp_path / "moved")
+
+        assert main(["train", "--out", str(unfinished), "--data", str(moved), "--resume"]) == 0
+
+        assert result_in(unfinished)["loss_trace"] == result_in(reference)["loss_trace"]
+
+    def test_sweeps_up_what_a_killed_writer_left(self, unfinished, train):
+        part = unfinished / f".{'0' * 32}.part"
+        part.write_bytes(b"half a checkpoint")
+        own = unfinished / ".notes.part"
+        own.touch()
+
+        assert train("--resume") == 0
+
+        assert not part.exists()
+        assert own.exists()
+
+
+class TestNothingIsOverwritten:
+    def test_finished_training_is_refused(self, train, out, capsys):
+        assert train() == 0
+        before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+        assert train() == 2
+
+        assert "holds a finished training; nothing was changed" in capsys.readouterr().err
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+    def test_unfinished_training_is_refused(self, unfinished, train, capsys):
+        before = (unfinished / "checkpoint.pt").read_bytes()
+
+        assert train() == 2
+
+        error = capsys.readouterr().err
+        assert "holds an unfinished training; nothing was changed. Go on with it: python" in error
+        assert (unfinished / "checkpoint.pt").read_bytes() == before
+
+    @pytest.mark.parametrize("resume", [(), ("--resume",)], ids=["", "resume"])
+    def test_files_of_the_users_own_are_refused(self, train, out, capsys, resume):
+        out.mkdir()
+        (out / "model.pt").write_bytes(b"mine")
+
+        assert train(*resume) == 2
+
+        assert "holds other files; nothing was changed" in capsys.readouterr().err
+        assert (out / "model.pt").read_bytes() == b"mine"
+
+    def test_second_process_is_refused(self, train, out, capsys):
+        with RunFolder(out).held():
+            assert train() == 2
+
+        assert f"another training is writing to {out}" in capsys.readouterr().err
+
+    def test_forked_worker_does_not_keep_the_lock(self, out):
+        with RunFolder(out).held():
+            child = in_child(lambda: time.sleep(60))
+        try:
+            with RunFolder(out).held():
+                pass
+        finally:
+            os.kill(child, signal.SIGKILL)
+            ended(child)
+
+    @pytest.mark.skipif(run_folder.fcntl is None, reason="the system has no flock")
+    def test_file_system_without_locks_is_taken(self, out, monkeypatch):
+        def none(*_):
+            raise OSError(errno.ENOLCK, "No locks available")
+
+        monkeypatch.setattr(run_folder.fcntl, "flock", none)
+
+        with RunFolder(out).held():
+            assert out.is_dir()
+
+
+def full_after(count):
+    """A stand-in for os.fsync on a disk that is full after ``count`` calls."""
+    calls = []
+
+    def fsync(handle):
+        calls.append(handle)
+        if len(calls) > count:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    return fsync
+
+
+class TestDisk:
+    @pytest.mark.parametrize("writes", [1, 4, 12])
+    def test_full_on_the_way_keeps_the_earlier_checkpoint(
+        self, train, out, reference, monkeypatch, capsys, writes
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full_after(2 * writes))  # a file and its folder
+            assert train() == 1
+
+        error = capsys.readouterr().err
+        assert "the checkpoint cannot be written there: No space left on device" in error
+        assert "Then go on with: python -m blitz train" in error
+        assert os.listdir(out) == ["checkpoint.pt"]
+        running = checkpoint.load(out / "checkpoint.pt").losses.running
+        assert 10 * (running.epoch - 1) + running.batches == self.done_after(writes)
+        assert train("--resume") == 0
+        assert_same_bits(out, reference)
+
+    def done_after(self, writes):
+        """Batches that are done at the last of so many writes."""
+        return [0, 3, 6, 9, 10, 10, 13, 16, 19, 20, 20, 23][writes - 1]
+
+    def test_full_at_the_end_keeps_the_training(self, train, out, reference, monkeypatch, capsys):
+        with monkeypatch.context() as patch:
+            patch.setattr(classifier, "save", self.full)
+            assert train() == 1
+
+        assert "Then go on with: python -m blitz train" in capsys.readouterr().err
+        assert train("--resume") == 0
+        assert_same_bits(out, reference)
+
+    def full(self, net, path):
+        raise classifier.WeightsError(f"{path}: the weights cannot be written there: full.")
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+    def test_really_too_small_for_a_checkpoint(self, train, out):
+        import resource
+
+        def limited():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+            return train()
+
+        assert ended(in_child(limited)) == 2
+        assert not out.exists()
+
+    def test_read_only_keeps_the_earlier_checkpoint(self, unfinished, train, monkeypatch, capsys):
+        before = (unfinished / "checkpoint.pt").read_bytes()
+
+        def read_only(*_):
+            raise OSError(errno.EROFS, "Read-only file system")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(atomic, "open", read_only, raising=False)
+            assert train("--resume") == 2
+
+        assert "cannot be written there: Read-only file system" in capsys.readouterr().err
+        assert (unfinished / "checkpoint.pt").read_bytes() == before
+
+    @pytest.mark.parametrize("place", ["file/out", "file"])
+    def test_folder_that_cannot_be_made(self, images, tmp_path, capsys, place):
+        (tmp_path / "file").touch()
+
+        assert main(["train", "--out", str(tmp_path / place)]) == 2
+
+        assert "cannot be made: " in capsys.readouterr().err
+
+
+class Obeys:
+    """Unpickling this runs code, which leaves a folder."""
+
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.trace),)
+
+
+@pytest.fixture
+def tampered(unfinished):
+    """Change what the checkpoint holds; its path."""
+
+    def change(**parts):
+        path = unfinished / "checkpoint.pt"
+        content = torch.load(path, weights_only=True)
+        torch.save({**content, **parts}, path)
+        return path
+
+    return change
+
+
+class TestUntrusted:
+    def test_code_in_a_checkpoint_does_not_run(self, tampered, train, tmp_path, capsys):
+        trace = tmp_path / "trace"
+        path = tampered(more=Obeys(trace))
+
+        assert train("--resume") == 2
+
+        assert "nothing of it was run" in capsys.readouterr().err
+        assert not trace.exists()
+        torch.load(path, weights_only=False)  # the control: the file does run code
+        assert trace.exists()
+
+    @pytest.mark.parametrize("number", [2, 0, None, "1"])
+    def test_other_format_is_named(self, tampered, train, capsys, number):
+        path = tampered(format=number)
+        before = path.read_bytes()
+
+        assert train("--resume") == 2
+
+        error = capsys.readouterr().err
+        assert f"is in format {number!r}, and this version reads format 1" in error
+        assert path.read_bytes() == before
+
+    @pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
+    def test_single_wrong_bit_is_found(self, unfinished, train, capsys, part):
+        path = unfinished / "checkpoint.pt"
+        content = bytearray(path.read_bytes())
+        content[int(part * len(content))] ^= 1
+        path.write_bytes(content)
+
+        assert train("--resume") == 2
+
+        assert "not a checkpoint, or a damaged one: the checksum of" in capsys.readouterr().err
+        assert path.read_bytes() == content
+
+    @pytest.mark.parametrize("keep", [0, 1000, -1])
+    def test_cut_file_is_refused(self, unfinished, train, capsys, keep):
+        path = unfinished / "checkpoint.pt"
+        path.write_bytes(path.read_bytes()[:keep])
+
+        assert train("--resume") == 2
+
+        assert "not a checkpoint, or a damaged one" in capsys.readouterr().err
+
+    def test_model_is_no_checkpoint(self, reference, out, train, capsys):
+        out.mkdir()
+        shutil.copy(reference / "model.pt", out / "checkpoint.pt")
+
+        assert train("--resume") == 2
+
+        assert "holds something else than a checkpoint" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        "parts",
+        [
+            {"net": classifier.Net(width=7).state_dict()},
+            {"net": None},
+            {"optimizer": {}},
+            {"optimizer": {"state": {0: {"momentum_buffer": torch.zeros(2)}}}},
+            {"optimizer": {"state": {99: {"momentum_buffer": torch.zeros(2)}}}},
+            {"generators": {}},
+            {"generators": {"cpu": torch.zeros(2)}},
+            {"losses": {}},
+            {"losses": {"running": {"every": "4"}, "fine": {}, "reports": [], "curve": []}},
+            {"seconds": "soon"},
+            {"settings": {"epochs": 3}},
+            {"settings": 3},
+        ],
+        ids=lambda parts: " ".join(f"{name} {str(part)[:20]}" for name, part in parts.items()),
+    )
+    def test_wrong_parts_are_refused(self, tampered, train, capsys, parts):
+        path = tampered(**parts)
+        before = path.read_bytes()
+
+        assert train("--resume") == 2
+
+        assert f"error: {path}: " in capsys.readouterr().err
+        assert path.read_bytes() == before
+
+    def test_result_that_is_none_is_refused(self, out, train, capsys):
+        out.mkdir()
+        (out / "result.json").write_text("[]")
+
+        assert train("--resume") == 2
+
+        assert "result.json is not the result of a training" in capsys.readouterr().err
+
+
+def test_accuracy_below_the_one_asked_for_fails(train, capsys):
+    assert train("--at-least", "100") == 1
+    assert "less than the 100 % asked for" in capsys.readouterr().err
+
+    assert train("--resume", "--at-least", "0") == 0
+
+
+def test_mirror_needs_download(train, capsys):
+    assert main(["train", "--mirror", "http://localhost/"]) == 2
+
+    assert "give both" in capsys.readouterr().err
+
+
+def test_checkpoint_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"none.pt: cannot be read: No such file"):
+        checkpoint.load(tmp_path / "none.pt")
