@@ -19,7 +19,7 @@ COMMANDS: dict[str, str] = {
 }
 """Each command and what it is for. ``a-b`` lives in ``blitz/commands/a_b.py``."""
 
-DONE, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
+INTERRUPTED = 130
 
 EXIT_CODES = """exit codes:
   0    it is done, or the answer is yes
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return asked.run(asked)
     except BlitzError as error:
         print(f"error: {error}", file=sys.stderr)
-        return UNUSABLE
+        return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED

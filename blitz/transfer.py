@@ -35,6 +35,8 @@ class DownloadError(DataError):
     do.
     """
 
+    exit_code = 1
+
 
 @dataclass(frozen=True)
 class Wanted:

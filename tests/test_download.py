@@ -715,6 +715,13 @@ class TestCommand:
         assert main(["download", "--out", str(tmp_path), "--mirror", server.url]) == 1
         assert capsys.readouterr().err.startswith("error: cifar.tar.gz: the server answered 404")
 
+    def test_training_downloads_first(self, tmp_path, capsys, server, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        server.answers = [status(404)]
+
+        assert main(["train", "--download", "--mirror", server.url, "--out", "runs"]) == 1
+        assert capsys.readouterr().err.startswith("error: cifar.tar.gz: the server answered 404")
+
     def test_mirror_that_cannot_be_used_ends_with_2(self, tmp_path, capsys):
         assert main(["download", "--out", str(tmp_path), "--mirror", "x"]) == 2
         assert capsys.readouterr().err.startswith("error: mirror 'x' is no address")

@@ -48,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Download, and say where it is: 0, or 1 where it failed on the way."""
-    from blitz.download import DownloadError, fetch
+    """Download, and say where it is: 0, or 130 where it was interrupted."""
+    from blitz.download import fetch
 
     try:
         folder = fetch(
@@ -59,9 +59,6 @@ def run(args: argparse.Namespace) -> int:
             time_limit=60 * args.time_limit,
             tries=args.tries,
         )
-    except DownloadError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print(
             "interrupted; what came is kept, and the same command goes on from there",
