@@ -163,9 +163,11 @@ def class_bars(accuracy: Accuracy, classes: Sequence[str] = CLASSES) -> "Figure"
         ValueError: there are not as many names as classes.
         NoMatplotlib: matplotlib is not installed.
     """
+    rates = accuracy.class_percent
+    if len(classes) != len(rates):
+        raise ValueError(f"{len(classes)} names for {len(rates)} classes. Give a name for each.")
     figure = _figure(7, 4.2)
     axes = figure.add_subplot()
-    rates = accuracy.class_percent
     places = range(len(rates))
     axes.barh(places, [rate or 0 for rate in rates], color=SKY, edgecolor=BLUE)
     for place, rate in zip(places, rates, strict=True):

@@ -1,0 +1,97 @@
+"""The bar on a terminal, and nothing where there is none."""
+
+import io
+
+import pytest
+
+from blitz import progress
+from blitz.progress import Bar
+
+
+class Terminal(io.StringIO):
+    """A stream that a person looks at."""
+
+    encoding = "utf-8"
+
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands until it is set."""
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    return now
+
+
+def test_shows_what_is_done_the_pace_and_the_time_left(clock):
+    stream = Terminal()
+    with Bar(1000, "batches", stream=stream) as bar:
+        clock[0] = 10.0
+        bar.update(250)
+
+    shown = stream.getvalue().split("\r")
+    assert shown[2] == f" 25% {'█' * 6}{'░' * 18} 250 of 1,000 batches, 25/s, 30 s left\x1b[K"
+    assert shown[-1] == "\x1b[K"
+
+
+def test_what_was_done_before_does_not_count_for_the_pace(clock):
+    bar = Bar(1000, "batches", done=900, stream=Terminal())
+    clock[0] = 10.0
+    bar.update(950)
+
+    assert bar.text(80).endswith("950 of 1,000 batches, 5/s, 10 s left")
+
+
+def test_lines_stand_above_the_bar(clock):
+    stream, out = Terminal(), io.StringIO()
+    with Bar(2, "batches", stream=stream, out=out) as bar:
+        bar.line("loss: 2.3")
+
+    assert out.getvalue() == "loss: 2.3\n"
+    assert stream.getvalue().count("\x1b[K") == 4  # drawn, cleared, drawn, cleared
+
+
+def test_is_not_drawn_more_often_than_eyes_can_see(clock):
+    stream = Terminal()
+    bar = Bar(100, "batches", stream=stream)
+    for done in range(100):
+        clock[0] += 0.01
+        bar.update(done)
+
+    assert 9 <= stream.getvalue().count("\r") <= 11
+
+
+def test_fits_a_narrow_terminal(clock):
+    assert len(Bar(10**9, "batches", stream=Terminal()).text(20)) == 19
+
+
+def test_ascii_terminal_gets_no_blocks(clock):
+    stream = Terminal()
+    stream.encoding = "ascii"
+    bar = Bar(10, "batches", stream=stream)
+    bar.update(5)
+
+    assert stream.getvalue().isascii()
+
+
+@pytest.mark.parametrize("term", ["dumb", "xterm"])
+def test_without_a_terminal_there_are_lines_alone(clock, monkeypatch, term):
+    monkeypatch.setenv("TERM", term)
+    stream, out = Terminal() if term == "dumb" else io.StringIO(), io.StringIO()
+    with Bar(2, "batches", stream=stream, out=out) as bar:
+        bar.update(1)
+        bar.line("loss: 2.3")
+
+    assert stream.getvalue() == ""
+    assert out.getvalue() == "loss: 2.3\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(7.6, "8 s"), (125, "2:05 min"), (3725, "1:02:05 h"), (59.7, "1:00 min")]
+)
+def test_durations(seconds, words):
+    assert progress.duration(seconds) == words

@@ -1,0 +1,277 @@
+"""``python -m blitz test``, ``predict`` and ``finetune``, photos, and the help of the commands."""
+
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import small_images
+import torch
+from PIL import Image
+
+from blitz import autograd, classifier, data, photos
+from blitz.__main__ import main
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return small_images.make(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture
+def model(tmp_path):
+    """The file of a net of width 5."""
+    path = tmp_path / "model.pt"
+    classifier.save(classifier.Net(width=5), path)
+    return path
+
+
+class Obeys:
+    """Unpickling this runs code, which leaves a folder."""
+
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.trace),)
+
+
+class TestTest:
+    def test_counts_what_the_net_names_right(self, model, images, capsys):
+        assert main(["test", "--model", str(model), "--data", str(images)]) == 0
+
+        printed = capsys.readouterr().out
+        net, test = classifier.load(model, width=None), data.load("test", images)
+        accuracy = classifier.evaluate(net, [data.normalized(test)[:]])
+        assert printed.splitlines()[1:] == [accuracy.line(), *accuracy.class_lines()]
+        assert "12 of 12 test images of the class folders in" in printed
+
+    def test_batch_size_makes_no_difference(self, model, images, capsys):
+        command = ["test", "--model", str(model), "--data", str(images)]
+
+        assert main(command) == main([*command, "--batch-size", "5"]) == 0
+
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[: len(lines) // 2] == lines[len(lines) // 2 :]
+
+    def test_code_in_a_model_does_not_run(self, tmp_path, images, capsys):
+        trace, path = tmp_path / "trace", tmp_path / "model.pt"
+        torch.save({**classifier.Net().state_dict(), "more": Obeys(trace)}, path)
+
+        assert main(["test", "--model", str(path), "--data", str(images)]) == 2
+
+        assert "nothing of it was run" in capsys.readouterr().err
+        assert not trace.exists()
+        torch.load(path, weights_only=False)  # the control: the file does run code
+        assert trace.exists()
+
+    @pytest.mark.parametrize("what", ["--model", "--data"])
+    def test_what_is_not_there_is_named(self, model, images, capsys, what):
+        given = {"--model": str(model), "--data": str(images), what: "none"}
+
+        assert main(["test", *(word for pair in given.items() for word in pair)]) == 2
+
+        assert "error: none" in capsys.readouterr().err
+
+
+class TestPredict:
+    def test_top_three_with_probabilities(self, model, images, capsys):
+        photo = images / "test" / "frog" / "06.png"
+
+        assert main(["predict", "--model", str(model), str(photo)]) == 0
+
+        with Image.open(photo) as image:
+            scores = classifier.load(model, width=5)(data.transform()(image)[None])[0]
+        chances = (scores.exp() / scores.exp().sum()).tolist()
+        best = sorted(range(10), key=lambda label: -chances[label])[:3]
+        expected = ", ".join(f"{data.CLASSES[label]} {chances[label]:.1%}" for label in best)
+        assert capsys.readouterr().out == f"{photo}: {expected}\n"
+
+    def test_file_that_is_no_image_is_named_and_the_others_are_done(
+        self, model, images, tmp_path, capsys
+    ):
+        (tmp_path / "text.png").write_text("hello")
+        photo = images / "test" / "frog" / "06.png"
+
+        files = [str(tmp_path / "text.png"), str(tmp_path / "none.png"), str(photo)]
+        assert main(["predict", "--model", str(model), *files]) == 2
+
+        printed = capsys.readouterr()
+        assert f"error: {files[0]} cannot be read as an image: cannot identify" in printed.err
+        assert f"error: {files[1]} cannot be read as an image: No such file" in printed.err
+        assert printed.out.startswith(f"{photo}: ")
+
+
+class TestPhotos:
+    def saved(self, tmp_path, image, **options):
+        image.save(tmp_path / "photo.png", **options)
+        return np.asarray(photos.read(tmp_path / "photo.png"))
+
+    def test_any_size_becomes_32_by_32(self, tmp_path):
+        image = Image.new("RGB", (200, 50), (200, 0, 0))
+        image.paste((0, 0, 200), (100, 0, 200, 50))
+
+        pixels = self.saved(tmp_path, image)
+
+        assert pixels.shape == (32, 32, 3)
+        assert pixels[5, 2].tolist() == [200, 0, 0]
+        assert pixels[5, 29].tolist() == [0, 0, 200]
+
+    def test_32_by_32_stays_as_it_is(self, tmp_path):
+        noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
+
+        assert (self.saved(tmp_path, Image.fromarray(noise)) == noise).all()
+
+    @pytest.mark.parametrize("mode", ["L", "P", "1"])
+    def test_other_modes_become_rgb(self, tmp_path, mode):
+        image = Image.new("L", (40, 40), 255).convert(mode)
+
+        assert self.saved(tmp_path, image).tolist() == [[[255, 255, 255]] * 32] * 32
+
+    def test_what_is_transparent_becomes_white(self, tmp_path):
+        image = Image.new("RGBA", (32, 32), (0, 0, 0, 0))
+        image.paste((10, 20, 30, 255), (0, 0, 16, 32))
+
+        pixels = self.saved(tmp_path, image)
+
+        assert pixels[0, 31].tolist() == [255, 255, 255]
+        assert pixels[0, 0].tolist() == [10, 20, 30]
+
+    def test_16_bits_are_scaled(self, tmp_path):
+        values = np.full((32, 32), 128 * 256, np.uint16)
+
+        assert self.saved(tmp_path, Image.fromarray(values))[0, 0].tolist() == [128] * 3
+
+    def test_photo_is_turned_upright(self, tmp_path):
+        image = Image.new("RGB", (32, 32), (255, 255, 255))
+        image.paste((0, 0, 0), (0, 0, 32, 16))  # black above
+        exif = Image.Exif()
+        exif[0x0112] = 3  # upside down
+
+        pixels = self.saved(tmp_path, image, exif=exif)
+
+        assert pixels[0, 0].tolist() == [255] * 3
+        assert pixels[31, 0].tolist() == [0] * 3
+
+
+@pytest.fixture
+def finetune(images, capsys):
+    """Run the command on the small images, for two steps; what it prints."""
+
+    def finetune(*options):
+        small = ("--steps", "2", "--batch-size", "4", "--device", "cpu")
+        assert main(["finetune", "--data", str(images), *small, *options]) == 0
+        return capsys.readouterr().out
+
+    return finetune
+
+
+class TestFinetune:
+    def names(self, printed, kind):
+        """The names that are printed as moved, and how many there are said to be."""
+        joined = re.sub(r"\n  ", " ", printed)
+        count, names = re.search(rf"{kind} that moved \((\d+) of \d+\): (.*)", joined).groups()
+        return int(count), set(names.split(", "))
+
+    def test_only_the_head_moves_and_the_frozen_statistics(self, finetune, tmp_path):
+        printed = finetune("--out", str(tmp_path / "model.pt"))
+
+        assert self.names(printed, "parameters") == (2, {"fc.weight", "fc.bias"})
+        count, names = self.names(printed, "buffers")
+        buffers = {name for name, _ in autograd.resnet18(device="meta").named_buffers()}
+        assert names == buffers
+        assert count == 60
+        assert "--freeze-statistics keeps them" in printed
+        state = torch.load(tmp_path / "model.pt", weights_only=True)
+        assert state["fc.weight"].shape == (10, 512)
+        assert state["bn1.num_batches_tracked"] == 2
+
+    def test_statistics_stay_when_told_to(self, finetune):
+        printed = finetune("--freeze-statistics")
+
+        assert self.names(printed, "parameters") == (2, {"fc.weight", "fc.bias"})
+        assert self.names(printed, "buffers") == (0, {"none"})
+        assert "--freeze-statistics keeps them" not in printed
+
+    def test_weights_come_from_a_file(self, finetune, tmp_path):
+        model = autograd.resnet18()
+        classifier.save(model, tmp_path / "resnet.pt")
+
+        finetune("--weights", str(tmp_path / "resnet.pt"), "--out", str(tmp_path / "model.pt"))
+
+        state = torch.load(tmp_path / "model.pt", weights_only=True)
+        assert torch.equal(state["conv1.weight"], model.conv1.weight)
+
+    @pytest.mark.parametrize("weights", ["none.pt", "model.pt"])
+    def test_weights_that_cannot_be_had_are_named(self, model, capsys, monkeypatch, weights):
+        monkeypatch.chdir(model.parent)
+
+        assert main(["finetune", "--weights", weights, "--device", "cpu"]) == 2
+
+        assert weights in capsys.readouterr().err
+
+    def test_file_that_exists_is_not_overwritten(self, model, capsys):
+        before = model.read_bytes()
+
+        assert main(["finetune", "--out", str(model)]) == 2
+
+        assert "exists; nothing was changed" in capsys.readouterr().err
+        assert model.read_bytes() == before
+
+
+class TestHelp:
+    @pytest.mark.parametrize(
+        ("command", "options"),
+        [
+            (
+                "train",
+                "--data --download --epochs --batch-size --lr --momentum --width --device "
+                "--workers --seed --out --resume --feed --fast --mirror",
+            ),
+            ("test", "--model --data --device"),
+            ("predict", "--model IMAGE softmax"),
+            ("finetune", "--weights default|none|FILE --freeze-statistics"),
+        ],
+    )
+    def test_names_options_and_exit_codes(self, capsys, command, options):
+        with pytest.raises(SystemExit, match="0"):
+            main([command, "--help"])
+
+        printed = capsys.readouterr().out
+        assert all(option in printed for option in [*options.split(), "exit codes:"])
+
+    def test_needs_no_torch(self):
+        program = "import sys; from blitz import __main__; __main__.parser(); print(*sys.modules)"
+
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        )
+
+        assert "blitz.commands.train" in done.stdout.split()
+        assert not {"torch", "numpy", "PIL", "matplotlib"} & set(done.stdout.split())
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            "--epochs 0",
+            "--epochs two",
+            "--batch-size 0",
+            "--lr 0",
+            "--lr nan",
+            "--momentum 1",
+            "--momentum -0.1",
+            "--width 0",
+            "--workers -1",
+            "--seed -1",
+            "--checkpoint-every -1",
+            "--at-least 101",
+            "--data a --download",
+        ],
+    )
+    def test_value_out_of_range_is_named(self, capsys, wrong):
+        with pytest.raises(SystemExit, match="2"):
+            main(["train", *wrong.split()])
+
+        assert wrong.split()[0] in capsys.readouterr().err.splitlines()[-1]
