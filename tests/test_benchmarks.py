@@ -17,6 +17,8 @@ from blitz.harness import benchmarks
 from blitz.step_parts import Parts
 from blitz.throughput import Point
 
+pytest_plugins = ["pytester"]
+
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
 WIDTHS, BATCHES = (6, 24, 96, 384), (4, 64, 1024)
@@ -467,6 +469,29 @@ class TestMachine:
 
     def test_memory_of_the_cpu_is_not_counted(self):
         assert memory.allocated(CPU) is None
+
+
+ROWS = """
+@pytest.mark.parametrize("row", ["good", "bad"])
+def test_row(device, row):
+    pass
+"""
+
+
+def test_row_that_keeps_memory_fails(pytester, monkeypatch):
+    allocated = iter([100, 100, 100, 108])
+    monkeypatch.setattr(memory, "allocated", lambda device: next(allocated))
+    bench = (ROOT / "spec" / "bench_throughput.py").read_text(encoding="utf-8")
+    fixtures = bench[: bench.index("@pytest.fixture\ndef timed")]
+    pytester.makeconftest(
+        "import pytest, torch\n@pytest.fixture\ndef device(): return torch.device('cpu')"
+    )
+    pytester.makepyfile(fixtures + ROWS)
+
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["*AssertionError: cpu: a row kept memory for itself*"])
 
 
 def test_every_benchmark_passes_without_timing(tmp_path):
