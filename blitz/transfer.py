@@ -124,9 +124,9 @@ def download(
     """Fetch ``wanted`` to ``file``, which appears whole and with the right digest, or not at all.
 
     What comes is kept beside it, in ``FILE.part``, and the next try, or the next call, asks for
-    the rest of it alone. A server that sends the whole all the same is listened to from the
-    start. Bytes that turn out wrong are thrown away, and fetched once more if they had come in
-    pieces. Proxies are those that the environment names, but none for a server on this machine.
+    the rest of it alone. Where a server sends all of it again, what is here is compared and
+    passed over. Bytes that turn out wrong are thrown away, and fetched once more if they had come
+    in pieces. Proxies are those that the environment names, but none for a server on this machine.
 
     Args:
         wanted: What to fetch.
@@ -212,7 +212,8 @@ class _Download:
         with self._network():
             response = self.opener.open(request, timeout=timeout)
         with response:
-            self._write(response, self._start(response, have))
+            self._start(response, have)
+            self._write(response, have)
 
     @contextmanager
     def _network(self) -> Iterator[None]:
@@ -231,8 +232,8 @@ class _Download:
         except (OSError, http.client.HTTPException) as error:
             raise _Failure(f"the connection broke ({type(error).__name__}: {error})") from error
 
-    def _start(self, response: http.client.HTTPResponse, have: int) -> int:
-        """The place in the file at which the answer begins: ``have``, or 0 for all of it."""
+    def _start(self, response: http.client.HTTPResponse, have: int) -> None:
+        """See to it that the next byte of the answer is the one behind the ``have`` first ones."""
         if response.status == 206:
             said = response.headers.get("Content-Range", "")
             found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", said.strip())
@@ -241,7 +242,6 @@ class _Download:
                 raise _Failure(f"the server answered another range ({said or 'none named'})")
             length = None if found[2] == "*" else int(found[2])
         elif response.status == 200:
-            have = 0
             length = response.length  # None where the server does not say
         else:
             raise _Failure(f"the server answered {response.status} {response.reason}")
@@ -249,7 +249,34 @@ class _Download:
             raise _Failure(
                 f"the server offers {length:,} bytes, which is another file", passing=False
             )
-        return have
+        if response.status == 200 and have:
+            self._pass_over(response, have, trusted=length is not None)
+
+    def _pass_over(self, response: http.client.HTTPResponse, have: int, *, trusted: bool) -> None:
+        """Compare what the server sends again with the part.
+
+        Where they differ, the part is given up only for a server that offers the right length;
+        what has none may be a page that asks to sign in.
+        """
+        self._tell(note="the server sends all of it again; passing over what is here")
+        with self._on_disk(lambda: open(self.part, "rb")) as part:
+            while have:
+                block = self._next(response, have)
+                if part.read(len(block)) != block:
+                    if trusted:
+                        self._drop()
+                    raise _Failure("the server sends other bytes than came before", passing=trusted)
+                have -= len(block)
+
+    def _next(self, response: http.client.HTTPResponse, most: int) -> bytes:
+        """The next bytes of the answer, one or more."""
+        if self._time_left() <= 0:
+            raise self._out_of_time()
+        with self._network():
+            block = response.read1(min(BLOCK, most))
+        if not block:
+            raise _Failure("the connection ended early")
+        return block
 
     def _refused(self, error: HTTPError) -> _Failure:
         """What to make of an answer that is an error."""
@@ -265,24 +292,18 @@ class _Download:
         )
 
     def _write(self, response: http.client.HTTPResponse, start: int) -> None:
-        """Put what comes into the part, from byte ``start`` on."""
+        """Append what comes to the part, which has ``start`` bytes."""
         size, received = self.wanted.size, start
         meter = _Meter(start)
         self.in_one_piece = start == 0
         # Unbuffered: what came is in the file, also where this process is killed.
-        mode = "ab" if start else "wb"
-        with self._on_disk(lambda: open(self.part, mode, buffering=0)) as part:
+        with self._on_disk(lambda: open(self.part, "ab", buffering=0)) as part:
             while received < size:
-                with self._network():
-                    block = response.read1(min(BLOCK, size - received))
-                if not block:
-                    raise _Failure("the connection ended early")
+                block = self._next(response, size - received)
                 self._on_disk(lambda block=block: _write_all(part, block))
                 received += len(block)
                 if meter.add(received) or received == size:
                     self._tell(rate=meter.rate)
-                if self._time_left() <= 0 and received < size:
-                    raise self._out_of_time()
             self._on_disk(lambda: os.fsync(part.fileno()))
 
     def _pause(self, failure: _Failure, failures: int) -> None:

@@ -99,6 +99,10 @@ def without_a_length(handler, body: bytes) -> None:
     handler.wfile.write(body)
 
 
+def without_a_length_truncated(handler, body: bytes) -> None:
+    without_a_length(handler, body[:-10])
+
+
 def truncated(handler, body: bytes) -> None:
     """The length of all, and half of what was asked for."""
     start = asked_from(handler)
@@ -323,6 +327,30 @@ class TestRest:
         assert is_complete(get(progress=told.append))
         assert server.ranges == ranges
         assert not any("do not fit" in progress.note for progress in told)
+
+    def test_does_not_shrink_where_the_server_starts_anew(self, get, server, root):
+        (root / "cifar.tar.gz.part").write_bytes(BODY[:-9])
+        server.answers = [without_a_length_truncated]
+
+        with pytest.raises(DownloadError, match="connection ended early, 3 times in a row"):
+            get()
+        assert (root / "cifar.tar.gz.part").read_bytes() == BODY[:-9]
+
+    def test_is_not_lost_to_a_page_that_asks_to_sign_in(self, get, server, root):
+        (root / "cifar.tar.gz.part").write_bytes(BODY[:HALF])
+        server.answers = [without_a_length]
+        server.body = b"<html>Sign in to this network</html>"
+
+        with pytest.raises(DownloadError, match="sends other bytes than came before"):
+            get()
+        assert (root / "cifar.tar.gz.part").read_bytes() == BODY[:HALF]
+
+    def test_is_given_up_for_a_server_that_offers_the_right_length(self, get, server, root):
+        (root / "cifar.tar.gz.part").write_bytes(b"x" * HALF)
+        server.answers = [whole_whatever_is_asked]
+
+        assert is_complete(get())
+        assert server.ranges == [f"bytes={HALF}-", None]
 
     @pytest.mark.parametrize("part", [b"x" * 9, b"x" * len(BODY)], ids=["begun", "full"])
     def test_that_does_not_fit_is_thrown_away(self, get, server, root, part):
