@@ -17,10 +17,21 @@ import small_images
 import torch
 from torch import nn
 
-from blitz import atomic, checkpoint, classifier, data, feeds, interrupts, run_folder, training
+from blitz import (
+    atomic,
+    checkpoint,
+    classifier,
+    data,
+    download,
+    feeds,
+    interrupts,
+    run_folder,
+    training,
+)
 from blitz.__main__ import main
 from blitz.checkpoint import CheckpointError
 from blitz.run_folder import RunFolder
+from blitz.transfer import DownloadError
 
 SMALL = ("--device", "cpu", "--epochs", "3", "--checkpoint-every", "0")
 
@@ -201,6 +212,22 @@ class TestLosses:
 
         assert result_in(out)["settings"]["feed"] == "loader"
         assert result_in(out)["loss_trace"] == result_in(reference)["loss_trace"]
+
+    def test_do_not_depend_on_workers(self, train, out, reference):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # fork beside torch's threads
+            assert train("--workers", "1", "--epochs", "1") == 0
+
+        assert result_in(out)["settings"]["feed"] == "loader"
+        assert result_in(out)["loss_trace"] == result_in(reference)["loss_trace"][:3]
+
+    def test_fast_ones_are_close(self, train, out, reference):
+        assert train("--fast") == 0
+
+        exact, fast = (result_in(folder)["loss_trace"] for folder in (reference, out))
+        assert [report["loss"] for report in fast] == pytest.approx(
+            [report["loss"] for report in exact], rel=1e-4
+        )
 
     def test_depend_on_the_seed(self, train, out, reference):
         assert train("--seed", "1") == 0
@@ -509,6 +536,7 @@ class TestNothingIsOverwritten:
         assert f"another training is writing to {out}" in capsys.readouterr().err
 
     def test_forked_worker_does_not_keep_the_lock(self, out):
+        out.mkdir()  # else it would be another folder the second time
         with RunFolder(out).held():
             child = in_child(lambda: time.sleep(60))
         try:
@@ -724,6 +752,44 @@ def test_accuracy_below_the_one_asked_for_fails(train, capsys):
     assert "less than the 100 % asked for" in capsys.readouterr().err
 
     assert train("--resume", "--at-least", "0") == 0
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"), [(DownloadError, 1), (data.DataError, 2)], ids=["on the way", "unusable"]
+)
+def test_download_that_fails(out, monkeypatch, capsys, failure, code):
+    def fetch(root, **_):
+        raise failure(f"{root}: it failed")
+
+    monkeypatch.setattr(download, "fetch", fetch)
+
+    assert main(["train", "--download", "--out", str(out)]) == code
+
+    assert "error: data: it failed" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_downloaded_images_are_trained_on(images, out, monkeypatch):
+    monkeypatch.setattr(download, "fetch", lambda root, mirror, progress: images)
+
+    assert main(["train", "--download", "--out", str(out), *SMALL]) == 0
+
+    assert result_in(out)["data"]["source"] == str(images)
+
+
+def test_generators_go_on_where_they_were(tmp_path):
+    step = classifier.training_step(classifier.Net())
+    state = checkpoint.state_of(step)
+    drawn = torch.rand(3)
+    losses = checkpoint.Losses(classifier.RunningLoss(), classifier.RunningLoss())
+    checkpoint.save(
+        tmp_path / "c.pt",
+        checkpoint.Checkpoint(settings={}, images="", losses=losses, seconds=0.0, **state),
+    )
+
+    checkpoint.restore(tmp_path / "c.pt", checkpoint.load(tmp_path / "c.pt"), step)
+
+    assert torch.equal(torch.rand(3), drawn)
 
 
 def test_mirror_needs_download(train, capsys):

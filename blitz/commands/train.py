@@ -13,7 +13,8 @@ each epoch. DIR then holds
 
 and, while it trains, checkpoint.pt. Nothing is lost: after Ctrl-C, a crash or a power cut, the same
 command with --resume goes on from the last checkpoint, and ends, on the cpu, with the same bits as
-if nothing had happened. Settings need not be repeated then; other ones are refused.
+if nothing had happened. Settings need not be repeated then; other ones are refused. Ctrl-C and
+SIGTERM (exit code 143) save first; a second Ctrl-C does not wait.
 """
 
 import argparse
@@ -120,11 +121,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, test and keep: 0; 1 where it failed on the way, 128 + signal where it was stopped."""
     from blitz.run_folder import RunFolder
+    from blitz.transfer import DownloadError
 
     folder = RunFolder(args.out)
     try:
         with folder.held():
             return _run(args, folder)
+    except DownloadError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
         return _stopped(args, folder, signal.SIGINT)
 
