@@ -152,10 +152,18 @@ class _Clock:
     def _start_once(self) -> None:
         if self._thread is not None:
             return
+        # The interpreter's watchdog is a thread, and a copy of the process would wait for it for
+        # ever if it were set once more there.
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(before=self._let_go)
         self._thread = threading.Thread(target=self._watch, daemon=True, name="blitz-watchdog")
         self._thread.start()
         if CAN_INTERRUPT:
             self._old_handler = signal.signal(signal.SIGALRM, self._interrupt)
+
+    def _let_go(self) -> None:
+        if self._running is not None:
+            faulthandler.cancel_dump_traceback_later()
 
     def _interrupt(self, *_: object) -> None:
         pytest.fail(f"hung: no end after {self._limit:g} s")

@@ -28,6 +28,7 @@ def put(item: pytest.Item, name: str, value: str) -> None:
 def of_claim(item: pytest.Item, place: Place, device: str) -> None:
     """Give the test of a claim its key, device, verdict, section and sentence."""
     put(item, KEY, place.claim.key)
+    put(item, "key", place.claim.key)  # the word of those who read the report
     put(item, DEVICE, device)
     put(item, VERDICT, place.test.verdict.kind if place.test.verdict else "holds")
     put(item, SECTION, place.section.address)
