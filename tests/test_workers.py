@@ -36,7 +36,7 @@ def run(folder: Path, imports: str, work: str, guarded: bool) -> subprocess.Comp
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=150,
     )
 
 
