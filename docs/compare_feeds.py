@@ -129,10 +129,18 @@ def _with_threads(threads: int, run: Run) -> Run:
     return run_with_threads
 
 
-def _ready_batches(images: data.Images) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    tensors: TensorDataset = data.normalized(images)
-    order = torch.randperm(len(tensors))
-    return [tensors[places] for places in order.split(BATCH)]
+class _Ready:
+    """Batches that are there already; Lightning takes a plain list for a list of loaders."""
+
+    def __init__(self, images: data.Images) -> None:
+        tensors: TensorDataset = data.normalized(images)
+        self._batches = [tensors[p] for p in torch.randperm(len(tensors)).split(BATCH)]
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        return iter(self._batches)
+
+    def __len__(self) -> int:
+        return len(self._batches)
 
 
 def _lightning(images: data.Images) -> Run:
@@ -141,7 +149,7 @@ def _lightning(images: data.Images) -> Run:
 
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     net, optimizer, criterion = _net_and_optimizer()
-    batches = _ready_batches(images)
+    batches = _Ready(images)
 
     class Recipe(lightning.LightningModule):
         def __init__(self) -> None:
@@ -177,7 +185,7 @@ def _ignite(images: data.Images) -> Run:
 
     net, optimizer, criterion = _net_and_optimizer()
     trainer = create_supervised_trainer(net, optimizer, criterion)
-    batches = _ready_batches(images)
+    batches = _Ready(images)
 
     def run(steps: int) -> None:
         trainer.run(batches, max_epochs=1, epoch_length=steps)
@@ -223,7 +231,7 @@ def _report(speeds: dict[str, list[float]], origin: str, asked: argparse.Namespa
         "cpu": benchmarks.cpu_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "load": round(os.getloadavg()[0], 1),
+        "load": benchmarks.load(),
         "system": platform.platform(),
         "versions": benchmarks.versions() | _peers(),
         "images": origin,

@@ -1,5 +1,6 @@
 """What the benchmarks note of themselves, and the summary that follows pytest-benchmark's table."""
 
+import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
@@ -36,6 +37,8 @@ class BenchmarkSummary:
         machine_info["blitz"] = {
             "cpu": cpu_name(),
             "threads": torch.get_num_threads(),
+            "cores": os.cpu_count(),
+            "load": load(),
             "versions": versions(),
             "no accelerator": self._no_accelerator,
         }
@@ -78,6 +81,11 @@ def cpu_name() -> str:
     return named[0] if named else platform.processor() or platform.machine()
 
 
+def load() -> float | None:
+    """How many processes wanted a core in the last five minutes, on average; None on Windows."""
+    return round(os.getloadavg()[1], 1) if hasattr(os, "getloadavg") else None
+
+
 def versions() -> dict[str, str]:
     """The versions that a figure depends on, by name."""
     found = {
@@ -105,6 +113,7 @@ def lines(rows: Sequence[Mapping[str, Any]], no_accelerator: str | None) -> Iter
         yield ""
         costs = ", ".join(f"{cost * 1e6:.1f} µs on {device}" for device, cost in clocks.items())
         yield f"timing nothing costs {costs}; a round takes 0.1 s or more, or one call"
+        yield f"load of the machine meanwhile: {load()} on {os.cpu_count()} cores"
 
 
 def _grid(points: Sequence[Point], no_accelerator: str | None) -> Iterator[str]:
