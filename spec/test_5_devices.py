@@ -533,6 +533,40 @@ class TestTrainingOnGpu:
         assert result.device == device
         assert_close(result.cpu(), torch.tensor(expected, dtype=torch.float32))
 
+    @staticmethod
+    def gradients_of(operation, inputs):
+        """The gradients of a weighted sum of the operation's results in its inputs."""
+        leaves = [tensor.requires_grad_() for tensor in inputs]
+        out = operation(*leaves)
+        weights = torch.linspace(1, 2, out.numel()).to(out).reshape(out.shape)
+        return torch.autograd.grad((out * weights).sum(), leaves)
+
+    @pytest.mark.parametrize(
+        ("operation", "shapes"),
+        [
+            pytest.param(F.conv2d, [(2, 3, 7, 6), (4, 3, 3, 2), (4,)], id="convolution"),
+            pytest.param(F.linear, [(3, 5), (4, 5), (4,)], id="linear"),
+            pytest.param(lambda x: F.max_pool2d(x, 2), [(2, 3, 6, 4)], id="max_pool"),
+            pytest.param(F.relu, [(5, 7)], id="relu"),
+            pytest.param(lambda x: F.log_softmax(x, dim=1), [(3, 4)], id="log_softmax"),
+            pytest.param(
+                lambda x: F.cross_entropy(x, torch.tensor([2, 0, 3]).to(x.device)),
+                [(3, 4)],
+                id="cross_entropy",
+            ),
+            pytest.param(F.mse_loss, [(3, 4), (3, 4)], id="mse_loss"),
+        ],
+    )
+    def test_gradients_of_an_operation_are_those_of_float64(self, device, operation, shapes):
+        """Each operation of the nets has in float32, on every device, the gradients of float64."""
+        inputs = [torch.randn(shape) for shape in shapes]
+
+        gradients = self.gradients_of(operation, [t.to(device, copy=True) for t in inputs])
+        expected = self.gradients_of(operation, [t.double() for t in inputs])
+
+        assert {gradient.device for gradient in gradients} == {device}
+        assert_close([g.cpu() for g in gradients], [g.float() for g in expected])
+
     @pytest.mark.parametrize("task", [lenet, lenet_of_5x5_kernels, the_classifier])
     def test_scores_on_a_device_are_those_of_float64(self, device, task):
         """Every net gives in float32, on every device, the scores that it gives in float64."""

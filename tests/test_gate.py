@@ -523,22 +523,23 @@ WITH_A_CRASH = CLOSE.replace(
 )
 
 
-class TestXdist:
-    @pytest.fixture(scope="class")
-    def run(self, tmp_path_factory):
-        """A run on two workers with a stale profile, in which a test kills its worker."""
-        folder = tmp_path_factory.mktemp("house")
-        for name in ("conftest.py", "pytest.ini"):
-            (folder / name).write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
-        (folder / "spec").mkdir()
-        (folder / "spec" / "contents.toml").write_text(CONTENTS)
-        (folder / "spec" / "test_1.py").write_text(WITH_A_CRASH)
-        (folder / "profile.toml").write_text('[claims]\nT3 = { xfail = "rounds" }')
-        options = ["-n2", "--device=cpu", "--profile=profile.toml", "--junitxml=report.xml"]
-        return gate(folder, *options, "--conformance=result.json"), folder
+@pytest.fixture(scope="module")
+def shared_run(tmp_path_factory):
+    """A run on two workers with a stale profile, in which a test kills its worker."""
+    folder = tmp_path_factory.mktemp("house")
+    for name in ("conftest.py", "pytest.ini"):
+        (folder / name).write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
+    (folder / "spec").mkdir()
+    (folder / "spec" / "contents.toml").write_text(CONTENTS)
+    (folder / "spec" / "test_1.py").write_text(WITH_A_CRASH)
+    (folder / "profile.toml").write_text('[claims]\nT3 = { xfail = "rounds" }')
+    options = ["-n2", "--device=cpu", "--profile=profile.toml", "--junitxml=report.xml"]
+    return gate(folder, *options, "--conformance=result.json"), folder
 
-    def test_crash_of_a_worker_breaks_the_claim_that_it_was_at(self, run):
-        done, _ = run
+
+class TestXdist:
+    def test_crash_of_a_worker_breaks_the_claim_that_it_was_at(self, shared_run):
+        done, _ = shared_run
 
         assert done.code == 1
         assert "crashed while running 'spec/test_1.py::TestJoining::test_running_sums_of" in (
@@ -546,11 +547,11 @@ class TestXdist:
         )
         assert "  cpu:         2 claims held, 1 broken, 0 not run (4 tests ran)" in done.output
 
-    def test_stale_line_is_found(self, run):
-        assert "T3 is stale: xfail, but every test of it held" in run[0].output
+    def test_stale_line_is_found(self, shared_run):
+        assert "T3 is stale: xfail, but every test of it held" in shared_run[0].output
 
-    def test_report_carries_key_device_verdict_and_section(self, run):
-        cases = ElementTree.parse(run[1] / "report.xml").iter("testcase")
+    def test_report_carries_key_device_verdict_and_section(self, shared_run):
+        cases = ElementTree.parse(shared_run[1] / "report.xml").iter("testcase")
         found = {
             case.get("name"): {p.get("name"): p.get("value") for p in case.iter("property")}
             for case in cases
@@ -561,8 +562,8 @@ class TestXdist:
         assert (marks["device"], marks["verdict"], marks["outcome"]) == ("cpu", "holds", "held")
         assert marks["section"] == "https://example.org/tensors.html#joining"
 
-    def test_result_holds_what_the_workers_did(self, run):
-        written = json.loads((run[1] / "result.json").read_text())
+    def test_result_holds_what_the_workers_did(self, shared_run):
+        written = json.loads((shared_run[1] / "result.json").read_text())
 
         assert written["counts"]["cpu"]["tests"] == {
             "not run": 0,

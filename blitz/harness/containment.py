@@ -169,7 +169,7 @@ class _Clock:
         pytest.fail(f"hung: no end after {self._limit:g} s")
 
     def _watch(self) -> None:
-        while not self._stopped.wait(0.5):
+        while not self._stopped.wait(min(0.5, GRACE / 4)):
             running = self._running
             if running is not None and time.monotonic() > running[1]:
                 self._end_run(running[0], f"hung: no end after {self._limit:g} s")
