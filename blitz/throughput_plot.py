@@ -36,9 +36,17 @@ def throughput_over_width(machines: Sequence[Machine]) -> "Figure":
         _panel(axes, machines, batch)
     panels[0].set_ylabel("images/s (forward, backward and step)")
     handles = {text: line for axes in panels for line, text in _legend(axes)}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", fontsize=9)
+    figure.legend(
+        handles.values(),
+        handles.keys(),
+        loc="outside lower center",
+        frameon=False,
+        fontsize=9,
+        ncols=min(3, len(handles)),
+        title="\n".join(_notes(machines)),
+        title_fontsize=8,
+    )
     figure.suptitle("Training throughput of the tutorial's classifier, images on the device")
-    figure.supxlabel("\n".join(_notes(machines)), fontsize=8)
     return figure
 
 

@@ -417,7 +417,9 @@ class TestPlot:
 
         figure = throughput_plot.throughput_over_width([machine])
 
-        assert "no accelerator was measured: torch finds none" in figure.get_supxlabel()
+        (legend,) = figure.legends
+        assert "no accelerator was measured: torch finds none" in legend.get_title().get_text()
+        assert "5 rounds" in legend.get_title().get_text()
 
     @pytest.mark.parametrize(
         ("content", "fault"),
