@@ -145,10 +145,12 @@ def _run(args: argparse.Namespace, folder: "RunFolder") -> int:
     saved = checkpoint.load(folder.checkpoint) if folder.checkpoint.exists() else None
     settings = _settings(given, saved, folder)
     train, test = (data.load(split, settings.data) for split in data.SPLITS)
+    counts = f"{len(train):,} for training, {len(test):,} for the test"
+    print(f"images: {counts}: {_source(settings)}", flush=True)  # reading them takes a while
     with _threads(settings.threads):
         course = _course(settings, train, saved, folder)
         checkpoint.save(folder.checkpoint, course.checkpoint())
-        _introduce(course, train, test, folder)
+        _introduce(course, train, folder)
         return _train_and_keep(args, course, train, test, folder)
 
 
@@ -203,13 +205,12 @@ def _course(
     return course
 
 
-def _introduce(course: "Training", train: "Images", test: "Images", folder: "RunFolder") -> None:
+def _introduce(course: "Training", train: "Images", folder: "RunFolder") -> None:
     """Say what is trained on what and with what, and show some images of it."""
     import torch
 
     from blitz import classifier, data, devices
 
-    print(f"images: {len(train):,} for training, {len(test):,} for the test: {_source(course)}")
     device = devices.describe(torch.device(course.settings.device))
     print(f"device: {device}; feed: {course.feed.name}, since {course.feed.why}")
     settings = course.settings
@@ -225,13 +226,14 @@ def _introduce(course: "Training", train: "Images", test: "Images", folder: "Run
     _draw(folder, {"samples.png": lambda plots: plots.sample_grid(*some)})
 
 
-def _source(course: "Training") -> str:
+def _source(settings: "Settings") -> str:
     from pathlib import Path
 
     from blitz import data, image_files
 
-    source = course.settings.data
-    return data.describe(None) if source is None else image_files.name(Path(source))
+    if settings.data is None:
+        return data.describe(None)
+    return image_files.name(Path(settings.data))
 
 
 def _train_and_keep(
