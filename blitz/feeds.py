@@ -257,7 +257,8 @@ def record(work: Callable[[], None], device: torch.device) -> Callable[[], None]
             work()
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # A stream of this device: the one that torch would take is of the first device captured.
+        with torch.cuda.graph(graph, stream=aside):
             work()
 
     def replay() -> None:

@@ -331,6 +331,10 @@ class TestSummary:
             "cuda:0, captured feed, batch 4: its kernels take 50 of the 100 µs of a step (50% busy)"
         ]
 
+    @pytest.mark.parametrize(("load", "lines"), [(None, 0), (2.0, 1), (3.1, 2)])
+    def test_busy_machine_is_named(self, load, lines):
+        assert len(list(benchmarks._load_lines(load, 2))) == lines
+
     def test_nothing_is_written_where_nothing_was_timed(self, pytestconfig):
         class Terminal:
             def section(self, title):
@@ -481,7 +485,7 @@ def test_row(device, row):
 
 
 def test_row_that_keeps_memory_fails(pytester, monkeypatch):
-    allocated = iter([100, 100, 100, 108])
+    allocated = iter([10**6, 10**6, 10**6, 10**6 + 70_000])
     monkeypatch.setattr(memory, "allocated", lambda device: next(allocated))
     bench = (ROOT / "spec" / "bench_throughput.py").read_text(encoding="utf-8")
     fixtures = bench[: bench.index("@pytest.fixture\ndef timed")]
@@ -493,7 +497,7 @@ def test_row_that_keeps_memory_fails(pytester, monkeypatch):
     result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
 
     result.assert_outcomes(passed=2, errors=1)
-    result.stdout.fnmatch_lines(["*AssertionError: cpu: a row kept memory for itself*"])
+    result.stdout.fnmatch_lines(["*AssertionError: cpu: a row kept 70,000 bytes for itself*"])
 
 
 def test_every_benchmark_passes_without_timing(tmp_path):
