@@ -169,8 +169,8 @@ ALL = [
                 "mm.out": arguments(self=in_bf16, mat2=in_bf16),
                 "addmm.out": arguments(mat1=in_bf16, mat2=in_bf16),
             },
-            "matmul or product",
-            ("matmul", "product"),
+            "matmul",
+            ("matmul",),
         ),
         (
             "pool_that_averages",
@@ -199,8 +199,8 @@ ALL = [
         (
             "copy_back_truncates",
             {"copy_": _truncating_on_the_way_back},
-            "comes_back or copy or moved_batch",
-            ("copy", "comes back", "batch"),
+            "comes_back or moved_batch",
+            ("came back", "moved"),
         ),
         (
             "in_place_add_that_does_not",
@@ -211,8 +211,8 @@ ALL = [
         (
             "matmul_returns_stale_memory_once_in_ten",
             {"mm.out": _stale_once_in_ten},
-            "matmul or product",
-            ("matmul", "product"),
+            "matmul",
+            ("matmul",),
         ),
         (
             "cat_in_reverse",
@@ -254,13 +254,13 @@ ALL = [
             "mse_loss_off_by_1_percent",
             {"mse_loss.out": result(off(1))},
             "mse or mean_squared",
-            ("mse", "mean_squared", "squared"),
+            ("mse", "mean_squared"),
         ),
         (
             "mse_loss_gradient_off_by_1_percent",
             {"mse_loss_backward.grad_input": result(off(1))},
-            "mse or loss",
-            ("mse", "squared"),
+            "mse",
+            ("mse",),
         ),
         ("sum_off_by_1_percent", {"sum.IntList_out": result(off(1))}, "sum", ("sum",)),
         ("mean_off_by_1_percent", {"mean.out": result(off(1))}, "mean", ("mean",)),
@@ -294,6 +294,7 @@ ALL = [
         ),
     )
 ]
+SOUND = DeviceFault("nothing", {}, "of_an_operation or convol or sgd", ("",))
 BY_NAME = {fault.name: fault for fault in ALL}
 
 
@@ -357,6 +358,11 @@ def main() -> int:
         print("\n".join(BY_NAME))
         return 0
     start, missed = time.monotonic(), 0
+    accused, how = examine(SOUND)
+    print(f"a sound device: {how}", flush=True)
+    if accused:
+        print("The claims must hold on a sound device before a fault can be told.")
+        return 1
     for fault, noticed, how in examine_all(BY_NAME[name] for name in options.only):
         missed += not noticed
         print(f"{fault.name}: {'' if noticed else 'NOT NOTICED: '}{how}", flush=True)

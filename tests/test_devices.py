@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils import backend_registration
 
-from blitz import devices
+from blitz import devices, preflight
 
 pytest_plugins = ["pytester"]
 
@@ -263,19 +263,19 @@ class TestImportOption:
         pytester.syspathinsert()
         return pytester.runpytest_inprocess
 
-    def test_imports_each_module_in_order_before_the_devices_are_looked_for(self, run, pytester):
+    def test_imports_each_module_in_order_after_the_trial(self, run, pytester):
         pytester.makepyfile(
             first="import blitz.devices\nblitz.devices.seen = ['first']",
-            second="""
-                import blitz.devices
-                import torch
-
-                blitz.devices.seen.append("second")
-                blitz.devices.accelerator = lambda: torch.device("meta", 7)
-            """,
+            second="import blitz.devices\nblitz.devices.seen.append('second')",
         )
+
+        def check(name, **_):
+            place = "meta:7" if name == preflight.ANY else name
+            facts = {"device": place, "count": "1"}
+            return preflight.Finding(name, preflight.Verdict.USABLE, facts=facts)
+
         with pytest.MonkeyPatch.context() as undo:
-            undo.setattr(devices, "accelerator", devices.accelerator)
+            undo.setattr(preflight, "check", check)
             undo.setattr(devices, "seen", [], raising=False)
 
             result = run("--import", "first", "--import=second")
@@ -307,7 +307,13 @@ import sys
 import pytest
 import torch
 
+from blitz import preflight
 from tests import pretend_backend
+
+facts = {"device": "pretend:0", "count": "1"}
+preflight.check = lambda name, **_: preflight.Finding(
+    name, preflight.Verdict.USABLE, facts=facts
+)
 
 def run(select):
     return pytest.main(
