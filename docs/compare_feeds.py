@@ -2,6 +2,7 @@
 
     python docs/compare_feeds.py --data DIR             # a quarter of an hour on two cores
     python docs/compare_feeds.py --data DIR --steps 300 --rounds 3
+    python docs/compare_feeds.py --data DIR --device cuda
 
 The recipe is the same everywhere: the tutorial's net, batches of 4, SGD with rate 0.001 and
 momentum 0.9, cross-entropy. The candidates take turns, some hundred steps each, so that what else
@@ -16,6 +17,7 @@ of batches that are there already, which is the fastest that they can be fed wit
 import argparse
 import contextlib
 import datetime
+import functools
 import importlib
 import itertools
 import json
@@ -23,7 +25,6 @@ import logging
 import os
 import platform
 import statistics
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from importlib import metadata
@@ -33,7 +34,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from blitz import classifier, data, feeds
+from blitz import classifier, data, devices, feeds, timing
 from blitz.harness import benchmarks
 
 BATCH = 4
@@ -44,38 +45,43 @@ Run = Callable[[int], None]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="a folder of images (default: made on the spot)")
+    parser.add_argument("--device", default="cpu", help="where the net is (default: cpu)")
     parser.add_argument("--steps", type=int, default=1000, help="of each turn (default: 1000)")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each (default: 5)")
     parser.add_argument("--out", type=Path, help="write the figures there too, as JSON")
     asked = parser.parse_args()
     warnings.filterwarnings("ignore")
     images = data.load("train", asked.data, count=8000)
-    candidates = dict(_candidates(images))
-    speeds = _measure(candidates, asked.steps, asked.rounds)
-    report = _report(speeds, images.origin, asked)
+    device = devices.resolve(asked.device)
+    speeds = _measure(dict(_candidates(images, device)), device, asked.steps, asked.rounds)
+    report = _report(speeds, images.origin, device, asked)
     print("\n".join(_lines(report)))
     if asked.out is not None:
         asked.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
-def _candidates(images: data.Images) -> Iterator[tuple[str, Run]]:
+def _candidates(images: data.Images, device: torch.device) -> Iterator[tuple[str, Run]]:
     """Name and run of each; the first is the one that the others are compared with."""
-    yield "tutorial's loop, 2 workers", _tutorial(images, workers=2)
+    yield "tutorial's loop, 2 workers", _tutorial(images, device, workers=2)
     for workers in (0, 4):
-        yield f"tutorial's loop, {workers} workers", _tutorial(images, workers=workers)
-    yield "tutorial's loop, 0 workers, 1 thread", _tutorial(images, workers=0, threads=1)
-    yield "tutorial's loop, 2 workers, 1 thread", _tutorial(images, workers=2, threads=1)
-    yield "DataLoader over ready tensors", _tutorial(images, workers=0, ready=True)
-    yield "DataLoader over ready tensors, 1 thread", _tutorial(images, 0, threads=1, ready=True)
-    if _installed("lightning"):
-        yield "Lightning, ready tensors", _lightning(images)
-        yield "Lightning, ready tensors, 1 thread", _with_threads(1, _lightning(images))
-    if _installed("ignite"):
-        yield "Ignite, ready tensors", _ignite(images)
-        yield "Ignite, ready tensors, 1 thread", _with_threads(1, _ignite(images))
-    for name in ("loader", "resident"):
-        yield f"blitz, {name} feed", _feed(images, name)
-        yield f"blitz, {name} feed, --fast", _feed(images, name, exact=False)
+        yield f"tutorial's loop, {workers} workers", _tutorial(images, device, workers)
+    yield "tutorial's loop, 0 workers, 1 thread", _with_threads(1, _tutorial(images, device, 0))
+    yield "tutorial's loop, 2 workers, 1 thread", _with_threads(1, _tutorial(images, device, 2))
+    ready = "DataLoader over ready tensors"
+    yield ready, _tutorial(images, device, 0, ready=True)
+    yield f"{ready}, 1 thread", _with_threads(1, _tutorial(images, device, 0, ready=True))
+    for name, module, trainer in (
+        ("Lightning", "lightning", _lightning),
+        ("Ignite", "ignite", _ignite),
+    ):
+        if _installed(module):
+            yield f"{name}, ready tensors", trainer(images, device)
+            yield f"{name}, ready tensors, 1 thread", _with_threads(1, trainer(images, device))
+    for name in feeds.NAMES:
+        if name != "captured" or device.type == "cuda":
+            yield f"blitz, {name} feed", _feed(images, device, name)
+            if device.type == "cpu":
+                yield f"blitz, {name} feed, --fast", _feed(images, device, name, exact=False)
 
 
 def _installed(module: str) -> bool:
@@ -86,17 +92,17 @@ def _installed(module: str) -> bool:
     return True
 
 
-def _net_and_optimizer() -> tuple[nn.Module, torch.optim.Optimizer, nn.Module]:
+def _net_and_optimizer(
+    device: torch.device,
+) -> tuple[nn.Module, torch.optim.Optimizer, nn.Module]:
     torch.manual_seed(0)
-    net = classifier.Net()
+    net = classifier.Net().to(device)
     return net, torch.optim.SGD(net.parameters(), lr=0.001, momentum=0.9), nn.CrossEntropyLoss()
 
 
-def _tutorial(
-    images: data.Images, workers: int, threads: int | None = None, ready: bool = False
-) -> Run:
+def _tutorial(images: data.Images, device: torch.device, workers: int, ready: bool = False) -> Run:
     """The tutorial's loop as it stands there: a DataLoader, ``item()`` after every step."""
-    net, optimizer, criterion = _net_and_optimizer()
+    net, optimizer, criterion = _net_and_optimizer(device)
     dataset = data.normalized(images) if ready else _transformed(images)
     loader = DataLoader(dataset, batch_size=BATCH, shuffle=True, num_workers=workers)
     batches = itertools.chain.from_iterable(itertools.repeat(loader))
@@ -105,12 +111,12 @@ def _tutorial(
         running_loss = 0.0
         for inputs, labels in itertools.islice(batches, steps):
             optimizer.zero_grad()
-            loss = criterion(net(inputs), labels)
+            loss = criterion(net(inputs.to(device)), labels.to(device))
             loss.backward()
             optimizer.step()
             running_loss += loss.item()
 
-    return run if threads is None else _with_threads(threads, run)
+    return run
 
 
 def _transformed(images: data.Images) -> data.Images:
@@ -132,8 +138,8 @@ def _with_threads(threads: int, run: Run) -> Run:
 class _Ready:
     """Batches that are there already; Lightning takes a plain list for a list of loaders."""
 
-    def __init__(self, images: data.Images) -> None:
-        tensors: TensorDataset = data.normalized(images)
+    def __init__(self, images: data.Images, device: torch.device) -> None:
+        tensors = TensorDataset(*(t.to(device) for t in data.normalized(images).tensors))
         self._batches = [tensors[p] for p in torch.randperm(len(tensors)).split(BATCH)]
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -143,13 +149,13 @@ class _Ready:
         return len(self._batches)
 
 
-def _lightning(images: data.Images) -> Run:
+def _lightning(images: data.Images, device: torch.device) -> Run:
     """Lightning's Trainer with everything off that can be."""
     import lightning
 
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    net, optimizer, criterion = _net_and_optimizer()
-    batches = _Ready(images)
+    net, optimizer, criterion = _net_and_optimizer(device)
+    batches = _Ready(images, device)
 
     class Recipe(lightning.LightningModule):
         def __init__(self) -> None:
@@ -167,7 +173,8 @@ def _lightning(images: data.Images) -> Run:
         trainer = lightning.Trainer(
             max_steps=steps,
             max_epochs=-1,
-            accelerator="cpu",
+            accelerator="cpu" if device.type == "cpu" else "gpu",
+            devices=1,
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -179,13 +186,13 @@ def _lightning(images: data.Images) -> Run:
     return run
 
 
-def _ignite(images: data.Images) -> Run:
+def _ignite(images: data.Images, device: torch.device) -> Run:
     """Ignite's supervised trainer, without handlers."""
     from ignite.engine import create_supervised_trainer
 
-    net, optimizer, criterion = _net_and_optimizer()
-    trainer = create_supervised_trainer(net, optimizer, criterion)
-    batches = _Ready(images)
+    net, optimizer, criterion = _net_and_optimizer(device)
+    trainer = create_supervised_trainer(net, optimizer, criterion, device=device)
+    batches = _Ready(images, device)
 
     def run(steps: int) -> None:
         trainer.run(batches, max_epochs=1, epoch_length=steps)
@@ -193,9 +200,9 @@ def _ignite(images: data.Images) -> Run:
     return run
 
 
-def _feed(images: data.Images, name: str, exact: bool = True) -> Run:
-    step = classifier.training_step(_net_and_optimizer()[0], exact=exact)
-    feed = feeds.make(name, images, batch_size=BATCH, seed=0, device="cpu")
+def _feed(images: data.Images, device: torch.device, name: str, exact: bool = True) -> Run:
+    step = classifier.training_step(_net_and_optimizer(device)[0], exact=exact)
+    feed = feeds.make(name, images, batch_size=BATCH, seed=0, device=device)
 
     def chunks() -> Iterator[int]:
         for epoch in itertools.count(1):
@@ -210,24 +217,30 @@ def _feed(images: data.Images, name: str, exact: bool = True) -> Run:
     return run
 
 
-def _measure(candidates: dict[str, Run], steps: int, rounds: int) -> dict[str, list[float]]:
+def _measure(
+    candidates: dict[str, Run], device: torch.device, steps: int, rounds: int
+) -> dict[str, list[float]]:
     """Steps/s of each candidate in each round, after a round that does not count."""
     steps = -(-steps // 100) * 100  # whole chunks of a feed
+    read = timing.clock(device)
     for run in candidates.values():
         run(100)
     speeds: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(rounds):
         for name, run in candidates.items():
-            start = time.perf_counter()
-            run(steps)
-            speeds[name].append(steps / (time.perf_counter() - start))
+            taken = timing.seconds(functools.partial(run, steps), read)
+            speeds[name].append(steps / taken)
     return speeds
 
 
-def _report(speeds: dict[str, list[float]], origin: str, asked: argparse.Namespace) -> dict:
+def _report(
+    speeds: dict[str, list[float]], origin: str, device: torch.device, asked: argparse.Namespace
+) -> dict:
     base = next(iter(speeds.values()))
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "device": str(device),
+        "device name": benchmarks.device_name(device),
         "cpu": benchmarks.cpu_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
@@ -262,6 +275,7 @@ def _peers() -> dict[str, str]:
 
 def _lines(report: dict) -> Iterator[str]:
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    yield f"{report['device']}: {report['device name']}"
     yield f"{report['cpu']}, {report['cores']} cores, load {report['load']}; {report['date']}"
     yield versions
     yield f"{report['images']}; {report['rounds']} rounds of {report['steps']} steps, batch 4"

@@ -293,6 +293,26 @@ class TestCaptured:
         assert len(recorded) == 2
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs cuda: nothing else has its graphs")
+class TestCapturedOnCuda:
+    def test_losses_and_accuracy_are_the_resident_feeds_within_the_tolerance(self):
+        images, runs = data.load("train", count=400), []
+        device = torch.device("cuda", 0)
+
+        for name in ("resident", "captured"):
+            torch.manual_seed(7)
+            step = classifier.training_step(classifier.Net().to(device), lr=0.01)
+            feed = make(name, images, device=device)
+            got = [loss for epoch in (1, 2, 3) for loss in losses(feed, step, epoch, chunk=30)]
+            tests = data.loader(data.normalized(images), 100, shuffle=False)
+            runs.append((got, classifier.evaluate(step.net, tests).percent))
+
+        (expected, accuracy), (got, other) = runs
+        assert len(got) == 300
+        assert got == pytest.approx(expected, rel=feeds.TOLERANCE)
+        assert other == pytest.approx(accuracy, abs=1)
+
+
 class TestChoice:
     @pytest.fixture
     def free(self, monkeypatch):
