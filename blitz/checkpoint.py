@@ -149,6 +149,20 @@ def _checked(content: Mapping[str, Any]) -> Checkpoint:
     return checkpoint
 
 
+def check_width(path: str | os.PathLike[str], checkpoint: Checkpoint, width: int) -> None:
+    """Compare the net in ``checkpoint`` with its settings, before such a net is made.
+
+    Raises:
+        CheckpointError: it is a net of another width. ``path`` is named.
+    """
+    first = checkpoint.net.get("conv1.weight")
+    found = len(first) if torch.is_tensor(first) and first.dim() else "unknown"
+    if found != width:
+        raise CheckpointError(
+            f"{path}: holds a net of width {found}, and its settings say {width}. {_REMEDY}"
+        )
+
+
 def state_of(step: TrainingStep) -> dict[str, Any]:
     """What changes in the course of a training: net, optimizer and generators, by those names."""
     return {

@@ -749,6 +749,16 @@ class TestUntrusted:
         assert f"error: {path}: " in capsys.readouterr().err
         assert path.read_bytes() == before
 
+    def test_width_that_is_not_the_nets_is_refused_before_a_net_is_made(
+        self, tampered, unfinished, capsys
+    ):
+        settings = checkpoint.load(unfinished / "checkpoint.pt").settings
+        tampered(settings={**settings, "width": 2**60})
+
+        assert main(["train", "--out", str(unfinished), "--resume"]) == 2
+
+        assert f"a net of width 6, and its settings say {2**60}" in capsys.readouterr().err
+
     def test_result_that_is_none_is_refused(self, out, train, capsys):
         out.mkdir()
         (out / "result.json").write_text("[]")

@@ -187,11 +187,13 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _settings(given: dict[str, Any], saved: "Checkpoint | None", folder: "RunFolder") -> "Settings":
-    from blitz import training
+    from blitz import checkpoint, training
 
     if saved is None:
         return training.chosen(given)
-    return training.resumed(given, saved.settings, folder.checkpoint)
+    settings = training.resumed(given, saved.settings, folder.checkpoint)
+    checkpoint.check_width(folder.checkpoint, saved, settings.width)
+    return settings
 
 
 def _course(
