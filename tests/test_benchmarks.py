@@ -32,7 +32,7 @@ class QueuingDevice:
         self.waits = 0
         monkeypatch.setattr(torch.xpu, "synchronize", self.wait)
 
-    def launch(self, seconds=0.01):
+    def launch(self, seconds=0.001):
         self.done_at = max(self.done_at, time.perf_counter()) + seconds
 
     def wait(self, device=None):
@@ -50,17 +50,17 @@ XPU = torch.device("xpu", 0)
 
 class TestClock:
     def test_reading_without_a_wait_is_shorter_where_work_is_queued(self, queuing):
-        hasty = timing.seconds(queuing.launch, time.perf_counter, times=3)
+        hasty = timing.seconds(lambda: queuing.launch(0.03), time.perf_counter, times=3)
         queuing.wait()
-        honest = timing.seconds(queuing.launch, timing.clock(XPU), times=3)
+        honest = timing.seconds(lambda: queuing.launch(0.03), timing.clock(XPU), times=3)
 
-        assert hasty < 0.01 < 0.03 <= honest
+        assert hasty < 0.09 <= honest
 
     def test_work_queued_before_is_not_counted(self, queuing):
         read = timing.clock(XPU)
-        queuing.launch(0.05)
+        queuing.launch(0.2)
 
-        assert timing.seconds(queuing.launch, read) < 0.03
+        assert timing.seconds(queuing.launch, read) < 0.2
 
     def test_device_is_waited_for_at_the_edges_only(self, queuing):
         read = timing.clock(XPU)
@@ -140,18 +140,21 @@ def batches(images=4):
 class TestStepParts:
     @pytest.fixture
     def step(self):
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # several, on a busy machine, wait long for each other
         with devices.forked_generators([CPU]):
             yield classifier.training_step(classifier.Net())
+        torch.set_num_threads(threads)
 
     def test_every_part_takes_its_time(self, step):
         def slow():
             for batch in batches():
-                time.sleep(0.02)
+                time.sleep(0.1)
                 yield batch
 
         parts = step_parts.measure(step, slow(), CPU, steps=3, warm_up=1)
 
-        assert parts.seconds["data"] >= 0.02
+        assert parts.seconds["data"] >= 0.1
         assert all(parts.seconds[part] > 0 for part in step_parts.PARTS)
         assert sum(parts.shares.values()) == pytest.approx(1)
         assert parts.bound == "feed-bound"
@@ -161,7 +164,7 @@ class TestStepParts:
 
     def test_slow_part_is_the_one_that_is_named(self, step):
         update = step.optimizer.step
-        step.optimizer.step = lambda: (time.sleep(0.03), update())
+        step.optimizer.step = lambda: (time.sleep(0.06), update())
 
         parts = step_parts.measure(step, batches(), CPU, steps=2, warm_up=0)
 
