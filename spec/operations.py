@@ -677,8 +677,18 @@ REDUCTION = (
         ([4, 2, 9, 2, 9, 9, 0],),
         I64,
     ),
-    Operation("std", lambda t: torch.std(t, 0), lambda a: np.std(a, axis=0, ddof=1), (TALL,)),
-    Operation("var", lambda t: torch.var(t, 1), lambda a: np.var(a, axis=1, ddof=1), (A,)),
+    Operation(
+        "std",
+        lambda t: [torch.std(t, 0), torch.std(t)],
+        lambda a: [np.std(a, axis=0, ddof=1), np.std(a, ddof=1)],
+        (TALL,),
+    ),
+    Operation(
+        "var",
+        lambda t: [torch.var(t, 1), torch.var(t)],
+        lambda a: [np.var(a, axis=1, ddof=1), np.var(a, ddof=1)],
+        (A,),
+    ),
     Operation(
         "var_mean",
         lambda t: torch.var_mean(t, 1),
