@@ -123,7 +123,10 @@ class _Clock:
         self._thread: threading.Thread | None = None
 
     def stop(self) -> None:
+        self._let_go()
         self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(1)
         if self._old_handler is not None:
             signal.signal(signal.SIGALRM, self._old_handler)
         if self._stderr >= 0:
@@ -138,7 +141,6 @@ class _Clock:
             return
         self._start_once()
         self._running = (what, time.monotonic() + self._limit + GRACE)
-        faulthandler.dump_traceback_later(self._limit + 2 * GRACE, exit=True, file=self._stderr)
         if CAN_INTERRUPT:
             signal.setitimer(signal.ITIMER_REAL, self._limit)
         try:
@@ -146,7 +148,6 @@ class _Clock:
         finally:
             if CAN_INTERRUPT:
                 signal.setitimer(signal.ITIMER_REAL, 0)
-            faulthandler.cancel_dump_traceback_later()
             self._running = None
 
     def _start_once(self) -> None:
@@ -156,13 +157,19 @@ class _Clock:
         # ever if it were set once more there.
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(before=self._let_go)
+        self._put_off()
         self._thread = threading.Thread(target=self._watch, daemon=True, name="blitz-watchdog")
         self._thread.start()
         if CAN_INTERRUPT:
             self._old_handler = signal.signal(signal.SIGALRM, self._interrupt)
 
+    def _put_off(self) -> None:
+        """Wind up the interpreter's watchdog, which bites when this has not been done for long."""
+        last = self._limit + 2 * GRACE
+        faulthandler.dump_traceback_later(last, exit=True, file=self._stderr)
+
     def _let_go(self) -> None:
-        if self._running is not None:
+        if not self._stopped.is_set():
             faulthandler.cancel_dump_traceback_later()
 
     def _interrupt(self, *_: object) -> None:
@@ -170,6 +177,7 @@ class _Clock:
 
     def _watch(self) -> None:
         while not self._stopped.wait(min(0.5, GRACE / 4)):
+            self._put_off()
             running = self._running
             if running is not None and time.monotonic() > running[1]:
                 self._end_run(running[0], f"hung: no end after {self._limit:g} s")
