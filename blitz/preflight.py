@@ -258,7 +258,7 @@ def _convolve(torch, x, say: Say, gaps: _Gaps) -> None:
         _placed("a convolution", out, x.device)
         _compare("a convolution", out.detach().cpu().tolist(), [[[[27.0, 37.0], [57.0, 67.0]]]])
         say("stage", "propagate back through a convolution")
-        # As a sum: a gradient given to backward() has torch import half a second's worth of modules.
+        # As a sum: for a gradient given to backward(), torch imports half a second of modules.
         (out * torch.tensor([[[[1.0, 0.0], [0.0, 2.0]]]]).to(x.device)).sum().backward()
         for what, grad, known in (
             ("input", image.grad, [[[[1, 2, 0], [3, 6, 4], [0, 6, 8]]]]),

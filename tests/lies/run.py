@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from blitz import preflight
 from blitz.harness import contents
 
 from .lie import Lie, aten
@@ -167,6 +168,10 @@ def _tell(
 ) -> None:
     torch.set_num_threads(1)
     _write_output_to(scratch / f"{lie.name}.log")
+    # A lie is told to the specification, not to the trial of the device before it.
+    preflight.check = lambda name, **_: preflight.Finding(
+        name, preflight.Verdict.USABLE, facts={"device": name, "count": "1"}
+    )
     try:
         lie.install()
         finding = _run_pytest(lie, first, scratch / lie.name) if first else None
