@@ -2,24 +2,25 @@
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
 from blitz.errors import BlitzError
 
 COMMANDS: dict[str, str] = {
-    "doctor": "try this machine's devices and say what to do about a bad one",
-    "compare": "say what changed between two results of the specification",
     "train": "train the tutorial's classifier, test it and keep it, pictures included",
     "test": "test a classifier that was kept",
     "predict": "name what is in image files, with probabilities",
     "finetune": "give a frozen ResNet-18 a new last layer, and see what moves",
-    "plot-benchmark": "draw how fast devices train over the width of the net",
     "download": "fetch the official CIFAR-10 from its slow server, or from a mirror",
+    "doctor": "try this machine's devices and say what to do about a bad one",
+    "compare": "say what changed between two results of the specification",
+    "plot-benchmark": "draw how fast devices train over the width of the net",
 }
 """Each command and what it is for. ``a-b`` lives in ``blitz/commands/a_b.py``."""
 
-INTERRUPTED = 130
+FAILED, INTERRUPTED = 1, 130
 
 EXIT_CODES = """exit codes:
   0    it is done, or the answer is yes
@@ -63,6 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:
+        print("error: nobody reads what this command prints any more; it stopped", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is in the buffer
+        return FAILED
 
 
 if __name__ == "__main__":

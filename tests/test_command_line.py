@@ -1,0 +1,62 @@
+"""The frame of ``python -m blitz``: commands, exit codes, and readers that leave."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+from blitz import __main__ as command_line
+
+
+@pytest.mark.parametrize("name", command_line.COMMANDS)
+def test_every_command_explains_itself(name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        command_line.main([name, "--help"])
+
+    assert ended.value.code == 0
+    module = importlib.import_module(f"blitz.commands.{name.replace('-', '_')}")
+    shown = capsys.readouterr().out
+    assert module.__doc__.strip().splitlines()[0] in shown
+    assert "exit codes:" in shown
+
+
+def test_unknown_command_ends_with_2_and_names_the_known(capsys):
+    with pytest.raises(SystemExit) as ended:
+        command_line.main(["learn"])
+
+    assert ended.value.code == 2
+    assert "'learn'" in capsys.readouterr().err
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from blitz.__main__ import parser; parser().format_help(); "
+        "print([m for m in ('torch', 'torchvision', 'numpy', 'matplotlib') if m in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert shown.stdout.strip() == "[]"
+
+
+def test_reader_that_leaves_is_told_in_a_line_not_a_traceback():
+    code = (
+        "import sys, types; from blitz import __main__ as m\n"
+        "def run(asked):\n"
+        "    while True: print('x' * 1000, flush=True)\n"
+        "m.parser = lambda: types.SimpleNamespace(\n"
+        "    parse_args=lambda _: types.SimpleNamespace(run=run))\n"
+        "sys.exit(m.main([]))\n"
+    )
+    writer = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    writer.stdout.readline()
+    writer.stdout.close()
+
+    said = writer.stderr.read()
+    assert writer.wait() == command_line.FAILED
+    assert said.splitlines() == [
+        "error: nobody reads what this command prints any more; it stopped"
+    ]
+    writer.stderr.close()
