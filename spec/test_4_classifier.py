@@ -44,7 +44,7 @@ class Training:
     reports: list[classifier.Report]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def trainings():
     """One training for each device, shared by the tests in whatever order they run."""
     return {}
