@@ -86,7 +86,7 @@ def sample_grid(
         )
     columns = min(8, len(images))
     rows = -(-len(images) // columns)
-    figure = _figure(max(3.0, 1.2 * columns), 1.5 * rows + 0.4)
+    figure = blank_figure(max(3.0, 1.2 * columns), 1.5 * rows + 0.4)
     for number, (image, name, answer) in enumerate(zip(images, names, answers, strict=True), 1):
         axes = figure.add_subplot(rows, columns, number)
         axes.imshow(to_array(image).clip(0, 1), cmap="gray", vmin=0, vmax=1)
@@ -130,7 +130,7 @@ def loss_curve(
     """
     if not reports or not fine:
         raise ValueError("there is no report of the loss to draw. Train for one batch at least.")
-    figure = _figure(7, 4.2)
+    figure = blank_figure(7, 4.2)
     axes = figure.add_subplot()
     spans = _spans(fine, batches_per_epoch)
     label = f"mean over {fine[0].batches:,} batches"
@@ -166,7 +166,7 @@ def class_bars(accuracy: Accuracy, classes: Sequence[str] = CLASSES) -> "Figure"
     rates = accuracy.class_percent
     if len(classes) != len(rates):
         raise ValueError(f"{len(classes)} names for {len(rates)} classes. Give a name for each.")
-    figure = _figure(7, 4.2)
+    figure = blank_figure(7, 4.2)
     axes = figure.add_subplot()
     places = range(len(rates))
     axes.barh(places, [rate or 0 for rate in rates], color=SKY, edgecolor=BLUE)
@@ -196,7 +196,7 @@ def png(figure: "Figure") -> bytes:
     return file.getvalue()
 
 
-def _figure(width: float, height: float) -> "Figure":
+def blank_figure(width: float, height: float) -> "Figure":
     """An empty figure of that many inches, drawn in memory: no window, and no pyplot.
 
     Raises:

@@ -30,7 +30,7 @@ def throughput_over_width(machines: Sequence[Machine]) -> "Figure":
     if not machines:
         raise ValueError("there are no results to draw. Give those of one machine at least.")
     sizes = throughput.batches(point for machine in machines for point in machine.points)
-    figure = plots._figure(1.5 + 3.6 * len(sizes), 5.2)
+    figure = plots.blank_figure(1.5 + 3.6 * len(sizes), 5.2)
     panels = figure.subplots(1, len(sizes), sharey=True, squeeze=False)[0]
     for axes, batch in zip(panels, sizes, strict=True):
         _panel(axes, machines, batch)

@@ -34,7 +34,7 @@ from blitz.checkpoint import CheckpointError
 from blitz.run_folder import RunFolder
 from blitz.transfer import DownloadError
 
-FIGURE = plots._figure
+FIGURE = plots.blank_figure
 SMALL = ("--device", "cpu", "--epochs", "3", "--checkpoint-every", "0")
 
 
@@ -49,7 +49,7 @@ def _small(monkeypatch):
     """Checkpoints after every 3 batches, reports after every 4, and no pictures."""
     monkeypatch.setattr(training, "CHUNK_IMAGES", 12)
     monkeypatch.setattr(classifier, "REPORT_EVERY", 4)
-    monkeypatch.setattr(plots, "_figure", no_figure)
+    monkeypatch.setattr(plots, "blank_figure", no_figure)
 
 
 def no_figure(width, height):
@@ -93,7 +93,7 @@ def reference(images, tmp_path_factory):
         patch.setattr(training, "CHUNK_IMAGES", 12)
         patch.setattr(classifier, "REPORT_EVERY", 4)
         patch.setattr(RunFolder, "drop_checkpoint", lambda folder: None)
-        patch.setattr(plots, "_figure", no_figure)
+        patch.setattr(plots, "blank_figure", no_figure)
         with torch.random.fork_rng(devices=[]):
             assert main(["train", "--data", str(images), "--out", str(folder), *SMALL]) == 0
     return folder
@@ -102,7 +102,7 @@ def reference(images, tmp_path_factory):
 class TestWhatIsKept:
     def test_six_files_and_no_other(self, train, out, monkeypatch):
         pytest.importorskip("matplotlib")
-        monkeypatch.setattr(plots, "_figure", FIGURE)
+        monkeypatch.setattr(plots, "blank_figure", FIGURE)
         monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # it could open a window
 
         assert train() == 0
@@ -115,7 +115,7 @@ class TestWhatIsKept:
     def test_without_matplotlib_the_rest_is_kept_and_what_is_missing_is_said(
         self, train, out, monkeypatch, capsys
     ):
-        monkeypatch.setattr(plots, "_figure", FIGURE)
+        monkeypatch.setattr(plots, "blank_figure", FIGURE)
         for module in ("matplotlib", "matplotlib.figure", "matplotlib.backends.backend_agg"):
             monkeypatch.setitem(sys.modules, module, None)
 
