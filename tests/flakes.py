@@ -44,6 +44,7 @@ class Repeats:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        _import_what_tests_would()
         self.usual = _forked(session.items)
         say(f"usual order: {_count(self.usual)}")
         for number in range(self.orders):
@@ -75,6 +76,15 @@ class Outcome:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call" or not report.passed:
             self.outcomes[report.nodeid] = report.outcome
+
+
+def _import_what_tests_would() -> None:
+    """Here, once, and not in every fork: the first optimizer and comparison take seconds."""
+    import torch
+    import torchvision  # noqa: F401
+
+    torch.testing.assert_close(torch.zeros(1), torch.zeros(1))
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)])
 
 
 def _forked(items: list[pytest.Item]) -> Outcomes:
