@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,11 @@ selection_key = pytest.StashKey[selection.Selection]()
 containment_key = pytest.StashKey[containment.Containment]()
 profile_key = pytest.StashKey[profile.Applied | None]()
 images_key = pytest.StashKey[str]()
+
+
+@cache
+def _contents() -> contents.Contents:
+    return contents.load(SPEC / "contents.toml")
 
 
 def pytest_addoption(parser):
@@ -154,7 +160,7 @@ def _profile(config, chosen) -> profile.Applied | None:
     path = config.getoption("--profile")
     if path is None:
         return None
-    keys = [claim.key for claim, _ in contents.load(SPEC / "contents.toml").claims()]
+    keys = [claim.key for claim, _ in _contents().claims()]
     applied = profile.Applied(profile.load(path, keys), alone=not chosen.of_kinds(["accelerator"]))
     config.add_cleanup(applied.widen())
     return applied
@@ -202,7 +208,7 @@ def _tolerances(config) -> list[tolerances.Row]:
     applied = config.stash[profile_key]
     return tolerances.table(
         config.stash[selection_key],
-        contents.load(SPEC / "contents.toml"),
+        _contents(),
         None if applied is None else applied.profile,
     )
 
@@ -243,8 +249,8 @@ def train_images(request, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def test_images(request, tmp_path_factory):
-    """The test images, as PIL images: no more than 2,000, as many of each class."""
-    return _loaded(request.config, tmp_path_factory, "test", 2000)
+    """The test images, as PIL images: no more than 1,000, as many of each class."""
+    return _loaded(request.config, tmp_path_factory, "test", 1000)
 
 
 def _loaded(config, tmp_path_factory, split, count) -> data.Images:
@@ -268,6 +274,15 @@ def test_set(test_images):
     return data.normalized(test_images)
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """For a chapter whose nets and batches are too small to share out among the cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(autouse=True)
 def _same_start(request):
     """Every test starts from the same seed, and leaves the generators as they were."""
@@ -283,7 +298,7 @@ def pytest_collection_modifyitems(config, items):
     in_spec = [item for item in items if item.path.parent == SPEC]
     if not in_spec:
         return
-    table = contents.load(SPEC / "contents.toml")
+    table = _contents()
     misfits = table.misfits({item.path for item in in_spec})
     if misfits:
         raise pytest.UsageError("spec/contents.toml and the tests do not fit:", *misfits)
@@ -309,7 +324,7 @@ def _locate(config, node: str) -> tuple[str, str] | None:
     """The key and the device of a test by its id alone."""
     file, _, function = node.partition("::")
     name, _, params = function.rpartition("::")[2].partition("[")
-    table = contents.load(SPEC / "contents.toml")
+    table = _contents()
     place = table.place(config.rootpath / file, name.removeprefix("test_"))
     words = params.rstrip("]").split("-")
     used = [s.place for s in config.stash[selection_key].devices if s.name in words]
@@ -319,14 +334,14 @@ def _locate(config, node: str) -> tuple[str, str] | None:
 def pytest_collection_finish(session):
     applied = session.config.stash[profile_key]
     if applied is not None:
-        applied.collected(session.items, contents.load(SPEC / "contents.toml"))
+        applied.collected(session.items, _contents())
 
 
 def pytest_terminal_summary(terminalreporter, config):
     results = config.stash[results_key]
     if not len(results):
         return
-    table = contents.load(SPEC / "contents.toml")
+    table = _contents()
     terminalreporter.section("the 60 Minute Blitz on this machine")
     for line in summary.lines(table, results, config.stash[selection_key].missing):
         terminalreporter.write_line(line)
@@ -359,7 +374,7 @@ def _write_result(config) -> None:
     if path is None:
         return
     result = conformance.document(
-        contents.load(SPEC / "contents.toml"),
+        _contents(),
         stash[selection_key],
         stash[results_key],
         _tolerances(config),

@@ -18,6 +18,8 @@ from blitz import graph, neural_networks
 LAYERS = ["conv1", "conv2", "fc1", "fc2", "fc3"]
 PARAMETERS = [f"{layer}.{kind}" for layer in LAYERS for kind in ("weight", "bias")]
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture
 def net(device):

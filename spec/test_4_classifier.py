@@ -24,13 +24,7 @@ NAMES = ["airplane", "automobile", "bird", "cat", "deer"]
 NAMES += ["dog", "frog", "horse", "ship", "truck"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """Batches of 4 are too small to share out."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @dataclass
@@ -53,7 +47,7 @@ def trainings():
 @pytest.fixture
 def batches(pytestconfig):
     """Batches of 4 to train on: real images take longer than those made on the spot."""
-    return 500 if pytestconfig.getoption("--data") is None else 2000
+    return 400 if pytestconfig.getoption("--data") is None else 2000
 
 
 @pytest.fixture

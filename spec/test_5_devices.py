@@ -17,6 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from blitz import autograd, classifier, devices, neural_networks
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture
 def no_accelerator(monkeypatch):

@@ -112,9 +112,8 @@ class Contents:
 
     def __init__(self, pages: tuple[Page, ...]) -> None:
         self.pages = pages
-        self._tests = {
-            file: _tests_in(file) for page in pages for file in (page.file, page.benchmark_file)
-        }
+        files = {file for page in pages for file in (page.file, page.benchmark_file)}
+        self._tests = {file: _tests_in(file) for file in files}
         self._places = {
             (page.file if test.id in claim.tests else page.benchmark_file, test.id): Place(
                 claim, section, page, test
