@@ -65,6 +65,7 @@ def _panel(axes: "Axes", machines: Sequence[Machine], batch: int) -> None:
     axes.set(xscale="log", yscale="log", xlabel="width", title=f"batch {batch}")
     axes.set_xticks(sorted(widths), [str(width) for width in sorted(widths)])
     axes.minorticks_off()
+    axes.yaxis.get_major_locator().set_params(subs=(1, 2, 5))  # one decade may be all there is
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.grid(color="0.9")
 
