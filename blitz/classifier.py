@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from blitz import atomic, devices, tensor_file, tuning
+from blitz import atomic, devices, tensor_file
 from blitz.data import CLASSES
 from blitz.errors import BlitzError
 
@@ -136,8 +136,8 @@ class TrainingStep:
         criterion: Cross-entropy.
         device: Where the net's parameters were when this was made.
         exact: Whether the steps are, on the cpu, those of the tutorial's loop to the last bit.
-            Otherwise they may be taken by faster kernels, which round otherwise, and leave no
-            gradients behind (:mod:`blitz.tuning`).
+            Otherwise they may be taken by faster kernels, which round otherwise
+            (:mod:`blitz.tuning`).
 
     Tutorial: "Define a Loss function and optimizer", and the body of the loop in "Train the
     network".
@@ -165,11 +165,8 @@ class TrainingStep:
         if labels.device.type == "cpu":
             _check_labels(labels, outputs)
         loss = self.criterion(outputs, labels.to(self.device))
-        if self.device.type == "cpu" and not self.exact:
-            tuning.sgd_step(self.optimizer, loss)
-        else:
-            loss.backward()
-            self.optimizer.step()
+        loss.backward()
+        self.optimizer.step()
         return loss.detach()
 
 

@@ -7,8 +7,6 @@ time of a whole step, each against the line before it:
 oneDNN's convolutions → torch's own, one thread  a fifth to a quarter faster: a convolution this
                                                  small costs oneDNN more to set up than to compute
 SGD in one kernel (``fused``) instead of ten     a tenth faster
-gradients straight to that kernel                a tenth faster: neither ``.grad`` nor the hooks and
-                                                 the profiler's marks around ``optimizer.step()``
 losses left as tensors until a chunk is full     no ``item()`` in between
 images in channels_last                          a third slower with torch's own convolutions; with
                                                  oneDNN's a fifth faster for nets of width 24 and
@@ -27,7 +25,6 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
-from torch.optim.sgd import sgd
 
 LITTLE_WORK = 2**14
 """Images in a batch times weights of the largest convolution, up to which a step is little work.
@@ -69,28 +66,3 @@ def suited_to(
     finally:
         torch._C._set_mkldnn_enabled(one_dnn)
         torch.set_num_threads(threads)
-
-
-def sgd_step(optimizer: torch.optim.SGD, loss: torch.Tensor) -> None:
-    """Take a step of fused SGD on ``loss``: the bits of ``backward()`` and ``optimizer.step()``.
-
-    The momentum stays where ``optimizer``, which has one group of parameters, keeps it. No
-    ``.grad`` is written, and no hook of the optimizer runs.
-    """
-    (group,) = optimizer.param_groups
-    parameters = [p for p in group["params"] if p.requires_grad]
-    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-    moved = [(p, g) for p, g in zip(parameters, gradients, strict=True) if g is not None]
-    kept = [optimizer.state[p] if group["momentum"] else {} for p, _ in moved]
-    momenta = [state.get("momentum_buffer") for state in kept]
-    options = ("weight_decay", "momentum", "lr", "dampening", "nesterov", "maximize")
-    with torch.no_grad():
-        sgd(
-            [p for p, _ in moved],
-            [g for _, g in moved],
-            momenta,
-            fused=True,
-            **{option: group[option] for option in options},
-        )
-    for state, momentum in zip(kept, momenta, strict=True):
-        state["momentum_buffer"] = momentum
