@@ -28,6 +28,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from blitz.versions import installed
+
 LIMIT = 120.0
 """Seconds that a trial may take: importing torch and starting a cold GPU included."""
 
@@ -337,8 +339,8 @@ def _facts_of_torch(torch, device) -> dict[str, str]:
         "torch": str(torch.__version__),
         "torch is built for": ", ".join(f"{k} {v}" for k, v in built_for.items() if v)
         or "the cpu only",
-        "torchvision": _version("torchvision"),
-        "NumPy": _version("numpy"),
+        "torchvision": installed("torchvision"),
+        "NumPy": installed("numpy"),
     }
     if device.type == "cuda":  # asking starts the driver
         facts["architectures in this build"] = " ".join(torch.cuda.get_arch_list()) or "none"
@@ -361,13 +363,6 @@ def _facts_of_device(torch, device) -> dict[str, str]:
             with contextlib.suppress(Exception):  # a fact that cannot be had is no fault
                 facts[fact] = str(getattr(module, ask)(*arguments))
     return facts
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
 
 
 # What its errors mean.

@@ -4,7 +4,6 @@ import json
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from blitz.classifier import Accuracy
 from blitz.data import CLASSES, Images
 from blitz.errors import BlitzError
 from blitz.training import Training
+from blitz.versions import installed
 
 FORMAT = 1
 
@@ -57,19 +57,12 @@ def of(training: Training, train: Images, test: Images, accuracy: Accuracy) -> d
 def versions() -> dict[str, str]:
     """The versions of what computed it; for an uninstalled package, ``"not installed"``."""
     return {
-        "blitz": _version("blitz"),
+        "blitz": installed("blitz"),
         "torch": str(torch.__version__),
-        "torchvision": _version("torchvision"),
+        "torchvision": installed("torchvision"),
         "numpy": np.__version__,
-        "python": platform.python_version(),
+        "python": platform.pythoninstalled(),
     }
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)  # importing torchvision would take longer than importing torch
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def content(record: Mapping[str, Any]) -> bytes:

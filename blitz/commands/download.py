@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
+from blitz.commands import options
+
 if TYPE_CHECKING:
     from blitz.download import Progress
 
@@ -32,14 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--time-limit",
-        type=minutes,
+        type=options.minutes,
         default=120.0,
         metavar="MINUTES",
         help="give up after so long; what came is kept (default: %(default)g)",
     )
     parser.add_argument(
         "--tries",
-        type=tries,
+        type=options.whole(1),
         default=5,
         metavar="N",
         help="failures in a row at which to give up; the pauses between them double "
@@ -86,19 +88,3 @@ def shown(stream: TextIO) -> Callable[["Progress"], None]:
             print(progress, file=stream, flush=True)
 
     return show
-
-
-def minutes(text: str) -> float:
-    """A time in minutes, more than 0."""
-    number = float(text)
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text}: give more than 0 minutes")
-    return number
-
-
-def tries(text: str) -> int:
-    """How often to try, at least once."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text}: give 1 or more")
-    return number

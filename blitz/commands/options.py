@@ -45,6 +45,14 @@ def seconds(text: str) -> float:
     return number
 
 
+def minutes(text: str) -> float:
+    """A time: more than 0."""
+    number = _number(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}: give more than 0 minutes")
+    return number
+
+
 def percent(text: str) -> float:
     """A share: 0 to 100."""
     number = _number(text)

@@ -3,7 +3,6 @@
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 
 from blitz import step_parts, throughput
 from blitz.throughput import Point
+from blitz.versions import installed
 
 CPUINFO = Path("/proc/cpuinfo")
 
@@ -90,9 +90,9 @@ def versions() -> dict[str, str]:
     """The versions that a figure depends on, by name."""
     found = {
         "torch": str(torch.__version__),
-        "torchvision": _version("torchvision"),
-        "numpy": _version("numpy"),
-        "python": platform.python_version(),
+        "torchvision": installed("torchvision"),
+        "numpy": installed("numpy"),
+        "python": platform.pythoninstalled(),
     }
     built_for = {"cuda": torch.version.cuda, "hip": torch.version.hip}
     return found | {name: version for name, version in built_for.items() if version is not None}
@@ -165,10 +165,3 @@ def _floor(row: Mapping[str, Any]) -> str:
         f"{row['kernel microseconds']:.0f} of the {row['step microseconds']:.0f} µs of a step "
         f"({row['busy']:.0%} busy)"
     )
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"

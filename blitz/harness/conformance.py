@@ -18,8 +18,8 @@ from blitz.errors import BlitzError
 from blitz.harness.contents import Contents
 from blitz.harness.results import BROKEN, HELD, NO_DEVICE, NOT_RUN, RANK, Results
 from blitz.harness.selection import Selection
-from blitz.harness.summary import version
 from blitz.harness.tolerances import Row
+from blitz.versions import installed
 
 FORMAT, VERSION = "blitz conformance", 1
 
@@ -67,8 +67,8 @@ def environment(selection: Selection, images: str, threads: int) -> dict[str, An
         "torch": str(torch.__version__),
         "cuda": torch.version.cuda,
         "hip": torch.version.hip,
-        "torchvision": version("torchvision"),
-        "numpy": version("numpy"),
+        "torchvision": installed("torchvision"),
+        "numpy": installed("numpy"),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "threads": threads,

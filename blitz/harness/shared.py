@@ -1,12 +1,11 @@
 """Data that one of xdist's workers prepares and the others read."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from blitz import data
+from blitz import data, locks
 
 
 def images(folder: Path, name: str, load: Callable[[], data.Images]) -> data.Images:
@@ -18,7 +17,7 @@ def images(folder: Path, name: str, load: Callable[[], data.Images]) -> data.Ima
         load: Loads them.
     """
     file = folder / f"{name}.npz"
-    with _locked(folder / f"{name}.lock"):
+    with locks.held(folder / f"{name}.lock"):
         if not file.exists():
             loaded = load()
             beside = folder / f"{name}.part.npz"  # a process that dies here leaves no half file
@@ -27,16 +26,3 @@ def images(folder: Path, name: str, load: Callable[[], data.Images]) -> data.Ima
             return loaded
     with np.load(file, allow_pickle=False) as kept:
         return data.Images(kept["items"], kept["labels"], str(kept["origin"]))
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Keep other processes out; the system lets go of the lock of one that dies."""
-    with path.open("w") as stream:
-        try:
-            import fcntl
-        except ImportError:  # Windows: two workers may do the same work, and get the same
-            yield
-            return
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield

@@ -2,13 +2,13 @@
 
 import platform
 from collections.abc import Iterable, Iterator
-from importlib import metadata
 
 import torch
 
 from blitz.harness.contents import Contents, Page
 from blitz.harness.results import BROKEN, HELD, KNOWN, NO_DEVICE, NOT_RUN, UNSUPPORTED, Results
 from blitz.harness.selection import Selection
+from blitz.versions import installed
 
 
 def header(selection: Selection, threads: int, images: str) -> list[str]:
@@ -22,8 +22,8 @@ def header(selection: Selection, threads: int, images: str) -> list[str]:
     named = ", ".join(str(selected) for selected in selection.devices)
     left_out = selection.unusable or ((selection.missing,) if selection.missing else ())
     return [
-        f"torch {torch.__version__}, torchvision {version('torchvision')}, "
-        f"NumPy {version('numpy')}, Python {platform.python_version()}",
+        f"torch {torch.__version__}, torchvision {installed('torchvision')}, "
+        f"NumPy {installed('numpy')}, Python {platform.python_version()}",
         "; ".join([f"devices: {named}", *left_out]),
         *(
             f"unsupported on {selected.place}: {', '.join(selected.gaps)}"
@@ -96,11 +96,3 @@ def _untrue(contents: Contents) -> Iterator[tuple[str, str, str, str]]:
                 verdict = place.test.verdict
                 what = "mistaken" if verdict.since is None else f"changed in {verdict.since}"
                 yield claim.key, what, verdict.text, place.test.sentence
-
-
-def version(package: str) -> str:
-    """The version of an installed package."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
