@@ -61,7 +61,7 @@ def versions() -> dict[str, str]:
         "torch": str(torch.__version__),
         "torchvision": installed("torchvision"),
         "numpy": np.__version__,
-        "python": platform.pythoninstalled(),
+        "python": platform.python_version(),
     }
 
 

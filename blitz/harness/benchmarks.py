@@ -92,7 +92,7 @@ def versions() -> dict[str, str]:
         "torch": str(torch.__version__),
         "torchvision": installed("torchvision"),
         "numpy": installed("numpy"),
-        "python": platform.pythoninstalled(),
+        "python": platform.python_version(),
     }
     built_for = {"cuda": torch.version.cuda, "hip": torch.version.hip}
     return found | {name: version for name, version in built_for.items() if version is not None}
