@@ -1,0 +1,148 @@
+"""The words of the report in its languages: those of the page itself, and of the claims.
+
+The page's own words are data: ``en.toml`` and ``zh.toml`` beside this file have the same keys. What
+the claims say is English in the specification; ``spec/<lang>.toml`` holds it in another language.
+"""
+
+import re
+import string
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from blitz.errors import BlitzError
+
+HERE = Path(__file__).parent
+
+LANGUAGES = ("en", "zh")
+
+HTML_LANGUAGE = {"en": "en", "zh": "zh-Hans"}
+"""What the page's ``lang`` attribute says, from which fonts and voices are chosen."""
+
+
+class TextsError(BlitzError):
+    """A language that is not known, or a file of texts that cannot be read."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """A text with the language it is in, where that is not the page's own.
+
+    Attributes:
+        text: The text.
+        lang: ``en`` where a translation is missing; empty where the text is in the page's language.
+    """
+
+    text: str
+    lang: str = ""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Texts:
+    """All words of one language.
+
+    Attributes:
+        lang: ``en`` or ``zh``.
+        words: The page's own words by key (``verdict.held``), with {placeholders}.
+        said: What ``spec/<lang>.toml`` holds: the tables headings, claims, says and rows.
+    """
+
+    lang: str
+    words: Mapping[str, str]
+    said: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def html_lang(self) -> str:
+        """For the ``lang`` attribute of the page."""
+        return HTML_LANGUAGE[self.lang]
+
+    def __call__(self, key: str, **values: object) -> str:
+        """The page's words under ``key``, with ``values`` in the places named for them.
+
+        A key that the language lacks is told in English.
+
+        Raises:
+            KeyError: there is no such key, or a value is missing.
+        """
+        words = self.words[key] if key in self.words else english().words[key]
+        return words.format(**values)
+
+    def lacks(self, key: str) -> bool:
+        """Whether the language has no words of its own for ``key``."""
+        return key not in self.words
+
+    def heading(self, english: str) -> Said:
+        """The title of a page or the heading of a section."""
+        return self._said("headings", english, english)
+
+    def claim(self, test_id: str, english: str) -> Said:
+        """The sentence of a test: what is true."""
+        return self._said("claims", test_id, english)
+
+    def says(self, test_id: str, english: str) -> Said:
+        """What the tutorial says, where a test is marked as changed or mistaken."""
+        return self._said("says", test_id, english)
+
+    def row(self, key: str, english: str) -> Said:
+        """Why a claim is an erratum, untestable or left to the benchmarks."""
+        return self._said("rows", key, english)
+
+    def _said(self, table: str, key: str, english: str) -> Said:
+        if self.lang == "en":
+            return Said(english)
+        found = self.said.get(table, {}).get(key)
+        return Said(english, "en") if found is None else Said(found)
+
+
+def texts(lang: str, spec: Path | None = None) -> Texts:
+    """The words of the language ``lang``.
+
+    Args:
+        lang: ``en`` or ``zh``.
+        spec: The folder of the specification, which holds the claims in other languages; without
+            it they stay English.
+
+    Raises:
+        TextsError: there is no such language, or its file cannot be read.
+    """
+    if lang not in LANGUAGES:
+        raise TextsError(f"--lang {lang}: there is no such language. Choose {' or '.join(LANGUAGES)}.")
+    if lang == "en":
+        return english()
+    claims = None if spec is None else spec / f"{lang}.toml"
+    said = _load(claims) if claims is not None and claims.exists() else {}
+    return Texts(lang, _flat(_load(HERE / f"{lang}.toml")), said)
+
+
+@cache
+def english() -> Texts:
+    """The words of the page in English, which every other language is measured by."""
+    return Texts("en", _flat(_load(HERE / "en.toml")))
+
+
+def placeholders(words: str) -> set[str]:
+    """The names in braces."""
+    return {name for _, name, _, _ in string.Formatter().parse(words) if name}
+
+
+def code_parts(words: str) -> list[tuple[bool, str]]:
+    """The text in its parts: (whether it stands in `backticks`, the part without them)."""
+    parts = re.split(r"`([^`]*)`", words)
+    return [(number % 2 == 1, part) for number, part in enumerate(parts) if part]
+
+
+def _load(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise TextsError(f"{file}: {error}. Put it back as it came.") from error
+
+
+def _flat(tables: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    return {f"{table}.{key}": words for table, row in tables.items() for key, words in row.items()}
