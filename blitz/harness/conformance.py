@@ -235,9 +235,11 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> Iterator[tuple
     for name in dict.fromkeys([*was, *now]):
         if was.get(name) != now.get(name) and name != "devices":
             yield name, was.get(name), now.get(name)
-    named = [[d.get("name") for d in result["devices"]] for result in (was, now)]
-    if named[0] != named[1]:
-        yield "devices", *(", ".join(map(str, names)) for names in named)
+    before_named, after_named = (
+        ", ".join(str(device.get("name")) for device in result["devices"]) for result in (was, now)
+    )
+    if before_named != after_named:
+        yield "devices", before_named, after_named
 
 
 def pairs(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str | None, str | None]]:

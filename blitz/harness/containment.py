@@ -17,6 +17,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from types import FrameType
 
 import pytest
 import torch
@@ -86,7 +87,7 @@ class Containment:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo
+        self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Suspect the device of a test that came to no good end."""
         device, ended = device_of(item), call.excinfo
@@ -119,7 +120,7 @@ class _Clock:
         self._running: tuple[str, float] | None = None  # what runs, and when its time is up
         self._stopped = threading.Event()
         self._stderr = os.dup(2) if limit else -1  # not pytest's, which it captures
-        self._old_handler = None
+        self._old_handler: Callable[[int, FrameType | None], object] | int | None = None
         self._thread: threading.Thread | None = None
 
     def stop(self) -> None:

@@ -9,9 +9,10 @@ covers tests that the run does not select.
 
 import ast
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 class ContentsError(Exception):
@@ -35,13 +36,21 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Test:
-    """A test function, as its source shows it."""
+    """A test function, as its source shows it.
+
+    Attributes:
+        lines: Its first line, that of a decorator where it has one, and its last.
+        kinds: The kinds of device it is asked of, out of ``cpu``, ``accelerator`` and ``meta``;
+            none where it needs no device.
+    """
 
     id: str
     class_name: str | None
     sentence: str
     verdict: Verdict | None
     benchmark: bool
+    lines: tuple[int, int]
+    kinds: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -197,7 +206,7 @@ def load(path: Path) -> Contents:
         raise ContentsError(f"{path}: {type(error).__name__}: {error}") from error
 
 
-def _page(table: dict, folder: Path) -> Page:
+def _page(table: dict[str, Any], folder: Path) -> Page:
     sections = tuple(
         Section(
             heading=section["heading"],
@@ -216,7 +225,7 @@ def _page(table: dict, folder: Path) -> Page:
     )
 
 
-def _claim(key: str, entry: list[str] | dict) -> Claim:
+def _claim(key: str, entry: list[str] | dict[str, Any]) -> Claim:
     if isinstance(entry, list):
         return Claim(key, tests=tuple(entry))
     return Claim(
@@ -247,12 +256,13 @@ def _tests_in(file: Path) -> list[Test]:
     if not file.exists():
         return []
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    found = []
+    found: list[tuple[str | None, ast.FunctionDef]] = []
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):
             found.append((None, node))
         elif isinstance(node, ast.ClassDef):
             found += [(node.name, sub) for sub in node.body if isinstance(sub, ast.FunctionDef)]
+    arguments = {function.name: _arguments(function) for _, function in found}
     return [
         Test(
             id=function.name.removeprefix("test_"),
@@ -260,6 +270,8 @@ def _tests_in(file: Path) -> list[Test]:
             sentence=_first_sentence(function),
             verdict=_verdict(function),
             benchmark=_is_benchmark(function),
+            lines=(_first_line(function), function.end_lineno or function.lineno),
+            kinds=_kinds(function, arguments),
         )
         for class_name, function in found
         if function.name.startswith("test_")
@@ -271,30 +283,52 @@ def _first_sentence(function: ast.FunctionDef) -> str:
     return " ".join(first_paragraph.split())
 
 
+def _first_line(function: ast.FunctionDef) -> int:
+    return min([function.lineno, *(decorator.lineno for decorator in function.decorator_list)])
+
+
+def _arguments(function: ast.FunctionDef) -> list[str]:
+    return [argument.arg for argument in (*function.args.args, *function.args.kwonlyargs)]
+
+
+def _kinds(function: ast.FunctionDef, arguments: dict[str, list[str]]) -> tuple[str, ...]:
+    """What the mark ``on`` says, where the test or a fixture of its file takes ``device``."""
+    needed, new = set[str](), set(_arguments(function))
+    while new:
+        needed |= new
+        new = {name for fixture in new for name in arguments.get(fixture, ())} - needed
+    if "device" not in needed:
+        return ()
+    for name, mark in _marks(function):
+        if name == "on":
+            return tuple(ast.literal_eval(kind) for kind in mark.args)
+    return ("cpu", "accelerator")
+
+
 def _is_benchmark(function: ast.FunctionDef) -> bool:
     """By the fixture, or by the mark where a fixture of the file's own stands before it."""
-    marks = [mark.func.attr for mark in _marks(function)]
+    marks = [name for name, _ in _marks(function)]
     return "benchmark" in [*marks, *(argument.arg for argument in function.args.args)]
 
 
 def _verdict(function: ast.FunctionDef) -> Verdict | None:
-    for mark in _marks(function):
-        if mark.func.attr in ("changed", "mistaken"):
+    for name, mark in _marks(function):
+        if name in ("changed", "mistaken"):
             words = {word.arg: ast.literal_eval(word.value) for word in mark.keywords}
-            return Verdict(mark.func.attr, words["text"], words.get("since"))
+            return Verdict(name, words["text"], words.get("since"))
     return None
 
 
-def _marks(function: ast.FunctionDef) -> list[ast.Call]:
-    """The decorators of the form ``pytest.mark.NAME(...)``."""
+def _marks(function: ast.FunctionDef) -> list[tuple[str, ast.Call]]:
+    """NAME and call of the decorators of the form ``pytest.mark.NAME(...)``."""
     return [
-        decorator
+        (decorator.func.attr, decorator)
         for decorator in function.decorator_list
         if isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Attribute)
     ]
 
 
-def _counts(words) -> dict[str, int]:
+def _counts(words: Iterable[str]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for word in words:
         counts[word] = counts.get(word, 0) + 1

@@ -161,7 +161,7 @@ class Applied:
         key = properties.get(item.user_properties, properties.KEY)
         return None if key is None else self.profile.line(key, device_of(item), self._alone)
 
-    def apply(self, items: list[pytest.Item]) -> None:
+    def apply(self, items: Iterable[pytest.Item]) -> None:
         """Mark the tests that have a line; call it when the items know their keys."""
         for item in items:
             line = self.line_of(item)
@@ -193,7 +193,7 @@ class Applied:
         found: dict[str, set[str]] = {}
         for item in items:
             key = properties.get(item.user_properties, properties.KEY)
-            if key is not None:
+            if key is not None and isinstance(item, pytest.Function):
                 found.setdefault(key, set()).add(item.originalname.removeprefix("test_"))
         self.whole = {key for key, ids in found.items() if ids >= tests.get(key, set())}
         self.whole -= self._left_out

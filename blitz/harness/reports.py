@@ -34,7 +34,7 @@ class Reports:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo
+        self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Settle the outcome of a test of a claim, and say what is broken."""
         report = yield
@@ -48,7 +48,9 @@ class Reports:
             report.sections.insert(0, _broken(item))
         return report
 
-    def _outcome(self, item: pytest.Item, call: pytest.CallInfo, report: pytest.TestReport) -> str:
+    def _outcome(
+        self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport
+    ) -> str:
         if not report.failed:
             return HELD if report.passed else NOT_RUN
         gap = self._gap(item, call)
@@ -63,7 +65,7 @@ class Reports:
             return UNSUPPORTED
         return BROKEN
 
-    def _gap(self, item: pytest.Item, call: pytest.CallInfo) -> str | None:
+    def _gap(self, item: pytest.Item, call: pytest.CallInfo[None]) -> str | None:
         device = device_of(item)
         if device is None or kind(device) != "accelerator" or call.excinfo is None:
             return None

@@ -54,7 +54,7 @@ class Results:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take in a report; those of tests without a claim are passed over."""
-        marks = dict(report.user_properties)
+        marks = {name: str(value) for name, value in report.user_properties}
         if properties.KEY not in marks:
             self._take_in_crash(report)
             return
@@ -76,7 +76,8 @@ class Results:
 
     def _take_in_crash(self, report: pytest.TestReport) -> None:
         """xdist reports a test during which its worker died, and knows its id alone."""
-        if report.when == "???" and self._locate is not None:
+        when: str | None = report.when  # a word that pytest itself has no use for
+        if when == "???" and self._locate is not None:
             self.add_fault(report.nodeid, _reason(report) or "its process died")
 
     def add_fault(self, node: str, reason: str) -> None:
@@ -122,7 +123,7 @@ class Results:
 
 
 def _reason(report: pytest.TestReport) -> str:
-    known = getattr(report, "wasxfail", None)
+    known: str | None = getattr(report, "wasxfail", None)
     if known is not None:
         return known
     if isinstance(report.longrepr, tuple):

@@ -54,7 +54,9 @@ def table(selection: Selection, contents: Contents, profile: Profile | None) -> 
     ]
     every = ", ".join(selected.place for selected in used)
     rows += [Row(every, "any", name, rtol, atol) for name, rtol, atol in _in_the_source(contents)]
-    for line in profile.lines.values() if profile is not None else ():
+    if profile is None:
+        return rows
+    for line in profile.lines.values():
         if line.action == TOLERANCE:
             where = profile.device_type or "accelerators"
             rtol, atol = f"at least {line.rtol:g}", f"at least {line.atol:g}"

@@ -25,7 +25,11 @@ class Work(TorchFunctionMode):
         self.count = 0
 
     def __torch_function__(
-        self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         self.count += _touches(self.device, result) or _touches(self.device, args)
