@@ -3,8 +3,10 @@
 import gc
 import os
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ if "--benchmark-only" not in sys.argv:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
+from torch.utils.data import TensorDataset
 
 from blitz import data, devices, preflight
 from blitz.errors import BlitzError
@@ -48,7 +51,7 @@ def _contents() -> contents.Contents:
     return contents.load(SPEC / "contents.toml")
 
 
-def pytest_addoption(parser):
+def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("blitz", "the executable 60 Minute Blitz")
     group.addoption(
         "--device",
@@ -109,7 +112,7 @@ def pytest_addoption(parser):
     )
 
 
-def pytest_configure(config):
+def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("benchmark_only") and _workers(config) > 1:
         raise pytest.UsageError(
             "--benchmark-only does not go with -n: workers that share the machine would time each "
@@ -141,7 +144,7 @@ def pytest_configure(config):
     torch.backends.cudnn.allow_tf32 = False
 
 
-def _selection(config) -> selection.Selection:
+def _selection(config: pytest.Config) -> selection.Selection:
     """The devices of the run; a worker of xdist has what the controller found usable."""
     names, modules = config.getoption("--device"), config.getoption("imports")
     if hasattr(config, "workerinput"):
@@ -156,7 +159,7 @@ def _selection(config) -> selection.Selection:
     return chosen
 
 
-def _profile(config, chosen) -> profile.Applied | None:
+def _profile(config: pytest.Config, chosen: selection.Selection) -> profile.Applied | None:
     path = config.getoption("--profile")
     if path is None:
         return None
@@ -173,38 +176,38 @@ def _images(source: Path | None) -> str:
         raise pytest.UsageError(f"--data: {error}") from error
 
 
-def _workers(config) -> int:
+def _workers(config: pytest.Config) -> int:
     if hasattr(config, "workerinput"):
         return int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
     return config.getoption("numprocesses", None) or len(config.getoption("tx", None) or [1])
 
 
-def _threads(config) -> int:
+def _threads(config: pytest.Config) -> int:
     """The threads of each process: under xdist the cores are shared out."""
     return max(1, torch.get_num_threads() // _workers(config))
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node):
+def pytest_configure_node(node: Any) -> None:
     """xdist: tell a worker which devices there are, which were tried once for all."""
     node.workerinput["blitz"] = node.config.stash[selection_key].packed()
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node):
+def pytest_testnodedown(node: Any) -> None:
     """xdist: hear from a worker what it collected."""
     applied = node.config.stash[profile_key]
     if applied is not None:
         applied.whole |= set(getattr(node, "workeroutput", {}).get("blitz", ()))
 
 
-def pytest_report_header(config):
+def pytest_report_header(config: pytest.Config) -> list[str]:
     return summary.header(
         config.stash[selection_key], _threads(config), config.stash[images_key]
     ) + (list(tolerances.lines(_tolerances(config))) if config.getoption("--tolerances") else [])
 
 
-def _tolerances(config) -> list[tolerances.Row]:
+def _tolerances(config: pytest.Config) -> list[tolerances.Row]:
     applied = config.stash[profile_key]
     return tolerances.table(
         config.stash[selection_key],
@@ -213,7 +216,7 @@ def _tolerances(config) -> list[tolerances.Row]:
     )
 
 
-def pytest_ignore_collect(collection_path, config):
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Benchmarks are collected when asked for: by --benchmark-only or by the file's name."""
     if not collection_path.name.startswith("bench_") or config.getoption("benchmark_only"):
         return None
@@ -221,7 +224,7 @@ def pytest_ignore_collect(collection_path, config):
     return collection_path not in named
 
 
-def pytest_generate_tests(metafunc):
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "device" not in metafunc.fixturenames:
         return
     mark = metafunc.definition.get_closest_marker("on")
@@ -236,25 +239,32 @@ def pytest_generate_tests(metafunc):
 
 
 @pytest.fixture(scope="session")
-def device(request):
+def device(request: pytest.FixtureRequest) -> torch.device | None:
     """The device a claim is checked on; the only way a test gets one."""
-    return request.param
+    made: torch.device | None = request.param
+    return made
 
 
 @pytest.fixture(scope="session")
-def train_images(request, tmp_path_factory):
+def train_images(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> data.Images:
     """The training images, as PIL images: no more than 8,000, as many of each class."""
     return _loaded(request.config, tmp_path_factory, "train", 8000)
 
 
 @pytest.fixture(scope="session")
-def test_images(request, tmp_path_factory):
+def test_images(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> data.Images:
     """The test images, as PIL images: no more than 1,000, as many of each class."""
     return _loaded(request.config, tmp_path_factory, "test", 1000)
 
 
-def _loaded(config, tmp_path_factory, split, count) -> data.Images:
-    def load():
+def _loaded(
+    config: pytest.Config, tmp_path_factory: pytest.TempPathFactory, split: str, count: int
+) -> data.Images:
+    def load() -> data.Images:
         return data.load(split, config.getoption("--data"), count=count)
 
     if not hasattr(config, "workerinput"):
@@ -263,19 +273,19 @@ def _loaded(config, tmp_path_factory, split, count) -> data.Images:
 
 
 @pytest.fixture(scope="session")
-def train_set(train_images):
+def train_set(train_images: data.Images) -> TensorDataset:
     """The training images and their labels as tensors, normalized as the tutorial does."""
     return data.normalized(train_images)
 
 
 @pytest.fixture(scope="session")
-def test_set(test_images):
+def test_set(test_images: data.Images) -> TensorDataset:
     """The test images and their labels as tensors, normalized as the tutorial does."""
     return data.normalized(test_images)
 
 
 @pytest.fixture(scope="module")
-def one_thread():
+def one_thread() -> Iterator[None]:
     """For a chapter whose nets and batches are too small to share out among the cores."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -284,7 +294,7 @@ def one_thread():
 
 
 @pytest.fixture(autouse=True)
-def _same_start(request):
+def _same_start(request: pytest.FixtureRequest) -> Iterator[None]:
     """Every test starts from the same seed, and leaves the generators as they were."""
     stash = request.config.stash
     used = stash[containment_key].alive([s.device for s in stash[selection_key].devices])
@@ -294,7 +304,7 @@ def _same_start(request):
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config, items):
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Function]) -> None:
     in_spec = [item for item in items if item.path.parent == SPEC]
     if not in_spec:
         return
@@ -306,11 +316,12 @@ def pytest_collection_modifyitems(config, items):
         place = table.place(item.path, item.originalname.removeprefix("test_"))
         if place is not None:  # else a benchmark that no claim names
             properties.of_claim(item, place, _device_of(item))
-    if config.stash[profile_key] is not None:
-        config.stash[profile_key].apply(in_spec)
+    applied = config.stash[profile_key]
+    if applied is not None:
+        applied.apply(in_spec)
 
 
-def _device_of(item) -> str:
+def _device_of(item: pytest.Function) -> str:
     params = getattr(item, "callspec", None) and item.callspec.params
     if not params or "device" not in params:
         return NO_DEVICE
@@ -320,7 +331,7 @@ def _device_of(item) -> str:
     return "cpu" if mark is None else mark.args[0]
 
 
-def _locate(config, node: str) -> tuple[str, str] | None:
+def _locate(config: pytest.Config, node: str) -> tuple[str, str] | None:
     """The key and the device of a test by its id alone."""
     file, _, function = node.partition("::")
     name, _, params = function.rpartition("::")[2].partition("[")
@@ -328,16 +339,18 @@ def _locate(config, node: str) -> tuple[str, str] | None:
     place = table.place(config.rootpath / file, name.removeprefix("test_"))
     words = params.rstrip("]").split("-")
     used = [s.place for s in config.stash[selection_key].devices if s.name in words]
-    return None if place is None else (place.claim.key, *(used[:1] or [NO_DEVICE]))
+    return None if place is None else (place.claim.key, used[0] if used else NO_DEVICE)
 
 
-def pytest_collection_finish(session):
+def pytest_collection_finish(session: pytest.Session) -> None:
     applied = session.config.stash[profile_key]
     if applied is not None:
         applied.collected(session.items, _contents())
 
 
-def pytest_terminal_summary(terminalreporter, config):
+def pytest_terminal_summary(
+    terminalreporter: "pytest.TerminalReporter", config: pytest.Config
+) -> None:
     results = config.stash[results_key]
     if not len(results):
         return
@@ -350,7 +363,7 @@ def pytest_terminal_summary(terminalreporter, config):
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session):
+def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
     if hasattr(config, "workeroutput"):
         applied = config.stash[profile_key]
@@ -361,7 +374,7 @@ def pytest_sessionfinish(session):
     _write_result(config)
 
 
-def _faults(config) -> list[str]:
+def _faults(config: pytest.Config) -> list[str]:
     """Why a run without failures must not count as a success; empty where it may."""
     if config.getoption("benchmark_only") or hasattr(config, "workerinput"):
         return []
@@ -369,7 +382,7 @@ def _faults(config) -> list[str]:
     return verdict.faults(stash[results_key], stash[selection_key], named, stash[profile_key])
 
 
-def _write_result(config) -> None:
+def _write_result(config: pytest.Config) -> None:
     path, stash = config.getoption("--conformance"), config.stash
     if path is None:
         return
