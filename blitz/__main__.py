@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; errors a user can mend are a line on stderr."""
     asked = parser().parse_args(arguments)
     try:
-        return asked.run(asked)
+        code: int = asked.run(asked)
+        return code
     except BlitzError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

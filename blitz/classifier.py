@@ -63,7 +63,8 @@ class Net(nn.Module):
         x = torch.flatten(x, 1)  # N x 400
         x = F.relu(self.fc1(x))
         x = F.relu(self.fc2(x))
-        return self.fc3(x)
+        scores: torch.Tensor = self.fc3(x)
+        return scores
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ class TrainingStep:
         outputs = self.net(images.to(self.device))
         if labels.device.type == "cpu":
             _check_labels(labels, outputs)
-        loss = self.criterion(outputs, labels.to(self.device))
+        loss: torch.Tensor = self.criterion(outputs, labels.to(self.device))
         loss.backward()
         self.optimizer.step()
         return loss.detach()
@@ -303,7 +304,8 @@ def evaluate(net: nn.Module, loader: Batches) -> Accuracy:
 
     Tutorial: "Test the network on the test data".
     """
-    correct, total = Counter(), Counter()
+    correct: Counter[int] = Counter()
+    total: Counter[int] = Counter()
     classes = 0
     with _evaluation(net):
         for images, labels in loader:
@@ -329,7 +331,8 @@ def predict(net: nn.Module, images: torch.Tensor) -> torch.Tensor:
     Tutorial: "Test the network on the test data".
     """
     with _evaluation(net):
-        return net(_beside(net, images)).argmax(1)
+        scores: torch.Tensor = net(_beside(net, images))
+        return scores.argmax(1)
 
 
 def probabilities(net: nn.Module, images: torch.Tensor) -> torch.Tensor:

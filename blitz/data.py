@@ -5,9 +5,9 @@ Tutorial: "Load and normalize CIFAR10".
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from blitz import image_files, made_images
 from blitz import workers as processes
 from blitz.image_files import CLASSES, SPLITS, DataError
+
+if TYPE_CHECKING:
+    from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 __all__ = [
     "CLASSES",
@@ -37,7 +40,7 @@ MADE = {"train": 8000, "test": 2000}
 Source = str | os.PathLike[str] | None
 
 
-class Images(Dataset):
+class Images(Dataset[tuple[Any, int]]):
     """Images of 32 x 32 pixels with their labels; item i is (image, label), as torchvision's are.
 
     Args:
@@ -53,7 +56,7 @@ class Images(Dataset):
     def __init__(
         self,
         items: np.ndarray | Sequence[str],
-        labels: Sequence[int],
+        labels: Sequence[int] | np.ndarray,
         origin: str,
         transform: Callable[[Image.Image], Any] | None = None,
     ) -> None:
@@ -130,13 +133,13 @@ def load(
     if image_files.is_official(folder):
         items, labels = image_files.official(folder, split)
         chosen = np.arange(len(labels)) if count is None else _choose(labels, count, seed)
-        items = items[chosen]
+        taken: np.ndarray | list[str] = items[chosen]
     else:
         files, labels = image_files.listed(folder, split)
         chosen = _choose(labels, count, seed)
-        items = [files[i] for i in chosen]
+        taken = [files[i] for i in chosen]
     origin = f"{len(chosen):,} of {len(labels):,} {split} images of {image_files.name(folder)}"
-    return Images(items, labels[chosen], origin, transform)
+    return Images(taken, labels[chosen], origin, transform)
 
 
 def describe(source: Source) -> str:
@@ -167,7 +170,9 @@ def transform() -> Callable[[Image.Image], torch.Tensor]:
     from torchvision import transforms
 
     half = (0.5, 0.5, 0.5)
-    return transforms.Compose([transforms.ToTensor(), transforms.Normalize(half, half)])
+    steps = [transforms.ToTensor(), transforms.Normalize(half, half)]
+    composed: Callable[[Image.Image], torch.Tensor] = transforms.Compose(steps)
+    return composed
 
 
 def normalized(images: Images) -> TensorDataset:
@@ -184,14 +189,14 @@ def normalized(images: Images) -> TensorDataset:
 
 
 def loader(
-    dataset: Dataset,
+    dataset: Dataset[Any],
     batch_size: int = 4,
     *,
     shuffle: bool,
     workers: int = 0,
     seed: int | None = None,
     start_method: str | None = None,
-) -> DataLoader:
+) -> DataLoader[Any]:
     """Batches of ``dataset`` on the cpu, the last one smaller where the division leaves a rest.
 
     The batches are the same with any number of workers, however these are started.
@@ -228,14 +233,14 @@ def loader(
     )
 
 
-class Loader(DataLoader):
+class Loader(DataLoader[Any]):
     """A DataLoader that says what to do where its workers cannot be started.
 
     Raises:
         DataError: on the way into the loop, as :func:`loader` says.
     """
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> "_BaseDataLoaderIter":
         if self.num_workers == 0:
             return super().__iter__()
         context = self.multiprocessing_context or multiprocessing

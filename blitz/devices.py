@@ -21,9 +21,8 @@ def accelerator() -> torch.device | None:
 
     Finding one is no proof that it works: :func:`why_unusable` tries it.
     """
-    if not torch.accelerator.is_available():
-        return None
-    return torch.device(torch.accelerator.current_accelerator().type, 0)
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return None if found is None else torch.device(found.type, 0)
 
 
 def pick() -> torch.device:
@@ -168,6 +167,8 @@ def forked_generators(used: Iterable[torch.device]) -> Iterator[None]:
         stack.enter_context(torch.random.fork_rng(devices=[]))
         for device in used:
             module = _module(device)
+            if module is None:
+                continue
             if hasattr(module, "get_rng_state") and hasattr(module, "set_rng_state"):
                 where = _arguments(module.get_rng_state, device)
                 state = module.get_rng_state(*where)
@@ -199,7 +200,7 @@ def _module(device: torch.device) -> ModuleType | None:
 
 
 @cache
-def _arguments(function: Callable, device: torch.device) -> tuple[torch.device, ...]:
+def _arguments(function: Callable[..., object], device: torch.device) -> tuple[torch.device, ...]:
     """What to call a backend's function with: the one device of MPS goes without saying."""
     try:
         return (device,) if inspect.signature(function).parameters else ()

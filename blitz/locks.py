@@ -1,16 +1,17 @@
 """A lock between processes that dies with its owner."""
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-try:
+if sys.platform == "win32":
+    import msvcrt
+else:
     import fcntl
-except ImportError:  # Windows
-    fcntl = None
 
 POLL = 0.2
 """Seconds between two tries for a lock that another process holds."""
@@ -67,13 +68,11 @@ if hasattr(os, "register_at_fork"):
 def _try(file: IO[bytes]) -> bool:
     """Take the lock of ``file`` if nobody has it; whether it was taken."""
     try:
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            import msvcrt
-
+        if sys.platform == "win32":
             file.seek(0)
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):  # PermissionError is how Windows says it
         return False
     return True

@@ -1,6 +1,7 @@
 """Chapter 3, Neural Networks: LeNet, its loss, its gradients and the rules that update it."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -218,16 +219,15 @@ class Cube(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, x: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
         """The cube of every element of ``x``, of any shape."""
         ctx.save_for_backward(x)
         return x * x * x
 
     @staticmethod
-    def backward(
-        ctx: torch.autograd.function.FunctionCtx, grad_output: torch.Tensor
-    ) -> torch.Tensor:
+    def backward(ctx: Any, grad_output: torch.Tensor) -> torch.Tensor:
         """The incoming gradient times 3x²."""
+        x: torch.Tensor
         (x,) = ctx.saved_tensors
         return grad_output * 3 * x * x
 
@@ -237,7 +237,8 @@ def cube(x: torch.Tensor) -> torch.Tensor:
 
     Tutorial: "Define the network", recap: ``autograd.Function``.
     """
-    return Cube.apply(x)
+    cubed: torch.Tensor = Cube.apply(x)
+    return cubed
 
 
 def target_for(output: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
@@ -322,8 +323,8 @@ def update_by_hand(parameters: Iterable[torch.Tensor], learning_rate: float = 0.
     """
     learned = _learned(parameters, learning_rate)
     with torch.no_grad():
-        for parameter in learned:
-            parameter.sub_(parameter.grad * learning_rate)
+        for parameter, gradient in learned:
+            parameter.sub_(gradient * learning_rate)
 
 
 def update_data_by_hand(parameters: Iterable[torch.Tensor], learning_rate: float = 0.01) -> None:
@@ -337,29 +338,32 @@ def update_data_by_hand(parameters: Iterable[torch.Tensor], learning_rate: float
 
     Tutorial: "Update the weights".
     """
-    for parameter in _learned(parameters, learning_rate):
-        parameter.data.sub_(parameter.grad.data * learning_rate)
+    for parameter, gradient in _learned(parameters, learning_rate):
+        parameter.data.sub_(gradient.data * learning_rate)
 
 
-def _learned(parameters: Iterable[torch.Tensor], learning_rate: float) -> list[torch.Tensor]:
-    """The parameters that require grad, each with a gradient."""
+def _learned(
+    parameters: Iterable[torch.Tensor], learning_rate: float
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The parameters that require grad, each with its gradient."""
     if not learning_rate >= 0:
         raise ValueError(
             f"learning_rate {learning_rate!r} would climb the loss. Use 0 or more, such as 0.01."
         )
-    learned = [parameter for parameter in parameters if parameter.requires_grad]
-    for position, parameter in enumerate(learned):
+    learned = []
+    for position, parameter in enumerate(p for p in parameters if p.requires_grad):
         if parameter.grad is None:
             raise ValueError(
                 f"parameter {position} of shape {tuple(parameter.shape)} has no gradient. Call "
                 "backward() on a loss that depends on it before the update."
             )
+        learned.append((parameter, parameter.grad))
     return learned
 
 
 #: The update rules by name, with the settings they get here unless told otherwise. The learning
 #: rate of SGD is the tutorial's; the others are torch's own, and so is every setting not named.
-RULES: dict[str, tuple[type[torch.optim.Optimizer], dict[str, object]]] = {
+RULES: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
     "SGD": (torch.optim.SGD, {"lr": 0.01}),
     "Nesterov": (torch.optim.SGD, {"lr": 0.01, "momentum": 0.9, "nesterov": True}),
     "Adam": (torch.optim.Adam, {"lr": 0.001, "betas": (0.9, 0.999), "eps": 1e-8}),
@@ -368,7 +372,7 @@ RULES: dict[str, tuple[type[torch.optim.Optimizer], dict[str, object]]] = {
 
 
 def optimizer(
-    rule: str, parameters: Iterable[torch.Tensor], **settings: object
+    rule: str, parameters: Iterable[torch.Tensor], **settings: Any
 ) -> torch.optim.Optimizer:
     """An optimizer that updates ``parameters`` by the rule of this name.
 

@@ -140,8 +140,8 @@ def loss_curve(
     axes.hlines(losses, starts, ends, color=BLUE, linewidth=2.5, label="mean as printed")
     axes.plot(ends, losses, "o", color=BLUE, markersize=5)
     for epoch in range(1, reports[-1].epoch):
-        label = "end of an epoch" if epoch == 1 else None
-        axes.axvline(epoch * batches_per_epoch, color="0.5", linestyle=":", label=label)
+        once = "end of an epoch" if epoch == 1 else None
+        axes.axvline(epoch * batches_per_epoch, color="0.5", linestyle=":", label=once)
     axes.set(xlabel="batches", ylabel="loss (cross-entropy)", title="Loss on the training images")
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlim(left=0)

@@ -26,9 +26,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
 
 from blitz.versions import installed
+
+if TYPE_CHECKING:  # the parent of a trial has no need of torch
+    from torch import Tensor
+    from torch import device as Device
 
 LIMIT = 120.0
 """Seconds that a trial may take: importing torch and starting a cold GPU included."""
@@ -207,18 +212,18 @@ def trial(device_name: str, modules: Sequence[str], say: Say) -> None:
         _probe(torch, x.device, say, gaps)
 
 
-def _found(torch, name: str):
+def _found(torch: ModuleType, name: str) -> "Device":
     if name != ANY:
-        return torch.device(name)
+        return cast("Device", torch.device(name))
     if not torch.accelerator.is_available():
         raise RuntimeError("no accelerator is available to torch: no such device")
-    return torch.device(torch.accelerator.current_accelerator().type, 0)
+    return cast("Device", torch.device(torch.accelerator.current_accelerator().type, 0))
 
 
 class _Gaps:
     """Runs what a backend may lack, and says so instead of failing."""
 
-    def __init__(self, torch, say: Say) -> None:
+    def __init__(self, torch: ModuleType, say: Say) -> None:
         self._torch, self._say = torch, say
 
     @contextlib.contextmanager
@@ -235,7 +240,7 @@ class _Gaps:
             self._say("gap", [what or missing, first_line(error)])
 
 
-def _compute(torch, x, say: Say, gaps: _Gaps) -> None:
+def _compute(torch: ModuleType, x: "Tensor", say: Say, gaps: _Gaps) -> None:
     known = [[[[1.0, 3.0, 5.0], [7.0, 9.0, 11.0], [13.0, 15.0, 17.0]]]]
     say("stage", "copy back")
     _compare("a tensor copied back", x.cpu().tolist(), [[[[0, 1, 2], [3, 4, 5], [6, 7, 8]]]])
@@ -251,7 +256,7 @@ def _compute(torch, x, say: Say, gaps: _Gaps) -> None:
         _compare("2 x + 1", sums.cpu().tolist(), known)
 
 
-def _convolve(torch, x, say: Say, gaps: _Gaps) -> None:
+def _convolve(torch: ModuleType, x: "Tensor", say: Say, gaps: _Gaps) -> None:
     image = x.detach().requires_grad_()
     kernel = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]).to(x.device).requires_grad_()
     with gaps.may_lack():
@@ -262,15 +267,17 @@ def _convolve(torch, x, say: Say, gaps: _Gaps) -> None:
         say("stage", "propagate back through a convolution")
         # As a sum: for a gradient given to backward(), torch imports half a second of modules.
         (out * torch.tensor([[[[1.0, 0.0], [0.0, 2.0]]]]).to(x.device)).sum().backward()
-        for what, grad, known in (
-            ("input", image.grad, [[[[1, 2, 0], [3, 6, 4], [0, 6, 8]]]]),
-            ("weight", kernel.grad, [[[[8, 11], [17, 20]]]]),
+        for what, leaf, known in (
+            ("input", image, [[[[1, 2, 0], [3, 6, 4], [0, 6, 8]]]]),
+            ("weight", kernel, [[[[8, 11], [17, 20]]]]),
         ):
-            _placed(f"a convolution's gradient of its {what}", grad, x.device)
-            _compare(f"a convolution's gradient of its {what}", grad.cpu().tolist(), known)
+            if leaf.grad is None:
+                raise WrongValues(f"a convolution leaves no gradient of its {what}")
+            _placed(f"a convolution's gradient of its {what}", leaf.grad, x.device)
+            _compare(f"a convolution's gradient of its {what}", leaf.grad.cpu().tolist(), known)
 
 
-def _probe(torch, device, say: Say, gaps: _Gaps) -> None:
+def _probe(torch: ModuleType, device: "Device", say: Say, gaps: _Gaps) -> None:
     """Which dtypes and which everyday means of a backend are missing; values are the tests' job."""
     for name in ("float64", "float16", "bfloat16", "int64", "int32", "uint8", "bool", "complex64"):
         say("stage", f"copy {name} there and back")
@@ -289,23 +296,23 @@ def _probe(torch, device, say: Say, gaps: _Gaps) -> None:
             say("gap", [f"torch.{device.type}.{means}", why])
 
 
-def _placed(what: str, tensor, device) -> None:
+def _placed(what: str, tensor: "Tensor", device: "Device") -> None:
     if tensor.device != device:
         raise WrongValues(f"{what} lives on {tensor.device}, not on {device}")
 
 
-def _compare(what: str, found: list, known: list) -> None:
+def _compare(what: str, found: list[Any], known: list[Any]) -> None:
     if found != known:
         raise WrongValues(f"{what} is {found}, known to be {known}")
 
 
-def _synchronize(torch, device) -> None:
+def _synchronize(torch: ModuleType, device: "Device") -> None:
     module = getattr(torch, device.type, None)
-    if device.type != "cpu" and hasattr(module, "synchronize"):
+    if device.type != "cpu" and module is not None and hasattr(module, "synchronize"):
         module.synchronize()
 
 
-def _check_torchvision(torch) -> None:
+def _check_torchvision(torch: ModuleType) -> None:
     """Compare the torch that torchvision asks for with this one; import it only in doubt."""
     from packaging.requirements import Requirement
 
@@ -328,7 +335,7 @@ def _check_torchvision(torch) -> None:
         ) from error
 
 
-def _facts_of_torch(torch, device) -> dict[str, str]:
+def _facts_of_torch(torch: ModuleType, device: "Device") -> dict[str, str]:
     built_for = {
         "CUDA": torch.version.cuda,
         "ROCm": torch.version.hip,
@@ -350,7 +357,7 @@ def _facts_of_torch(torch, device) -> dict[str, str]:
     return facts
 
 
-def _facts_of_device(torch, device) -> dict[str, str]:
+def _facts_of_device(torch: ModuleType, device: "Device") -> dict[str, str]:
     module = getattr(torch, device.type, None)
     facts = {"device": str(device), "count": "1"}
     for fact, ask, arguments in (

@@ -1,6 +1,7 @@
 """The folder that a training writes to: what lies in it, and that only one process does so."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
@@ -9,10 +10,8 @@ from pathlib import Path
 from blitz import atomic
 from blitz.errors import BlitzError
 
-try:
+if sys.platform != "win32":  # there, a second run into one folder is not noticed
     import fcntl
-except ImportError:  # Windows: a second run into one folder is not noticed there
-    fcntl = None
 
 
 class RunFolderError(BlitzError, RuntimeError):
@@ -99,7 +98,7 @@ class RunFolder:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    if fcntl is None:
+    if sys.platform == "win32":
         yield
         return
     try:
@@ -118,6 +117,8 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _lock(handle: int, folder: Path) -> None:
+    if sys.platform == "win32":
+        return
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -77,7 +77,7 @@ def read(path: Path) -> dict[str, Any]:
         RecordError: the file cannot be read or is none of these.
     """
     try:
-        record = json.loads(path.read_bytes())
+        record: dict[str, Any] = json.loads(path.read_bytes())
         settings_of(record), record["data"]["train"]["digest"], float(record["accuracy"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RecordError(

@@ -84,7 +84,7 @@ def measure(
     images, labels = (tensor.to(device) for tensor in _next(batches))
     growth = _growth(step, images, labels, read, steps)
     if device.type == "cpu":
-        busy = sum(seconds[part] for part in PARTS[2:]) / sum(seconds.values())
+        busy: float | None = sum(seconds[part] for part in PARTS[2:]) / sum(seconds.values())
     else:
         busy = busy_share(lambda: step(images, labels), device, steps)
     return Parts(seconds, busy, growth)
@@ -156,7 +156,8 @@ def kernel_seconds(work: Callable[[], object], device: torch.device, times: int 
 
 def _kernel_microseconds(event: torch.autograd.profiler_util.FunctionEvent) -> float:
     """What ``event`` took on the device, in microseconds: 0 unless it is a kernel or a copy."""
-    on_host = event.device_type == torch.autograd.DeviceType.CPU
+    # torch brings the name in without saying that it passes it on.
+    on_host = event.device_type == torch.autograd.DeviceType.CPU  # type: ignore[attr-defined]
     # Named ranges, such as the optimizer's, show on the device too, from first kernel to last.
     named = getattr(event, "is_user_annotation", False) or event.name.startswith("Optimizer.")
     return 0.0 if on_host or named else event.time_range.elapsed_us()

@@ -1,14 +1,16 @@
 """The picture of training throughput over the width of the net."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from blitz import plots, throughput
 from blitz.throughput import Machine, Point
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 """Okabe and Ito's, which people of every colour vision tell apart."""
@@ -37,8 +39,8 @@ def throughput_over_width(machines: Sequence[Machine]) -> "Figure":
     panels[0].set_ylabel("images/s (forward, backward and step)")
     handles = {text: line for axes in panels for line, text in _legend(axes)}
     figure.legend(
-        handles.values(),
-        handles.keys(),
+        list(handles.values()),
+        list(handles),
         loc="outside lower center",
         frameon=False,
         fontsize=9,
@@ -65,7 +67,8 @@ def _panel(axes: "Axes", machines: Sequence[Machine], batch: int) -> None:
     axes.set(xscale="log", yscale="log", xlabel="width", title=f"batch {batch}")
     axes.set_xticks(sorted(widths), [str(width) for width in sorted(widths)])
     axes.minorticks_off()
-    axes.yaxis.get_major_locator().set_params(subs=(1, 2, 5))  # one decade may be all there is
+    ticks = cast("LogLocator", axes.yaxis.get_major_locator())
+    ticks.set_params(subs=(1, 2, 5))  # one decade may be all there is
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.grid(color="0.9")
 
@@ -109,7 +112,7 @@ def _label(machine: Machine, point: Point, several: bool) -> str:
     return f"{which}{point.kind} ({point.name}{threads})"
 
 
-def _legend(axes: "Axes") -> Iterator[tuple[object, str]]:
+def _legend(axes: "Axes") -> Iterator[tuple["Artist", str]]:
     handles, labels = axes.get_legend_handles_labels()
     yield from zip(handles, labels, strict=True)
 

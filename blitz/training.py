@@ -123,7 +123,7 @@ def digest(images: Images) -> str:
     """A number that tells these images, in this order, from others; files count by their names."""
     parts = blake2b(np.asarray(images.labels, "<i8").tobytes(), digest_size=16)
     if isinstance(images.items, np.ndarray):
-        parts.update(np.ascontiguousarray(images.items))
+        parts.update(np.ascontiguousarray(images.items).data)
     else:
         names = ("/".join(Path(file).parts[-2:]) for file in images.items)
         parts.update("\n".join(names).encode())
@@ -161,7 +161,7 @@ class Training:
         self.images = settings.epochs * len(images)
         self.images_digest = digest(images)
         torch.manual_seed(settings.seed)
-        net = Net(settings.width).to(device)
+        self._net = net = Net(settings.width).to(device)
         self._step = classifier.training_step(
             net, lr=settings.lr, momentum=settings.momentum, exact=not settings.fast
         )
@@ -171,7 +171,7 @@ class Training:
     @property
     def net(self) -> Net:
         """The net, trained so far."""
-        return self._step.net
+        return self._net
 
     @property
     def batches(self) -> int:

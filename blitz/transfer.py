@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import TypeVar
@@ -73,7 +74,7 @@ class Patience:
 
     def pause(self, failures: int) -> float:
         """How long to wait after so many failures in a row."""
-        return min(self.first_wait * 2 ** (failures - 1), self.longest_wait)
+        return min(self.first_wait * 2.0 ** (failures - 1), self.longest_wait)
 
 
 @dataclass(frozen=True)
@@ -300,7 +301,7 @@ class _Download:
         with self._on_disk(lambda: open(self.part, "ab", buffering=0)) as part:
             while received < size:
                 block = self._next(response, size - received)
-                self._on_disk(lambda block=block: _write_all(part, block))
+                self._on_disk(partial(_write_all, part, block))
                 received += len(block)
                 if meter.add(received) or received == size:
                     self._tell(rate=meter.rate)

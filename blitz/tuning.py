@@ -57,7 +57,7 @@ def suited_to(
     if device.type != "cpu" or not little_work(net, batch_size):
         yield
         return
-    threads, one_dnn = torch.get_num_threads(), torch.backends.mkldnn.enabled
+    threads, one_dnn = torch.get_num_threads(), bool(torch.backends.mkldnn.enabled)
     torch.set_num_threads(1)
     # mkldnn.set_flags would reset the precision as well.
     torch._C._set_mkldnn_enabled(exact and one_dnn)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pickle import PicklingError
+from typing import Any
 
 from blitz.image_files import DataError
 
@@ -39,7 +40,8 @@ def check(method: str | None = None) -> None:
 
 @cache
 def _try(method: str) -> None:
-    process = multiprocessing.get_context(method).Process(target=_nothing)
+    context: Any = multiprocessing.get_context(method)  # the base class names no Process
+    process = context.Process(target=_nothing)
     try:
         process.start()
         process.join()

@@ -323,8 +323,9 @@ def examine(fault: DeviceFault, spec: Path = ROOT / "spec") -> tuple[bool, str]:
     """Whether a claim that names the operation is broken, and which; how it ended otherwise."""
 
     def run() -> int:
+        import pretend_backend
+
         from blitz import preflight
-        from tests import pretend_backend
 
         facts = {"device": "pretend:0", "count": "1"}
         preflight.check = lambda name, **_: preflight.Finding(

@@ -98,7 +98,7 @@ def pretend(**faults):
     """
 
     def prepare():
-        from tests import pretend_backend
+        import pretend_backend
 
         preflight._convolve = lambda *_: None
         for name, fault in faults.items():

@@ -108,7 +108,7 @@ def _model(weights: str, device: "torch.device") -> "nn.Module":
     from blitz import autograd
     from blitz.data import CLASSES
 
-    model = autograd.resnet18(None if weights == "none" else weights, device)
+    model: nn.Module = autograd.resnet18(None if weights == "none" else weights, device)
     autograd.freeze(model)
     autograd.replace_head(model, len(CLASSES))
     return model
