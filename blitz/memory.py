@@ -1,6 +1,7 @@
-"""How much memory a device has free, and how much of it torch has given out."""
+"""How much memory a device has free, how much of it torch has given out, and what work takes."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -26,6 +27,30 @@ def allocated(device: torch.device) -> int | None:
         return None
     ask = getattr(getattr(torch, device.type, None), "memory_allocated", None)
     return None if ask is None else ask(device)
+
+
+def taken(work: Callable[[], object], device: torch.device) -> int | None:
+    """Bytes on ``device`` that one ``work()`` takes for tensors, even if it gives them back.
+
+    Measured while it runs. None where torch does not count them.
+    """
+    if device.type == "cpu":
+        from torch.autograd.profiler import profile
+
+        with profile(profile_memory=True) as profiled:
+            work()
+        return sum(max(0, event.self_cpu_memory_usage) for event in profiled.function_events)
+    ask = getattr(getattr(torch, device.type, None), "memory_stats", None)
+    if ask is None:
+        return None
+    before = ask(device).get(_TAKEN, 0)
+    work()
+    after: int | None = ask(device).get(_TAKEN)
+    return None if after is None else after - before
+
+
+_TAKEN = "allocated_bytes.all.allocated"
+"""What torch's allocators call the sum of all that was ever taken."""
 
 
 def _free_on_host() -> int | None:

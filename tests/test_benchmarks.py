@@ -479,6 +479,20 @@ class TestMachine:
     def test_memory_of_the_cpu_is_not_counted(self):
         assert memory.allocated(CPU) is None
 
+    def test_memory_that_work_takes_is_measured(self):
+        a = torch.zeros(1000)
+
+        assert memory.taken(lambda: a + a, CPU) == 4000
+        assert memory.taken(lambda: (a + a) * a, CPU) == 8000
+        assert memory.taken(lambda: a.add_(a), CPU) == 0
+        assert memory.taken(lambda: a.to("meta"), torch.device("meta")) is None
+
+    def test_memory_that_work_takes_is_what_the_allocator_counts(self, monkeypatch):
+        total = iter([{}, {"allocated_bytes.all.allocated": 512}])
+        monkeypatch.setattr(torch.cuda, "memory_stats", lambda device: next(total))
+
+        assert memory.taken(lambda: None, torch.device("cuda")) == 512
+
 
 ROWS = """
 @pytest.mark.parametrize("row", ["good", "bad"])
