@@ -131,6 +131,14 @@ def test_cpu_costs_next_to_nothing():
         ),
         pytest.param(
             CONVOLUTION,
+            "return torch.tensor([[[[27.0, 37.0], [57.0, 67.0]]]], requires_grad=True)",
+            Verdict.WRONG_VALUES,
+            "a convolution leaves no gradient of its input",
+            "propagate back through a convolution",
+            id="no_gradient",
+        ),
+        pytest.param(
+            CONVOLUTION,
             _raise("ValueError('the backend is confused')"),
             Verdict.FAILED,
             "ValueError: the backend is confused",
