@@ -3,15 +3,12 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from enum import Enum
 from pathlib import Path
 
-from blitz import atomic
+from blitz import atomic, locks
 from blitz.errors import BlitzError
-
-if sys.platform != "win32":  # there, a second run into one folder is not noticed
-    import fcntl
 
 
 class RunFolderError(BlitzError, RuntimeError):
@@ -98,46 +95,18 @@ class RunFolder:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    if sys.platform == "win32":
+    with ExitStack() as until_the_end:
+        try:
+            if sys.platform != "win32":  # where a second run into one folder is not noticed
+                until_the_end.enter_context(locks.held(folder, deadline=0))
+        except TimeoutError as error:
+            raise RunFolderError(
+                f"another training is writing to {folder}. Wait for it, or choose another --out."
+            ) from error
+        except PermissionError as error:
+            raise RunFolderError(
+                f"{folder} cannot be opened: {error.strerror or error}. Choose another --out."
+            ) from error
+        except OSError:
+            pass  # a file system without locks: a second run is not noticed there either
         yield
-        return
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise RunFolderError(
-            f"{folder} cannot be opened: {error.strerror or error}. Choose another --out."
-        ) from error
-    _held.add(handle)
-    try:
-        _lock(handle, folder)
-        yield
-    finally:
-        _held.discard(handle)
-        os.close(handle)
-
-
-def _lock(handle: int, folder: Path) -> None:
-    if sys.platform == "win32":
-        return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise RunFolderError(
-            f"another training is writing to {folder}. Wait for it, or choose another --out."
-        ) from error
-    except OSError:
-        pass  # a file system without locks: a second run is not noticed there
-
-
-_held: set[int] = set()
-"""Locked folders. A loader's forked workers close them, or a lock would outlive its owner."""
-
-
-def _forget_locks() -> None:
-    while _held:
-        with suppress(OSError):
-            os.close(_held.pop())
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_locks)

@@ -25,8 +25,8 @@ from blitz import (
     download,
     feeds,
     interrupts,
+    locks,
     plots,
-    run_folder,
     training,
 )
 from blitz.__main__ import main
@@ -561,7 +561,7 @@ class TestNothingIsOverwritten:
         def none(*_):
             raise OSError(errno.ENOLCK, "No locks available")
 
-        monkeypatch.setattr(run_folder.fcntl, "flock", none)
+        monkeypatch.setattr(locks.fcntl, "flock", none)
 
         with RunFolder(out).held():
             assert out.is_dir()
