@@ -9,7 +9,7 @@ from types import ModuleType
 import torch
 from torch import nn
 
-from blitz.errors import BlitzError
+from blitz.errors import BlitzError, first_line
 
 
 class UnusableDevice(BlitzError, RuntimeError):
@@ -55,7 +55,7 @@ def _resolve(name: str) -> torch.device:
     except RuntimeError as error:
         raise UnusableDevice(
             f"device {name!r}: torch knows no device of this name. Use 'cpu', 'cuda', 'cuda:1', "
-            f"'mps', 'xpu' or the name your backend registers. (torch: {_first_line(error)})"
+            f"'mps', 'xpu' or the name your backend registers. (torch: {_said(error)})"
         ) from error
     fault = why_unusable(device)
     if fault is not None:
@@ -77,7 +77,7 @@ def why_unusable(device: torch.device) -> str | None:
     try:
         there = torch.arange(4.0).to(device)  # what a backend can do before it can make numbers
     except errors as error:
-        return f"{_first_line(error)} {_remedy(device)}"
+        return f"{_said(error)} {_remedy(device)}"
     if there.device.type != device.type:
         return f"a tensor for it came to lie on {there.device}. Update the backend."
     try:
@@ -85,7 +85,7 @@ def why_unusable(device: torch.device) -> str | None:
     except NotImplementedError:
         return None  # a backend that cannot add yet has a gap, not a fault
     except errors as error:
-        return f"{_first_line(error)} {_remedy(device)}"
+        return f"{_said(error)} {_remedy(device)}"
     if sums != [1.0, 2.0, 3.0, 4.0]:
         return (
             f"[0, 1, 2, 3] + 1 came back as {sums}. Do not trust this device; update its driver "
@@ -215,9 +215,9 @@ def describe(device: torch.device) -> str:
     return f"{device} ({name(device)})" if name is not None else str(device)
 
 
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    line = text.splitlines()[0].strip()
+def _said(error: BaseException) -> str:
+    """What torch says, as a sentence."""
+    line = first_line(error)
     return line if line.endswith(".") else f"{line}."
 
 

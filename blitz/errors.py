@@ -1,5 +1,6 @@
 """What every error that a user can mend has in common."""
 
+import textwrap
 from typing import ClassVar
 
 
@@ -14,3 +15,9 @@ class BlitzError(Exception):
     """
 
     exit_code: ClassVar[int] = 2
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, shortened; its type where it says nothing."""
+    text = str(error).strip() or type(error).__name__
+    return textwrap.shorten(text.splitlines()[0], 300, placeholder=" …")

@@ -18,7 +18,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import textwrap
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +28,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
+from blitz.errors import first_line
 from blitz.versions import installed
 
 if TYPE_CHECKING:  # the parent of a trial has no need of torch
@@ -442,12 +442,6 @@ def missing_in(error: BaseException) -> str | None:
     if isinstance(error, NotImplementedError) and not re.search(_NO_GAP, text):
         return first_line(error)
     return None
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of what an error says, shortened; its type where it says nothing."""
-    text = str(error).strip() or type(error).__name__
-    return textwrap.shorten(text.splitlines()[0], 300, placeholder=" …")
 
 
 # The child and how it ended.

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 
 import torch
 
-from blitz.preflight import first_line, missing_in
+from blitz.errors import first_line
+from blitz.preflight import missing_in
 
 SPELLINGS = {
     "float64": ("float64", "double"),
