@@ -7,19 +7,32 @@ torch's own settings (TF32, threads) are left as torch has them, and noted.
 
 import gc
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
+from pytest_benchmark.fixture import BenchmarkFixture
 
-from blitz import autograd, classifier, devices, feeds, memory, step_parts, tensors, timing, tuning
+from blitz import (
+    autograd,
+    classifier,
+    data,
+    devices,
+    feeds,
+    memory,
+    step_parts,
+    tensors,
+    timing,
+    tuning,
+)
 from blitz.harness import benchmarks
 
 WIDTHS, BATCHES = (6, 24, 96, 384), (4, 64, 1024)
 
 
 @pytest.fixture(autouse=True)
-def _torch_as_it_comes():
+def _torch_as_it_comes() -> Iterator[None]:
     """TF32 as torch has it, where correctness is claimed without it."""
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = matmul.allow_tf32, cudnn.allow_tf32
@@ -29,7 +42,7 @@ def _torch_as_it_comes():
 
 
 @pytest.fixture(autouse=True)
-def _memory_returns(device):
+def _memory_returns(device: torch.device) -> Iterator[None]:
     """What a row takes of the device's memory is given back after it."""
     before = _allocated(device)
     yield
@@ -37,22 +50,31 @@ def _memory_returns(device):
     assert kept < 2**16, f"{device}: a row kept {kept:,} bytes for itself"
 
 
-def _allocated(device):
+def _allocated(device: torch.device) -> int:
     gc.collect()
     # cuBLAS keeps a workspace for every stream that it was used on.
     getattr(torch._C, "_cuda_clearCublasWorkspaces", lambda: None)()
     return memory.allocated(device) or 0
 
 
+Batch = tuple[torch.Tensor, torch.Tensor]
+"""Images and labels."""
+
+Timed = Callable[..., Any]
+"""Takes the work, its unit and amount; gives what the work gave."""
+
+
 @pytest.fixture
-def timed(benchmark, device, request):
+def timed(
+    benchmark: BenchmarkFixture, device: torch.device, request: pytest.FixtureRequest
+) -> Timed:
     """Time ``work()`` in rounds, and note how many of ``unit`` there are a second."""
 
-    def timed(work, *, unit, amount=1, **notes):
+    def timed(work: Callable[[], Any], *, unit: str, amount: float = 1, **notes: Any) -> Any:
         read = timing.clock(device)
         plan = timing.plan(work, read) if benchmark.enabled else timing.Plan(times=1, rounds=1)
 
-        def a_round():
+        def a_round() -> Any:
             for _ in range(plan.times):
                 result = work()
             devices.synchronize(device)
@@ -77,7 +99,7 @@ def timed(benchmark, device, request):
     return timed
 
 
-def _rates(benchmark, unit, amount):
+def _rates(benchmark: BenchmarkFixture, unit: str, amount: float) -> dict[str, float]:
     low, middle, high = timing.quartiles(benchmark.stats.stats.data)
     return {
         unit: amount / middle,
@@ -89,10 +111,10 @@ def _rates(benchmark, unit, amount):
 
 
 @pytest.fixture
-def room_for(device):
+def room_for(device: torch.device) -> Callable[[int, int], None]:
     """Skip where what a step of this net with this batch keeps for backward does not fit."""
 
-    def room_for(width, batch):
+    def room_for(width: int, batch: int) -> None:
         # conv1's output, its ReLU's and its pooling's, with their gradients and some to spare
         needed, free = batch * width * 28 * 28 * 4 * 5, memory.free(device)
         if free is not None and needed > free:
@@ -102,7 +124,7 @@ def room_for(device):
 
 
 @pytest.fixture
-def bfloat16(device):
+def bfloat16(device: torch.device) -> None:
     """Skip where the device has no autocast to bfloat16, or does not compute in it."""
     one = torch.ones(1, 1, 8, 8).to(device)
     try:
@@ -113,17 +135,17 @@ def bfloat16(device):
 
 
 @pytest.fixture
-def tf32_cores(device):
+def tf32_cores(device: torch.device) -> None:
     """Skip where there are none of the cores that compute in TF32."""
     if device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 0):
         pytest.skip(f"{device} does not compute in TF32")
 
 
 @pytest.fixture
-def batch_of(benchmark, device):
+def batch_of(benchmark: BenchmarkFixture, device: torch.device) -> Callable[[int], Batch]:
     """Images and labels that lie on the device; 8 stand in for more where nothing is timed."""
 
-    def batch_of(count):
+    def batch_of(count: int) -> Batch:
         count = count if benchmark.enabled else min(count, 8)
         images = torch.rand(count, 3, 32, 32) * 2 - 1
         return images.to(device), torch.randint(10, (count,)).to(device)
@@ -133,7 +155,7 @@ def batch_of(benchmark, device):
 
 class TestOperations:
     @pytest.mark.benchmark(group="matmul 1024 x 1024")
-    def test_large_matmul(self, timed, device):
+    def test_large_matmul(self, timed: Timed, device: torch.device) -> None:
         """Matrix products of 1024 x 1024 numbers, where an accelerator can show what it has."""
         a = tensors.ones((1024, 1024), device=device)
 
@@ -143,7 +165,7 @@ class TestOperations:
         assert product.device == device
 
     @pytest.mark.benchmark(group="matmul 4 x 4")
-    def test_tiny_matmul(self, timed, device):
+    def test_tiny_matmul(self, timed: Timed, device: torch.device) -> None:
         """Matrix products of 4 x 4 numbers, where the launch costs more than the work."""
         a = tensors.ones((4, 4), device=device)
 
@@ -153,7 +175,7 @@ class TestOperations:
         assert product.device == device
 
     @pytest.mark.benchmark(group="element-wise, 1024 x 1024")
-    def test_element_wise_chain(self, timed, device):
+    def test_element_wise_chain(self, timed: Timed, device: torch.device) -> None:
         """Four element-wise operations on a million numbers, which memory feeds."""
         a = tensors.ones((1024, 1024), device=device)
 
@@ -169,7 +191,9 @@ class TestOperations:
     @pytest.mark.benchmark(group="matmul 4096 x 4096, TF32 off and on")
     @pytest.mark.on("accelerator")
     @pytest.mark.parametrize("tf32", [False, True], ids=["off", "on"])
-    def test_matmul_in_tf32(self, timed, device, tf32, tf32_cores):
+    def test_matmul_in_tf32(
+        self, timed: Timed, device: torch.device, tf32: bool, tf32_cores: None
+    ) -> None:
         """Matrix products of 4096 x 4096 numbers in float32, and in TF32, which rounds them."""
         torch.backends.cuda.matmul.allow_tf32 = tf32
         a = torch.full((4096, 4096), 1 + 2**-12, device=device)
@@ -186,7 +210,9 @@ class TestOperations:
 
     @pytest.mark.benchmark(group="addition, 16 MiB")
     @pytest.mark.parametrize("in_place", [False, True], ids=["out_of_place", "in_place"])
-    def test_addition(self, timed, benchmark, device, in_place):
+    def test_addition(
+        self, timed: Timed, benchmark: BenchmarkFixture, device: torch.device, in_place: bool
+    ) -> None:
         """Additions to 16 MiB of numbers, into new memory and in place."""
         a = torch.zeros(2048, 2048, device=device)
         one = torch.ones((), device=device)  # a bare 1 would be made a tensor each time
@@ -208,7 +234,15 @@ class TestTraining:
     @pytest.mark.benchmark(group="training step")  # of each width and batch
     @pytest.mark.parametrize("batch", BATCHES, ids=lambda n: f"batch_{n}")
     @pytest.mark.parametrize("width", WIDTHS, ids=lambda n: f"width_{n}")
-    def test_training_step(self, timed, device, width, batch, room_for, batch_of):
+    def test_training_step(
+        self,
+        timed: Timed,
+        device: torch.device,
+        width: Any,
+        batch: Any,
+        room_for: Callable[[int, int], None],
+        batch_of: Callable[[int], Batch],
+    ) -> None:
         """Training steps of the tutorial's classifier, widened, on images already there."""
         room_for(width, batch)
         step = classifier.training_step(classifier.Net(width).to(device))
@@ -230,7 +264,14 @@ class TestTraining:
 
     @pytest.mark.benchmark(group="training step, width 96, batch 64, float32 and bfloat16")
     @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=["float32", "bf16"])
-    def test_precision(self, timed, device, precision, bfloat16, batch_of):
+    def test_precision(
+        self,
+        timed: Timed,
+        device: torch.device,
+        precision: torch.dtype,
+        bfloat16: None,
+        batch_of: Callable[[int], Batch],
+    ) -> None:
         """Training steps at width 96 in float32, and with autocast to bfloat16."""
         net = classifier.Net(96).to(device)
         autocast = torch.autocast(device.type, precision, enabled=precision == torch.bfloat16)
@@ -255,7 +296,14 @@ class TestTraining:
     @pytest.mark.benchmark(group="training step, width 384, batch 1024, TF32 off and on")
     @pytest.mark.on("accelerator")
     @pytest.mark.parametrize("tf32", [False, True], ids=["off", "on"])
-    def test_training_step_in_tf32(self, timed, device, tf32, tf32_cores, batch_of):
+    def test_training_step_in_tf32(
+        self,
+        timed: Timed,
+        device: torch.device,
+        tf32: bool,
+        tf32_cores: None,
+        batch_of: Callable[[int], Batch],
+    ) -> None:
         """Training steps at width 384 with convolutions in float32, and in TF32."""
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
         step = classifier.training_step(classifier.Net(384).to(device))
@@ -284,7 +332,16 @@ class TestFeeds:
         [("loader", 0), ("loader", 2), ("loader", 4), ("resident", 0), ("captured", 0)],
         ids=["loader_0_workers", "loader_2_workers", "loader_4_workers", "resident", "captured"],
     )
-    def test_feed(self, timed, device, train_images, feed, workers, feed_can_be_had, busy_note):
+    def test_feed(
+        self,
+        timed: Timed,
+        device: torch.device,
+        train_images: data.Images,
+        feed: str,
+        workers: int,
+        feed_can_be_had: Callable[[str], None],
+        busy_note: Callable[[Iterator[Any], str], None],
+    ) -> None:
         """The tutorial's recipe, batches of 4 at width 6, a hundred steps at a time, by feed."""
         feed_can_be_had(feed)
         step = classifier.training_step(classifier.Net().to(device))
@@ -308,17 +365,17 @@ class TestFeeds:
         assert next(step.net.parameters()).device == device
 
 
-def _endless(feed, step) -> Iterator[list[float]]:
+def _endless(feed: feeds.Feed, step: classifier.TrainingStep) -> Iterator[list[float]]:
     """The losses of epoch after epoch, a hundred at a time; a shorter rest is left out."""
     for epoch in itertools.count(1):
         yield from (losses for losses in feed.train(step, epoch) if len(losses) == 100)
 
 
 @pytest.fixture
-def feed_can_be_had(device):
+def feed_can_be_had(device: torch.device) -> Callable[[str], None]:
     """Skip the captured feed where there are no CUDA graphs."""
 
-    def feed_can_be_had(feed):
+    def feed_can_be_had(feed: str) -> None:
         if feed == "captured" and device.type != "cuda":
             pytest.skip(f"{device} has no CUDA graphs")
 
@@ -326,10 +383,12 @@ def feed_can_be_had(device):
 
 
 @pytest.fixture
-def busy_note(benchmark, device):
+def busy_note(
+    benchmark: BenchmarkFixture, device: torch.device
+) -> Callable[[Iterator[Any], str], None]:
     """Note the kernels' time of a step beside the step's, on cuda with images already there."""
 
-    def busy_note(chunks, feed):
+    def busy_note(chunks: Iterator[Any], feed: str) -> None:
         if device.type != "cuda" or feed == "loader" or not benchmark.enabled:
             return
         kernels = step_parts.kernel_seconds(lambda: next(chunks), device, 5) / 100
@@ -347,7 +406,16 @@ class TestWhereAStepGoes:
         [("loader", 6, 4), ("resident", 6, 4), ("resident", 96, 64)],
         ids=["loader_width_6_batch_4", "resident_width_6_batch_4", "resident_width_96_batch_64"],
     )
-    def test_parts_of_a_step(self, timed, benchmark, device, train_images, feed, width, batch):
+    def test_parts_of_a_step(
+        self,
+        timed: Timed,
+        benchmark: BenchmarkFixture,
+        device: torch.device,
+        train_images: data.Images,
+        feed: str,
+        width: int,
+        batch: int,
+    ) -> None:
         """Whole steps, data included, and what share of them goes to each of their parts."""
         step = classifier.training_step(classifier.Net(width).to(device))
         made = feeds.make(feed, train_images, batch_size=batch, seed=0, device=device)
@@ -381,7 +449,9 @@ class TestFineTuning:
         [(torch.nn.Module.train, 62), (autograd.freeze, 2)],
         ids=["full", "frozen"],
     )
-    def test_fine_tuning(self, timed, device, prepare, trained):
+    def test_fine_tuning(
+        self, timed: Timed, device: torch.device, prepare: Any, trained: int
+    ) -> None:
         """Training steps of ResNet-18, of all of it and of a new head on a frozen body."""
         net = autograd.resnet18(device=device)
         prepare(net)

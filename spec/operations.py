@@ -54,7 +54,7 @@ class Operation:
     def results(self, device: torch.device) -> list[torch.Tensor]:
         """What torch makes of the inputs on ``device``."""
         tensors = [torch.tensor(numbers, device=device) for numbers in self.inputs]
-        return _listed(self.on_tensors(*tensors or [device]))
+        return _listed(self.on_tensors(*tensors) if tensors else self.on_tensors(device))
 
     def expected(self) -> list[torch.Tensor]:
         """What NumPy makes of the inputs, as tensors of the stated dtypes on the cpu.
@@ -1057,7 +1057,7 @@ class Sampler:
 
     def error(self, draws: np.ndarray) -> float:
         """The greatest difference between the share of draws up to a point and the one expected."""
-        return max(abs(np.mean(draws <= x) - self.share(x)) for x in self.points)
+        return max(abs(float(np.mean(draws <= x)) - self.share(x)) for x in self.points)
 
     def correlation(self, draws: np.ndarray) -> float:
         """Of a draw's being low with the next one's being low: 0 where draws are independent."""
@@ -1230,7 +1230,13 @@ def overloads_called(*calls: Callable[[], Any]) -> set[str]:
         def _should_skip_dynamo(cls) -> bool:
             return False  # else torch loads its compiler, for seconds, to leave this class alone
 
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        def __torch_dispatch__(
+            self,
+            func: Any,
+            types: Any,
+            args: tuple[Any, ...] = (),
+            kwargs: dict[str, Any] | None = None,
+        ) -> Any:
             called.add(func.name())
             return func(*args, **(kwargs or {}))
 

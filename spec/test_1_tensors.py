@@ -1,7 +1,9 @@
 """Chapter 1: a tensor is an array that can live on an accelerator."""
 
 import re
+from collections.abc import Callable, Iterator
 from operator import attrgetter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,14 +42,18 @@ tensor([[1., 0., 1., 1.],
         [1., 0., 1., 1.]])"""
 
 
+Pair = tuple[np.ndarray, torch.Tensor]
+"""The same numbers as an array and as a tensor on the device."""
+
+
 @pytest.fixture
-def block(device):
+def block(device: torch.device) -> torch.Tensor:
     """Four rows of 1, 0, 1, 1: the tensor that the tutorial joins, multiplies and adds to."""
     return tensors.set_column(tensors.ones((4, 4), device), 1, 0)
 
 
 @pytest.fixture
-def every_warning():
+def every_warning() -> Iterator[None]:
     """Torch gives some warnings once a process; here it gives them every time."""
     before = torch.is_warn_always_enabled()
     torch.set_warn_always(True)
@@ -56,7 +62,7 @@ def every_warning():
 
 
 @pytest.fixture
-def half_by_default():
+def half_by_default() -> Iterator[None]:
     """The default floating point dtype is float16."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float16)
@@ -65,19 +71,19 @@ def half_by_default():
 
 
 @pytest.fixture
-def absent():
+def absent() -> str:
     """The name of an accelerator that this machine, or this build of torch, does not have."""
     return next(name for name in ("cuda", "xpu") if devices.why_unusable(torch.device(name)))
 
 
 @pytest.fixture
-def peak_memory(device):
+def peak_memory(device: torch.device) -> Callable[[Callable[[], object]], int]:
     """Tells how many bytes a piece of work takes at its height on an accelerator that counts."""
     counter = torch.get_device_module(device)
     if not hasattr(counter, "max_memory_allocated"):
         pytest.skip(f"torch.{device.type} has no max_memory_allocated to count memory with")
 
-    def peak(work):
+    def peak(work: Callable[[], object]) -> int:
         counter.reset_peak_memory_stats(device)
         before = counter.memory_allocated(device)
         work()
@@ -87,21 +93,21 @@ def peak_memory(device):
 
 
 @pytest.fixture
-def x(device):
+def x(device: torch.device) -> Pair:
     """Two rows of three numbers, as an array and as a tensor on the device."""
     array = np.array([[1.5, -2.0, 0.25], [3.0, 0.5, -0.75]], dtype=np.float32)
     return array, torch.tensor(array.tolist(), device=device)
 
 
 @pytest.fixture
-def y(device):
+def y(device: torch.device) -> Pair:
     """Three numbers, as an array and as a tensor on the device."""
     array = np.array([10.0, -20.0, 30.0], dtype=np.float32)
     return array, torch.tensor(array.tolist(), device=device)
 
 
 @pytest.fixture
-def cuda(device):
+def cuda(device: torch.device) -> torch.device:
     """A CUDA device: what is claimed of CUDA is not claimed of other accelerators."""
     if device.type != "cuda":
         pytest.skip(f"claimed of CUDA, not of {device.type}")
@@ -114,7 +120,7 @@ cuda_build = pytest.mark.skipif(
 
 
 class TestTensors:
-    def test_inputs_outputs_and_state_of_a_model_are_tensors(self, device):
+    def test_inputs_outputs_and_state_of_a_model_are_tensors(self, device: torch.device) -> None:
         """A model's inputs, outputs, parameters and state are all tensors, its parameters too."""
         model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2)).to(device)
         x = tensors.rand((5, 3), device)
@@ -175,7 +181,9 @@ class TestTensors:
             "xp.linalg.norm(x)",
         ],
     )
-    def test_one_expression_serves_arrays_and_tensors(self, expression, x, y, device):
+    def test_one_expression_serves_arrays_and_tensors(
+        self, expression: str, x: Pair, y: Pair, device: torch.device
+    ) -> None:
         """An expression written for NumPy arrays gives the same with tensors of their dtype."""
         of_arrays = eval(expression, {"x": x[0], "y": y[0], "xp": np})
         of_tensors = eval(expression, {"x": x[1], "y": y[1], "xp": torch})
@@ -202,7 +210,9 @@ class TestTensors:
             ("np.unique(x > 0)", "torch.unique(x > 0)"),
         ],
     )
-    def test_expression_spelt_otherwise_gives_the_same(self, in_numpy, in_torch, x, y, device):
+    def test_expression_spelt_otherwise_gives_the_same(
+        self, in_numpy: str, in_torch: str, x: Pair, y: Pair, device: torch.device
+    ) -> None:
         """What NumPy and torch spell differently, a tensor computes as an array does."""
         of_arrays = eval(in_numpy, {"x": x[0], "y": y[0], "np": np})
         of_tensors = eval(in_torch, {"x": x[1], "y": y[1], "torch": torch})
@@ -224,7 +234,9 @@ class TestTensors:
             "x[[0]][0] = 9",
         ],
     )
-    def test_one_statement_changes_arrays_and_tensors_alike(self, statement, x, y):
+    def test_one_statement_changes_arrays_and_tensors_alike(
+        self, statement: str, x: Pair, y: Pair
+    ) -> None:
         """A statement that changes a NumPy array in place, or a copy of it, so changes a tensor."""
         exec(statement, {"x": x[0], "y": y[0]})
         exec(statement, {"x": x[1], "y": y[1]})
@@ -250,7 +262,9 @@ class TestTensors:
             ("str(x.dtype).split('.')[-1]", "float32"),
         ],
     )
-    def test_arrays_and_tensors_answer_python_alike(self, question, answer, x):
+    def test_arrays_and_tensors_answer_python_alike(
+        self, question: str, answer: Any, x: Pair
+    ) -> None:
         """Length, shape, sizes in bytes, numbers and rows are asked of a tensor as of an array."""
         of_array = eval(question, {"x": x[0]})
         of_tensor = eval(question, {"x": x[1]})
@@ -258,7 +272,7 @@ class TestTensors:
         assert of_array == answer
         assert of_tensor == answer
 
-    def test_reversing_slice_is_for_arrays_only(self, y):
+    def test_reversing_slice_is_for_arrays_only(self, y: Pair) -> None:
         """A slice with a negative step reverses a NumPy array; a tensor refuses it."""
         assert y[0][::-1].tolist() == [30.0, -20.0, 10.0]
         assert y[1][::2].tolist() == [10.0, 30.0]
@@ -266,12 +280,12 @@ class TestTensors:
         with pytest.raises(ValueError, match="step must be greater than zero"):
             y[1][::-1]
 
-    def test_python_floats_have_half_the_bits_of_numpy(self, device):
+    def test_python_floats_have_half_the_bits_of_numpy(self, device: torch.device) -> None:
         """Python's floats become float32 in a tensor and float64 in a NumPy array."""
         assert np.array([0.5]).dtype == np.float64
         assert torch.tensor([0.5], device=device).dtype == torch.float32
 
-    def test_size_is_a_method_of_tensors(self, x):
+    def test_size_is_a_method_of_tensors(self, x: Pair) -> None:
         """The size of a NumPy array is its number of elements; of a tensor, a method for shapes."""
         array, tensor = x
 
@@ -280,7 +294,7 @@ class TestTensors:
         assert tensor.size(1) == 3
         assert tensor.numel() == 6
 
-    def test_standard_deviation_divides_by_one_less(self, device):
+    def test_standard_deviation_divides_by_one_less(self, device: torch.device) -> None:
         """The standard deviation of a tensor divides by n - 1, that of a NumPy array by n."""
         numbers = [1.0, 2.0, 3.0, 6.0]  # mean 3; squared deviations 4, 1, 0 and 9
 
@@ -289,7 +303,7 @@ class TestTensors:
 
 
 class TestFromData:
-    def test_tensor_takes_shape_and_values_of_nested_lists(self, device):
+    def test_tensor_takes_shape_and_values_of_nested_lists(self, device: torch.device) -> None:
         """A tensor made from nested lists has their shape and holds their values."""
         t = tensors.from_data([[1, 2], [3, 4]], device=device)
 
@@ -310,14 +324,18 @@ class TestFromData:
             pytest.param(np.array([1, 2], dtype=np.float16), torch.float16, id="float16 array"),
         ],
     )
-    def test_dtype_is_worked_out_from_the_values(self, data, dtype, device):
+    def test_dtype_is_worked_out_from_the_values(
+        self, data: Any, dtype: torch.dtype, device: torch.device
+    ) -> None:
         """The dtype of a tensor made from data is worked out from the data."""
         t = tensors.from_data(data, device=device)
 
         assert t.dtype is dtype
         assert t.tolist() == np.asarray(data, dtype=str(dtype).removeprefix("torch.")).tolist()
 
-    def test_floats_become_the_default_dtype(self, half_by_default, device):
+    def test_floats_become_the_default_dtype(
+        self, half_by_default: None, device: torch.device
+    ) -> None:
         """Python floats become torch's default dtype, integers stay int64 whatever it is."""
         floats = tensors.from_data([1.5, 2.5], device=device)
         integers = tensors.from_data([1, 2], device=device)
@@ -328,7 +346,7 @@ class TestFromData:
     @pytest.mark.parametrize(
         "data", [[1.0, 2.0], np.array([1.0, 2.0], dtype=np.float32)], ids=["list", "array"]
     )
-    def test_tensor_made_from_data_is_a_copy(self, data, device):
+    def test_tensor_made_from_data_is_a_copy(self, data: Any, device: torch.device) -> None:
         """A tensor made from a list or an array is a copy: changing the data leaves it alone."""
         data = data.copy()
         t = tensors.from_data(data, device=device)
@@ -338,13 +356,13 @@ class TestFromData:
         assert t.tolist() == [1.0, 2.0]
 
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_tensor_is_made_on_the_device_asked_for(self, device):
+    def test_tensor_is_made_on_the_device_asked_for(self, device: torch.device) -> None:
         """A tensor made from data lives on the device that was asked for."""
         t = tensors.from_data([1.0, 2.0], device=device)
 
         assert t.device == device
 
-    def test_ragged_lists_are_refused(self, device):
+    def test_ragged_lists_are_refused(self, device: torch.device) -> None:
         """Lists of unequal length are refused; lists of equal length beside them are not."""
         tensors.from_data([[1, 2], [3, 4]], device=device)
 
@@ -360,7 +378,9 @@ class TestFromData:
             pytest.param([2**63], (ValueError, RuntimeError), "Overflow", id="past int64"),
         ],
     )
-    def test_data_that_is_no_number_of_a_dtype_is_refused(self, data, error, words, device):
+    def test_data_that_is_no_number_of_a_dtype_is_refused(
+        self, data: Any, error: Any, words: str, device: torch.device
+    ) -> None:
         """Text, None and integers past the range of int64 are refused; the last in it is not."""
         assert tensors.from_data([2**63 - 1], device=device).tolist() == [9223372036854775807]
 
@@ -369,7 +389,7 @@ class TestFromData:
 
 
 class TestFromNumpy:
-    def test_tensor_takes_dtype_strides_and_values_of_the_array(self):
+    def test_tensor_takes_dtype_strides_and_values_of_the_array(self) -> None:
         """A tensor made from an array has its dtype, its values and its strides."""
         a = np.array([[1, 2, 3], [4, 5, 6]], dtype=np.int16).T
 
@@ -379,7 +399,7 @@ class TestFromNumpy:
         assert t.tolist() == [[1, 4], [2, 5], [3, 6]]
         assert [step * a.itemsize for step in t.stride()] == list(a.strides)
 
-    def test_tensor_and_array_share_memory(self):
+    def test_tensor_and_array_share_memory(self) -> None:
         """A tensor made from an array lies on the array's memory: each sees writes to the other."""
         a = np.array([1.0, 2.0, 3.0])
 
@@ -391,7 +411,7 @@ class TestFromNumpy:
         assert a.tolist() == [7.0, 2.0, 9.0]
         assert t.tolist() == [7.0, 2.0, 9.0]
 
-    def test_round_trip_comes_back_to_the_same_memory(self):
+    def test_round_trip_comes_back_to_the_same_memory(self) -> None:
         """From array to tensor and back nothing is copied, and nothing changes."""
         a = np.array([[1, 2, 3], [4, 5, 6]])
 
@@ -408,7 +428,7 @@ class TestFromNumpy:
             *("int8", "int16", "int32", "int64", "uint8", "uint16"),
         ],
     )
-    def test_twelve_dtypes_keep_their_name(self, name):
+    def test_twelve_dtypes_keep_their_name(self, name: Any) -> None:
         """Twelve dtypes of NumPy become the dtype of the same name in torch, and back.
 
         Among them uint16, which torch refused up to 2.2.
@@ -436,14 +456,16 @@ class TestFromNumpy:
             ),
         ],
     )
-    def test_what_is_no_plain_array_of_numbers_is_refused(self, array, error, words):
+    def test_what_is_no_plain_array_of_numbers_is_refused(
+        self, array: Any, error: Any, words: str
+    ) -> None:
         """Lists, objects, text, negative strides and foreign byte order cannot share memory."""
         assert torch.from_numpy(np.arange(3)).tolist() == [0, 1, 2]
 
         with pytest.raises(error, match=words):
             torch.from_numpy(array)
 
-    def test_read_only_array_only_warns(self, every_warning):
+    def test_read_only_array_only_warns(self, every_warning: None) -> None:
         """A read-only array becomes a tensor over its memory, with a warning and no error."""
         a = np.array([1.0, 2.0])
         torch.from_numpy(a)
@@ -454,14 +476,14 @@ class TestFromNumpy:
 
         assert t.data_ptr() == a.ctypes.data
 
-    def test_tensor_made_from_an_array_is_on_the_cpu(self):
+    def test_tensor_made_from_an_array_is_on_the_cpu(self) -> None:
         """A tensor made from an array is always on the CPU."""
         t = torch.from_numpy(np.array([1.0]))
 
         assert t.device == torch.device("cpu")
 
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_tensor_of_an_array_goes_to_the_device_asked_for(self, device):
+    def test_tensor_of_an_array_goes_to_the_device_asked_for(self, device: torch.device) -> None:
         """A tensor made from an array and moved lives on the device that was asked for."""
         t = tensors.from_numpy(np.zeros((2, 3), dtype=np.float32), device)
 
@@ -469,7 +491,7 @@ class TestFromNumpy:
         assert t.shape == (2, 3)
         assert t.dtype is torch.float32
 
-    def test_values_of_an_array_arrive_on_the_device(self, device):
+    def test_values_of_an_array_arrive_on_the_device(self, device: torch.device) -> None:
         """The values of an array arrive in order on the device, a transposed array's too."""
         a = np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]], dtype=np.float32).T
 
@@ -483,7 +505,9 @@ class TestFromAnotherTensor:
     @pytest.mark.parametrize(
         "dtype", [torch.float32, torch.float16, torch.int64, torch.bool], ids=str
     )
-    def test_like_tensor_takes_shape_dtype_and_device(self, dtype, device):
+    def test_like_tensor_takes_shape_dtype_and_device(
+        self, dtype: torch.dtype, device: torch.device
+    ) -> None:
         """A tensor made like another takes over its shape, its dtype and its device."""
         source = torch.zeros(2, 3, dtype=dtype, device=device)
 
@@ -494,7 +518,7 @@ class TestFromAnotherTensor:
         assert like.device == device
 
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_random_like_tensor_takes_shape_dtype_and_device(self, device):
+    def test_random_like_tensor_takes_shape_dtype_and_device(self, device: torch.device) -> None:
         """A random tensor made like another takes over its shape, its dtype and its device."""
         source = torch.zeros(2, 3, dtype=torch.float16, device=device)
 
@@ -504,7 +528,7 @@ class TestFromAnotherTensor:
         assert like.dtype is torch.float16
         assert like.device == device
 
-    def test_ones_like_are_ones_in_memory_of_their_own(self, device):
+    def test_ones_like_are_ones_in_memory_of_their_own(self, device: torch.device) -> None:
         """Ones made like another tensor are all one, and writing to them leaves the other alone."""
         source = tensors.from_data([[5, 6, 7], [8, 9, 10]], device=device)
 
@@ -515,7 +539,7 @@ class TestFromAnotherTensor:
         assert source.tolist() == [[5, 6, 7], [8, 9, 10]]
 
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_like_tensor_takes_the_memory_layout(self, device):
+    def test_like_tensor_takes_the_memory_layout(self, device: torch.device) -> None:
         """A tensor made like a transposed one is laid out in memory as that is."""
         source = tensors.ones((2, 3), device).t()
 
@@ -526,7 +550,9 @@ class TestFromAnotherTensor:
 
     @pytest.mark.on("accelerator", "meta")
     @pytest.mark.parametrize("like", [tensors.ones_like, tensors.rand_like])
-    def test_device_asked_for_wins_over_the_inherited_one(self, like, device):
+    def test_device_asked_for_wins_over_the_inherited_one(
+        self, like: Any, device: torch.device
+    ) -> None:
         """A device asked for wins over the device of the tensor that is the pattern."""
         source = torch.zeros(2, 3)
 
@@ -536,7 +562,7 @@ class TestFromAnotherTensor:
         assert elsewhere.shape == (2, 3)
         assert like(source).device == torch.device("cpu")
 
-    def test_like_tensor_does_not_require_grad(self, device):
+    def test_like_tensor_does_not_require_grad(self, device: torch.device) -> None:
         """A tensor made like one that requires grad does not require grad itself."""
         source = torch.zeros(2, device=device, requires_grad=True)
 
@@ -545,7 +571,7 @@ class TestFromAnotherTensor:
         assert source.requires_grad
         assert not like.requires_grad
 
-    def test_dtype_asked_for_wins_over_the_inherited_one(self, device):
+    def test_dtype_asked_for_wins_over_the_inherited_one(self, device: torch.device) -> None:
         """A dtype asked for wins over the inherited one: integers can pattern random floats."""
         source = tensors.from_data([[1, 2, 3], [4, 5, 6]], device=device)
 
@@ -557,7 +583,7 @@ class TestFromAnotherTensor:
         assert source.tolist() == [[1, 2, 3], [4, 5, 6]]
 
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_dtype_asked_for_keeps_shape_and_device(self, device):
+    def test_dtype_asked_for_keeps_shape_and_device(self, device: torch.device) -> None:
         """A dtype asked for changes neither the inherited shape nor the inherited device."""
         source = torch.zeros(2, 3, device=device)
 
@@ -567,7 +593,7 @@ class TestFromAnotherTensor:
         assert like.shape == (2, 3)
         assert like.device == device
 
-    def test_random_like_numbers_lie_between_0_and_1(self, device):
+    def test_random_like_numbers_lie_between_0_and_1(self, device: torch.device) -> None:
         """Random numbers made like another tensor lie in [0, 1), and are not all the same."""
         source = torch.full((10, 10), 7, device=device)
 
@@ -576,7 +602,7 @@ class TestFromAnotherTensor:
         assert all(0 <= number < 1 for number in flat)
         assert len(set(flat)) > 90
 
-    def test_random_integers_like_integers_are_refused(self, device):
+    def test_random_integers_like_integers_are_refused(self, device: torch.device) -> None:
         """Random numbers like a tensor of integers are refused, unless a float dtype is asked for.
 
         A RuntimeError up to torch 2.6; by 2.11 a NotImplementedError, which is a RuntimeError.
@@ -587,7 +613,7 @@ class TestFromAnotherTensor:
         with pytest.raises(RuntimeError, match="not implemented for 'Long'"):
             torch.rand_like(source)
 
-    def test_ones_like_integers_print_as_shown(self, device):
+    def test_ones_like_integers_print_as_shown(self, device: torch.device) -> None:
         """Ones made like a 2x2 tensor of integers print as the tutorial shows, without a point."""
         x_data = tensors.from_data([[1, 2], [3, 4]], device=device)
 
@@ -596,7 +622,7 @@ class TestFromAnotherTensor:
         shown = "Ones Tensor: \n tensor([[1, 1],\n        [1, 1]]) \n"
         assert f"Ones Tensor: \n {x_ones} \n" == shown
 
-    def test_random_like_integers_print_with_four_decimals(self, device):
+    def test_random_like_integers_print_with_four_decimals(self, device: torch.device) -> None:
         """Random floats made like a 2x2 tensor print as a 2x2 block of four decimals."""
         x_data = tensors.from_data([[1, 2], [3, 4]], device=device)
 
@@ -613,7 +639,9 @@ class TestRandomOrConstantValues:
     @pytest.mark.parametrize(
         "shape", [(), (0,), (1,), (3,), (2, 3), (2, 0, 4), (2, 1, 3, 4)], ids=str
     )
-    def test_shape_decides_the_dimensions(self, make, shape, device):
+    def test_shape_decides_the_dimensions(
+        self, make: Any, shape: tuple[int, ...], device: torch.device
+    ) -> None:
         """The tuple of sizes given to rand, ones and zeros is the shape of what they make."""
         t = make(shape, device)
 
@@ -623,7 +651,9 @@ class TestRandomOrConstantValues:
         assert t.device == device
 
     @pytest.mark.parametrize("make", [torch.rand, torch.ones, torch.zeros])
-    def test_sizes_come_as_tuple_list_size_or_arguments(self, make, device):
+    def test_sizes_come_as_tuple_list_size_or_arguments(
+        self, make: Any, device: torch.device
+    ) -> None:
         """A tuple, a list, a torch.Size and separate arguments say the same shape."""
         made = [
             make((2, 3), device=device),
@@ -635,7 +665,9 @@ class TestRandomOrConstantValues:
         assert [t.shape for t in made] == [(2, 3)] * 4
 
     @pytest.mark.parametrize("make", [torch.rand, torch.ones, torch.zeros])
-    def test_negative_and_fractional_sizes_are_refused(self, make, device):
+    def test_negative_and_fractional_sizes_are_refused(
+        self, make: Any, device: torch.device
+    ) -> None:
         """A negative size and a fractional one are refused; a size of zero is not."""
         make((2, 0), device=device)
 
@@ -644,7 +676,7 @@ class TestRandomOrConstantValues:
         with pytest.raises(TypeError, match="float"):
             make((2, 1.0), device=device)
 
-    def test_ones_and_zeros_print_as_shown(self, device):
+    def test_ones_and_zeros_print_as_shown(self, device: torch.device) -> None:
         """Ones and zeros of shape (2, 3) print as the tutorial shows, each with a point."""
         ones_tensor = tensors.ones((2, 3), device).cpu()
         zeros_tensor = tensors.zeros((2, 3), device).cpu()
@@ -656,7 +688,7 @@ class TestRandomOrConstantValues:
             "Zeros Tensor: \n tensor([[0., 0., 0.],\n        [0., 0., 0.]])"
         )
 
-    def test_random_block_prints_with_four_decimals(self, device):
+    def test_random_block_prints_with_four_decimals(self, device: torch.device) -> None:
         """Random numbers of shape (2, 3) print as a 2x3 block of four decimals."""
         rand_tensor = tensors.rand((2, 3), device).cpu()
 
@@ -664,7 +696,7 @@ class TestRandomOrConstantValues:
         shown = rf"tensor\(\[\[{n}, {n}, {n}\],\n        \[{n}, {n}, {n}\]\]\)"
         assert re.fullmatch(shown, str(rand_tensor))
 
-    def test_random_numbers_are_uniform_between_0_and_1(self, device):
+    def test_random_numbers_are_uniform_between_0_and_1(self, device: torch.device) -> None:
         """Random numbers lie in [0, 1), with a mean near 1/2 and a variance near 1/12."""
         sample = np.array(tensors.rand((100, 100), device).tolist())
 
@@ -675,7 +707,7 @@ class TestRandomOrConstantValues:
         assert sample.mean() == pytest.approx(1 / 2, abs=0.018)
         assert sample.var() == pytest.approx(1 / 12, abs=0.0048)
 
-    def test_same_seed_gives_the_same_random_numbers(self, device):
+    def test_same_seed_gives_the_same_random_numbers(self, device: torch.device) -> None:
         """The same seed gives the same random numbers again, and another seed gives others."""
         torch.manual_seed(5)
         first = tensors.rand((2, 3), device).tolist()
@@ -687,7 +719,7 @@ class TestRandomOrConstantValues:
         assert again == first
         assert other != first
 
-    def test_random_numbers_differ_from_call_to_call(self, device):
+    def test_random_numbers_differ_from_call_to_call(self, device: torch.device) -> None:
         """Each call makes new random numbers."""
         first = tensors.rand((2, 3), device).tolist()
         second = tensors.rand((2, 3), device).tolist()
@@ -697,7 +729,7 @@ class TestRandomOrConstantValues:
 
 class TestAttributes:
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_attributes_are_a_size_a_dtype_and_a_device(self, device):
+    def test_attributes_are_a_size_a_dtype_and_a_device(self, device: torch.device) -> None:
         """Every tensor has a shape, a dtype and a device, each an object of a type of its own."""
         t = tensors.rand((3, 4), device)
 
@@ -710,7 +742,7 @@ class TestAttributes:
         assert place == device
 
     @pytest.mark.on("accelerator")
-    def test_device_of_an_accelerator_has_an_index(self, device):
+    def test_device_of_an_accelerator_has_an_index(self, device: torch.device) -> None:
         """The device of a tensor on an accelerator names its kind and its index, as in cuda:0."""
         t = tensors.rand((3, 4), device)
 
@@ -719,7 +751,9 @@ class TestAttributes:
 
     @pytest.mark.on("cpu", "accelerator", "meta")
     @pytest.mark.parametrize("name", ["shape", "dtype", "device"])
-    def test_shape_dtype_and_device_cannot_be_assigned(self, name, device):
+    def test_shape_dtype_and_device_cannot_be_assigned(
+        self, name: str, device: torch.device
+    ) -> None:
         """The shape, dtype and device of a tensor cannot be assigned; requires_grad can."""
         t = tensors.rand((3, 4), device)
         t.requires_grad = True
@@ -727,7 +761,7 @@ class TestAttributes:
         with pytest.raises(AttributeError, match="not writable"):
             setattr(t, name, getattr(t, name))
 
-    def test_attributes_print_as_shown(self):
+    def test_attributes_print_as_shown(self) -> None:
         """The attributes of a random 3x4 tensor print as the three lines the tutorial shows."""
         attributes = tensors.attributes(tensors.rand((3, 4)))
 
@@ -739,7 +773,7 @@ class TestAttributes:
 
 
 class TestOperations:
-    def test_torch_has_over_a_hundred_operators(self):
+    def test_torch_has_over_a_hundred_operators(self) -> None:
         """Torch has over a thousand public tensor operators, let alone a hundred."""
         overloads = torch._C._dispatch_get_all_op_names()  # such as aten::add.Tensor
 
@@ -751,7 +785,7 @@ class TestOperations:
         assert public >= {"add", "t", "select", "slice", "exp", "linalg_solve", "bernoulli"}
         assert len(public) > 1000
 
-    def test_tensors_have_over_a_hundred_methods(self):
+    def test_tensors_have_over_a_hundred_methods(self) -> None:
         """A tensor has over five hundred public methods, let alone a hundred."""
         public = {name for name in dir(torch.Tensor) if not name.startswith("_")}
 
@@ -771,14 +805,18 @@ class TestOperations:
             pytest.param(lambda x: x.multinomial(3).sort().values, [[0, 1, 2]] * 2, id="sampling"),
         ],
     )
-    def test_every_family_named_has_operations(self, call, result, device):
+    def test_every_family_named_has_operations(
+        self, call: Callable[..., Any], result: Any, device: torch.device
+    ) -> None:
         """There are operations that transpose, index, slice, calculate, do algebra and sample."""
         x = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 7.0]], device=device)
 
         assert call(x).tolist() == result
 
     @pytest.mark.parametrize("sampler", operations.SAMPLERS, ids=attrgetter("name"))
-    def test_draws_follow_the_distribution_asked_for(self, sampler, device):
+    def test_draws_follow_the_distribution_asked_for(
+        self, sampler: Any, device: torch.device
+    ) -> None:
         """Random numbers are drawn independently, on the device, from the distribution named."""
         draws = sampler.draw(device)
 
@@ -790,7 +828,7 @@ class TestOperations:
         assert abs(sampler.correlation(array)) < operations.LARGEST_CORRELATION
 
     @pytest.mark.parametrize("sampler", operations.SAMPLERS, ids=attrgetter("name"))
-    def test_same_seed_repeats_the_draws(self, sampler, device):
+    def test_same_seed_repeats_the_draws(self, sampler: Any, device: torch.device) -> None:
         """After the same seed the same random numbers are drawn; without it, others."""
         first = sampler.draw(device).tolist()
         second = sampler.draw(device).tolist()
@@ -802,7 +840,7 @@ class TestOperations:
         assert first != second
 
     @pytest.mark.on("meta")
-    def test_draws_have_shape_and_dtype_without_values(self, device):
+    def test_draws_have_shape_and_dtype_without_values(self, device: torch.device) -> None:
         """The shape, dtype and device of random numbers are known without drawing them."""
         able = [sampler for sampler in operations.SAMPLERS if not sampler.not_on_meta]
 
@@ -812,7 +850,7 @@ class TestOperations:
             sampler.name: ((operations.DRAWS,), sampler.dtype, device) for sampler in able
         }
 
-    def test_permutation_has_every_number_once(self, device):
+    def test_permutation_has_every_number_once(self, device: torch.device) -> None:
         """A random permutation has every number once, and every order is as likely."""
         draws = torch.stack([torch.randperm(3, device=device) for _ in range(600)])
 
@@ -822,7 +860,7 @@ class TestOperations:
         # Each of the 6 orders comes 100 times of 600, with a standard deviation of 9.1.
         assert abs(counts - 100).max() < 55
 
-    def test_draws_without_replacement_never_repeat(self, device):
+    def test_draws_without_replacement_never_repeat(self, device: torch.device) -> None:
         """Draws without replacement never repeat a number, and take the likelier ones first."""
         weights = torch.tensor([[1.0, 0.0, 3.0, 6.0]], device=device).expand(400, 4)
 
@@ -833,7 +871,7 @@ class TestOperations:
         assert abs((draws[:, 0] == 3).sum() - 240) < 60
 
     @pytest.mark.parametrize("operation", operations.OPERATIONS, ids=attrgetter("name"))
-    def test_operation_gives_what_numpy_gives(self, operation, device):
+    def test_operation_gives_what_numpy_gives(self, operation: Any, device: torch.device) -> None:
         """Every one of over two hundred operations runs on the device and agrees with NumPy."""
         results = operation.results(device)
 
@@ -842,7 +880,9 @@ class TestOperations:
 
     @pytest.mark.on("meta")
     @pytest.mark.parametrize("family", operations.FAMILIES.values(), ids=operations.FAMILIES.keys())
-    def test_operations_have_shape_and_dtype_without_values(self, family, device):
+    def test_operations_have_shape_and_dtype_without_values(
+        self, family: Any, device: torch.device
+    ) -> None:
         """The shapes, dtypes and device of an operation's results are known without its values."""
         able = [operation for operation in family if not operation.not_on_meta]
 
@@ -851,7 +891,7 @@ class TestOperations:
         assert found == {o.name: [(e.shape, e.dtype, device) for e in o.expected()] for o in able}
 
     @pytest.mark.on("accelerator")
-    def test_histogram_is_refused_on_cuda(self, cuda):
+    def test_histogram_is_refused_on_cuda(self, cuda: torch.device) -> None:
         """Not every operation runs on the GPU: CUDA refuses a histogram that the CPU computes."""
         t = torch.tensor([1.0, 2.0, 2.5, 4.0])
 
@@ -860,7 +900,7 @@ class TestOperations:
             torch.histogram(t.to(cuda), 3)
 
     @cuda_build
-    def test_few_operators_run_on_the_cpu_only(self):
+    def test_few_operators_run_on_the_cpu_only(self) -> None:
         """Of over three thousand operators of torch fewer than a hundred run on the CPU only."""
         missing = operations.overloads_for_the_cpu_only()
 
@@ -869,7 +909,7 @@ class TestOperations:
         assert len(missing) < 100
 
     @cuda_build
-    def test_everyday_operations_have_a_way_to_run_on_cuda(self):
+    def test_everyday_operations_have_a_way_to_run_on_cuda(self) -> None:
         """Each of over two hundred everyday operations is one that CUDA can run too."""
         cpu = torch.device("cpu")
         missing = operations.overloads_for_the_cpu_only()
@@ -883,7 +923,9 @@ class TestOperations:
         assert operations.overloads_called(lambda: torch.ones(3).histogram(2)) & missing
 
     @pytest.mark.on("accelerator", "meta")
-    def test_guarded_move_goes_to_the_accelerator_there_is(self, device, monkeypatch):
+    def test_guarded_move_goes_to_the_accelerator_there_is(
+        self, device: torch.device, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Where an accelerator is available, a guarded move makes a copy on it."""
         monkeypatch.setattr(devices, "accelerator", lambda: device)
         tensor = tensors.ones((3, 4))
@@ -895,7 +937,7 @@ class TestOperations:
         assert tensor.device == torch.device("cpu")
 
     @pytest.mark.on("accelerator")
-    def test_guarded_move_keeps_the_values(self, device):
+    def test_guarded_move_keeps_the_values(self, device: torch.device) -> None:
         """A tensor moved to the accelerator has there the values it has on the CPU."""
         tensor = tensors.from_data([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
 
@@ -905,14 +947,16 @@ class TestOperations:
         assert moved.tolist() == [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
         assert tensor.tolist() == [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
 
-    def test_guarded_move_does_nothing_without_an_accelerator(self, monkeypatch):
+    def test_guarded_move_does_nothing_without_an_accelerator(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Where no accelerator is available, a guarded move leaves the very same tensor."""
         monkeypatch.setattr(devices, "accelerator", lambda: None)
         tensor = tensors.ones((3, 4))
 
         assert tensors.to_accelerator(tensor) is tensor
 
-    def test_unguarded_move_to_an_absent_accelerator_is_refused(self, absent):
+    def test_unguarded_move_to_an_absent_accelerator_is_refused(self, absent: str) -> None:
         """Moving a tensor to an accelerator that is not there is refused, not ignored."""
         tensor = tensors.ones((3, 4))
         assert tensor.to("cpu").device == torch.device("cpu")
@@ -922,7 +966,7 @@ class TestOperations:
             tensor.to(absent)
 
     @pytest.mark.on("accelerator", "meta")
-    def test_move_returns_a_tensor_and_leaves_its_own_behind(self, device):
+    def test_move_returns_a_tensor_and_leaves_its_own_behind(self, device: torch.device) -> None:
         """Moving returns a new tensor: the old name still stands for the tensor on the CPU."""
         tensor = tensors.ones((2, 3))
 
@@ -935,7 +979,9 @@ class TestOperations:
         assert tensor.device == torch.device("cpu")
 
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_move_to_where_a_tensor_is_returns_the_tensor_itself(self, device):
+    def test_move_to_where_a_tensor_is_returns_the_tensor_itself(
+        self, device: torch.device
+    ) -> None:
         """Moving a tensor to the device it is on returns the tensor itself, without copy=True."""
         tensor = tensors.ones((2, 3), device)
 
@@ -943,7 +989,7 @@ class TestOperations:
         assert tensor.to(device) is tensor
         assert tensors.to_device(tensor, device, copy=True) is not tensor
 
-    def test_move_with_copy_shares_no_memory(self, device):
+    def test_move_with_copy_shares_no_memory(self, device: torch.device) -> None:
         """A move with copy=True returns a tensor of equal values in memory of its own."""
         tensor = tensors.from_data([1.0, 2.0], device=device)
 
@@ -955,7 +1001,7 @@ class TestOperations:
 
 
 class TestIndexing:
-    def test_assignment_to_a_column_changes_just_that_column(self, device):
+    def test_assignment_to_a_column_changes_just_that_column(self, device: torch.device) -> None:
         """Assigning to a slice of one column changes that column and nothing else."""
         tensor = tensors.from_data([[1, 2, 3], [4, 5, 6]], device=device)
 
@@ -964,7 +1010,7 @@ class TestIndexing:
         assert same is tensor
         assert tensor.tolist() == [[1, 0, 3], [4, 0, 6]]
 
-    def test_assignment_to_a_slice_keeps_the_memory(self):
+    def test_assignment_to_a_slice_keeps_the_memory(self) -> None:
         """Assigning to a slice writes into the memory that the tensor has."""
         tensor = tensors.ones((4, 4))
         address = tensor.data_ptr()
@@ -990,7 +1036,7 @@ class TestIndexing:
             pytest.param(np.s_[[True, False, True]], id="mask of rows"),
         ],
     )
-    def test_indexing_reads_and_writes_as_in_numpy(self, index, device):
+    def test_indexing_reads_and_writes_as_in_numpy(self, index: Any, device: torch.device) -> None:
         """An index selects, and assigned to changes, the same elements as in NumPy."""
         array = np.arange(12, dtype=np.float32).reshape(3, 4)
         tensor = tensors.from_data(array, device=device)
@@ -1002,7 +1048,7 @@ class TestIndexing:
         array[index] = -1
         assert tensor.tolist() == array.tolist()
 
-    def test_slice_is_a_view(self, device):
+    def test_slice_is_a_view(self, device: torch.device) -> None:
         """A slice is a view: what is written to it is written to the tensor, and back."""
         tensor = tensors.from_data([[1, 2, 3], [4, 5, 6]], device=device)
         column = tensor[:, 1]
@@ -1013,7 +1059,7 @@ class TestIndexing:
         assert tensor.tolist() == [[1, 9, 3], [4, 8, 6]]
         assert column.tolist() == [9, 8]
 
-    def test_index_list_makes_a_copy(self, device):
+    def test_index_list_makes_a_copy(self, device: torch.device) -> None:
         """A selection by a list is a copy: what is written to it leaves the tensor alone."""
         tensor = tensors.from_data([[1, 2, 3], [4, 5, 6]], device=device)
 
@@ -1023,7 +1069,7 @@ class TestIndexing:
         assert columns.tolist() == [[9, 3], [4, 6]]
         assert tensor.tolist() == [[1, 2, 3], [4, 5, 6]]
 
-    def test_index_out_of_range_is_refused(self, device):
+    def test_index_out_of_range_is_refused(self, device: torch.device) -> None:
         """An index past the last column is refused; the last column is not."""
         tensor = tensors.ones((4, 4), device)
         assert tensor[:, 3].tolist() == [1, 1, 1, 1]
@@ -1031,7 +1077,7 @@ class TestIndexing:
         with pytest.raises(IndexError, match="index 4 is out of bounds for dimension 1"):
             tensor[:, 4]
 
-    def test_more_indices_than_dimensions_are_refused(self, device):
+    def test_more_indices_than_dimensions_are_refused(self, device: torch.device) -> None:
         """Three indices into two dimensions are refused; two are not."""
         tensor = tensors.ones((4, 4), device)
         assert tensor[0, 0].item() == 1
@@ -1039,7 +1085,7 @@ class TestIndexing:
         with pytest.raises(IndexError, match="too many indices"):
             tensor[0, 0, 0]
 
-    def test_negative_step_is_refused(self, device):
+    def test_negative_step_is_refused(self, device: torch.device) -> None:
         """A slice with a negative step, which NumPy takes, is refused; flip does the work."""
         tensor = tensors.from_data([1, 2, 3], device=device)
         assert tensor.flip(0).tolist() == [3, 2, 1]
@@ -1047,7 +1093,7 @@ class TestIndexing:
         with pytest.raises(ValueError, match="step must be greater than zero"):
             tensor[::-1]
 
-    def test_block_with_a_zero_column_prints_as_shown(self, block):
+    def test_block_with_a_zero_column_prints_as_shown(self, block: torch.Tensor) -> None:
         """Ones of shape (4, 4) with the second column set to zero print as the tutorial shows."""
         assert str(block.cpu()) == BLOCK
 
@@ -1062,14 +1108,16 @@ class TestJoining:
             (-2, [[1, 2, 3], [4, 5, 6], [7, 8, 9], [10, 11, 12]]),
         ],
     )
-    def test_cat_joins_along_the_dimension_given(self, dim, joined, device):
+    def test_cat_joins_along_the_dimension_given(
+        self, dim: int, joined: list[list[int]], device: torch.device
+    ) -> None:
         """Concatenating puts tensors one after another along the dimension that is given."""
         first = tensors.from_data([[1, 2, 3], [4, 5, 6]], device=device)
         second = tensors.from_data([[7, 8, 9], [10, 11, 12]], device=device)
 
         assert tensors.cat([first, second], dim=dim).tolist() == joined
 
-    def test_cat_takes_other_sizes_in_the_joined_dimension(self, device):
+    def test_cat_takes_other_sizes_in_the_joined_dimension(self, device: torch.device) -> None:
         """The tensors to concatenate may differ in the dimension that is joined."""
         wide = tensors.from_data([[1, 2, 3], [4, 5, 6]], device=device)
         narrow = tensors.from_data([[7], [8]], device=device)
@@ -1079,7 +1127,7 @@ class TestJoining:
             [4, 5, 6, 8, 4, 5, 6],
         ]
 
-    def test_cat_makes_a_copy(self, device):
+    def test_cat_makes_a_copy(self, device: torch.device) -> None:
         """What is concatenated is a copy: it does not follow the tensors it was made from."""
         values = np.array([0.1, 0.7], dtype=np.float32)
         part = tensors.from_data(values, device=device)
@@ -1090,7 +1138,7 @@ class TestJoining:
         assert alone.tolist() == values.tolist()
         assert twice.tolist() == values.tolist() * 2
 
-    def test_cat_promotes_to_a_common_dtype(self, device):
+    def test_cat_promotes_to_a_common_dtype(self, device: torch.device) -> None:
         """Integers concatenated with floats become floats."""
         integers = tensors.from_data([1, 2], device=device)
         floats = tensors.from_data([0.5], device=device)
@@ -1100,7 +1148,7 @@ class TestJoining:
         assert joined.dtype is torch.float32
         assert joined.tolist() == [1.0, 2.0, 0.5]
 
-    def test_cat_refuses_other_sizes_elsewhere(self, device):
+    def test_cat_refuses_other_sizes_elsewhere(self, device: torch.device) -> None:
         """Sizes that differ in another dimension than the joined one are refused."""
         tall, short = tensors.ones((3, 2), device), tensors.ones((2, 2), device)
         assert tensors.cat([tall, short], dim=0).shape == (5, 2)
@@ -1108,7 +1156,7 @@ class TestJoining:
         with pytest.raises(RuntimeError, match="Sizes of tensors must match except in dimension 1"):
             tensors.cat([tall, short], dim=1)
 
-    def test_cat_refuses_a_dimension_that_is_not_there(self, device):
+    def test_cat_refuses_a_dimension_that_is_not_there(self, device: torch.device) -> None:
         """A dimension past the last is refused when concatenating; the last is not."""
         tensor = tensors.ones((2, 3), device)
         assert tensors.cat([tensor, tensor], dim=1).shape == (2, 6)
@@ -1116,7 +1164,7 @@ class TestJoining:
         with pytest.raises(IndexError, match="Dimension out of range"):
             tensors.cat([tensor, tensor], dim=2)
 
-    def test_cat_of_nothing_is_refused(self, device):
+    def test_cat_of_nothing_is_refused(self, device: torch.device) -> None:
         """Concatenating no tensor is refused; concatenating one is not."""
         assert torch.cat([tensors.ones((2,), device)]).tolist() == [1, 1]
 
@@ -1124,7 +1172,7 @@ class TestJoining:
         with pytest.raises((RuntimeError, ValueError), match="non-empty list"):
             torch.cat([])
 
-    def test_cat_refuses_tensors_without_dimension(self, device):
+    def test_cat_refuses_tensors_without_dimension(self, device: torch.device) -> None:
         """Tensors without a dimension cannot be concatenated; with one they can."""
         one, two = tensors.from_data(1, device=device), tensors.from_data(2, device=device)
         assert tensors.cat([one.view(1), two.view(1)]).tolist() == [1, 2]
@@ -1133,7 +1181,7 @@ class TestJoining:
             tensors.cat([one, two])
 
     @pytest.mark.on("accelerator", "meta")
-    def test_cat_refuses_tensors_of_several_devices(self, device):
+    def test_cat_refuses_tensors_of_several_devices(self, device: torch.device) -> None:
         """Tensors on different devices cannot be concatenated; on one device they can."""
         here, there = tensors.ones((2,)), tensors.ones((2,), device)
         assert torch.cat([there, there]).device == device
@@ -1142,14 +1190,14 @@ class TestJoining:
             torch.cat([here, there])
 
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_joined_tensors_stay_on_their_device(self, device):
+    def test_joined_tensors_stay_on_their_device(self, device: torch.device) -> None:
         """Concatenated and stacked tensors are on the device of the tensors they join."""
         tensor = tensors.ones((2, 3), device)
 
         assert tensors.cat([tensor, tensor]).device == device
         assert tensors.stack([tensor, tensor]).device == device
 
-    def test_three_blocks_side_by_side_print_as_shown(self, block):
+    def test_three_blocks_side_by_side_print_as_shown(self, block: torch.Tensor) -> None:
         """Three 4x4 blocks joined along dimension 1 print as the 4x12 block the tutorial shows."""
         t1 = tensors.cat([block, block, block], dim=1)
 
@@ -1165,7 +1213,9 @@ class TestJoining:
     @pytest.mark.parametrize(
         ("dim", "shape"), [(0, (3, 4, 5)), (1, (4, 3, 5)), (2, (4, 5, 3)), (-1, (4, 5, 3))]
     )
-    def test_stack_adds_a_dimension(self, dim, shape, device):
+    def test_stack_adds_a_dimension(
+        self, dim: int, shape: tuple[int, ...], device: torch.device
+    ) -> None:
         """Stacking adds a dimension where it is told to, as large as the number of tensors."""
         tensor = tensors.ones((4, 5), device)
 
@@ -1179,7 +1229,9 @@ class TestJoining:
             (2, [[[1, 7], [2, 8], [3, 9]], [[4, 10], [5, 11], [6, 12]]]),
         ],
     )
-    def test_stack_is_cat_along_a_new_dimension(self, dim, stacked, device):
+    def test_stack_is_cat_along_a_new_dimension(
+        self, dim: int, stacked: list[list[list[int]]], device: torch.device
+    ) -> None:
         """Stacking does what concatenating along a new dimension of size one does."""
         first = tensors.from_data([[1, 2, 3], [4, 5, 6]], device=device)
         second = tensors.from_data([[7, 8, 9], [10, 11, 12]], device=device)
@@ -1189,7 +1241,7 @@ class TestJoining:
         assert tensors.stack([first, second], dim=dim).tolist() == stacked
         assert tensors.cat(unsqueezed, dim=dim).tolist() == stacked
 
-    def test_stack_needs_equal_shapes(self, device):
+    def test_stack_needs_equal_shapes(self, device: torch.device) -> None:
         """Tensors of unequal shape cannot be stacked, though they can be concatenated."""
         long, short = tensors.ones((3, 2), device), tensors.ones((2, 2), device)
         assert tensors.cat([long, short]).shape == (5, 2)
@@ -1197,7 +1249,7 @@ class TestJoining:
         with pytest.raises(RuntimeError, match="equal size"):
             tensors.stack([long, short])
 
-    def test_stack_takes_tensors_without_dimension(self, device):
+    def test_stack_takes_tensors_without_dimension(self, device: torch.device) -> None:
         """Tensors without a dimension, which cannot be concatenated, can be stacked."""
         one, two = tensors.from_data(1, device=device), tensors.from_data(2, device=device)
 
@@ -1205,7 +1257,7 @@ class TestJoining:
 
 
 class TestMultiplying:
-    def test_elementwise_product_has_two_spellings(self, device):
+    def test_elementwise_product_has_two_spellings(self, device: torch.device) -> None:
         """The method mul and the operator * both multiply element by element."""
         a = tensors.from_data([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], device=device)
         b = tensors.from_data([[7.0, 8.0, 9.0], [1000.25, -1.0, 2.0]], device=device)
@@ -1216,7 +1268,7 @@ class TestMultiplying:
         assert by_operator.tolist() == [[7.0, 16.0, 27.0], [4001.0, -5.0, 12.0]]
         assert torch.mul(a, b).tolist() == [[7.0, 16.0, 27.0], [4001.0, -5.0, 12.0]]
 
-    def test_elementwise_product_commutes(self, device):
+    def test_elementwise_product_commutes(self, device: torch.device) -> None:
         """The element by element product is the same either way round."""
         a = tensors.rand((5, 7), device)
         b = tensors.rand((5, 7), device)
@@ -1226,7 +1278,7 @@ class TestMultiplying:
         assert one.method.tolist() == other.method.tolist()
         assert one.operator.tolist() == other.operator.tolist()
 
-    def test_elementwise_product_is_rounded_once(self, device):
+    def test_elementwise_product_is_rounded_once(self, device: torch.device) -> None:
         """Each element of a product is the exact product, rounded to the dtype of the factors."""
         a = np.linspace(0.1, 3.7, 35, dtype=np.float32).reshape(5, 7)
         b = np.linspace(9.3, -0.2, 35, dtype=np.float32).reshape(5, 7)
@@ -1246,7 +1298,9 @@ class TestMultiplying:
             pytest.param([[10.0], [1.0]], [[10, 20, 30], [4, 5, 6]], id="a column"),
         ],
     )
-    def test_elementwise_product_broadcasts(self, other, product, device):
+    def test_elementwise_product_broadcasts(
+        self, other: Any, product: list[list[int]], device: torch.device
+    ) -> None:
         """A number, a row or a column is multiplied with every element, row or column."""
         a = tensors.from_data([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], device=device)
         b = tensors.from_data(other, device=device)
@@ -1256,7 +1310,7 @@ class TestMultiplying:
         assert by_method.tolist() == product
         assert by_operator.tolist() == product
 
-    def test_product_has_memory_of_its_own(self, device):
+    def test_product_has_memory_of_its_own(self, device: torch.device) -> None:
         """A product leaves its factors as they are, and writing to it does not reach them."""
         a = tensors.from_data([2.0, 3.0], device=device)
         b = tensors.from_data([5.0, 7.0], device=device)
@@ -1267,7 +1321,7 @@ class TestMultiplying:
         assert a.tolist() == [2.0, 3.0]
         assert b.tolist() == [5.0, 7.0]
 
-    def test_elementwise_product_refuses_shapes_that_do_not_fit(self, device):
+    def test_elementwise_product_refuses_shapes_that_do_not_fit(self, device: torch.device) -> None:
         """Shapes that cannot be broadcast are refused in the element by element product."""
         a, two = tensors.ones((2, 3), device), tensors.ones((2,), device)
         assert (a * two.view(2, 1)).shape == (2, 3)
@@ -1277,7 +1331,7 @@ class TestMultiplying:
         with pytest.raises(RuntimeError, match=r"size of tensor a \(3\) must match"):
             a * two
 
-    def test_elementwise_products_print_as_shown(self, block):
+    def test_elementwise_products_print_as_shown(self, block: torch.Tensor) -> None:
         """Both spellings of the block times itself print as the tutorial shows."""
         by_method, by_operator = tensors.elementwise_products(block, block)
 
@@ -1286,7 +1340,7 @@ class TestMultiplying:
         )
         assert f"tensor * tensor \n {by_operator.cpu()}" == f"tensor * tensor \n {BLOCK}"
 
-    def test_matrix_product_has_two_spellings(self, device):
+    def test_matrix_product_has_two_spellings(self, device: torch.device) -> None:
         """The method matmul and the operator @ both multiply rows by columns."""
         a = tensors.from_data([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], device=device)
         rows = [[1000.25, 0.0, 2.0, -1.0], [3.0, 1.0, 0.0, 2.0], [0.0, 4.0, 1.0, 1.0]]
@@ -1301,7 +1355,7 @@ class TestMultiplying:
             [4016.0, 29.0, 14.0, 12.0],
         ]
 
-    def test_matrix_product_has_the_precision_of_its_dtype(self, device):
+    def test_matrix_product_has_the_precision_of_its_dtype(self, device: torch.device) -> None:
         """A matrix product of 32-bit floats is as precise as 32-bit floats are."""
         a = np.linspace(0.1, 3.7, 35).reshape(5, 7)
         b = np.linspace(9.3, 0.2, 21).reshape(7, 3)
@@ -1314,13 +1368,13 @@ class TestMultiplying:
         torch.testing.assert_close(by_method.cpu(), product)
         torch.testing.assert_close(by_operator.cpu(), product)
 
-    def test_t_transposes(self, device):
+    def test_t_transposes(self, device: torch.device) -> None:
         """The attribute T of a matrix is its transpose."""
         a = tensors.from_data([[1, 2, 3], [4, 5, 6]], device=device)
 
         assert a.T.tolist() == [[1, 4], [2, 5], [3, 6]]
 
-    def test_transpose_is_a_view_with_strides_swapped(self, device):
+    def test_transpose_is_a_view_with_strides_swapped(self, device: torch.device) -> None:
         """The transpose is a view: it swaps the strides and lies on the memory of the matrix."""
         a = tensors.from_data([[1, 2, 3], [4, 5, 6]], device=device)
 
@@ -1331,7 +1385,7 @@ class TestMultiplying:
         assert transposed.stride() == (1, 3)
         assert a.tolist() == [[1, 2, 9], [4, 5, 6]]
 
-    def test_matrix_product_refuses_inner_sizes_that_differ(self, device):
+    def test_matrix_product_refuses_inner_sizes_that_differ(self, device: torch.device) -> None:
         """A matrix product whose inner sizes differ is refused; equal ones are not."""
         a = tensors.ones((2, 3), device)
         assert (a @ a.T).tolist() == [[3, 3], [3, 3]]
@@ -1341,7 +1395,7 @@ class TestMultiplying:
         with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
             a @ a
 
-    def test_matrix_product_refuses_mixed_dtypes(self, device):
+    def test_matrix_product_refuses_mixed_dtypes(self, device: torch.device) -> None:
         """Floats and integers can be multiplied element by element, not as matrices."""
         floats = tensors.ones((2, 2), device)
         integers = tensors.from_data([[1, 2], [3, 4]], device=device)
@@ -1352,14 +1406,16 @@ class TestMultiplying:
 
     @pytest.mark.changed(since="1.11", text="The attribute T transposes a tensor.")
     @pytest.mark.parametrize("shape", [(), (2,), (2, 3, 4)], ids=str)
-    def test_t_of_other_than_a_matrix_warns(self, shape, every_warning, device):
+    def test_t_of_other_than_a_matrix_warns(
+        self, shape: tuple[int, ...], every_warning: None, device: torch.device
+    ) -> None:
         """The attribute T transposes a matrix; of any other number of dimensions it warns."""
         assert tensors.ones((2, 3), device).T.shape == (3, 2)
 
         with pytest.warns(UserWarning, match="deprecated"):
             tensors.ones(shape, device).T  # noqa: B018
 
-    def test_matrix_products_print_as_shown(self, block):
+    def test_matrix_products_print_as_shown(self, block: torch.Tensor) -> None:
         """Both spellings of the block times its transpose print threes, as the tutorial shows."""
         by_method, by_operator = tensors.matrix_products(block, block.T)
 
@@ -1372,7 +1428,9 @@ class TestMultiplying:
 
 class TestInPlace:
     @pytest.mark.parametrize(("change", "changed"), CHANGES)
-    def test_underscore_changes_the_operand(self, change, changed, device):
+    def test_underscore_changes_the_operand(
+        self, change: Any, changed: Any, device: torch.device
+    ) -> None:
         """An operation with a trailing underscore changes its operand and returns it."""
         x = tensors.from_data([[1, 2, 3], [4, 5, 6]], device=device)
         version = x._version
@@ -1384,7 +1442,7 @@ class TestInPlace:
         assert x._version > version
 
     @pytest.mark.parametrize(("change", "changed"), CHANGES)
-    def test_underscore_keeps_the_memory(self, change, changed):
+    def test_underscore_keeps_the_memory(self, change: Any, changed: Any) -> None:
         """An operation with a trailing underscore works in the memory that its operand has."""
         x = tensors.from_data([[1, 2, 3], [4, 5, 6]])
         address = x.data_ptr()
@@ -1394,7 +1452,7 @@ class TestInPlace:
         assert x.data_ptr() == address
         assert x.tolist() == changed
 
-    def test_without_underscore_the_operand_stays(self, device):
+    def test_without_underscore_the_operand_stays(self, device: torch.device) -> None:
         """The same operations without the underscore leave their operand as it is."""
         x = tensors.from_data([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], device=device)
 
@@ -1405,7 +1463,7 @@ class TestInPlace:
         assert x.tolist() == [[1, 2, 3], [4, 5, 6]]
         assert x.shape == (2, 3)
 
-    def test_copy_takes_values_not_memory(self, device):
+    def test_copy_takes_values_not_memory(self, device: torch.device) -> None:
         """In-place copying takes over values, in the operand's dtype, not memory."""
         x = tensors.zeros((2, 3), device)
         y = tensors.from_data([1, 2, 3], device=device)
@@ -1416,7 +1474,9 @@ class TestInPlace:
         assert x.dtype is torch.float32
         assert x.tolist() == [[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]]
 
-    def test_every_method_with_an_underscore_returns_its_operand(self, device):
+    def test_every_method_with_an_underscore_returns_its_operand(
+        self, device: torch.device
+    ) -> None:
         """Seventy methods that end in an underscore and need no argument return their operand."""
         x = tensors.from_data([[0.25, 0.5], [0.75, 0.125]], device=device)
 
@@ -1433,7 +1493,9 @@ class TestInPlace:
             pytest.param(lambda x: x.__setitem__(0, 9), [9.0, 2.0, 3.0], id="assignment"),
         ],
     )
-    def test_in_place_work_need_not_have_an_underscore(self, change, changed, device):
+    def test_in_place_work_need_not_have_an_underscore(
+        self, change: Callable[..., Any], changed: list[float], device: torch.device
+    ) -> None:
         """The operator +=, the argument out= and assignment to an index work in place as well."""
         x = tensors.from_data([1.0, 2.0, 3.0], device=device)
         view = x[:]
@@ -1442,14 +1504,14 @@ class TestInPlace:
 
         assert view.tolist() == changed
 
-    def test_transposing_three_dimensions_in_place_is_refused(self, device):
+    def test_transposing_three_dimensions_in_place_is_refused(self, device: torch.device) -> None:
         """Transposing in place is refused for three dimensions; for two it is not."""
         tensors.t_(tensors.ones((2, 3), device))
 
         with pytest.raises(RuntimeError, match="<= 2 dimensions"):
             tensors.t_(tensors.ones((2, 3, 4), device))
 
-    def test_copying_a_shape_that_does_not_fit_is_refused(self, device):
+    def test_copying_a_shape_that_does_not_fit_is_refused(self, device: torch.device) -> None:
         """Copying in place is refused for a shape that cannot be broadcast to the operand's."""
         x = tensors.ones((2, 3), device)
         tensors.copy_(x, tensors.zeros((3,), device))
@@ -1457,7 +1519,7 @@ class TestInPlace:
         with pytest.raises(RuntimeError, match=r"size of tensor a \(3\) must match"):
             tensors.copy_(x, tensors.zeros((2, 2), device))
 
-    def test_adding_floats_to_integers_in_place_is_refused(self, device):
+    def test_adding_floats_to_integers_in_place_is_refused(self, device: torch.device) -> None:
         """Adding a float in place to integers is refused, for their dtype cannot change."""
         x = tensors.from_data([1, 2], device=device)
         assert x.add(0.5).tolist() == [1.5, 2.5]
@@ -1465,7 +1527,7 @@ class TestInPlace:
         with pytest.raises(RuntimeError, match="can't be cast to the desired output type Long"):
             tensors.add_(x, 0.5)
 
-    def test_adding_to_an_expanded_tensor_in_place_is_refused(self, device):
+    def test_adding_to_an_expanded_tensor_in_place_is_refused(self, device: torch.device) -> None:
         """Adding in place is refused where several elements lie on one place in memory."""
         expanded = tensors.ones((2, 1), device).expand(2, 3)
         assert tensors.add_(expanded.clone(), 1).tolist() == [[2, 2, 2], [2, 2, 2]]
@@ -1473,7 +1535,7 @@ class TestInPlace:
         with pytest.raises(RuntimeError, match="single memory location"):
             tensors.add_(expanded, 1)
 
-    def test_adding_five_in_place_gives_sixes_and_fives(self, block):
+    def test_adding_five_in_place_gives_sixes_and_fives(self, block: torch.Tensor) -> None:
         """Adding five in place turns the block of ones and zeros into sixes and fives."""
         before, view = str(block.cpu()), block[0]
 
@@ -1485,7 +1547,7 @@ class TestInPlace:
         assert block.tolist() == [[6, 5, 6, 6]] * 4
         assert str(block.cpu()) == BLOCK.replace("0.", "5.").replace("1.", "6.")
 
-    def test_adding_five_in_place_keeps_the_memory(self):
+    def test_adding_five_in_place_keeps_the_memory(self) -> None:
         """Adding five in place leaves the tensor at its address."""
         tensor = tensors.set_column(tensors.ones((4, 4)), 1, 0)
         address = tensor.data_ptr()
@@ -1494,7 +1556,7 @@ class TestInPlace:
 
         assert tensor.data_ptr() == address
 
-    def test_in_place_work_allocates_no_memory(self):
+    def test_in_place_work_allocates_no_memory(self) -> None:
         """Adding to 4 MiB on the CPU allocates 4 MiB, and next to nothing in place."""
         x = tensors.ones((1024, 1024))
 
@@ -1505,7 +1567,9 @@ class TestInPlace:
         assert out_of_place >= 4 * 1024 * 1024
 
     @pytest.mark.on("accelerator")
-    def test_in_place_work_allocates_no_accelerator_memory(self, peak_memory, device):
+    def test_in_place_work_allocates_no_accelerator_memory(
+        self, peak_memory: Callable[[Callable[[], object]], int], device: torch.device
+    ) -> None:
         """Adding to 4 MiB on an accelerator allocates 4 MiB, and next to nothing in place."""
         x = tensors.ones((1024, 1024), device)
 
@@ -1515,7 +1579,7 @@ class TestInPlace:
         assert in_place < 4 * 1024
         assert out_of_place >= 4 * 1024 * 1024
 
-    def test_leaf_that_requires_grad_is_not_changed_in_place(self, device):
+    def test_leaf_that_requires_grad_is_not_changed_in_place(self, device: torch.device) -> None:
         """Changing a leaf that requires grad in place is refused, unless nothing is recorded."""
         leaf = torch.ones(2, device=device, requires_grad=True)
         with torch.no_grad():
@@ -1524,7 +1588,9 @@ class TestInPlace:
         with pytest.raises(RuntimeError, match="a leaf Variable that requires grad"):
             leaf.add_(1)
 
-    def test_view_of_a_leaf_that_requires_grad_is_not_changed_in_place(self, device):
+    def test_view_of_a_leaf_that_requires_grad_is_not_changed_in_place(
+        self, device: torch.device
+    ) -> None:
         """Changing a view of a leaf that requires grad in place is refused as for the leaf."""
         leaf = torch.ones(2, device=device, requires_grad=True)
         assert leaf.clone()[0].add_(1).item() == 2
@@ -1532,7 +1598,9 @@ class TestInPlace:
         with pytest.raises(RuntimeError, match="a view of a leaf Variable that requires grad"):
             leaf[0].add_(1)
 
-    def test_overwriting_a_value_that_backward_needs_is_found_out(self, device):
+    def test_overwriting_a_value_that_backward_needs_is_found_out(
+        self, device: torch.device
+    ) -> None:
         """Overwriting a value that a derivative needs makes backward fail, not give a wrong one."""
         x = torch.zeros(2, device=device, requires_grad=True)
         needed, copied = x.exp(), x.exp().clone()
@@ -1545,7 +1613,7 @@ class TestInPlace:
             needed.sum().backward()
 
     @pytest.mark.mistaken(text="An in-place operation clears the history at once.")
-    def test_in_place_work_is_recorded_in_the_history(self, device):
+    def test_in_place_work_is_recorded_in_the_history(self, device: torch.device) -> None:
         """In-place work on a computed tensor extends its history, and gradients stay right."""
         x = tensors.from_data([1.0, 2.0], device=device).requires_grad_()
         y = x * 2
@@ -1558,7 +1626,7 @@ class TestInPlace:
 
 
 class TestBridgeWithNumpy:
-    def test_memory_is_shared_on_the_cpu(self):
+    def test_memory_is_shared_on_the_cpu(self) -> None:
         """A tensor on the CPU and its array share memory, whichever of the two came first."""
         t = tensors.ones((2,))
         a = np.ones(2)
@@ -1570,7 +1638,7 @@ class TestBridgeWithNumpy:
         assert of_tensor.tolist() == [5, 1]
         assert of_array.tolist() == [1, 7]
 
-    def test_cpu_of_a_cpu_tensor_still_shares_memory(self):
+    def test_cpu_of_a_cpu_tensor_still_shares_memory(self) -> None:
         """Moving a CPU tensor to the CPU returns the tensor itself, so its array shares memory."""
         t = tensors.ones((2,))
 
@@ -1581,7 +1649,7 @@ class TestBridgeWithNumpy:
         assert array.tolist() == [5, 1]
 
     @pytest.mark.on("accelerator", "meta")
-    def test_tensor_away_from_the_cpu_has_no_array(self, device):
+    def test_tensor_away_from_the_cpu_has_no_array(self, device: torch.device) -> None:
         """A tensor that is not on the CPU cannot be had as an array; a tensor on the CPU can."""
         tensors.ones((2,)).numpy()
 
@@ -1589,7 +1657,7 @@ class TestBridgeWithNumpy:
             tensors.ones((2,), device).numpy()
 
     @pytest.mark.on("accelerator")
-    def test_array_of_a_tensor_on_an_accelerator_is_a_snapshot(self, device):
+    def test_array_of_a_tensor_on_an_accelerator_is_a_snapshot(self, device: torch.device) -> None:
         """The array of a tensor brought from an accelerator does not follow its later changes."""
         t = tensors.from_data([1.0, 2.0], device=device)
 
@@ -1600,7 +1668,7 @@ class TestBridgeWithNumpy:
         assert t.tolist() == [2.0, 3.0]
 
     @pytest.mark.on("accelerator")
-    def test_tensor_of_an_array_on_an_accelerator_is_a_snapshot(self, device):
+    def test_tensor_of_an_array_on_an_accelerator_is_a_snapshot(self, device: torch.device) -> None:
         """A tensor made from an array and moved to an accelerator does not follow the array."""
         a = np.array([1.0, 2.0], dtype=np.float32)
 
@@ -1610,7 +1678,7 @@ class TestBridgeWithNumpy:
         assert t.device == device
         assert t.tolist() == [1.0, 2.0]
 
-    def test_array_copy_is_a_snapshot_on_every_device(self, device):
+    def test_array_copy_is_a_snapshot_on_every_device(self, device: torch.device) -> None:
         """An array copied from a tensor, tracked or not, does not follow the tensor's changes."""
         t = tensors.from_data([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], device=device).requires_grad_()
 
@@ -1623,7 +1691,7 @@ class TestBridgeWithNumpy:
 
 
 class TestTensorToNumpy:
-    def test_five_ones_print_as_shown(self):
+    def test_five_ones_print_as_shown(self) -> None:
         """Five ones print as the tutorial shows, as a tensor and as its array."""
         t = tensors.ones((5,))
 
@@ -1632,7 +1700,7 @@ class TestTensorToNumpy:
         assert f"t: {t}" == "t: tensor([1., 1., 1., 1., 1.])"
         assert f"n: {n}" == "n: [1. 1. 1. 1. 1.]"
 
-    def test_array_has_dtype_strides_and_memory_of_the_tensor(self):
+    def test_array_has_dtype_strides_and_memory_of_the_tensor(self) -> None:
         """The array of a tensor has its dtype and its strides, and lies on its memory."""
         t = tensors.from_data([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]).t()
 
@@ -1657,7 +1725,9 @@ class TestTensorToNumpy:
             pytest.param(lambda t: t.to_sparse(), TypeError, "Sparse layout", id="sparse"),
         ],
     )
-    def test_tensor_that_numpy_cannot_lie_over_is_refused(self, make, error, words):
+    def test_tensor_that_numpy_cannot_lie_over_is_refused(
+        self, make: Callable[..., Any], error: Any, words: str
+    ) -> None:
         """A tensor that is tracked, bfloat16, lazily conjugated or sparse has no array."""
         t = tensors.ones((2,))
         assert t.numpy().tolist() == [1, 1]
@@ -1665,7 +1735,7 @@ class TestTensorToNumpy:
         with pytest.raises(error, match=words):
             make(t).numpy()
 
-    def test_tensor_with_an_array_cannot_be_resized(self):
+    def test_tensor_with_an_array_cannot_be_resized(self) -> None:
         """A tensor whose memory an array shares cannot grow; one without an array can."""
         free, shared = tensors.ones((2,)), tensors.ones((2,))
         assert free.resize_(100).shape == (100,)
@@ -1675,7 +1745,7 @@ class TestTensorToNumpy:
         with pytest.raises(RuntimeError, match="not resizable"):
             shared.resize_(100)
 
-    def test_detached_tensor_shares_its_memory_with_an_array(self):
+    def test_detached_tensor_shares_its_memory_with_an_array(self) -> None:
         """A tensor that requires grad shares its memory with an array once it is detached."""
         t = torch.ones(2, requires_grad=True)
 
@@ -1691,7 +1761,9 @@ class TestTensorToNumpy:
             pytest.param(lambda t: (t * 1j).conj(), [-1j, -1j], id="lazy conjugate"),
         ],
     )
-    def test_force_takes_tracked_and_conjugated_tensors(self, make, values):
+    def test_force_takes_tracked_and_conjugated_tensors(
+        self, make: Callable[..., Any], values: Any
+    ) -> None:
         """With force=True a tensor that is tracked or lazily conjugated becomes an array too."""
         t = make(tensors.ones((2,)))
 
@@ -1699,7 +1771,7 @@ class TestTensorToNumpy:
 
         assert n.tolist() == values
 
-    def test_array_shows_later_changes_of_the_tensor(self):
+    def test_array_shows_later_changes_of_the_tensor(self) -> None:
         """A NumPy array made from a CPU tensor shows every later change of the tensor."""
         t = tensors.ones((5,))
         n = tensors.to_numpy(t)
@@ -1709,7 +1781,7 @@ class TestTensorToNumpy:
         assert f"t: {t}" == "t: tensor([2., 2., 2., 2., 2.])"
         assert f"n: {n}" == "n: [2. 2. 2. 2. 2.]"
 
-    def test_tensor_shows_later_changes_of_its_array(self):
+    def test_tensor_shows_later_changes_of_its_array(self) -> None:
         """A tensor shows every later change of the array that was made from it."""
         t = tensors.ones((3,))
         n = tensors.to_numpy(t)
@@ -1719,7 +1791,7 @@ class TestTensorToNumpy:
 
         assert t.tolist() == [2, 14, 2]
 
-    def test_array_of_a_slice_shares_memory_too(self):
+    def test_array_of_a_slice_shares_memory_too(self) -> None:
         """The array of a slice lies on the memory of the whole tensor."""
         t = tensors.from_data([[1, 2, 3], [4, 5, 6]])
 
@@ -1738,7 +1810,9 @@ class TestTensorToNumpy:
             pytest.param(lambda t: t.clone(), torch.float32, [7, 1], id="clone"),
         ],
     )
-    def test_new_tensor_is_not_tied_to_the_array(self, make, dtype, changed):
+    def test_new_tensor_is_not_tied_to_the_array(
+        self, make: Callable[..., Any], dtype: torch.dtype, changed: list[int]
+    ) -> None:
         """A sum, a conversion to double and a clone are new tensors, apart from the old array."""
         t = tensors.ones((2,))
         n = tensors.to_numpy(t)
@@ -1752,7 +1826,7 @@ class TestTensorToNumpy:
 
 
 class TestNumpyToTensor:
-    def test_tensor_over_float64_ones_is_double_precision(self):
+    def test_tensor_over_float64_ones_is_double_precision(self) -> None:
         """A tensor made from NumPy's ones has double precision and lies on their memory."""
         n = np.ones(5)
 
@@ -1762,7 +1836,7 @@ class TestNumpyToTensor:
         assert t.tolist() == [1.0, 1.0, 1.0, 1.0, 1.0]
         assert t.data_ptr() == n.ctypes.data
 
-    def test_default_layer_refuses_double_precision(self):
+    def test_default_layer_refuses_double_precision(self) -> None:
         """A layer of the default dtype takes a tensor of its dtype, not one of double precision."""
         t = tensors.from_numpy(np.ones(5))
         layer = torch.nn.Linear(5, 2)
@@ -1771,7 +1845,7 @@ class TestNumpyToTensor:
         with pytest.raises(RuntimeError, match="same dtype"):
             layer(t)
 
-    def test_changed_array_and_tensor_print_as_shown(self):
+    def test_changed_array_and_tensor_print_as_shown(self) -> None:
         """Adding to the array in place changes the tensor, and both print as the tutorial shows."""
         n = np.ones(5)
         t = tensors.from_numpy(n)
@@ -1781,7 +1855,7 @@ class TestNumpyToTensor:
         assert f"t: {t}" == "t: tensor([2., 2., 2., 2., 2.], dtype=torch.float64)"
         assert f"n: {n}" == "n: [2. 2. 2. 2. 2.]"
 
-    def test_new_array_under_the_old_name_does_not_reach_the_tensor(self):
+    def test_new_array_under_the_old_name_does_not_reach_the_tensor(self) -> None:
         """Binding the array's name to a new array leaves the tensor on the old one."""
         n = np.ones(3)
         t = tensors.from_numpy(n)
@@ -1791,7 +1865,7 @@ class TestNumpyToTensor:
         assert n.tolist() == [2, 2, 2]
         assert t.tolist() == [1, 1, 1]
 
-    def test_as_tensor_shares_and_tensor_copies(self):
+    def test_as_tensor_shares_and_tensor_copies(self) -> None:
         """Of an array as_tensor makes a tensor over its memory, torch.tensor one of its own."""
         n = np.ones(2)
 
@@ -1801,7 +1875,7 @@ class TestNumpyToTensor:
         assert over.tolist() == [7, 1]
         assert apart.tolist() == [1, 1]
 
-    def test_tensor_outlives_the_name_of_the_array(self):
+    def test_tensor_outlives_the_name_of_the_array(self) -> None:
         """A tensor keeps the memory of its array alive after the array's name is gone."""
         n = np.array([1.0, 2.0, 3.0])
         t = tensors.from_numpy(n)
@@ -1812,7 +1886,7 @@ class TestNumpyToTensor:
         assert t.tolist() == [1.0, 2.0, 3.0]
 
 
-def _allocated_on_cpu(work):
+def _allocated_on_cpu(work: Callable[[], object]) -> int:
     """The bytes that ``work`` asks the CPU allocator for."""
     with torch.autograd.profiler.profile(profile_memory=True) as profile:
         work()

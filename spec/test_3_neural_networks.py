@@ -4,6 +4,8 @@ import copy
 import io
 import math
 import re
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,29 +24,29 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
-def net(device):
+def net(device: torch.device) -> neural_networks.Net:
     """The text's network, with kernels of 3x3."""
     return neural_networks.Net(device=device)
 
 
 @pytest.fixture
-def images(device):
+def images(device: torch.device) -> torch.Tensor:
     """A batch of two random 32x32 images."""
     return neural_networks.random_images(2, device=device)
 
 
 @pytest.fixture
-def target(device):
+def target(device: torch.device) -> torch.Tensor:
     """What the network shall answer to the two images."""
     return torch.randn(2, 10, device=device)
 
 
-def copies_of(tensors):
+def copies_of(tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
     """Copies that later changes do not reach."""
     return [tensor.detach().clone() for tensor in tensors]
 
 
-def calls_of_layers(net):
+def calls_of_layers(net: neural_networks.Net) -> list[str]:
     """A list that gets the name of every layer of ``net`` each time it is called."""
     names = []
     for name, layer in net.named_children():
@@ -52,7 +54,13 @@ def calls_of_layers(net):
     return names
 
 
-def train_by_hand(net, images, target, learning_rate, steps):
+def train_by_hand(
+    net: neural_networks.Net,
+    images: torch.Tensor,
+    target: torch.Tensor,
+    learning_rate: float,
+    steps: int,
+) -> list[float]:
     """The loss of every turn of the recipe: clear, process, loss, propagate back, update."""
     losses = []
     for _ in range(steps):
@@ -64,24 +72,32 @@ def train_by_hand(net, images, target, learning_rate, steps):
     return losses
 
 
-def slope(net, images, target, name, index):
+def slope(
+    net: neural_networks.Net,
+    images: torch.Tensor,
+    target: torch.Tensor,
+    name: str,
+    index: int,
+) -> float:
     """The central difference of the squared error along one number of a parameter.
 
     Worked out in float64 on the host, whatever the network's own device is.
     """
     host = copy.deepcopy(net).cpu().double()
-    images, target = images.cpu().double(), target.cpu().double().numpy()
+    inputs, known = images.cpu().double(), target.cpu().double().numpy()
     numbers = host.get_parameter(name).data.view(-1)
     losses = []
     for shift in (1e-6, -2e-6):
         numbers[index] += shift
-        losses.append(np.mean((host(images).detach().numpy() - target) ** 2))
+        losses.append(float(np.mean((host(inputs).detach().numpy() - known) ** 2)))
     return (losses[0] - losses[1]) / 2e-6
 
 
 class TestNeuralNetworks:
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_module_holds_layers_and_its_forward_computes_the_output(self, net, images, device):
+    def test_module_holds_layers_and_its_forward_computes_the_output(
+        self, net: neural_networks.Net, images: torch.Tensor, device: torch.device
+    ) -> None:
         """A module holds its layers by name, and computes on the device they were made on."""
         output = net(images)
 
@@ -89,7 +105,7 @@ class TestNeuralNetworks:
         assert {tensor.device for tensor in (images, output, *net.parameters())} == {device}
         assert output.shape == (2, 10)
 
-    def test_calling_a_module_runs_its_forward_and_its_hooks(self, device):
+    def test_calling_a_module_runs_its_forward_and_its_hooks(self, device: torch.device) -> None:
         """Calling a module gives what its forward gives; hooks run with the call only."""
         layer = nn.Linear(2, 1, device=device)
         x = torch.ones(3, 2, device=device)
@@ -102,7 +118,7 @@ class TestNeuralNetworks:
         assert len(seen) == 1
         assert seen[0] is called
 
-    def test_module_without_forward_is_refused_when_called(self, device):
+    def test_module_without_forward_is_refused_when_called(self, device: torch.device) -> None:
         """A module without a forward method can be made, but not called."""
         x = torch.ones(1, device=device)
 
@@ -110,23 +126,27 @@ class TestNeuralNetworks:
         with pytest.raises(NotImplementedError, match='missing the required "forward" function'):
             nn.Module()(x)
 
-    def test_layer_assigned_before_the_base_class_is_initialised_is_refused(self, device):
+    def test_layer_assigned_before_the_base_class_is_initialised_is_refused(
+        self, device: torch.device
+    ) -> None:
         """A layer assigned before super().__init__() is refused; after it, it is registered."""
 
         class Patient(nn.Module):
-            def __init__(self):
+            def __init__(self) -> None:
                 super().__init__()
                 self.layer = nn.Linear(2, 1, device=device)
 
         class Hasty(nn.Module):
-            def __init__(self):
+            def __init__(self) -> None:
                 self.layer = nn.Linear(2, 1, device=device)
 
         assert [name for name, _ in Patient().named_children()] == ["layer"]
         with pytest.raises(AttributeError, match=r"cannot assign module before Module\.__init__"):
             Hasty()
 
-    def test_input_passes_the_layers_one_after_another(self, net, images):
+    def test_input_passes_the_layers_one_after_another(
+        self, net: neural_networks.Net, images: torch.Tensor
+    ) -> None:
         """In a feed-forward network the input passes every layer once, in order."""
         passed = calls_of_layers(net)
 
@@ -134,19 +154,25 @@ class TestNeuralNetworks:
 
         assert passed == ["conv1", "conv2", "fc1", "fc2", "fc3"]
 
-    def test_training_recipe_lowers_the_loss(self, net, images, target):
+    def test_training_recipe_lowers_the_loss(
+        self, net: neural_networks.Net, images: torch.Tensor, target: torch.Tensor
+    ) -> None:
         """Processing, loss, gradients and update, over and over, lower the loss on a batch."""
         losses = train_by_hand(net, images, target, learning_rate=0.05, steps=40)
 
         assert losses[-1] < 0.7 * losses[0]
 
-    def test_training_with_learning_rate_zero_learns_nothing(self, net, images, target):
+    def test_training_with_learning_rate_zero_learns_nothing(
+        self, net: neural_networks.Net, images: torch.Tensor, target: torch.Tensor
+    ) -> None:
         """With a learning rate of 0 the training recipe leaves the loss where it was."""
         losses = train_by_hand(net, images, target, learning_rate=0.0, steps=3)
 
         assert_close(losses, [losses[0]] * 3)
 
-    def test_gradients_cleared_before_the_update_change_nothing(self, net, images, target):
+    def test_gradients_cleared_before_the_update_change_nothing(
+        self, net: neural_networks.Net, images: torch.Tensor, target: torch.Tensor
+    ) -> None:
         """Gradients cleared between backward and step leave nothing to update with."""
         before = copies_of(net.parameters())
         optimizer = neural_networks.optimizer("SGD", net.parameters())
@@ -170,26 +196,28 @@ class Sketch({base}.Module):
 """
 
 
-def output_of_sketch(alias="F", base="nn", indent="        "):
+def output_of_sketch(alias: str = "F", base: str = "nn", indent: str = "        ") -> list[float]:
     """What the sketch makes of [-1, 2]."""
-    namespace = {}
+    namespace: dict[str, Any] = {}
     exec(SKETCH.format(alias=alias, base=base, indent=indent), namespace)
-    return namespace["Sketch"]()(torch.tensor([-1.0, 2.0])).tolist()
+    made: torch.Tensor = namespace["Sketch"]()(torch.tensor([-1.0, 2.0]))
+    return made.tolist()
 
 
 class Apply(nn.Module):
     """A module whose forward is a function."""
 
-    def __init__(self, function):
+    def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__()
         self.function = function
 
-    def forward(self, x):
-        return self.function(x)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        made: torch.Tensor = self.function(x)
+        return made
 
 
-def product_in_a_loop(x):
-    product = 1
+def product_in_a_loop(x: torch.Tensor) -> Any:
+    product: Any = 1
     for number in x:
         product = product * number
     return product
@@ -221,7 +249,7 @@ class TestDefineTheNetwork:
             pytest.param({"alias": "f"}, NameError, "name 'F' is not defined", id="f"),
         ],
     )
-    def test_each_slip_of_the_listing_is_an_error(self, slip, error, words):
+    def test_each_slip_of_the_listing_is_an_error(self, slip: Any, error: Any, words: str) -> None:
         """An indent too many, NN for nn, and f imported where F is used are an error each."""
         assert output_of_sketch() == [0.0, 2.0]
 
@@ -229,7 +257,9 @@ class TestDefineTheNetwork:
             output_of_sketch(**slip)
 
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_network_without_the_slips_answers_an_image_with_ten_numbers(self, net, device):
+    def test_network_without_the_slips_answers_an_image_with_ten_numbers(
+        self, net: neural_networks.Net, device: torch.device
+    ) -> None:
         """The network of the listing, freed of its slips, makes ten numbers of one image."""
         image = neural_networks.random_images(device=device)
 
@@ -238,7 +268,9 @@ class TestDefineTheNetwork:
 
     @pytest.mark.on("cpu", "accelerator", "meta")
     @pytest.mark.parametrize("kernel_size", [3, 5])
-    def test_convolutions_map_one_channel_to_six_to_sixteen(self, device, kernel_size):
+    def test_convolutions_map_one_channel_to_six_to_sixteen(
+        self, device: torch.device, kernel_size: int
+    ) -> None:
         """The convolutions map 1 channel to 6 and 6 to 16, with square kernels and no padding."""
         net = neural_networks.Net(kernel_size, device=device)
 
@@ -248,7 +280,7 @@ class TestDefineTheNetwork:
         assert (net.conv2.stride, net.conv2.padding) == ((1, 1), (0, 0))
         assert net.conv2.bias.device == device
 
-    def test_convolution_is_window_times_kernel_plus_bias(self, device):
+    def test_convolution_is_window_times_kernel_plus_bias(self, device: torch.device) -> None:
         """A convolution slides its kernel, unflipped, over all channels and adds the bias."""
         conv = nn.Conv2d(2, 1, 2, device=device)
         conv.weight.data = torch.tensor([[[[1.0, 2], [3, 4]], [[0, 0], [0, 10]]]], device=device)
@@ -258,7 +290,9 @@ class TestDefineTheNetwork:
         # 1*0 + 2*1 + 3*3 + 4*4 + 10*10 + 0.5, and the same one column on
         assert conv(x).tolist() == [[[[127.5, 147.5]]]]
 
-    def test_first_layer_of_the_net_convolves_windows_of_3x3(self, net, images):
+    def test_first_layer_of_the_net_convolves_windows_of_3x3(
+        self, net: neural_networks.Net, images: torch.Tensor
+    ) -> None:
         """A number of the net's first map is a 3x3 window times a kernel, summed, plus a bias."""
         window = images[1, 0, 4:7, 20:23].cpu().double().numpy()
         kernel = net.conv1.weight[5, 0].detach().cpu().double().numpy()
@@ -266,7 +300,9 @@ class TestDefineTheNetwork:
 
         assert_close(net.conv1(images)[1, 5, 4, 20].item(), expected, rtol=1e-5, atol=1e-5)
 
-    def test_image_with_three_channels_is_refused_by_a_layer_for_one(self, net, device):
+    def test_image_with_three_channels_is_refused_by_a_layer_for_one(
+        self, net: neural_networks.Net, device: torch.device
+    ) -> None:
         """A convolution for one channel refuses an image of three."""
         image = torch.randn(1, 3, 32, 32, device=device)
 
@@ -283,7 +319,13 @@ class TestDefineTheNetwork:
             pytest.param([[1, 2], [3, 4]], [[5, -1], [0, 2]], [[13, 31], [14, 28]], id="square"),
         ],
     )
-    def test_linear_layer_computes_wx_plus_b(self, device, weight, x, expected):
+    def test_linear_layer_computes_wx_plus_b(
+        self,
+        device: torch.device,
+        weight: list[list[int]],
+        x: list[list[int]],
+        expected: list[list[int]],
+    ) -> None:
         """A linear layer makes Wx + b of a vector, and of every row of a batch."""
         layer = nn.Linear(len(weight[0]), 2, device=device)
         layer.weight.data = torch.tensor(weight, dtype=torch.float32, device=device)
@@ -294,14 +336,16 @@ class TestDefineTheNetwork:
         assert layer(x).tolist() == expected
 
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_linear_layer_keeps_its_weight_as_outputs_by_inputs(self, net):
+    def test_linear_layer_keeps_its_weight_as_outputs_by_inputs(
+        self, net: neural_networks.Net
+    ) -> None:
         """A linear layer's weight has a row for each output and a column for each input."""
         assert net.fc1.weight.shape == (120, 576)
         assert net.fc2.weight.shape == (84, 120)
         assert net.fc3.weight.shape == (10, 84)
         assert net.fc3.bias.shape == (10,)
 
-    def test_linear_layer_without_bias_has_none(self, device):
+    def test_linear_layer_without_bias_has_none(self, device: torch.device) -> None:
         """A linear layer with bias=False has no bias and computes Wx."""
         layer = nn.Linear(2, 1, bias=False, device=device)
         layer.weight.data = torch.tensor([[3.0, -1]], device=device)
@@ -310,7 +354,9 @@ class TestDefineTheNetwork:
         assert layer(torch.tensor([2.0, 5], device=device)).tolist() == [1.0]
 
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_32x32_image_shrinks_to_sixteen_maps_of_6x6(self, net, images):
+    def test_32x32_image_shrinks_to_sixteen_maps_of_6x6(
+        self, net: neural_networks.Net, images: torch.Tensor
+    ) -> None:
         """With 3x3 kernels a 32x32 image shrinks to 30, 15, 13 and then 6 pixels a side."""
         shapes = neural_networks.stage_shapes(net, images)
 
@@ -321,7 +367,7 @@ class TestDefineTheNetwork:
         assert shapes["flat"] == (2, 576)
         assert net.fc1.in_features == 576
 
-    def test_pooling_keeps_the_largest_number_of_each_window(self, device):
+    def test_pooling_keeps_the_largest_number_of_each_window(self, device: torch.device) -> None:
         """Max pooling over a window keeps its largest number; windows do not overlap."""
         x = torch.tensor(
             [[9.0, 1, -5, -2], [3, 4, -1, -8], [0, 7, 2, 2], [6, 5, 1, 3]], device=device
@@ -332,20 +378,22 @@ class TestDefineTheNetwork:
         assert pooled.tolist() == [[[9.0, -1.0], [7.0, 3.0]]]
 
     @pytest.mark.parametrize("window", [2, (2, 2)], ids=["number", "tuple"])
-    def test_one_number_is_a_square_window(self, device, window):
+    def test_one_number_is_a_square_window(
+        self, device: torch.device, window: int | tuple[int, ...]
+    ) -> None:
         """A square pooling window can be given as one number or as a tuple; both do the same."""
         x = torch.tensor([[9.0, 1, -5], [3, 4, -1]], device=device)[None]
 
         assert F.max_pool2d(x, window).tolist() == [[[9.0]]]
         assert nn.MaxPool2d(window, 2)(x).tolist() == [[[9.0]]]
 
-    def test_window_that_is_not_square_needs_a_tuple(self, device):
+    def test_window_that_is_not_square_needs_a_tuple(self, device: torch.device) -> None:
         """A (2, 1) window pools two rows and leaves the columns alone."""
         x = torch.tensor([[9.0, 1, -5], [3, 4, -1]], device=device)[None]
 
         assert F.max_pool2d(x, (2, 1)).tolist() == [[[9.0, 4.0, -1.0]]]
 
-    def test_pooling_drops_the_odd_row_and_column(self, device):
+    def test_pooling_drops_the_odd_row_and_column(self, device: torch.device) -> None:
         """Pooling windows of 2 leave out the last row and column of a map with odd sides."""
         x = torch.arange(15.0, device=device).view(1, 3, 5)
 
@@ -353,7 +401,9 @@ class TestDefineTheNetwork:
 
     @pytest.mark.on("cpu", "accelerator", "meta")
     @pytest.mark.parametrize("batch", [1, 3])
-    def test_flat_features_are_all_sizes_but_the_batch(self, net, device, batch):
+    def test_flat_features_are_all_sizes_but_the_batch(
+        self, net: neural_networks.Net, device: torch.device, batch: int
+    ) -> None:
         """The number of flat features is the product of all sizes but the batch's."""
         images = neural_networks.random_images(batch, device=device)
         maps = net.stages(images)["pool2"]
@@ -361,7 +411,7 @@ class TestDefineTheNetwork:
         assert neural_networks.num_flat_features(maps) == 576
         assert neural_networks.flatten_by_view(maps).shape == (batch, 576)
 
-    def test_view_flattens_as_flatten_does(self, device):
+    def test_view_flattens_as_flatten_does(self, device: torch.device) -> None:
         """Both view(-1, n) and flatten(x, 1) put each sample's numbers in a row, in order."""
         x = torch.arange(12, device=device).view(2, 3, 1, 2)
         rows = [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]]
@@ -369,7 +419,7 @@ class TestDefineTheNetwork:
         assert neural_networks.flatten_by_view(x).tolist() == rows
         assert torch.flatten(x, 1).tolist() == rows
 
-    def test_flattening_copies_nothing(self, device):
+    def test_flattening_copies_nothing(self, device: torch.device) -> None:
         """Flattened maps share their memory with the maps."""
         x = torch.zeros(2, 3, 2, device=device)
 
@@ -379,7 +429,7 @@ class TestDefineTheNetwork:
         assert x[1, 2, 0] == 7
         assert x[0, 0, 0] == 5
 
-    def test_view_refuses_maps_that_do_not_lie_in_order(self, device):
+    def test_view_refuses_maps_that_do_not_lie_in_order(self, device: torch.device) -> None:
         """Maps that are transposed in memory cannot be flattened by view; flatten copies them."""
         x = torch.arange(8, device=device).view(2, 2, 2).transpose(1, 2)
 
@@ -387,7 +437,9 @@ class TestDefineTheNetwork:
         with pytest.raises(RuntimeError, match="view size is not compatible"):
             neural_networks.flatten_by_view(x)
 
-    def test_view_takes_the_channels_of_a_single_sample_for_a_batch(self, net, device):
+    def test_view_takes_the_channels_of_a_single_sample_for_a_batch(
+        self, net: neural_networks.Net, device: torch.device
+    ) -> None:
         """Flattened without a batch, 16 maps of 6x6 become 16 rows of 36, which no layer takes."""
         maps = torch.randn(16, 6, 6, device=device)
         flat = neural_networks.flatten_by_view(maps)
@@ -399,7 +451,7 @@ class TestDefineTheNetwork:
         ):
             net.fc1(flat)
 
-    def test_printed_network_is_the_one_shown(self):
+    def test_printed_network_is_the_one_shown(self) -> None:
         """A printed network shows its layers by name, each with its sizes, and nothing else."""
         assert str(neural_networks.Net()) == (
             "Net(\n"
@@ -411,12 +463,14 @@ class TestDefineTheNetwork:
             ")"
         )
 
-    def test_only_forward_is_written(self):
+    def test_only_forward_is_written(self) -> None:
         """Neither a network nor its base class has a backward method; autograd differentiates."""
         assert not hasattr(neural_networks.Net, "backward")
         assert not hasattr(nn.Module, "backward")
 
-    def test_gradients_are_the_slopes_of_the_loss(self, net, images, target):
+    def test_gradients_are_the_slopes_of_the_loss(
+        self, net: neural_networks.Net, images: torch.Tensor, target: torch.Tensor
+    ) -> None:
         """Autograd's gradient of each parameter is the slope of the loss along it."""
         neural_networks.mean_squared_error(net(images), target).backward()
         steepest = {name: p.grad.abs().argmax().item() for name, p in net.named_parameters()}
@@ -448,7 +502,9 @@ class TestDefineTheNetwork:
             ),
         ],
     )
-    def test_any_differentiable_operation_may_stand_in_forward(self, device, operation, gradient):
+    def test_any_differentiable_operation_may_stand_in_forward(
+        self, device: torch.device, operation: Callable[..., Any], gradient: Any
+    ) -> None:
         """Sorting, sums, slices, loops and branches on data may stand in forward."""
         x = torch.tensor([3.0, 1.0, 2.0], device=device, requires_grad=True)
         v = torch.tensor([1.0, 10.0, 100.0], device=device)
@@ -466,14 +522,16 @@ class TestDefineTheNetwork:
             pytest.param(lambda x: x > 1, id="comparison"),
         ],
     )
-    def test_some_operations_in_forward_cut_the_graph_in_silence(self, device, operation):
+    def test_some_operations_in_forward_cut_the_graph_in_silence(
+        self, device: torch.device, operation: Callable[..., Any]
+    ) -> None:
         """The way through argmax, item, NumPy or a comparison ends the graph, and nothing warns."""
         x = torch.tensor([3.0, 1.0, 2.0], device=device, requires_grad=True)
 
         assert Apply(lambda x: x + 1)(x).requires_grad
         assert not Apply(operation)(x).requires_grad
 
-    def test_rounding_in_forward_passes_no_gradient(self, device):
+    def test_rounding_in_forward_passes_no_gradient(self, device: torch.device) -> None:
         """Rounding keeps the graph, but every gradient through it is zero."""
         x = torch.tensor([0.6, 1.2], device=device, requires_grad=True)
 
@@ -484,7 +542,7 @@ class TestDefineTheNetwork:
         assert x.grad.tolist() == [0.0, 0.0]
 
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_parameters_are_what_the_network_learns(self, net):
+    def test_parameters_are_what_the_network_learns(self, net: neural_networks.Net) -> None:
         """A network's parameters are its layers' weights and biases, in the order of assignment."""
         named = dict(net.named_parameters())
 
@@ -495,13 +553,13 @@ class TestDefineTheNetwork:
 
     @pytest.mark.on("cpu", "accelerator", "meta")
     @pytest.mark.parametrize(("kernel_size", "numbers"), [(3, 81_194), (5, 61_706)])
-    def test_parameters_count(self, device, kernel_size, numbers):
+    def test_parameters_count(self, device: torch.device, kernel_size: int, numbers: int) -> None:
         """The network learns 81,194 numbers with 3x3 kernels and 61,706 with 5x5 kernels."""
         net = neural_networks.Net(kernel_size, device=device)
 
         assert sum(parameter.numel() for parameter in net.parameters()) == numbers
 
-    def test_printed_parameters_are_ten_and_the_first_a_kernel(self):
+    def test_printed_parameters_are_ten_and_the_first_a_kernel(self) -> None:
         """The network has ten parameters; the first is conv1's weight, of shape (6, 1, 3, 3)."""
         net = neural_networks.Net()
         params = list(net.parameters())
@@ -515,7 +573,9 @@ class TestDefineTheNetwork:
         ("kernel_size", "size"),
         [(3, 30), (3, 31), (3, 32), (3, 33), (5, 32), (5, 33), (5, 34), (5, 35)],
     )
-    def test_network_takes_images_of_32x32_and_a_little_around(self, device, kernel_size, size):
+    def test_network_takes_images_of_32x32_and_a_little_around(
+        self, device: torch.device, kernel_size: int, size: int
+    ) -> None:
         """The network takes 32x32 images, and 30 to 33 (5x5 kernels: 32 to 35) pixels a side."""
         net = neural_networks.Net(kernel_size, device=device)
 
@@ -528,8 +588,8 @@ class TestDefineTheNetwork:
         [(3, 28, 400), (3, 29, 400), (3, 34, 784), (5, 28, 256), (5, 31, 256), (5, 36, 576)],
     )
     def test_images_of_other_sizes_do_not_fit_the_linear_layer(
-        self, device, kernel_size, size, features
-    ):
+        self, device: torch.device, kernel_size: int, size: int, features: int
+    ) -> None:
         """Images of MNIST's 28x28, or of 34x34, leave a number of features that fc1 refuses."""
         net = neural_networks.Net(kernel_size, device=device)
         layers = nn.Sequential(net.conv1, nn.MaxPool2d(2), net.conv2, nn.MaxPool2d(2), nn.Flatten())
@@ -550,7 +610,9 @@ class TestDefineTheNetwork:
             pytest.param(lambda images: F.pad(images, (2, 2, 2, 2)), id="padded"),
         ],
     )
-    def test_mnist_images_fit_once_resized_or_padded(self, net, device, to_32x32):
+    def test_mnist_images_fit_once_resized_or_padded(
+        self, net: neural_networks.Net, device: torch.device, to_32x32: Callable[..., Any]
+    ) -> None:
         """Images of 28x28 fit the network once they are resized or padded to 32x32."""
         mnist = neural_networks.random_images(2, size=28, device=device)
 
@@ -558,7 +620,9 @@ class TestDefineTheNetwork:
         assert net(to_32x32(mnist)).shape == (2, 10)
 
     @pytest.mark.changed(since="1.10", text="The printed output ends in grad_fn=<AddmmBackward>.")
-    def test_output_is_one_row_of_ten_numbers_with_its_node(self, net, device):
+    def test_output_is_one_row_of_ten_numbers_with_its_node(
+        self, net: neural_networks.Net, device: torch.device
+    ) -> None:
         """The output for one image is a row of ten numbers, made by a node named AddmmBackward0."""
         output = net(neural_networks.random_images(device=device))
 
@@ -568,7 +632,9 @@ class TestDefineTheNetwork:
         assert output.requires_grad
         assert re.fullmatch(shown, str(output), flags=re.DOTALL)
 
-    def test_random_gradient_is_propagated_back_from_the_output(self, net, images):
+    def test_random_gradient_is_propagated_back_from_the_output(
+        self, net: neural_networks.Net, images: torch.Tensor
+    ) -> None:
         """Calling backward(v) on an output gives the gradients of sum(output * v)."""
         output, v = neural_networks.propagate_random_gradient(net, images)
         propagated = neural_networks.gradients(net)
@@ -581,7 +647,9 @@ class TestDefineTheNetwork:
         assert_close(propagated, neural_networks.gradients(net))
         assert_close(propagated["fc3.bias"], v[0] + v[1])
 
-    def test_gradients_are_cleared_before_the_random_gradient(self, net, images):
+    def test_gradients_are_cleared_before_the_random_gradient(
+        self, net: neural_networks.Net, images: torch.Tensor
+    ) -> None:
         """Cleared first, the gradients are those of the last random gradient only."""
         neural_networks.propagate_random_gradient(net, images)
 
@@ -589,7 +657,9 @@ class TestDefineTheNetwork:
 
         assert_close(net.fc3.bias.grad, v[0] + v[1])
 
-    def test_output_that_is_no_scalar_needs_a_gradient_of_its_shape(self, net, device):
+    def test_output_that_is_no_scalar_needs_a_gradient_of_its_shape(
+        self, net: neural_networks.Net, device: torch.device
+    ) -> None:
         """Ten numbers go backward with a gradient of their shape, not with another or none."""
         image = neural_networks.random_images(device=device)
 
@@ -601,7 +671,9 @@ class TestDefineTheNetwork:
 
     @pytest.mark.changed(since="1.11", text="All of torch.nn takes mini-batches only.")
     @pytest.mark.parametrize(("layer", "shape"), UNBATCHED.values(), ids=UNBATCHED)
-    def test_layers_take_a_single_sample(self, device, layer, shape):
+    def test_layers_take_a_single_sample(
+        self, device: torch.device, layer: Any, shape: Any
+    ) -> None:
         """Most layers take a single sample, and make of it what they make of a batch of one."""
         module = layer().to(device)
         sample = torch.randn(shape, device=device)
@@ -611,7 +683,7 @@ class TestDefineTheNetwork:
         assert batch.shape == (1, *single.shape)
         assert_close(single, batch[0])
 
-    def test_cross_entropy_takes_a_single_sample(self, device):
+    def test_cross_entropy_takes_a_single_sample(self, device: torch.device) -> None:
         """CrossEntropyLoss takes one row of scores and one class number, without a batch."""
         scores = torch.tensor([1.0, 0.0, 2.0], device=device)
         label = torch.tensor(2, device=device)
@@ -622,7 +694,9 @@ class TestDefineTheNetwork:
         assert_close(loss, torch.tensor(expected, device=device))
 
     @pytest.mark.parametrize("shape", [(32, 32), (1, 1, 1, 32, 32)], ids=["2-D", "5-D"])
-    def test_convolution_refuses_two_and_five_dimensions(self, net, device, shape):
+    def test_convolution_refuses_two_and_five_dimensions(
+        self, net: neural_networks.Net, device: torch.device, shape: tuple[int, ...]
+    ) -> None:
         """A 2-D convolution takes three or four dimensions, and refuses two and five."""
         assert net.conv1(torch.randn(1, 32, 32, device=device)).shape == (6, 30, 30)
 
@@ -631,7 +705,7 @@ class TestDefineTheNetwork:
         ):
             net.conv1(torch.randn(shape, device=device))
 
-    def test_batch_norm_refuses_a_single_sample(self, device):
+    def test_batch_norm_refuses_a_single_sample(self, device: torch.device) -> None:
         """BatchNorm2d takes a batch and refuses a single sample."""
         norm = nn.BatchNorm2d(3).to(device)
         batch = torch.randn(2, 3, 4, 4, device=device)
@@ -640,7 +714,9 @@ class TestDefineTheNetwork:
         with pytest.raises(ValueError, match=r"expected 4D input \(got 3D input\)"):
             norm(batch[0])
 
-    def test_network_of_the_tutorial_refuses_a_single_sample(self, net, images):
+    def test_network_of_the_tutorial_refuses_a_single_sample(
+        self, net: neural_networks.Net, images: torch.Tensor
+    ) -> None:
         """The tutorial's own network takes a batch and refuses a single image."""
         assert net(images[:1]).shape == (1, 10)
 
@@ -650,7 +726,7 @@ class TestDefineTheNetwork:
             net(images[0])
 
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_conv2d_takes_samples_channels_height_width(self, device):
+    def test_conv2d_takes_samples_channels_height_width(self, device: torch.device) -> None:
         """Conv2d takes and gives samples x channels x height x width."""
         conv = nn.Conv2d(3, 4, (2, 3), device=device)
 
@@ -659,7 +735,7 @@ class TestDefineTheNetwork:
         assert maps.shape == (2, 4, 4, 5)
         assert maps.device == device
 
-    def test_conv2d_refuses_channels_last(self, device):
+    def test_conv2d_refuses_channels_last(self, device: torch.device) -> None:
         """Conv2d refuses samples x height x width x channels."""
         conv = nn.Conv2d(3, 4, 2, device=device)
         x = torch.randn(2, 5, 7, 3, device=device)
@@ -668,7 +744,9 @@ class TestDefineTheNetwork:
         with pytest.raises(RuntimeError, match="to have 3 channels, but got 5 channels"):
             conv(x)
 
-    def test_samples_of_a_batch_do_not_touch_each_other(self, net, images):
+    def test_samples_of_a_batch_do_not_touch_each_other(
+        self, net: neural_networks.Net, images: torch.Tensor
+    ) -> None:
         """Each sample of a batch comes out as it does alone."""
         together = net.conv1(images)
 
@@ -676,7 +754,9 @@ class TestDefineTheNetwork:
         assert_close(net(images), torch.cat([net(images[:1]), net(images[1:])]))
         assert not torch.equal(together[0], together[1])
 
-    def test_unsqueeze_makes_a_batch_of_one(self, net, device):
+    def test_unsqueeze_makes_a_batch_of_one(
+        self, net: neural_networks.Net, device: torch.device
+    ) -> None:
         """A single image becomes a batch of one by unsqueeze(0), which shares its memory."""
         image = torch.randn(1, 32, 32, device=device)
 
@@ -690,7 +770,9 @@ class TestDefineTheNetwork:
 
     @pytest.mark.mistaken(text="Pooling the 5x5 net's first maps gives 16 channels of 14x14.")
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_every_stage_of_the_5x5_network_has_its_shape(self, device, images):
+    def test_every_stage_of_the_5x5_network_has_its_shape(
+        self, device: torch.device, images: torch.Tensor
+    ) -> None:
         """With 5x5 kernels the maps are 6 of 28x28, 6 of 14x14, 16 of 10x10 and 16 of 5x5."""
         net = neural_networks.Net(kernel_size=5, device=device)
 
@@ -710,12 +792,12 @@ class Holder(nn.Module):
     """A module to assign things to."""
 
 
-def names_in(module):
+def names_in(module: nn.Module) -> list[str]:
     return [name for name, _ in module.named_parameters()]
 
 
 class TestRecap:
-    def test_tensor_holds_its_gradient(self, device):
+    def test_tensor_holds_its_gradient(self, device: torch.device) -> None:
         """A tensor of any number of dimensions holds a gradient of its shape, dtype and device."""
         x = torch.full((2, 1, 3), 5.0, device=device, requires_grad=True)
 
@@ -724,7 +806,7 @@ class TestRecap:
         assert x.grad.tolist() == [[[10.0] * 3], [[10.0] * 3]]
         assert (x.grad.shape, x.grad.dtype, x.grad.device) == (x.shape, x.dtype, device)
 
-    def test_gradient_of_another_shape_cannot_be_assigned(self, device):
+    def test_gradient_of_another_shape_cannot_be_assigned(self, device: torch.device) -> None:
         """A tensor's gradient can be assigned where the shape is the tensor's, and only there."""
         x = torch.zeros(2, 3, device=device)
         x.grad = torch.ones(2, 3, device=device)
@@ -734,7 +816,7 @@ class TestRecap:
         assert x.grad.tolist() == [[1.0] * 3] * 2
 
     @pytest.mark.on("accelerator", "meta")
-    def test_module_moves_to_a_device_with_its_parameters(self, device):
+    def test_module_moves_to_a_device_with_its_parameters(self, device: torch.device) -> None:
         """Moving a module moves all its parameters, in place, and leaves them parameters."""
         net = neural_networks.Net(device="cpu")
 
@@ -744,7 +826,9 @@ class TestRecap:
         assert [parameter.device for parameter in net.parameters()] == [device] * 10
         assert all(isinstance(parameter, nn.Parameter) for parameter in net.parameters())
 
-    def test_module_is_saved_and_loaded_bit_for_bit(self, net, images, device):
+    def test_module_is_saved_and_loaded_bit_for_bit(
+        self, net: neural_networks.Net, images: torch.Tensor, device: torch.device
+    ) -> None:
         """A module's saved state, loaded into another, makes it the same to the last bit."""
         other = neural_networks.Net(device=device)
         file = io.BytesIO()
@@ -759,7 +843,7 @@ class TestRecap:
         assert all(map(torch.equal, other.parameters(), net.parameters()))
         assert_close(other(images), net(images))
 
-    def test_module_is_exported_to_a_program_without_its_class(self):
+    def test_module_is_exported_to_a_program_without_its_class(self) -> None:
         """An exported module is a program that computes the same without the module's class."""
         layer = nn.Linear(2, 1)
         x, other = torch.tensor([[1.0, 2.0]]), torch.tensor([[-3.0, 0.5]])
@@ -770,7 +854,7 @@ class TestRecap:
         assert_close(exported(other), layer(other))
         assert names_in(exported) == ["weight", "bias"]
 
-    def test_assigned_parameter_is_registered(self, device):
+    def test_assigned_parameter_is_registered(self, device: torch.device) -> None:
         """A Parameter assigned to a module is one of its parameters until it is deleted."""
         module = Holder()
 
@@ -782,7 +866,7 @@ class TestRecap:
         assert registered == ["weight", "layer.weight", "layer.bias"]
         assert names_in(module) == ["layer.weight", "layer.bias"]
 
-    def test_tensor_and_lists_are_not_registered(self, device):
+    def test_tensor_and_lists_are_not_registered(self, device: torch.device) -> None:
         """A plain tensor, and parameters or layers in a Python list, are no module's parameters."""
         module = Holder()
 
@@ -795,7 +879,7 @@ class TestRecap:
         assert unregistered == []
         assert names_in(module) == ["layers.0.weight", "layers.0.bias"]
 
-    def test_plain_tensor_cannot_take_the_place_of_a_parameter(self, device):
+    def test_plain_tensor_cannot_take_the_place_of_a_parameter(self, device: torch.device) -> None:
         """A parameter can be replaced by a Parameter or by None, but not by a plain tensor."""
         module = nn.Linear(1, 1, device=device)
         module.weight = nn.Parameter(torch.full((1, 1), 2.0, device=device))
@@ -804,14 +888,14 @@ class TestRecap:
             module.weight = torch.zeros(1, 1, device=device)
         assert module.weight.tolist() == [[2.0]]
 
-    def test_parameter_of_whole_numbers_is_refused(self, device):
+    def test_parameter_of_whole_numbers_is_refused(self, device: torch.device) -> None:
         """A Parameter requires grad by itself, and so cannot hold whole numbers."""
         assert nn.Parameter(torch.zeros(2, device=device)).requires_grad
 
         with pytest.raises(RuntimeError, match="floating point and complex dtype can require grad"):
             nn.Parameter(torch.zeros(2, dtype=torch.int64, device=device))
 
-    def test_tied_parameter_counts_once(self, device):
+    def test_tied_parameter_counts_once(self, device: torch.device) -> None:
         """A parameter that two layers share is one of the module's parameters once."""
         module = Holder()
         module.first = nn.Linear(2, 2, bias=False, device=device)
@@ -823,7 +907,9 @@ class TestRecap:
         assert untied == ["first.weight", "second.weight"]
         assert names_in(module) == ["first.weight"]
 
-    def test_function_defines_forward_and_backward_of_an_operation(self, device):
+    def test_function_defines_forward_and_backward_of_an_operation(
+        self, device: torch.device
+    ) -> None:
         """An autograd.Function computes its own forward, and its own backward as the gradient."""
         x = torch.tensor([1.0, -2.0, 0.5], device=device, requires_grad=True)
 
@@ -834,12 +920,12 @@ class TestRecap:
         assert x.grad.tolist() == [3.0, 120.0, 75.0]
         assert type(y.grad_fn).__name__ == "CubeBackward"
 
-    def test_backward_of_a_function_is_taken_at_its_word(self, device):
+    def test_backward_of_a_function_is_taken_at_its_word(self, device: torch.device) -> None:
         """Autograd hands on what a Function's backward returns, even where it is wrong."""
 
         class Liar(neural_networks.Cube):
             @staticmethod
-            def backward(ctx, grad_output):
+            def backward(ctx: Any, grad_output: torch.Tensor) -> torch.Tensor:
                 return grad_output * 7
 
         x = torch.tensor([1.0, -2.0], device=device, requires_grad=True)
@@ -849,11 +935,13 @@ class TestRecap:
         assert x.grad.tolist() == [7.0, 7.0]
 
     @pytest.mark.on("cpu")
-    def test_gradcheck_accepts_a_right_backward_and_refuses_a_wrong_one(self, device):
+    def test_gradcheck_accepts_a_right_backward_and_refuses_a_wrong_one(
+        self, device: torch.device
+    ) -> None:
         """Compared with differences, a right backward passes gradcheck and a wrong one fails."""
         x = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64, device=device, requires_grad=True)
 
-        def half_differentiated(x):
+        def half_differentiated(x: torch.Tensor) -> torch.Tensor:
             return neural_networks.cube(x.detach()) + neural_networks.cube(x)
 
         assert torch.autograd.gradcheck(neural_networks.cube, x)
@@ -872,7 +960,9 @@ class TestRecap:
             pytest.param(lambda x: torch.cat([x, x]), "CatBackward0", id="cat"),
         ],
     )
-    def test_tracked_operation_makes_a_node_that_leads_back(self, device, operation, node):
+    def test_tracked_operation_makes_a_node_that_leads_back(
+        self, device: torch.device, operation: Callable[..., Any], node: str
+    ) -> None:
         """A tracked operation makes a node for its result, which leads back to its inputs."""
         x = torch.ones(2, 2, device=device, requires_grad=True)
 
@@ -881,7 +971,7 @@ class TestRecap:
         assert recorded.root.name == node
         assert [id(leaf) for leaf in recorded.leaves()] == [id(x)]
 
-    def test_one_operation_may_make_several_nodes(self, device):
+    def test_one_operation_may_make_several_nodes(self, device: torch.device) -> None:
         """One call of einsum makes several nodes."""
         x = torch.ones(2, 2, device=device, requires_grad=True)
 
@@ -889,7 +979,7 @@ class TestRecap:
 
         assert len([name for name in made if name != "AccumulateGrad"]) > 1
 
-    def test_untracked_operation_makes_no_node(self, device):
+    def test_untracked_operation_makes_no_node(self, device: torch.device) -> None:
         """An operation on tensors that do not require grad, or under no_grad, makes no node."""
         x = torch.ones(2, 2, device=device, requires_grad=True)
         with torch.no_grad():
@@ -935,8 +1025,14 @@ class TestLossFunction:
         [pytest.param(*row, id=row[0]) for row in LOSSES],
     )
     def test_loss_takes_output_and_target_and_gives_one_number(
-        self, device, name, settings, output, target, expected
-    ):
+        self,
+        device: torch.device,
+        name: Any,
+        settings: Any,
+        output: Any,
+        target: Any,
+        expected: Any,
+    ) -> None:
         """A loss takes an output and a target and gives a single number."""
         output = torch.tensor(output, device=device)
         target = torch.tensor(target, device=device)
@@ -947,7 +1043,7 @@ class TestLossFunction:
         assert loss.device == device
         assert_close(loss, torch.tensor(expected, device=device))
 
-    def test_loss_grows_with_the_distance(self, device):
+    def test_loss_grows_with_the_distance(self, device: torch.device) -> None:
         """The squared error is zero where output and target agree, and grows as they part."""
         target = torch.tensor([1.0, -2.0], device=device)
         criterion = nn.MSELoss()
@@ -956,7 +1052,7 @@ class TestLossFunction:
 
         assert losses == [0.0, 1.0, 4.0, 9.0]
 
-    def test_loss_of_an_output_alone_is_refused(self, device):
+    def test_loss_of_an_output_alone_is_refused(self, device: torch.device) -> None:
         """A loss refuses an output without a target."""
         output = torch.zeros(2, device=device)
 
@@ -964,14 +1060,14 @@ class TestLossFunction:
         with pytest.raises(TypeError, match="missing 1 required positional argument: 'target'"):
             nn.MSELoss()(output)
 
-    def test_nn_offers_many_losses(self):
+    def test_nn_offers_many_losses(self) -> None:
         """The package torch.nn offers at least 22 loss functions, each of them a module."""
         losses = [getattr(nn, name) for name in LOSS_CLASSES]
 
         assert len(set(losses)) == 22
         assert all(issubclass(loss, nn.Module) for loss in losses)
 
-    def test_mse_loss_is_the_mean_of_the_squared_differences(self, device):
+    def test_mse_loss_is_the_mean_of_the_squared_differences(self, device: torch.device) -> None:
         """MSELoss is the mean of the squared differences, over the batch and the outputs."""
         output = torch.tensor([[1.0, 2.0], [0.0, 5.0]], device=device)
         target = torch.tensor([[3.0, 2.0], [0.0, 8.0]], device=device)
@@ -980,7 +1076,13 @@ class TestLossFunction:
         assert neural_networks.mean_squared_error(output, target).item() == 3.25
         assert nn.MSELoss()(output[:1], target[:1]).item() == 2.0
 
-    def test_mse_loss_agrees_with_the_formula_on_the_network(self, net, images, target, device):
+    def test_mse_loss_agrees_with_the_formula_on_the_network(
+        self,
+        net: neural_networks.Net,
+        images: torch.Tensor,
+        target: torch.Tensor,
+        device: torch.device,
+    ) -> None:
         """On the network's output MSELoss gives what the formula gives in NumPy."""
         output = net(images)
         o, t = output.detach().cpu().numpy(), target.cpu().numpy()
@@ -990,7 +1092,7 @@ class TestLossFunction:
         assert_close(nn.MSELoss()(output, target), expected)
         assert_close(neural_networks.mean_squared_error(output, target), expected)
 
-    def test_gradient_of_mse_loss_is_twice_the_mean_difference(self, device):
+    def test_gradient_of_mse_loss_is_twice_the_mean_difference(self, device: torch.device) -> None:
         """The gradient of MSELoss is 2 (output - target) / N, and its opposite for the target."""
         output = torch.tensor([1.0, 2.0, 0.0, 5.0], device=device, requires_grad=True)
         target = torch.tensor([3.0, 2.0, 0.0, 4.0], device=device, requires_grad=True)
@@ -1000,7 +1102,7 @@ class TestLossFunction:
         assert output.grad.tolist() == [-1.0, 0.0, 0.0, 0.5]
         assert target.grad.tolist() == [1.0, 0.0, 0.0, -0.5]
 
-    def test_mse_loss_can_sum_or_keep_the_squares(self, device):
+    def test_mse_loss_can_sum_or_keep_the_squares(self, device: torch.device) -> None:
         """MSELoss sums the squares with reduction="sum" and keeps them apart with "none"."""
         output = torch.tensor([1.0, 2.0], device=device)
         target = torch.tensor([3.0, 5.0], device=device)
@@ -1008,7 +1110,9 @@ class TestLossFunction:
         assert nn.MSELoss(reduction="sum")(output, target).item() == 13.0
         assert nn.MSELoss(reduction="none")(output, target).tolist() == [4.0, 9.0]
 
-    def test_target_is_viewed_in_the_shape_of_the_output(self, net, device):
+    def test_target_is_viewed_in_the_shape_of_the_output(
+        self, net: neural_networks.Net, device: torch.device
+    ) -> None:
         """Ten values viewed as a (1, 10) target pair with the output, and are not copied."""
         output = net(neural_networks.random_images(device=device))
         values = torch.randn(10, device=device)
@@ -1020,7 +1124,7 @@ class TestLossFunction:
         assert target[0, 3] == 7
         assert torch.equal(target[0], values)
 
-    def test_target_of_another_shape_is_warned_of_and_broadcast(self, device):
+    def test_target_of_another_shape_is_warned_of_and_broadcast(self, device: torch.device) -> None:
         """A target of another shape is broadcast with a warning, and the loss is of wrong pairs."""
         values = torch.arange(10.0, device=device)
         column = values.view(10, 1)
@@ -1031,7 +1135,7 @@ class TestLossFunction:
         assert loss.item() == 16.5  # every value with every other; 0 is right
         assert nn.MSELoss()(column, values.view(10, 1)).item() == 0.0
 
-    def test_target_of_another_length_is_refused(self, device):
+    def test_target_of_another_length_is_refused(self, device: torch.device) -> None:
         """A target of nine values for ten outputs is warned of and then refused."""
         output = torch.zeros(1, 10, device=device)
 
@@ -1042,7 +1146,9 @@ class TestLossFunction:
             nn.MSELoss()(output, torch.zeros(1, 9, device=device))
 
     @pytest.mark.changed(since="1.10", text="The printed loss ends in grad_fn=<MseLossBackward>.")
-    def test_printed_loss_is_one_number_with_its_node(self, net, images, target):
+    def test_printed_loss_is_one_number_with_its_node(
+        self, net: neural_networks.Net, images: torch.Tensor, target: torch.Tensor
+    ) -> None:
         """A printed loss is one number, made by a node named MseLossBackward0."""
         loss = nn.MSELoss()(net(images), target)
 
@@ -1050,7 +1156,9 @@ class TestLossFunction:
             r"tensor\(\d\.\d{4},( device='.+',)? grad_fn=<MseLossBackward0>\)", str(loss)
         )
 
-    def test_graph_leads_from_the_loss_to_the_input(self, net, images, target):
+    def test_graph_leads_from_the_loss_to_the_input(
+        self, net: neural_networks.Net, images: torch.Tensor, target: torch.Tensor
+    ) -> None:
         """Followed back from the loss, the graph names every stage down to the input."""
         loss = nn.MSELoss()(net(images), target)
 
@@ -1065,7 +1173,9 @@ class TestLossFunction:
             ", T(Leaf))), T(Leaf))), T(Leaf)), None)"
         )
 
-    def test_leaves_of_the_graph_are_the_parameters(self, net, images, target):
+    def test_leaves_of_the_graph_are_the_parameters(
+        self, net: neural_networks.Net, images: torch.Tensor, target: torch.Tensor
+    ) -> None:
         """The leaves of the graph are the ten parameters, each behind the layer it belongs to."""
         loss = nn.MSELoss()(net(images), target)
         fc3 = graph.of(loss).root.inputs[0]
@@ -1077,7 +1187,9 @@ class TestLossFunction:
         assert fc3.inputs[0].leaf is net.fc3.bias
         assert fc3.inputs[2].inputs[0].leaf is net.fc3.weight
 
-    def test_backward_fills_the_gradient_of_every_leaf(self, net, images, target):
+    def test_backward_fills_the_gradient_of_every_leaf(
+        self, net: neural_networks.Net, images: torch.Tensor, target: torch.Tensor
+    ) -> None:
         """The loss's backward reaches every parameter, and the input where it requires grad."""
         images.requires_grad_()
 
@@ -1089,7 +1201,9 @@ class TestLossFunction:
         assert images.grad.shape == images.shape
         assert images.grad.abs().sum() > 0
 
-    def test_tensor_in_between_keeps_no_gradient(self, net, images, target):
+    def test_tensor_in_between_keeps_no_gradient(
+        self, net: neural_networks.Net, images: torch.Tensor, target: torch.Tensor
+    ) -> None:
         """A tensor in between has no gradient after backward, and asking for it warns."""
         hidden = net.stages(images)["fc2"]
 
@@ -1099,7 +1213,7 @@ class TestLossFunction:
         with pytest.warns(UserWarning, match="that is not a leaf Tensor"):
             assert hidden.grad is None
 
-    def test_tensor_in_between_keeps_its_gradient_when_told_to(self, device):
+    def test_tensor_in_between_keeps_its_gradient_when_told_to(self, device: torch.device) -> None:
         """After retain_grad() a tensor in between keeps its gradient."""
         x = torch.tensor([1.0, 2.0], device=device, requires_grad=True)
         doubled = 2 * x
@@ -1110,14 +1224,18 @@ class TestLossFunction:
         assert doubled.grad.tolist() == [2.0, -1.0]
         assert x.grad.tolist() == [4.0, -2.0]
 
-    def test_target_gets_no_gradient(self, net, images, target):
+    def test_target_gets_no_gradient(
+        self, net: neural_networks.Net, images: torch.Tensor, target: torch.Tensor
+    ) -> None:
         """A target that does not require grad gets none."""
         nn.MSELoss()(net(images), target).backward()
 
         assert target.grad is None
 
     @pytest.mark.mistaken(text="The third node printed is the ReLU before the last layer.")
-    def test_first_steps_back_are_loss_linear_and_a_bias(self, net, images, target):
+    def test_first_steps_back_are_loss_linear_and_a_bias(
+        self, net: neural_networks.Net, images: torch.Tensor, target: torch.Tensor
+    ) -> None:
         """Two steps back along first inputs lead from the loss to fc3, then to its bias."""
         first = nn.MSELoss()(net(images), target).grad_fn
         second = first.next_functions[0][0]
@@ -1130,7 +1248,9 @@ class TestLossFunction:
         ]
         assert third.variable is net.fc3.bias
 
-    def test_relu_is_the_second_input_of_the_linear_node(self, net, images, target):
+    def test_relu_is_the_second_input_of_the_linear_node(
+        self, net: neural_networks.Net, images: torch.Tensor, target: torch.Tensor
+    ) -> None:
         """The linear node's inputs are its bias, the ReLU before it and its transposed weight."""
         linear = nn.MSELoss()(net(images), target).grad_fn.next_functions[0][0]
 
@@ -1142,7 +1262,9 @@ class TestLossFunction:
 
 
 class TestBackprop:
-    def test_gradients_add_up_until_they_are_cleared(self, net, images, target):
+    def test_gradients_add_up_until_they_are_cleared(
+        self, net: neural_networks.Net, images: torch.Tensor, target: torch.Tensor
+    ) -> None:
         """A second backward adds its gradients to those of the first."""
         criterion = nn.MSELoss()
 
@@ -1155,7 +1277,9 @@ class TestBackprop:
         assert_close(twice, {name: 2 * gradient for name, gradient in once.items()})
 
     @pytest.mark.parametrize("to_none", [True, False], ids=["to None", "to zeros"])
-    def test_cleared_gradients_start_afresh(self, net, images, target, to_none):
+    def test_cleared_gradients_start_afresh(
+        self, net: neural_networks.Net, images: torch.Tensor, target: torch.Tensor, to_none: bool
+    ) -> None:
         """After the gradients are cleared, backward gives those of its own loss only."""
         criterion = nn.MSELoss()
         _, once = neural_networks.gradients_before_and_after(net, criterion(net(images), target))
@@ -1166,7 +1290,9 @@ class TestBackprop:
         assert_close(again, once)
 
     @pytest.mark.changed(since="2.0", text="net.zero_grad() fills the gradient buffers with zeros.")
-    def test_zero_grad_drops_the_gradients(self, net, images):
+    def test_zero_grad_drops_the_gradients(
+        self, net: neural_networks.Net, images: torch.Tensor
+    ) -> None:
         """A net's zero_grad() sets its gradients to None; the dropped buffers keep their values."""
         neural_networks.propagate_random_gradient(net, images)
         buffers = [parameter.grad for parameter in net.parameters()]
@@ -1178,7 +1304,9 @@ class TestBackprop:
         assert all(map(torch.equal, buffers, values))
         assert all(buffer.abs().sum() > 0 for buffer in buffers)
 
-    def test_zero_grad_can_fill_the_gradients_with_zeros(self, net, images):
+    def test_zero_grad_can_fill_the_gradients_with_zeros(
+        self, net: neural_networks.Net, images: torch.Tensor
+    ) -> None:
         """With set_to_none=False zero_grad() keeps the buffers and fills them with zeros."""
         neural_networks.propagate_random_gradient(net, images)
         buffers = [parameter.grad for parameter in net.parameters()]
@@ -1192,7 +1320,9 @@ class TestBackprop:
         assert [buffer.count_nonzero().item() for buffer in buffers] == [0] * 10
 
     @pytest.mark.parametrize("to_none", [True, False], ids=["to None", "to zeros"])
-    def test_fresh_network_has_no_gradients_to_clear(self, net, to_none):
+    def test_fresh_network_has_no_gradients_to_clear(
+        self, net: neural_networks.Net, to_none: bool
+    ) -> None:
         """On a fresh network every gradient is None, before and after clearing."""
         fresh = neural_networks.gradients(net)
 
@@ -1201,7 +1331,9 @@ class TestBackprop:
         assert fresh == neural_networks.gradients(net) == dict.fromkeys(PARAMETERS)
 
     @pytest.mark.changed(since="2.0", text="conv1.bias.grad prints six zeros before backward.")
-    def test_bias_gradient_before_backward_is_none(self, net, images, target):
+    def test_bias_gradient_before_backward_is_none(
+        self, net: neural_networks.Net, images: torch.Tensor, target: torch.Tensor
+    ) -> None:
         """Once cleared, the gradient of conv1's bias is None until backward."""
         neural_networks.propagate_random_gradient(net, images)
         neural_networks.clear_gradients(net)
@@ -1213,7 +1345,9 @@ class TestBackprop:
         assert str(before["conv1.bias"]) == "None"
         assert after["conv1.bias"] is not None
 
-    def test_bias_gradient_before_backward_can_be_six_zeros(self, net, images):
+    def test_bias_gradient_before_backward_can_be_six_zeros(
+        self, net: neural_networks.Net, images: torch.Tensor
+    ) -> None:
         """Filled with zeros, the gradient of conv1's bias prints as six zeros."""
         neural_networks.propagate_random_gradient(net, images)
 
@@ -1222,7 +1356,9 @@ class TestBackprop:
         printed = str(neural_networks.gradients(net)["conv1.bias"].cpu())
         assert printed == "tensor([0., 0., 0., 0., 0., 0.])"
 
-    def test_bias_gradient_after_backward_is_six_slopes(self, net, images, target):
+    def test_bias_gradient_after_backward_is_six_slopes(
+        self, net: neural_networks.Net, images: torch.Tensor, target: torch.Tensor
+    ) -> None:
         """After backward the gradient of conv1's bias is the loss's slope along each of its six."""
         _, after = neural_networks.gradients_before_and_after(
             net, nn.MSELoss()(net(images), target)
@@ -1235,7 +1371,9 @@ class TestBackprop:
         assert_close(after["conv1.bias"].tolist(), measured, rtol=1e-4, atol=1e-6)
 
 
-def parameter_with_gradient(device, dtype=torch.float32):
+def parameter_with_gradient(
+    device: torch.device, dtype: torch.dtype = torch.float32
+) -> nn.Parameter:
     """A parameter [1, -2, 3] with the gradient [0.5, 4, -1]."""
     parameter = nn.Parameter(torch.tensor([1.0, -2.0, 3.0], dtype=dtype, device=device))
     parameter.grad = torch.tensor([0.5, 4.0, -1.0], dtype=dtype, device=device)
@@ -1248,29 +1386,29 @@ CURVATURE = np.array([2.0, 0.5, 1.0, 0.0])
 TILT = np.array([0.3, -1.0, 0.0, 1e-8])
 
 
-def gradient_of_bowl(w):
+def gradient_of_bowl(w: np.ndarray) -> np.ndarray:
     return CURVATURE * w + TILT
 
 
-def textbook_sgd(w, steps, lr):
+def textbook_sgd(w: np.ndarray, steps: int, lr: float) -> np.ndarray:
     """w <- w - lr g."""
     for _ in range(steps):
         w = w - lr * gradient_of_bowl(w)
     return w
 
 
-def textbook_momentum(w, steps, lr, momentum):
+def textbook_momentum(w: np.ndarray, steps: int, lr: float, momentum: float) -> np.ndarray:
     """v <- momentum v + g, w <- w - lr v."""
-    v = 0
+    v = np.zeros_like(w)
     for _ in range(steps):
         v = momentum * v + gradient_of_bowl(w)
         w = w - lr * v
     return w
 
 
-def textbook_nesterov(w, steps, lr, momentum):
+def textbook_nesterov(w: np.ndarray, steps: int, lr: float, momentum: float) -> np.ndarray:
     """v <- momentum v + g, w <- w - lr (g + momentum v)."""
-    v = 0
+    v = np.zeros_like(w)
     for _ in range(steps):
         g = gradient_of_bowl(w)
         v = momentum * v + g
@@ -1278,9 +1416,11 @@ def textbook_nesterov(w, steps, lr, momentum):
     return w
 
 
-def textbook_adam(w, steps, lr, beta1, beta2, eps):
+def textbook_adam(
+    w: np.ndarray, steps: int, lr: float, beta1: float, beta2: float, eps: float
+) -> np.ndarray:
     """w <- w - lr m / (sqrt(v) + eps), with bias-corrected means m of g and v of g squared."""
-    m = v = 0
+    m = v = np.zeros_like(w)
     for step in range(1, steps + 1):
         g = gradient_of_bowl(w)
         m = beta1 * m + (1 - beta1) * g
@@ -1289,9 +1429,9 @@ def textbook_adam(w, steps, lr, beta1, beta2, eps):
     return w
 
 
-def textbook_rmsprop(w, steps, lr, alpha, eps):
+def textbook_rmsprop(w: np.ndarray, steps: int, lr: float, alpha: float, eps: float) -> np.ndarray:
     """s <- alpha s + (1 - alpha) g squared, w <- w - lr g / (sqrt(s) + eps)."""
-    s = 0
+    s = np.zeros_like(w)
     for _ in range(steps):
         g = gradient_of_bowl(w)
         s = alpha * s + (1 - alpha) * g**2
@@ -1299,7 +1439,9 @@ def textbook_rmsprop(w, steps, lr, alpha, eps):
     return w
 
 
-def descend(rule, settings, steps, dtype, device):
+def descend(
+    rule: str, settings: dict[str, Any], steps: int, dtype: torch.dtype, device: torch.device
+) -> list[float]:
     """Where torch's rule gets to in the bowl."""
     w = nn.Parameter(torch.tensor(START, dtype=dtype, device=device))
     curvature = torch.tensor(CURVATURE, dtype=dtype, device=device)
@@ -1323,7 +1465,9 @@ RULES = {
 
 
 class TestUpdateTheWeights:
-    def test_update_takes_learning_rate_times_gradient_off_the_weight(self, device):
+    def test_update_takes_learning_rate_times_gradient_off_the_weight(
+        self, device: torch.device
+    ) -> None:
         """The simplest update takes the learning rate times the gradient off every weight."""
         parameter = parameter_with_gradient(device)
 
@@ -1332,7 +1476,9 @@ class TestUpdateTheWeights:
         assert parameter.tolist() == [0.875, -3.0, 3.25]
         assert parameter.grad.tolist() == [0.5, 4.0, -1.0]
 
-    def test_update_of_the_network_is_exact_in_every_parameter(self, net, images):
+    def test_update_of_the_network_is_exact_in_every_parameter(
+        self, net: neural_networks.Net, images: torch.Tensor
+    ) -> None:
         """Every parameter of the network moves by exactly 0.01 times its gradient."""
         neural_networks.propagate_random_gradient(net, images)
         expected = [
@@ -1345,7 +1491,9 @@ class TestUpdateTheWeights:
         updated = [parameter.detach().cpu().numpy() for parameter in net.parameters()]
         assert all(map(np.array_equal, updated, expected))
 
-    def test_update_through_data_equals_the_update_under_no_grad(self, device):
+    def test_update_through_data_equals_the_update_under_no_grad(
+        self, device: torch.device
+    ) -> None:
         """Updating f.data gives, bit for bit, what updating f under no_grad gives."""
         weights, gradient = torch.randn(2, 1000, device=device)
         one, other = nn.Parameter(weights.clone()), nn.Parameter(weights.clone())
@@ -1357,7 +1505,7 @@ class TestUpdateTheWeights:
         assert torch.equal(one, other)
         assert_close(one.detach(), weights - gradient / 100)
 
-    def test_update_by_hand_agrees_with_sgd(self, device):
+    def test_update_by_hand_agrees_with_sgd(self, device: torch.device) -> None:
         """The update by hand agrees with optim.SGD up to rounding."""
         by_hand, by_sgd = parameter_with_gradient(device), parameter_with_gradient(device)
 
@@ -1367,7 +1515,7 @@ class TestUpdateTheWeights:
         assert_close(by_hand, by_sgd)
         assert_close(by_hand.tolist(), [0.95, -2.4, 3.1])
 
-    def test_parameter_changed_in_place_is_refused(self, device):
+    def test_parameter_changed_in_place_is_refused(self, device: torch.device) -> None:
         """A parameter cannot be changed in place while autograd is recording."""
         parameter = parameter_with_gradient(device)
 
@@ -1376,7 +1524,7 @@ class TestUpdateTheWeights:
         parameter.data.sub_(parameter.grad)
         assert parameter.tolist() == [0.5, -6.0, 4.0]
 
-    def test_update_before_any_backward_is_refused(self, device):
+    def test_update_before_any_backward_is_refused(self, device: torch.device) -> None:
         """Before backward a parameter has no gradient to take .data of."""
         parameter = nn.Parameter(torch.ones(2, device=device))
 
@@ -1386,7 +1534,9 @@ class TestUpdateTheWeights:
         neural_networks.update_data_by_hand([parameter], learning_rate=0.5)
         assert parameter.tolist() == [0.5, 0.5]
 
-    def test_rebinding_the_name_updates_nothing(self, net, images):
+    def test_rebinding_the_name_updates_nothing(
+        self, net: neural_networks.Net, images: torch.Tensor
+    ) -> None:
         """Writing p = p - lr * p.grad makes a new tensor and leaves the network as it was."""
         neural_networks.propagate_random_gradient(net, images)
         before = copies_of(net.parameters())
@@ -1397,7 +1547,7 @@ class TestUpdateTheWeights:
         assert not torch.equal(parameter, net.conv1.bias)
         assert all(map(torch.equal, net.parameters(), before))
 
-    def test_data_hides_the_change_from_autograd(self, device):
+    def test_data_hides_the_change_from_autograd(self, device: torch.device) -> None:
         """A change through .data makes a later backward wrong in silence; no_grad makes it fail."""
         hidden, seen = parameter_with_gradient(device), parameter_with_gradient(device)
         squares, seen_squares = hidden * hidden, seen * seen
@@ -1411,15 +1561,17 @@ class TestUpdateTheWeights:
             seen_squares.sum().backward()
 
     @pytest.mark.parametrize(("rule", "settings", "expected"), RULES.values(), ids=RULES)
-    def test_optimizer_follows_its_textbook_rule(self, device, rule, settings, expected):
+    def test_optimizer_follows_its_textbook_rule(
+        self, device: torch.device, rule: Any, settings: Any, expected: Any
+    ) -> None:
         """Six steps of each optimizer lead where the textbook's recurrence leads."""
         assert_close(descend(rule, settings, 6, torch.float32, device), expected.tolist())
 
     @pytest.mark.on("cpu")
     @pytest.mark.parametrize(("rule", "settings", "expected"), RULES.values(), ids=RULES)
     def test_optimizer_follows_its_textbook_rule_to_the_last_digits(
-        self, device, rule, settings, expected
-    ):
+        self, device: torch.device, rule: Any, settings: Any, expected: Any
+    ) -> None:
         """In float64 each optimizer agrees with its recurrence to twelve digits."""
         reached = descend(rule, settings, 6, torch.float64, device)
 
@@ -1445,13 +1597,15 @@ class TestUpdateTheWeights:
             ),
         ],
     )
-    def test_optimizer_has_its_documented_defaults(self, device, rule, defaults):
+    def test_optimizer_has_its_documented_defaults(
+        self, device: torch.device, rule: str, defaults: dict[str, Any]
+    ) -> None:
         """Each optimizer needs the parameters only; its settings default to the documented ones."""
         optimizer = getattr(torch.optim, rule)([nn.Parameter(torch.ones(1, device=device))])
 
         assert {name: optimizer.defaults[name] for name in defaults} == defaults
 
-    def test_nesterov_without_momentum_is_refused(self, device):
+    def test_nesterov_without_momentum_is_refused(self, device: torch.device) -> None:
         """Nesterov's rule needs a momentum."""
         parameters = [parameter_with_gradient(device)]
         neural_networks.optimizer("Nesterov", parameters, momentum=0.5)
@@ -1459,14 +1613,14 @@ class TestUpdateTheWeights:
         with pytest.raises(ValueError, match="Nesterov momentum requires a momentum"):
             neural_networks.optimizer("Nesterov", parameters, momentum=0)
 
-    def test_optimizer_of_nothing_is_refused(self, device):
+    def test_optimizer_of_nothing_is_refused(self, device: torch.device) -> None:
         """An optimizer needs at least one parameter."""
         neural_networks.optimizer("SGD", [parameter_with_gradient(device)])
 
         with pytest.raises(ValueError, match="empty parameter list"):
             neural_networks.optimizer("SGD", [])
 
-    def test_optimizer_of_a_computed_tensor_is_refused(self, device):
+    def test_optimizer_of_a_computed_tensor_is_refused(self, device: torch.device) -> None:
         """An optimizer updates leaves, not tensors that were computed from them."""
         parameter = parameter_with_gradient(device)
         neural_networks.optimizer("SGD", [parameter])
@@ -1474,7 +1628,7 @@ class TestUpdateTheWeights:
         with pytest.raises(ValueError, match="can't optimize a non-leaf Tensor"):
             neural_networks.optimizer("SGD", [parameter * 2])
 
-    def test_negative_learning_rate_is_refused(self, device):
+    def test_negative_learning_rate_is_refused(self, device: torch.device) -> None:
         """An optimizer takes a learning rate of 0, and none below."""
         parameters = [parameter_with_gradient(device)]
         neural_networks.optimizer("SGD", parameters, lr=0.0)
@@ -1485,7 +1639,14 @@ class TestUpdateTheWeights:
     @pytest.mark.parametrize(
         ("rule", "steps"), [("SGD", 60), ("Nesterov", 20), ("Adam", 20), ("RMSprop", 20)]
     )
-    def test_training_loop_lowers_the_loss(self, net, images, target, rule, steps):
+    def test_training_loop_lowers_the_loss(
+        self,
+        net: neural_networks.Net,
+        images: torch.Tensor,
+        target: torch.Tensor,
+        rule: str,
+        steps: int,
+    ) -> None:
         """Clearing, forward, loss, backward and step, over and over, lower the loss."""
         optimizer = neural_networks.optimizer(rule, net.parameters())
 
@@ -1496,7 +1657,9 @@ class TestUpdateTheWeights:
 
         assert losses[-1] < 0.9 * losses[0]
 
-    def test_turn_of_the_loop_moves_every_weight_by_its_fresh_gradient(self, net, images, target):
+    def test_turn_of_the_loop_moves_every_weight_by_its_fresh_gradient(
+        self, net: neural_networks.Net, images: torch.Tensor, target: torch.Tensor
+    ) -> None:
         """A turn of the loop moves every weight by the learning rate times its fresh gradient."""
         criterion = nn.MSELoss()
         _, fresh = neural_networks.gradients_before_and_after(net, criterion(net(images), target))
@@ -1510,7 +1673,9 @@ class TestUpdateTheWeights:
         assert_close(neural_networks.gradients(net), fresh)
         assert not loss.requires_grad
 
-    def test_training_loop_with_learning_rate_zero_learns_nothing(self, net, images, target):
+    def test_training_loop_with_learning_rate_zero_learns_nothing(
+        self, net: neural_networks.Net, images: torch.Tensor, target: torch.Tensor
+    ) -> None:
         """With a learning rate of 0 the training loop leaves the network as it was."""
         before = copies_of(net.parameters())
         optimizer = neural_networks.optimizer("SGD", net.parameters(), lr=0.0, momentum=0.9)
@@ -1524,7 +1689,7 @@ class TestUpdateTheWeights:
         assert all(map(torch.equal, net.parameters(), before))
 
     @staticmethod
-    def path(device, clears):
+    def path(device: torch.device, clears: bool) -> list[float]:
         """Where three SGD steps of rate 1 along a gradient of -1 take a weight, from 0."""
         weight = nn.Parameter(torch.zeros(1, device=device))
         optimizer = neural_networks.optimizer("SGD", [weight], lr=1.0)
@@ -1537,13 +1702,13 @@ class TestUpdateTheWeights:
             places.append(weight.item())
         return places
 
-    def test_gradients_not_cleared_by_hand_make_steps_grow(self, device):
+    def test_gradients_not_cleared_by_hand_make_steps_grow(self, device: torch.device) -> None:
         """Steps along a constant gradient are 1, 1, 1 with clearing, and 1, 2, 3 without."""
         assert self.path(device, clears=True) == [1.0, 2.0, 3.0]
         assert self.path(device, clears=False) == [1.0, 3.0, 6.0]
 
     @pytest.mark.changed(since="2.0", text="optimizer.zero_grad() sets the buffers to zero.")
-    def test_optimizer_zero_grad_drops_the_gradients(self, device):
+    def test_optimizer_zero_grad_drops_the_gradients(self, device: torch.device) -> None:
         """An optimizer's zero_grad() sets the gradients to None, or to zeros when asked to."""
         dropped, zeroed = parameter_with_gradient(device), parameter_with_gradient(device)
 

@@ -8,14 +8,18 @@ import pickle
 import shutil
 import wave
 from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import md5
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from blitz import classifier, data, devices, plots
@@ -39,26 +43,34 @@ class Training:
 
 
 @pytest.fixture(scope="session")
-def trainings():
+def trainings() -> dict[torch.device, Training]:
     """One training for each device, shared by the tests in whatever order they run."""
     return {}
 
 
 @pytest.fixture
-def batches(pytestconfig):
+def batches(pytestconfig: pytest.Config) -> int:
     """Batches of 4 to train on: real images take longer than those made on the spot."""
     return 400 if pytestconfig.getoption("--data") is None else 2000
 
 
 @pytest.fixture
-def trained(trainings, device, train_set, test_set, batches):
+def trained(
+    trainings: dict[torch.device, Training],
+    device: torch.device,
+    train_set: TensorDataset,
+    test_set: TensorDataset,
+    batches: int,
+) -> Training:
     """The tutorial's net after some batches of 4 by the tutorial's recipe, on ``device``."""
     if device not in trainings:
         trainings[device] = _train(device, train_set, test_set, batches)
     return copy.deepcopy(trainings[device])
 
 
-def _train(device, images, test_set, batches):
+def _train(
+    device: torch.device, images: TensorDataset, test_set: TensorDataset, batches: int
+) -> Training:
     """Train a new net on ``batches`` of 4, reporting at half; test it before and after."""
     with devices.forked_generators([device]):
         torch.manual_seed(10)  # of forty nets the first to learn; others take 1,000 batches
@@ -69,52 +81,56 @@ def _train(device, images, test_set, batches):
     return Training(untrained, net, before, _test(net, test_set), reports)
 
 
-def _test(net, images):
+def _test(net: nn.Module, images: TensorDataset) -> classifier.Accuracy:
     return classifier.evaluate(net, [images[few] for few in torch.arange(len(images)).split(100)])
 
 
 @pytest.fixture
-def some(test_set):
+def some(test_set: TensorDataset) -> TensorDataset:
     """The first 150 test images."""
     return TensorDataset(*test_set[:150])
 
 
-def _more_than_chance(accuracy):
+def _more_than_chance(accuracy: classifier.Accuracy) -> bool:
     """Whether guessing one class in ten gets that many right less than once in a million tests."""
     expected, spread = accuracy.total / 10, math.sqrt(accuracy.total * 0.1 * 0.9)
     return accuracy.correct > expected + 5 * spread
 
 
-def _weights(net):
+def _weights(net: nn.Module) -> list[Any]:
     return [parameter.tolist() for parameter in net.parameters()]
 
 
-def _rgb(pixels):
+def _rgb(pixels: Any) -> Image.Image:
     return Image.fromarray(np.array(pixels, dtype=np.uint8))
 
 
-class Numbered(Dataset):
+class Numbered(Dataset[tuple[torch.Tensor, int]]):
     """Item i is (i, i % 10); keeps a list of the items that were asked for."""
 
-    def __init__(self, count):
+    def __init__(self, count: int) -> None:
         self.count = count
-        self.asked = []
+        self.asked: list[int] = []
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, i):
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
         self.asked.append(i)
         return torch.tensor([float(i)]), i % 10
 
 
-def _order(loader):
+def _order(loader: Iterable[Any]) -> list[int]:
     """The numbers of the items that one pass over a loader of numbered items gives."""
     return [int(number) for numbers, _ in loader for number in numbers]
 
 
+Files = tuple[Path, dict[str, str], np.ndarray]
+"""A folder, the digests of its files by name, and the pixels in them."""
+
+
 @pytest.fixture(scope="module")
-def cifar10_files(tmp_path_factory):
+def cifar10_files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     """The files of CIFAR-10 with 2 images in each batch; their digests; the pixels as written."""
     folder = tmp_path_factory.mktemp("cifar10")
     (folder / "cifar-10-batches-py").mkdir()
@@ -134,7 +150,7 @@ def cifar10_files(tmp_path_factory):
 
 
 @pytest.fixture
-def cifar10(cifar10_files, monkeypatch):
+def cifar10(cifar10_files: Files, monkeypatch: pytest.MonkeyPatch) -> Any:
     """torchvision's CIFAR10, which takes the files of ``cifar10_files`` for the official ones."""
     from torchvision.datasets import CIFAR10
 
@@ -148,7 +164,7 @@ def cifar10(cifar10_files, monkeypatch):
 
 
 class TestAboutData:
-    def test_image_file_becomes_a_tensor_by_way_of_an_array(self):
+    def test_image_file_becomes_a_tensor_by_way_of_an_array(self) -> None:
         """An image file read with Pillow becomes an array, then a tensor: row, column, channel."""
         file = io.BytesIO()
         _rgb([[[1, 2, 3], [4, 5, 6]], [[7, 8, 9], [10, 11, 12]], [[0, 0, 0], [255, 0, 9]]]).save(
@@ -161,7 +177,7 @@ class TestAboutData:
         assert t.shape == (3, 2, 3)
         assert t[2, 1].tolist() == [255, 0, 9]
 
-    def test_sound_file_becomes_a_tensor_by_way_of_an_array(self):
+    def test_sound_file_becomes_a_tensor_by_way_of_an_array(self) -> None:
         """A sound file read with Python's wave module becomes an array, then a tensor."""
         file = io.BytesIO()
         with wave.open(file, "wb") as sound:
@@ -175,7 +191,7 @@ class TestAboutData:
         assert t.dtype == torch.int16
         assert t.tolist() == [0, -32768, 32767]
 
-    def test_text_becomes_a_tensor_only_as_numbers(self):
+    def test_text_becomes_a_tensor_only_as_numbers(self) -> None:
         """Text becomes a tensor once its words are numbered; an array of words is refused."""
         words = np.array(["ship", "cat", "ship"])
         numbers = {"cat": 0, "ship": 1}
@@ -187,13 +203,13 @@ class TestAboutData:
             torch.from_numpy(words)
 
     @pytest.mark.parametrize("name", ["ImageNet", "CIFAR10", "MNIST"])
-    def test_torchvision_has_the_common_datasets(self, name):
+    def test_torchvision_has_the_common_datasets(self, name: str) -> None:
         """ImageNet, CIFAR10 and MNIST are in torchvision.datasets, each a torch Dataset."""
         from torchvision import datasets
 
         assert issubclass(getattr(datasets, name), Dataset)
 
-    def test_imagenet_is_not_downloaded(self):
+    def test_imagenet_is_not_downloaded(self) -> None:
         """CIFAR10 and MNIST can be downloaded by torchvision, ImageNet cannot."""
         from torchvision.datasets import CIFAR10, MNIST, ImageNet
 
@@ -205,7 +221,7 @@ class TestAboutData:
         text="The loaders and transforms of torchvision are torchvision.datasets and "
         "torch.utils.data.DataLoader."
     )
-    def test_transforms_are_torchvisions_and_the_data_loader_is_torchs(self):
+    def test_transforms_are_torchvisions_and_the_data_loader_is_torchs(self) -> None:
         """Transforms are in torchvision.transforms; DataLoader is torch's, and no transform."""
         from torchvision import transforms
 
@@ -214,7 +230,9 @@ class TestAboutData:
         assert DataLoader.__module__.startswith("torch.utils.data")
         assert not callable(DataLoader(Numbered(1)))
 
-    def test_cifar10_has_ten_classes_in_a_fixed_order(self, cifar10, cifar10_files):
+    def test_cifar10_has_ten_classes_in_a_fixed_order(
+        self, cifar10: Any, cifar10_files: Files
+    ) -> None:
         """CIFAR10 numbers ten classes from airplane, 0, to truck, 9, in alphabetical order."""
         folder, _, _ = cifar10_files
 
@@ -224,18 +242,20 @@ class TestAboutData:
         assert images.class_to_idx == {name: number for number, name in enumerate(NAMES)}
         assert [label for _, label in images] == [9, 0, 8, 1, 7, 2, 6, 3, 5, 4]
 
-    def test_code_shortens_two_names(self):
+    def test_code_shortens_two_names(self) -> None:
         """The code's class names are CIFAR10's, with airplane as plane and automobile as car."""
         long = {"plane": "airplane", "car": "automobile"}
 
         assert [long.get(name, name) for name in data.CLASSES] == NAMES
 
-    def test_images_at_hand_are_of_the_ten_classes(self, train_images, test_images):
+    def test_images_at_hand_are_of_the_ten_classes(
+        self, train_images: data.Images, test_images: data.Images
+    ) -> None:
         """The images that the classifier is trained and tested on are of all ten classes."""
         assert tuple(train_images.classes) == tuple(test_images.classes) == data.CLASSES
         assert set(train_images.labels) == set(test_images.labels) == set(range(10))
 
-    def test_images_are_32_by_32_rgb(self, cifar10, cifar10_files):
+    def test_images_are_32_by_32_rgb(self, cifar10: Any, cifar10_files: Files) -> None:
         """A CIFAR10 image is 32 x 32 RGB pixels; transformed, a 3 x 32 x 32 float32 tensor."""
         folder, _, _ = cifar10_files
 
@@ -245,12 +265,16 @@ class TestAboutData:
         assert (raw.size, raw.mode) == ((32, 32), "RGB")
         assert (transformed.shape, transformed.dtype) == ((3, 32, 32), torch.float32)
 
-    def test_images_at_hand_have_the_size_of_cifar10(self, train_images, test_images):
+    def test_images_at_hand_have_the_size_of_cifar10(
+        self, train_images: data.Images, test_images: data.Images
+    ) -> None:
         """The images that the classifier is trained and tested on are 32 x 32 RGB pixels too."""
         assert (train_images[0][0].size, train_images[0][0].mode) == ((32, 32), "RGB")
         assert (test_images[0][0].size, test_images[0][0].mode) == ((32, 32), "RGB")
 
-    def test_file_holds_all_reds_then_greens_then_blues(self, cifar10, cifar10_files):
+    def test_file_holds_all_reds_then_greens_then_blues(
+        self, cifar10: Any, cifar10_files: Files
+    ) -> None:
         """CIFAR10's files hold an image as 1,024 reds, 1,024 greens and 1,024 blues, row by row."""
         folder, _, pixels = cifar10_files
 
@@ -262,7 +286,9 @@ class TestAboutData:
 
 
 class TestTrainingAnImageClassifier:
-    def test_five_steps_in_order_end_above_chance(self, trained, test_set):
+    def test_five_steps_in_order_end_above_chance(
+        self, trained: Training, test_set: TensorDataset
+    ) -> None:
         """Loading, defining a net and a loss, training and testing, in that order, beat chance."""
         assert trained.after.total == len(test_set)
         assert _more_than_chance(trained.after)
@@ -270,7 +296,9 @@ class TestTrainingAnImageClassifier:
 
 class TestLoadAndNormalize:
     @pytest.mark.mistaken(text="torchvision's datasets give PIL images with values in [0, 1].")
-    def test_pil_images_have_values_from_0_to_255(self, cifar10, cifar10_files, train_images):
+    def test_pil_images_have_values_from_0_to_255(
+        self, cifar10: Any, cifar10_files: Files, train_images: data.Images
+    ) -> None:
         """The PIL images that torchvision's datasets give hold whole numbers from 0 to 255."""
         folder, _, _ = cifar10_files
 
@@ -280,7 +308,7 @@ class TestLoadAndNormalize:
         assert np.array(train_images[0][0]).dtype == np.uint8
         assert np.array(train_images[0][0]).max() > 1
 
-    def test_to_tensor_divides_by_255(self):
+    def test_to_tensor_divides_by_255(self) -> None:
         """ToTensor divides the values by 255 and puts the channels before rows and columns."""
         from torchvision.transforms import ToTensor
 
@@ -289,14 +317,14 @@ class TestLoadAndNormalize:
         assert (t.shape, t.dtype) == ((3, 1, 2), torch.float32)
         torch.testing.assert_close(t, torch.tensor([[[0.0, 0.4]], [[0.2, 0.0]], [[1.0, 0.0]]]))
 
-    def test_to_tensor_leaves_float_arrays_as_they_are(self):
+    def test_to_tensor_leaves_float_arrays_as_they_are(self) -> None:
         """ToTensor divides whole bytes by 255, and leaves an array of floats unscaled."""
         from torchvision.transforms import ToTensor
 
         assert ToTensor()(np.full((1, 1, 1), 255, dtype=np.uint8)).item() == 1
         assert ToTensor()(np.full((1, 1, 1), 255, dtype=np.float32)).item() == 255
 
-    def test_transform_maps_to_minus_one_to_one(self):
+    def test_transform_maps_to_minus_one_to_one(self) -> None:
         """The tutorial's transform maps pixel values from 0 to 255 to -1 to 1, the ends exactly."""
         t = data.transform()(_rgb([[[0, 51, 255], [102, 0, 255]]]))
 
@@ -304,13 +332,15 @@ class TestLoadAndNormalize:
         assert t[:, 0, 1].tolist()[1:] == [-1, 1]
         torch.testing.assert_close(t, torch.tensor([[[-1, -0.2]], [[-0.6, -1]], [[1, 1]]]))
 
-    def test_transform_does_not_centre_an_image(self):
+    def test_transform_does_not_centre_an_image(self) -> None:
         """The transform maps a range; it gives an image neither mean 0 nor spread 1."""
         t = data.transform()(_rgb(np.full((2, 2, 3), 255)))
 
         assert t.unique().tolist() == [1]
 
-    def test_images_at_hand_are_normalized(self, train_set, test_set):
+    def test_images_at_hand_are_normalized(
+        self, train_set: TensorDataset, test_set: TensorDataset
+    ) -> None:
         """The images that the classifier is trained and tested on lie in [-1, 1]."""
         images = torch.cat([train_set.tensors[0], test_set.tensors[0]])
 
@@ -328,7 +358,7 @@ class TestLoadAndNormalize:
             ),
         ],
     )
-    def test_normalize_refuses_other_images(self, image, error, words):
+    def test_normalize_refuses_other_images(self, image: Any, error: Any, words: str) -> None:
         """Normalize for three channels takes float tensors of three channels, nothing else."""
         from torchvision.transforms import Normalize
 
@@ -338,7 +368,7 @@ class TestLoadAndNormalize:
         with pytest.raises(error, match=words):
             normalize(image)
 
-    def test_normalize_refuses_a_zero_deviation(self):
+    def test_normalize_refuses_a_zero_deviation(self) -> None:
         """Normalize refuses to divide by a standard deviation of 0."""
         from torchvision.transforms import Normalize
 
@@ -347,7 +377,7 @@ class TestLoadAndNormalize:
             Normalize((0.0,), (0.0,))(torch.ones(1, 2, 2))
 
     @pytest.mark.mistaken(text="On a BrokenPipeError under Windows, set num_worker to 0.")
-    def test_argument_of_the_loader_is_called_num_workers(self):
+    def test_argument_of_the_loader_is_called_num_workers(self) -> None:
         """DataLoader's number of worker processes is num_workers, 0 or more; num_worker is refused.
 
         The BrokenPipeError under Windows itself can only be seen there.
@@ -361,7 +391,7 @@ class TestLoadAndNormalize:
 
     # Python 3.12 and later warn of every fork beside torch's own threads; the workers use none.
     @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-    def test_workers_do_not_change_the_batches(self):
+    def test_workers_do_not_change_the_batches(self) -> None:
         """Two worker processes give the same batches in the same order as none."""
         here = data.loader(Numbered(10), shuffle=True, seed=1, workers=0)
         there = data.loader(Numbered(10), shuffle=True, seed=1, workers=2)
@@ -370,7 +400,7 @@ class TestLoadAndNormalize:
             numbers.flatten().tolist() for numbers, _ in here
         ]
 
-    def test_cifar10_gives_images_with_labels(self, cifar10, cifar10_files):
+    def test_cifar10_gives_images_with_labels(self, cifar10: Any, cifar10_files: Files) -> None:
         """CIFAR10 gives transformed images with their numbers, to train or to test with.
 
         The sizes of 50,000 and 10,000 can only be seen where the official files are.
@@ -385,14 +415,16 @@ class TestLoadAndNormalize:
         assert [label for _, label in test] == [4, 5]
         assert test[1][0][2, 31, 31].item() == pytest.approx(pixels[5, 1, -1] / 127.5 - 1)
 
-    def test_cifar10_leaves_intact_files_alone(self, cifar10, cifar10_files):
+    def test_cifar10_leaves_intact_files_alone(self, cifar10: Any, cifar10_files: Files) -> None:
         """CIFAR10 with download=True downloads nothing where intact files are in place."""
         folder, _, _ = cifar10_files
 
         assert len(cifar10(folder, train=False, download=True)) == 2
 
     @pytest.mark.parametrize("name", ["data_batch_3", "test_batch"])
-    def test_cifar10_refuses_an_altered_file(self, cifar10, cifar10_files, tmp_path, name):
+    def test_cifar10_refuses_an_altered_file(
+        self, cifar10: Any, cifar10_files: Files, tmp_path: Path, name: str
+    ) -> None:
         """CIFAR10 compares its files with known digests and refuses an altered one."""
         shutil.copytree(cifar10_files[0], tmp_path, dirs_exist_ok=True)
         assert len(cifar10(tmp_path)) == 10
@@ -403,14 +435,16 @@ class TestLoadAndNormalize:
         with pytest.raises(RuntimeError, match="Dataset not found or corrupted"):
             cifar10(tmp_path)
 
-    def test_cifar10_refuses_a_folder_without_its_files(self, cifar10, cifar10_files, tmp_path):
+    def test_cifar10_refuses_a_folder_without_its_files(
+        self, cifar10: Any, cifar10_files: Files, tmp_path: Path
+    ) -> None:
         """CIFAR10 refuses a folder in which its files are missing."""
         assert len(cifar10(cifar10_files[0])) == 10
 
         with pytest.raises(RuntimeError, match="Dataset not found or corrupted"):
             cifar10(tmp_path)
 
-    def test_batch_is_four_images_and_four_labels(self, train_set):
+    def test_batch_is_four_images_and_four_labels(self, train_set: TensorDataset) -> None:
         """A batch to train with is 4 x 3 x 32 x 32 float32 and 4 int64 labels, on the cpu."""
         images, labels = next(iter(data.loader(train_set, shuffle=True)))
 
@@ -418,14 +452,14 @@ class TestLoadAndNormalize:
         assert (labels.shape, labels.dtype) == ((4,), torch.int64)
         assert images.device == labels.device == torch.device("cpu")
 
-    def test_shuffled_loader_gives_each_item_once(self):
+    def test_shuffled_loader_gives_each_item_once(self) -> None:
         """A shuffled loader gives each item once in a pass, in another order than the dataset's."""
         order = _order(data.loader(Numbered(50), shuffle=True))
 
         assert order != sorted(order)
         assert sorted(order) == list(range(50))
 
-    def test_shuffled_loader_keeps_images_with_their_labels(self):
+    def test_shuffled_loader_keeps_images_with_their_labels(self) -> None:
         """A shuffled loader keeps each image together with its own label."""
         pairs = list(data.loader(Numbered(50), shuffle=True))
 
@@ -433,13 +467,13 @@ class TestLoadAndNormalize:
             (numbers.flatten() % 10).tolist() == labels.tolist() for numbers, labels in pairs
         )
 
-    def test_shuffled_loader_changes_the_order_between_passes(self):
+    def test_shuffled_loader_changes_the_order_between_passes(self) -> None:
         """A shuffled loader gives the items in a new order in each pass."""
         loader = data.loader(Numbered(50), shuffle=True)
 
         assert _order(loader) != _order(loader)
 
-    def test_seed_fixes_the_order(self):
+    def test_seed_fixes_the_order(self) -> None:
         """Two shuffled loaders give the same order where their seed is the same, else another."""
         first, second, other = (
             _order(data.loader(Numbered(50), shuffle=True, seed=seed)) for seed in (3, 3, 4)
@@ -448,33 +482,33 @@ class TestLoadAndNormalize:
         assert first == second
         assert first != other
 
-    def test_fifty_thousand_images_are_12500_batches(self):
+    def test_fifty_thousand_images_are_12500_batches(self) -> None:
         """50,000 training images are 12,500 batches of 4, the tutorial's size."""
         images = TensorDataset(torch.empty(50_000, 0))
 
         assert len(data.loader(images, shuffle=True)) == 12_500
 
-    def test_test_loader_keeps_the_order(self):
+    def test_test_loader_keeps_the_order(self) -> None:
         """A loader that does not shuffle gives the items in the dataset's order in every pass."""
         loader = data.loader(Numbered(50), shuffle=False)
 
         assert _order(loader) == list(range(50))
         assert _order(loader) == list(range(50))
 
-    def test_ten_thousand_images_are_2500_batches(self):
+    def test_ten_thousand_images_are_2500_batches(self) -> None:
         """10,000 test images are 2,500 batches of 4."""
         images = TensorDataset(torch.empty(10_000, 0))
 
         assert len(data.loader(images, shuffle=False)) == 2_500
 
-    def test_last_batch_is_short_where_the_size_does_not_divide(self):
+    def test_last_batch_is_short_where_the_size_does_not_divide(self) -> None:
         """The last batch holds what is left where the batch size does not divide the dataset."""
         loader = data.loader(Numbered(10), shuffle=False)
 
         assert len(loader) == 3
         assert [len(labels) for _, labels in loader] == [4, 4, 2]
 
-    def test_unnormalize_restores_the_pixels(self, device):
+    def test_unnormalize_restores_the_pixels(self, device: torch.device) -> None:
         """Halving a normalised image and adding 0.5 restores its values in [0, 1]."""
         image = data.transform()(_rgb([[[0, 51, 255], [102, 153, 204]]])).to(device)
 
@@ -487,7 +521,7 @@ class TestLoadAndNormalize:
             restored.cpu(), torch.tensor([[[0.0, 0.4]], [[0.2, 0.6]], [[1.0, 0.8]]])
         )
 
-    def test_unnormalize_undoes_only_its_own_normalization(self):
+    def test_unnormalize_undoes_only_its_own_normalization(self) -> None:
         """Halving and adding 0.5 does not undo a normalisation by another mean and deviation."""
         from torchvision.transforms import Normalize
 
@@ -496,7 +530,7 @@ class TestLoadAndNormalize:
         assert plots.unnormalize(Normalize((0.5,), (0.5,))(pixels)).item() == 0.25
         assert plots.unnormalize(Normalize((0.25,), (0.5,))(pixels)).item() == 0.5
 
-    def test_plotted_array_has_its_channels_last(self, device):
+    def test_plotted_array_has_its_channels_last(self, device: torch.device) -> None:
         """For plotting, an image becomes an array of rows, columns and then channels."""
         image = torch.arange(24.0, device=device).view(3, 2, 4) / 12 - 1
 
@@ -505,7 +539,7 @@ class TestLoadAndNormalize:
         assert array.shape == (2, 4, 3)
         assert array[1, 2].tolist() == pytest.approx([6 / 24, 14 / 24, 22 / 24])
 
-    def test_transposing_an_array_copies_nothing(self):
+    def test_transposing_an_array_copies_nothing(self) -> None:
         """Moving an array's channels last makes a view of it, not a copy."""
         array = torch.zeros(3, 2, 4).numpy()
 
@@ -513,7 +547,7 @@ class TestLoadAndNormalize:
 
         assert array[0, 1, 2] == 7
 
-    def test_permuting_a_tensor_copies_nothing(self, device):
+    def test_permuting_a_tensor_copies_nothing(self, device: torch.device) -> None:
         """Moving a tensor's channels last by permute makes a view of it, not a copy."""
         image = torch.zeros(3, 2, 4, device=device)
 
@@ -522,7 +556,7 @@ class TestLoadAndNormalize:
         assert image[0, 1, 2].item() == 7
 
     @pytest.mark.on("accelerator", "meta")
-    def test_image_on_an_accelerator_is_no_array(self, device):
+    def test_image_on_an_accelerator_is_no_array(self, device: torch.device) -> None:
         """An image that does not lie on the cpu becomes no NumPy array until it is moved there."""
         image = torch.zeros(3, 2, 2, device=device)
 
@@ -530,7 +564,7 @@ class TestLoadAndNormalize:
             image.numpy()
 
     @pytest.mark.changed(since="1.13", text="dataiter.next() gives the next batch.")
-    def test_next_batch_is_fetched_with_the_builtin_next(self):
+    def test_next_batch_is_fetched_with_the_builtin_next(self) -> None:
         """A batch is fetched with next(dataiter), up to StopIteration; dataiter has no next()."""
         dataiter = iter(data.loader(Numbered(8), shuffle=False))
 
@@ -541,7 +575,7 @@ class TestLoadAndNormalize:
         with pytest.raises(StopIteration):
             next(dataiter)
 
-    def test_grid_lines_up_a_batch(self):
+    def test_grid_lines_up_a_batch(self) -> None:
         """A grid from make_grid puts four 32 x 32 images in a row, 2 black pixels around each."""
         from torchvision.utils import make_grid
 
@@ -554,7 +588,7 @@ class TestLoadAndNormalize:
         assert torch.equal(grid[:, 2:34, 104:136], images[3])
         assert torch.count_nonzero(grid) == images.numel()
 
-    def test_grid_has_eight_images_to_a_row(self):
+    def test_grid_has_eight_images_to_a_row(self) -> None:
         """A grid from make_grid starts a new row after eight images."""
         from torchvision.utils import make_grid
 
@@ -565,7 +599,7 @@ class TestLoadAndNormalize:
         assert grid.shape == (3, 70, 274)
         assert torch.equal(grid[:, 36:68, 36:68], images[9])
 
-    def test_grid_turns_grey_into_rgb(self):
+    def test_grid_turns_grey_into_rgb(self) -> None:
         """A grid from make_grid repeats the one channel of grey images three times."""
         from torchvision.utils import make_grid
 
@@ -574,20 +608,20 @@ class TestLoadAndNormalize:
         assert grid.shape == (3, 8, 14)
         assert grid[:, 3, 3].tolist() == [0.75, 0.75, 0.75]
 
-    def test_labels_are_printed_by_name(self, device):
+    def test_labels_are_printed_by_name(self, device: torch.device) -> None:
         """The labels 3, 8, 8, 0 print as names, each set right in five columns."""
         labels = torch.tensor([3, 8, 8, 0], device=device)
 
         assert classifier.labels_line(labels) == "  cat  ship  ship plane"
 
-    def test_labels_are_printed_for_any_batch_size(self):
+    def test_labels_are_printed_for_any_batch_size(self) -> None:
         """A line of labels has as many names as the batch has images, not four."""
         assert classifier.labels_line(torch.tensor([9])) == "truck"
         assert (
             classifier.labels_line(torch.tensor([1, 2, 7, 4, 6])) == "  car  bird horse  deer  frog"
         )
 
-    def test_tuple_is_indexed_by_an_integer_tensor_only(self, device):
+    def test_tuple_is_indexed_by_an_integer_tensor_only(self, device: torch.device) -> None:
         """A tensor of one integer indexes a tuple; a float or too large a number does not."""
         assert data.CLASSES[torch.tensor(3, device=device)] == "cat"
 
@@ -597,7 +631,7 @@ class TestLoadAndNormalize:
             data.CLASSES[torch.tensor(10, device=device)]
 
 
-def _by_hand(net, images):
+def _by_hand(net: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """The scores that the tutorial's net gives ``images``, computed with NumPy alone."""
     w = {name: p.detach().cpu().double().numpy() for name, p in net.named_parameters()}
     x = images.cpu().double().numpy()
@@ -613,7 +647,7 @@ def _by_hand(net, images):
     return x @ w["fc3.weight"].T + w["fc3.bias"]
 
 
-def _maps(net, images):
+def _maps(net: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """The net's output of both convolutions and poolings, before it is flattened."""
     x = net.pool(F.relu(net.conv1(images)))
     return net.pool(F.relu(net.conv2(x)))
@@ -621,7 +655,7 @@ def _maps(net, images):
 
 class TestDefineAConvolutionalNetwork:
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_net_takes_three_channels(self, device):
+    def test_net_takes_three_channels(self, device: torch.device) -> None:
         """The classifier is the earlier network with three input channels, in ten parameters.
 
         Where that network has 3 x 3 kernels, as in the text, its kernels, the input of its first
@@ -644,7 +678,7 @@ class TestDefineAConvolutionalNetwork:
         assert sum(p.numel() for p in net.parameters()) == 62_006
         assert {p.device for p in net.parameters()} == {device}
 
-    def test_one_pooling_layer_is_used_twice(self):
+    def test_one_pooling_layer_is_used_twice(self) -> None:
         """One MaxPool2d layer over 2 x 2 windows, without parameters, serves both convolutions."""
         net = classifier.Net()
         inputs = []
@@ -656,7 +690,7 @@ class TestDefineAConvolutionalNetwork:
         assert list(net.pool.parameters()) == []
         assert net.pool(torch.tensor([[[1.0, 4.0], [3.0, 2.0]]])).item() == 4
 
-    def test_net_computes_what_the_layers_say(self, device):
+    def test_net_computes_what_the_layers_say(self, device: torch.device) -> None:
         """The net is two rectified, pooled convolutions and three linear layers, two rectified."""
         net = classifier.Net().to(device)
         images = torch.rand(2, 3, 32, 32).to(device) * 2 - 1
@@ -667,7 +701,7 @@ class TestDefineAConvolutionalNetwork:
         by_hand = torch.tensor(_by_hand(net, images)).float()
         torch.testing.assert_close(scores.detach().cpu(), by_hand)
 
-    def test_grey_images_are_refused(self, device):
+    def test_grey_images_are_refused(self, device: torch.device) -> None:
         """A net for three channels refuses images with one."""
         net = classifier.Net().to(device)
 
@@ -678,7 +712,7 @@ class TestDefineAConvolutionalNetwork:
             net.conv1(torch.zeros(1, 1, 32, 32, device=device))
 
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_32_becomes_28_14_10_5(self, device):
+    def test_32_becomes_28_14_10_5(self, device: torch.device) -> None:
         """Each 5 x 5 convolution takes 4 off a side, each pooling halves it: 32, 28, 14, 10, 5."""
         net = classifier.Net().to(device)
         x = torch.zeros(4, 3, 32, 32, device=device)
@@ -702,7 +736,9 @@ class TestDefineAConvolutionalNetwork:
             pytest.param((3, 32, 32), 1, id="an image without a batch"),
         ],
     )
-    def test_view_invents_rows_from_images_of_another_size(self, device, shape, rows):
+    def test_view_invents_rows_from_images_of_another_size(
+        self, device: torch.device, shape: tuple[int, ...], rows: int
+    ) -> None:
         """Flattening by view(-1, 400) makes rows that are no images from other sizes than 32 x 32.
 
         torch.flatten(x, 1) keeps the first dimension, so that the next layer refuses such rows.
@@ -717,7 +753,7 @@ class TestDefineAConvolutionalNetwork:
             net(torch.zeros(shape, device=device))
 
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_view_refuses_what_400_does_not_divide(self, device):
+    def test_view_refuses_what_400_does_not_divide(self, device: torch.device) -> None:
         """Flattening by view(-1, 400) refuses a 64 x 64 image: 400 does not divide 2,704."""
         maps = _maps(classifier.Net().to(device), torch.zeros(1, 3, 64, 64, device=device))
 
@@ -726,12 +762,14 @@ class TestDefineAConvolutionalNetwork:
             maps.view(-1, 400)
 
 
-def _softmax(scores):
+def _softmax(scores: Iterable[float]) -> list[float]:
     exponentials = [math.exp(score) for score in scores]
     return [exponential / sum(exponentials) for exponential in exponentials]
 
 
-def _sgd_by_hand(batches, classes, lr, momentum):
+def _sgd_by_hand(
+    batches: Sequence[Sequence[torch.Tensor]], classes: int, lr: float, momentum: float
+) -> np.ndarray:
     """The weights of a linear net without bias, from zeros, after SGD on the cross-entropy."""
     w = v = np.zeros((classes, batches[0][0].shape[1]))
     for images, labels in batches:
@@ -744,7 +782,7 @@ def _sgd_by_hand(batches, classes, lr, momentum):
 
 
 class TestLossAndOptimizer:
-    def test_cross_entropy_is_the_mean_of_minus_log_softmax(self, device):
+    def test_cross_entropy_is_the_mean_of_minus_log_softmax(self, device: torch.device) -> None:
         """Cross-entropy is minus the log of the softmax at the label, averaged over the batch."""
         scores = [[1.0, 2.0, 0.5], [0.0, -1.0, 3.0]]
         labels = torch.tensor([2, 0], device=device)
@@ -755,7 +793,7 @@ class TestLossAndOptimizer:
         assert (loss.shape, loss.device) == ((), device)
         assert loss.item() == pytest.approx(by_hand)
 
-    def test_gradient_of_cross_entropy_is_softmax_minus_one_hot(self, device):
+    def test_gradient_of_cross_entropy_is_softmax_minus_one_hot(self, device: torch.device) -> None:
         """The gradient of the cross-entropy is (softmax - one-hot) / N."""
         scores = torch.tensor([[1.0, 2.0, 0.5], [0.0, -1.0, 3.0]], device=device)
         scores.requires_grad_()
@@ -766,7 +804,7 @@ class TestLossAndOptimizer:
         by_hand = [[p[0] / 2, p[1] / 2, (p[2] - 1) / 2], [(q[0] - 1) / 2, q[1] / 2, q[2] / 2]]
         torch.testing.assert_close(scores.grad.cpu(), torch.tensor(by_hand))
 
-    def test_equal_scores_cost_the_logarithm_of_ten(self, device):
+    def test_equal_scores_cost_the_logarithm_of_ten(self, device: torch.device) -> None:
         """Equal scores for ten classes cost ln 10, about 2.303: where an untrained net starts."""
         images = torch.rand(8, 3, 32, 32).to(device) * 2 - 1
         labels = torch.arange(8, device=device)
@@ -775,7 +813,7 @@ class TestLossAndOptimizer:
         assert loss(torch.zeros(8, 10, device=device), labels).item() == pytest.approx(math.log(10))
         assert abs(loss(classifier.Net().to(device)(images), labels).item() - math.log(10)) < 0.05
 
-    def test_cross_entropy_takes_scores_not_probabilities(self, device):
+    def test_cross_entropy_takes_scores_not_probabilities(self, device: torch.device) -> None:
         """Cross-entropy applies the softmax itself: applied before, it changes the loss."""
         scores = torch.tensor([[2.0, 0.0]], device=device)
         label = torch.tensor([0], device=device)
@@ -788,7 +826,7 @@ class TestLossAndOptimizer:
         assert once == pytest.approx(-math.log(p[0]))
         assert twice == pytest.approx(-math.log(_softmax(p)[0]))
 
-    def test_cross_entropy_takes_class_probabilities_as_targets(self, device):
+    def test_cross_entropy_takes_class_probabilities_as_targets(self, device: torch.device) -> None:
         """Cross-entropy also takes the probabilities of the classes as float targets."""
         scores = torch.tensor([[1.0, 0.0]], device=device)
 
@@ -797,7 +835,7 @@ class TestLossAndOptimizer:
         p = _softmax([1.0, 0.0])
         assert loss.item() == pytest.approx(-0.25 * math.log(p[0]) - 0.75 * math.log(p[1]))
 
-    def test_cross_entropy_refuses_float_labels(self, device):
+    def test_cross_entropy_refuses_float_labels(self, device: torch.device) -> None:
         """Cross-entropy takes class numbers as integers and refuses them as floats."""
         scores, labels = torch.zeros(2, 10, device=device), torch.tensor([1, 2], device=device)
         loss = torch.nn.CrossEntropyLoss()
@@ -806,7 +844,7 @@ class TestLossAndOptimizer:
         with pytest.raises(RuntimeError, match="Float"):
             loss(scores, labels.float())
 
-    def test_cross_entropy_refuses_another_number_of_labels(self, device):
+    def test_cross_entropy_refuses_another_number_of_labels(self, device: torch.device) -> None:
         """Cross-entropy refuses a batch with more labels than images."""
         scores, labels = torch.zeros(2, 10, device=device), torch.zeros(3, device=device).long()
         loss = torch.nn.CrossEntropyLoss()
@@ -816,7 +854,7 @@ class TestLossAndOptimizer:
             loss(scores, labels)
 
     @pytest.mark.on("cpu")  # on an accelerator it ends the process's use of the device
-    def test_cross_entropy_refuses_a_label_without_a_class(self, device):
+    def test_cross_entropy_refuses_a_label_without_a_class(self, device: torch.device) -> None:
         """On the cpu, cross-entropy over ten classes takes label 9 and refuses label 10."""
         scores = torch.zeros(1, 10, device=device)
         loss = torch.nn.CrossEntropyLoss()
@@ -825,7 +863,7 @@ class TestLossAndOptimizer:
         with pytest.raises(IndexError, match="Target 10 is out of bounds"):
             loss(scores, torch.tensor([10]))
 
-    def test_momentum_carries_past_gradients(self, device):
+    def test_momentum_carries_past_gradients(self, device: torch.device) -> None:
         """SGD with momentum moves by lr times v, and v is 0.9 of the former v plus the gradient."""
         w = torch.zeros(2, device=device, requires_grad=True)
         optimizer = torch.optim.SGD([w], lr=0.001, momentum=0.9)
@@ -839,7 +877,7 @@ class TestLossAndOptimizer:
         by_hand = torch.tensor([-0.010519, -0.012768])
         torch.testing.assert_close(w.detach().cpu(), by_hand, rtol=1.3e-6, atol=0)
 
-    def test_momentum_is_exact_to_twelve_digits(self):
+    def test_momentum_is_exact_to_twelve_digits(self) -> None:
         """SGD in float64 agrees with its rule worked out by hand to twelve decimals."""
         w = torch.zeros(2, dtype=torch.float64, requires_grad=True)
         optimizer = torch.optim.SGD([w], lr=0.001, momentum=0.9)
@@ -852,7 +890,7 @@ class TestLossAndOptimizer:
         by_hand = torch.tensor([-0.010519, -0.012768], dtype=torch.float64)
         torch.testing.assert_close(w.detach(), by_hand, rtol=0, atol=1e-12)
 
-    def test_every_parameter_has_its_momentum(self, device):
+    def test_every_parameter_has_its_momentum(self, device: torch.device) -> None:
         """SGD with momentum keeps a buffer for each of the ten parameters, on its device."""
         net = classifier.Net().to(device)
         optimizer = torch.optim.SGD(net.parameters(), lr=0.001, momentum=0.9)
@@ -864,7 +902,9 @@ class TestLossAndOptimizer:
         assert [buffer.shape for buffer in buffers] == [p.shape for p in net.parameters()]
         assert {buffer.device for buffer in buffers} == {device}
 
-    def test_training_uses_a_rate_of_0_001_and_a_momentum_of_0_9(self, device):
+    def test_training_uses_a_rate_of_0_001_and_a_momentum_of_0_9(
+        self, device: torch.device
+    ) -> None:
         """The tutorial trains by SGD on the cross-entropy, learning rate 0.001, momentum 0.9."""
         net = torch.nn.Linear(2, 3, bias=False, device=device)
         torch.nn.init.zeros_(net.weight)
@@ -877,12 +917,12 @@ class TestLossAndOptimizer:
         torch.testing.assert_close(net.weight.detach().cpu(), by_hand, rtol=1e-4, atol=1e-9)
 
 
-def _step(optimizer, w, gradient):
+def _step(optimizer: Any, w: torch.Tensor, gradient: Any) -> None:
     w.grad = torch.tensor(gradient, dtype=w.dtype, device=w.device)
     optimizer.step()
 
 
-def _known_losses(xs):
+def _known_losses(xs: Iterable[float]) -> tuple[nn.Module, list[tuple[torch.Tensor, torch.Tensor]]]:
     """A net of one weight and batches of one image x, which costs log(1 + exp(x))."""
     net = torch.nn.Linear(1, 2, bias=False)
     net.weight.data = torch.tensor([[0.0], [1.0]])
@@ -890,7 +930,7 @@ def _known_losses(xs):
 
 
 class TestTrain:
-    def test_batch_is_a_list_of_inputs_and_labels(self):
+    def test_batch_is_a_list_of_inputs_and_labels(self) -> None:
         """Looping over a loader gives lists of two, inputs and labels; enumerate counts from 0."""
         batches = list(enumerate(data.loader(Numbered(8), shuffle=False)))
 
@@ -902,7 +942,7 @@ class TestTrain:
         assert labels.tolist() == [4, 5, 6, 7]
 
     @pytest.mark.changed(since="2.0", text="zero_grad() sets the gradients of the parameters to 0.")
-    def test_zero_grad_clears_the_gradients(self, device):
+    def test_zero_grad_clears_the_gradients(self, device: torch.device) -> None:
         """After optimizer.zero_grad() the gradient of every parameter is None."""
         net = classifier.Net().to(device)
         optimizer = torch.optim.SGD(net.parameters(), lr=0.001, momentum=0.9)
@@ -913,7 +953,7 @@ class TestTrain:
 
         assert [p.grad for p in net.parameters()] == [None] * 10
 
-    def test_zero_grad_can_still_set_zeros(self, device):
+    def test_zero_grad_can_still_set_zeros(self, device: torch.device) -> None:
         """With set_to_none=False, optimizer.zero_grad() sets the gradients to zeros."""
         net = classifier.Net().to(device)
         optimizer = torch.optim.SGD(net.parameters(), lr=0.001, momentum=0.9)
@@ -924,7 +964,7 @@ class TestTrain:
         assert [torch.count_nonzero(p.grad).item() for p in net.parameters()] == [0] * 10
         assert {p.grad.device for p in net.parameters()} == {device}
 
-    def test_report_is_the_mean_of_its_own_batches(self):
+    def test_report_is_the_mean_of_its_own_batches(self) -> None:
         """Each report is the mean loss of the batches since the last one, as a Python float."""
         xs = [k / 10 for k in range(25)]
         net, batches = _known_losses(xs)
@@ -937,7 +977,7 @@ class TestTrain:
             [sum(losses[k : k + 4]) / 4 for k in range(0, 24, 4)] + losses[24:]
         )
 
-    def test_left_over_batches_of_an_epoch_are_not_reported(self):
+    def test_left_over_batches_of_an_epoch_are_not_reported(self) -> None:
         """Of 25 batches reported by fours, as of 12,500 by 2,000, six reports leave the rest out.
 
         The rest is told as such here; the tutorial drops it.
@@ -954,18 +994,18 @@ class TestTrain:
         ]
         assert divmod(12_500, 2000) == (6, 500)
 
-    def test_report_comes_every_2000_batches(self):
+    def test_report_comes_every_2000_batches(self) -> None:
         """The tutorial reports the running loss every 2,000 batches."""
         parameters = inspect.signature(classifier.train).parameters
 
         assert parameters["report_every"].default == 2000
 
-    def test_report_reads_as_the_tutorial_prints_it(self):
+    def test_report_reads_as_the_tutorial_prints_it(self) -> None:
         """A report prints as epoch and batches in brackets, then the loss to three digits."""
         assert str(classifier.Report(1, 2000, 1.0)) == "[1,  2000] loss: 1.000"
         assert str(classifier.Report(2, 12000, 1.2566)) == "[2, 12000] loss: 1.257"
 
-    def test_item_is_a_python_float_without_a_graph(self, device):
+    def test_item_is_a_python_float_without_a_graph(self, device: torch.device) -> None:
         """A loss's item() is a Python float, while the loss itself would keep its graph alive."""
         loss = torch.nn.CrossEntropyLoss()(
             torch.zeros(1, 10, device=device, requires_grad=True), torch.tensor([3], device=device)
@@ -976,7 +1016,7 @@ class TestTrain:
         with pytest.raises(RuntimeError, match="cannot be converted to Scalar"):
             torch.zeros(2, device=device).item()
 
-    def test_training_passes_over_the_images_twice(self):
+    def test_training_passes_over_the_images_twice(self) -> None:
         """The tutorial's training sees each image exactly twice, once in each of two epochs."""
         images = Numbered(30)
 
@@ -985,7 +1025,7 @@ class TestTrain:
         assert sorted(images.asked[:30]) == sorted(images.asked[30:]) == list(range(30))
         assert images.asked[:30] != images.asked[30:]
 
-    def test_training_lowers_the_loss(self, trained):
+    def test_training_lowers_the_loss(self, trained: Training) -> None:
         """In training the loss falls from what guessing costs, ln 10, to well below."""
         first, second = (report.loss for report in trained.reports)
 
@@ -993,14 +1033,16 @@ class TestTrain:
         assert second < first - 0.02
         assert second < math.log(10) - 0.02
 
-    def test_training_moves_every_parameter(self, trained, device):
+    def test_training_moves_every_parameter(self, trained: Training, device: torch.device) -> None:
         """Training changes each of the net's ten parameters, in place, on its device."""
         pairs = list(zip(_weights(trained.untrained), _weights(trained.net), strict=True))
 
         assert [before == after for before, after in pairs] == [False] * 10
         assert {p.device for p in trained.net.parameters()} == {device}
 
-    def test_training_at_rate_zero_changes_nothing(self, device, train_set):
+    def test_training_at_rate_zero_changes_nothing(
+        self, device: torch.device, train_set: TensorDataset
+    ) -> None:
         """Training with a learning rate of 0 leaves every weight as it is, to the last bit."""
         net = classifier.Net().to(device)
         before = copy.deepcopy(net)
@@ -1009,7 +1051,7 @@ class TestTrain:
 
         assert _weights(net) == _weights(before)
 
-    def test_saved_file_holds_the_weights_by_name(self, trained, tmp_path):
+    def test_saved_file_holds_the_weights_by_name(self, trained: Training, tmp_path: Path) -> None:
         """The file of a saved net holds its parameters by name, and nothing else."""
         path = tmp_path / "cifar_net.pth"
 
@@ -1020,7 +1062,9 @@ class TestTrain:
         assert [t.tolist() for t in state.values()] == _weights(trained.net)
         assert [file.name for file in tmp_path.iterdir()] == ["cifar_net.pth"]
 
-    def test_state_dict_shows_later_changes_and_the_file_does_not(self, device, tmp_path):
+    def test_state_dict_shows_later_changes_and_the_file_does_not(
+        self, device: torch.device, tmp_path: Path
+    ) -> None:
         """A state_dict shares the net's weights; the file that it is saved to is a snapshot."""
         net = torch.nn.Linear(2, 2, bias=False, device=device)
         torch.nn.init.ones_(net.weight)
@@ -1039,32 +1083,36 @@ SCORES = torch.eye(10)[[4, 0, 9, 4, 1, 4, 7]] * torch.tensor([[0.5, 1, 2, 0.25, 
 LABELS = torch.tensor([4, 0, 8, 4, 8, 1, 7])  # the first, second, fourth and last are right
 
 
-def _batches(size):
+def _batches(size: int) -> DataLoader[Any]:
     return DataLoader(TensorDataset(SCORES, LABELS), size)
 
 
-def _scored(device):
+def _scored(device: torch.device) -> nn.Module:
     """A net whose scores are its inputs, on ``device``."""
     net = torch.nn.Linear(10, 10, bias=False, device=device)
     torch.nn.init.eye_(net.weight)
     return net
 
 
-def _saved_for_backward(compute):
+def _saved_for_backward(compute: Callable[[], object]) -> int:
     """How many tensors autograd keeps during ``compute()``."""
-    saved = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(1), lambda nothing: None):
+    saved: list[torch.Tensor] = []
+
+    def keep(tensor: torch.Tensor) -> None:
+        saved.append(tensor)
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda nothing: nothing):
         compute()
     return len(saved)
 
 
-def _first_four(scores, labels):
+def _first_four(scores: torch.Tensor, labels: torch.Tensor) -> Counter[float]:
     """The hits of a batch by class, counted over images 0 to 3 whatever its size."""
     right = (scores.argmax(1) == labels).squeeze()
     return Counter(labels[i].item() for i in range(4) if right[i].item())
 
 
-def _by_name(net, loader):
+def _by_name(net: nn.Module, loader: Iterable[Any]) -> tuple[dict[str, int], dict[str, int]]:
     """Hits and images by class name, as the tutorial's newer edition counts them."""
     correct, total = dict.fromkeys(data.CLASSES, 0), dict.fromkeys(data.CLASSES, 0)
     with torch.no_grad():
@@ -1077,7 +1125,7 @@ def _by_name(net, loader):
 
 
 class TestTest:
-    def test_hits_are_counted(self, device):
+    def test_hits_are_counted(self, device: torch.device) -> None:
         """Comparing predictions with labels and summing counts the images that were named right."""
         predicted = SCORES.to(device).argmax(1)
 
@@ -1086,7 +1134,7 @@ class TestTest:
         assert predicted.tolist() == [4, 0, 9, 4, 1, 4, 7]
         assert (hits.item(), hits.device) == (4, device)
 
-    def test_hits_of_a_large_batch_are_counted(self, device):
+    def test_hits_of_a_large_batch_are_counted(self, device: torch.device) -> None:
         """Summing the hits of a batch of 10,000 counts them all."""
         predicted = torch.arange(10_000, device=device) % 10
 
@@ -1094,7 +1142,9 @@ class TestTest:
 
         assert hits.item() == 5_000
 
-    def test_loaded_net_gives_the_same_scores(self, trained, test_set, device, tmp_path):
+    def test_loaded_net_gives_the_same_scores(
+        self, trained: Training, test_set: TensorDataset, device: torch.device, tmp_path: Path
+    ) -> None:
         """A new net that loads the saved weights gives the same scores, to the last bit."""
         classifier.save(trained.net, tmp_path / "net.pth")
         images = test_set[:20][0].to(device)
@@ -1105,7 +1155,9 @@ class TestTest:
         assert loaded(images).tolist() == trained.net(images).tolist()
 
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_net_is_loaded_onto_the_device_asked_for(self, device, tmp_path):
+    def test_net_is_loaded_onto_the_device_asked_for(
+        self, device: torch.device, tmp_path: Path
+    ) -> None:
         """A net of any width is loaded onto the device that was asked for."""
         classifier.save(classifier.Net(width=12), tmp_path / "net.pth")
 
@@ -1114,7 +1166,7 @@ class TestTest:
         assert {p.device for p in loaded.parameters()} == {device}
         assert loaded.conv1.weight.shape == (12, 3, 5, 5)
 
-    def test_load_state_dict_says_that_all_keys_matched(self, trained):
+    def test_load_state_dict_says_that_all_keys_matched(self, trained: Training) -> None:
         """Loading weights that fit gives '<All keys matched successfully>' and copies them."""
         net = classifier.Net()
 
@@ -1135,7 +1187,9 @@ class TestTest:
             ),
         ],
     )
-    def test_load_state_dict_refuses_weights_that_do_not_fit(self, device, change, words):
+    def test_load_state_dict_refuses_weights_that_do_not_fit(
+        self, device: torch.device, change: Callable[..., Any], words: str
+    ) -> None:
         """Loading weights refuses a key that is missing, a key too many, and another shape."""
         net = classifier.Net().to(device)
         state = net.state_dict()
@@ -1146,7 +1200,7 @@ class TestTest:
         with pytest.raises(RuntimeError, match=words):
             net.load_state_dict(state)
 
-    def test_load_refuses_a_whole_net(self, tmp_path):
+    def test_load_refuses_a_whole_net(self, tmp_path: Path) -> None:
         """By default torch.load takes a file of weights and refuses a whole pickled net.
 
         weights_only is True by default since torch 2.6; False runs what code the file holds.
@@ -1160,7 +1214,9 @@ class TestTest:
         with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
             torch.load(tmp_path / "net.pth")
 
-    def test_reloading_changes_no_answer(self, trained, some, device, tmp_path):
+    def test_reloading_changes_no_answer(
+        self, trained: Training, some: TensorDataset, device: torch.device, tmp_path: Path
+    ) -> None:
         """The trained net and the one reloaded from its file name the same test images right."""
         classifier.save(trained.net, tmp_path / "net.pth")
 
@@ -1170,7 +1226,9 @@ class TestTest:
         assert _weights(trained.net) == _weights(reloaded)
 
     @pytest.mark.mistaken(text="The outputs are the probabilities of the ten labels.")
-    def test_outputs_are_scores_not_probabilities(self, trained, test_set, device):
+    def test_outputs_are_scores_not_probabilities(
+        self, trained: Training, test_set: TensorDataset, device: torch.device
+    ) -> None:
         """The net's outputs are scores of any sign and size, and do not sum to 1 for an image."""
         scores = trained.net(test_set[:100][0].to(device)).detach().cpu().numpy()
 
@@ -1179,7 +1237,9 @@ class TestTest:
         assert scores.max() > 1
         assert np.abs(scores.sum(axis=1) - 1).max() > 0.1
 
-    def test_softmax_turns_scores_into_probabilities(self, trained, test_set, device):
+    def test_softmax_turns_scores_into_probabilities(
+        self, trained: Training, test_set: TensorDataset, device: torch.device
+    ) -> None:
         """The softmax of the scores is positive, sums to 1 for each image and keeps their order."""
         images = test_set[:100][0]
         scores = trained.net(images.to(device)).detach().cpu().numpy()
@@ -1194,7 +1254,9 @@ class TestTest:
         assert (p.argmax(axis=1) == scores.argmax(axis=1)).all()
 
     @pytest.mark.parametrize("count", [2, 3], ids=["2 images of 3 classes", "3 of 3"])
-    def test_max_along_the_classes_gives_score_and_prediction(self, device, count):
+    def test_max_along_the_classes_gives_score_and_prediction(
+        self, device: torch.device, count: int
+    ) -> None:
         """For each image torch.max(outputs, 1) gives the highest score, and its class."""
         scores = [[-1.0, 3.0, 2.0], [0.5, -2.0, 0.25], [4.0, 5.0, 6.0]]
         outputs = torch.tensor(scores[:count], device=device)
@@ -1205,7 +1267,7 @@ class TestTest:
         assert indices.tolist() == [1, 0, 2][:count]
         assert (indices.shape, indices.dtype, indices.device) == ((count,), torch.int64, device)
 
-    def test_max_without_a_dimension_is_one_number(self, device):
+    def test_max_without_a_dimension_is_one_number(self, device: torch.device) -> None:
         """Without a dimension torch.max(outputs) is one number, the highest score of all."""
         outputs = torch.tensor([[-1.0, 3.0, 2.0], [0.5, -2.0, 0.25]], device=device)
 
@@ -1213,14 +1275,16 @@ class TestTest:
 
         assert (highest.shape, highest.item()) == ((), 3.0)
 
-    def test_max_of_equal_scores_gives_their_value(self, device):
+    def test_max_of_equal_scores_gives_their_value(self, device: torch.device) -> None:
         """Among equal scores torch.max gives the value, and the index of one of them."""
         values, indices = torch.max(torch.tensor([[7.0, 1.0, 7.0]], device=device), 1)
 
         assert values.tolist() == [7.0]
         assert indices.item() in (0, 2)
 
-    def test_prediction_is_the_class_with_the_highest_score(self, trained, test_set, device):
+    def test_prediction_is_the_class_with_the_highest_score(
+        self, trained: Training, test_set: TensorDataset, device: torch.device
+    ) -> None:
         """The net's prediction is the class with the highest score, before or after the softmax."""
         images = test_set[:100][0]
         scores = trained.net(images.to(device)).detach().cpu().numpy()
@@ -1231,13 +1295,13 @@ class TestTest:
         assert predicted.tolist() == scores.argmax(axis=1).tolist()
         assert len(set(predicted.tolist())) > 1
 
-    def test_predictions_are_printed_by_name(self, device):
+    def test_predictions_are_printed_by_name(self, device: torch.device) -> None:
         """Predicted classes print as labels do, each name set right in five columns."""
         predicted = classifier.predict(_scored(device), SCORES[:4])
 
         assert classifier.labels_line(predicted) == " deer plane truck  deer"
 
-    def test_no_grad_keeps_nothing_for_backward(self, device):
+    def test_no_grad_keeps_nothing_for_backward(self, device: torch.device) -> None:
         """Under no_grad the net gives the same scores and keeps no tensor for a backward pass."""
         net = classifier.Net().to(device)
         images = torch.rand(2, 3, 32, 32).to(device)
@@ -1250,7 +1314,9 @@ class TestTest:
         assert inside.grad_fn is None
         assert inside.tolist() == net(images).tolist()
 
-    def test_testing_keeps_nothing_and_changes_nothing(self, trained, some):
+    def test_testing_keeps_nothing_and_changes_nothing(
+        self, trained: Training, some: TensorDataset
+    ) -> None:
         """Testing a net keeps no tensor for a backward pass and changes no weight and no mode."""
         before = _weights(trained.net)
 
@@ -1261,7 +1327,7 @@ class TestTest:
         assert torch.is_grad_enabled()
         assert trained.net.training
 
-    def test_evaluation_mode_makes_no_difference_to_this_net(self, device):
+    def test_evaluation_mode_makes_no_difference_to_this_net(self, device: torch.device) -> None:
         """Evaluation mode changes no score of this net; no_grad does not stand in for it."""
         net, dropout = classifier.Net().to(device), torch.nn.Dropout(0.5)
         images = torch.rand(2, 3, 32, 32).to(device)
@@ -1273,7 +1339,7 @@ class TestTest:
         assert 400 < dropped < 600
         assert dropout.eval()(torch.ones(9, device=device)).tolist() == [1] * 9
 
-    def test_data_of_the_outputs_is_not_needed_under_no_grad(self, device):
+    def test_data_of_the_outputs_is_not_needed_under_no_grad(self, device: torch.device) -> None:
         """Under no_grad, outputs.data gives the same prediction as outputs."""
         net = classifier.Net().to(device)
 
@@ -1288,14 +1354,16 @@ class TestTest:
         assert predicted.tolist() == outputs.cpu().numpy().argmax(axis=1).tolist()
 
     @pytest.mark.parametrize("size", [1, 3, 4, 7, 100])
-    def test_counts_do_not_depend_on_the_batch_size(self, device, size):
+    def test_counts_do_not_depend_on_the_batch_size(self, device: torch.device, size: int) -> None:
         """Counting each batch's labels gives the same total and hits at any batch size."""
         accuracy = classifier.evaluate(_scored(device), _batches(size))
 
         assert (accuracy.correct, accuracy.total) == (4, 7)
         assert accuracy.percent == pytest.approx(400 / 7)
 
-    def test_constant_prediction_gets_the_share_of_its_class(self, device, some):
+    def test_constant_prediction_gets_the_share_of_its_class(
+        self, device: torch.device, some: TensorDataset
+    ) -> None:
         """A net that always answers cat gets exactly the cats right."""
         net = classifier.Net().to(device)
         torch.nn.init.zeros_(net.fc3.weight)
@@ -1307,7 +1375,7 @@ class TestTest:
         assert (accuracy.correct, accuracy.total) == (cats, 150)
         assert accuracy.class_percent == (0, 0, 0, 100, 0, 0, 0, 0, 0, 0)
 
-    def test_accuracy_is_printed_without_its_fraction(self):
+    def test_accuracy_is_printed_without_its_fraction(self) -> None:
         """The accuracy prints as whole per cent, the fraction cut off, not rounded."""
         accuracy = classifier.Accuracy(class_correct=(5599,), class_total=(10_000,))
 
@@ -1315,23 +1383,23 @@ class TestTest:
         assert accuracy.line() == "Accuracy of the network on the 10000 test images: 55 %"
         assert "%d" % accuracy.percent == "55"  # noqa: UP031
 
-    def test_accuracy_is_printed_with_the_images_there_were(self, device):
+    def test_accuracy_is_printed_with_the_images_there_were(self, device: torch.device) -> None:
         """The line counts the images that were tested; 10,000 is written into the tutorial's."""
         accuracy = classifier.evaluate(_scored(device), _batches(4))
 
         assert accuracy.line() == "Accuracy of the network on the 7 test images: 57 %"
 
-    def test_trained_net_beats_chance(self, trained):
+    def test_trained_net_beats_chance(self, trained: Training) -> None:
         """After training the net is right 5 deviations more often than by guessing."""
         assert _more_than_chance(trained.after)
 
-    def test_untrained_net_stays_at_chance(self, trained):
+    def test_untrained_net_stays_at_chance(self, trained: Training) -> None:
         """The same net before its training does not pass the bound that it passes afterwards."""
         assert not _more_than_chance(trained.before)
 
     def test_net_trained_on_shuffled_labels_stays_at_chance(
-        self, device, train_set, test_set, batches
-    ):
+        self, device: torch.device, train_set: TensorDataset, test_set: TensorDataset, batches: int
+    ) -> None:
         """Trained for as long on labels in random order, a net does not pass the bound."""
         images, labels = train_set.tensors
         shuffled = TensorDataset(images, labels[torch.randperm(len(labels))])
@@ -1340,7 +1408,13 @@ class TestTest:
 
         assert not _more_than_chance(misled.after)
 
-    def test_net_trained_at_rate_zero_stays_at_chance(self, trained, device, train_set, test_set):
+    def test_net_trained_at_rate_zero_stays_at_chance(
+        self,
+        trained: Training,
+        device: torch.device,
+        train_set: TensorDataset,
+        test_set: TensorDataset,
+    ) -> None:
         """Trained with a learning rate of 0, a net does not pass the bound."""
         net = trained.untrained
 
@@ -1349,7 +1423,9 @@ class TestTest:
         assert not _more_than_chance(_test(net, test_set))
 
     @pytest.mark.parametrize("size", [4, 64, 150])
-    def test_counts_of_the_classes_sum_to_those_of_the_whole(self, trained, some, device, size):
+    def test_counts_of_the_classes_sum_to_those_of_the_whole(
+        self, trained: Training, some: TensorDataset, device: torch.device, size: int
+    ) -> None:
         """The counts of the classes sum to those of all test images, at any batch size."""
         predicted = classifier.predict(trained.net, some.tensors[0]).tolist()
         labels = some.tensors[1].tolist()
@@ -1362,7 +1438,7 @@ class TestTest:
         assert accuracy.class_total == tuple(labels.count(label) for label in range(10))
         assert (accuracy.correct, accuracy.total) == (sum(hits.values()), len(labels))
 
-    def test_accuracy_of_each_class_is_printed(self):
+    def test_accuracy_of_each_class_is_printed(self) -> None:
         """The accuracy of a class prints with its name in five columns, in whole per cent."""
         accuracy = classifier.Accuracy(class_correct=(1, 2, 3), class_total=(3, 2, 50))
 
@@ -1373,7 +1449,7 @@ class TestTest:
         ]
 
     @pytest.mark.mistaken(text="A loop over four images counts the hits of every batch.")
-    def test_counting_four_images_misses_the_rest_of_a_batch(self, device):
+    def test_counting_four_images_misses_the_rest_of_a_batch(self, device: torch.device) -> None:
         """A loop over four images counts a batch of four, and half of a batch of eight."""
         right = [0, 1, 3, 6] * 2
         scores, labels = SCORES[right].to(device), LABELS[right].to(device)
@@ -1389,14 +1465,16 @@ class TestTest:
             pytest.param(1, "0-dim tensor", id="a batch of one"),
         ],
     )
-    def test_counting_four_images_breaks_on_fewer(self, device, size, words):
+    def test_counting_four_images_breaks_on_fewer(
+        self, device: torch.device, size: int, words: str
+    ) -> None:
         """A loop over four images breaks on a batch of fewer, and squeeze() on a batch of one."""
         scores, labels = SCORES.to(device), LABELS.to(device)
 
         with pytest.raises(IndexError, match=words):
             _first_four(scores[:size], labels[:size])
 
-    def test_class_without_images_has_no_rate(self, device):
+    def test_class_without_images_has_no_rate(self, device: torch.device) -> None:
         """A class without test images has no accuracy: dividing by its count is refused."""
         accuracy = classifier.evaluate(_scored(device), _batches(4))
 
@@ -1407,7 +1485,9 @@ class TestTest:
             100 * accuracy.class_correct[2] / accuracy.class_total[2]
 
     @pytest.mark.parametrize("size", [1, 4, 5])
-    def test_counting_by_name_agrees_with_counting_by_number(self, trained, some, device, size):
+    def test_counting_by_name_agrees_with_counting_by_number(
+        self, trained: Training, some: TensorDataset, device: torch.device, size: int
+    ) -> None:
         """Counting in a dict by name gives the counts by class number, at any batch size."""
         few = TensorDataset(*some[:43])
 

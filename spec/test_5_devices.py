@@ -4,8 +4,9 @@ import copy
 import functools
 import io
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
-def no_accelerator(monkeypatch):
+def no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine as it is without its accelerator, if it has one."""
     found = devices.accelerator()
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
@@ -30,7 +31,7 @@ def no_accelerator(monkeypatch):
 
 
 @pytest.fixture
-def second(device):
+def second(device: torch.device) -> torch.device:
     """The accelerator beside the one in use; the test is skipped on a machine that has one only."""
     count = torch.get_device_module(device).device_count()
     if count < 2:
@@ -49,38 +50,40 @@ class Task:
     learning_rate: float
     momentum: float
 
-    def on(self, device):
+    def on(self, device: torch.device) -> "Task":
         """A copy of all of it on ``device``."""
         inputs, target = devices.move_batch([self.inputs, self.target], device)
         net = devices.move_net(copy.deepcopy(self.net), device)
         return replace(self, net=net, inputs=inputs, target=target)
 
-    def in_float64(self):
+    def in_float64(self) -> "Task":
         """A copy of all of it in double precision; labels stay integers."""
         target = self.target.double() if self.target.is_floating_point() else self.target
         net = copy.deepcopy(self.net).double()
         return replace(self, net=net, inputs=self.inputs.double(), target=target)
 
-    def learned(self):
+    def learned(self) -> dict[str, nn.Parameter]:
         """The parameters that training moves, by name."""
         return {name: p for name, p in self.net.named_parameters() if p.requires_grad}
 
-    def value(self):
+    def value(self) -> torch.Tensor:
         """The loss on the batch."""
         return self.loss(self.net(self.inputs), self.target)
 
-    def gradients(self):
+    def gradients(self) -> dict[str, torch.Tensor]:
         """The gradient of the loss in every parameter that training moves, by name."""
         learned = self.learned()
         found = torch.autograd.grad(self.value(), list(learned.values()))
         return dict(zip(learned, found, strict=True))
 
-    def slopes(self):
+    def slopes(self) -> dict[str, torch.Tensor]:
         """The central difference of the loss, each parameter moved along its gradient."""
         return {name: self._slope(self.learned()[name], g) for name, g in self.gradients().items()}
 
     @torch.no_grad()
-    def _slope(self, parameter, direction, width=1e-8):
+    def _slope(
+        self, parameter: torch.Tensor, direction: torch.Tensor, width: float = 1e-8
+    ) -> torch.Tensor:
         values = []
         for shift in (width, -2 * width):
             parameter += shift * direction / direction.norm()
@@ -88,7 +91,7 @@ class Task:
         parameter += width * direction / direction.norm()
         return (values[0] - values[1]) / (2 * width)
 
-    def moved_by_optimizer(self, steps):
+    def moved_by_optimizer(self, steps: int) -> dict[str, torch.Tensor]:
         """How far ``steps`` steps of torch's SGD move each parameter."""
         learned = self.learned()
         before = {name: p.detach().clone() for name, p in learned.items()}
@@ -99,7 +102,7 @@ class Task:
             sgd.step()
         return {name: p.detach() - before[name] for name, p in learned.items()}
 
-    def moved_by_hand(self, steps):
+    def moved_by_hand(self, steps: int) -> dict[str, torch.Tensor]:
         """The same by the formula: v = momentum · v + gradient, w = w - learning rate · v."""
         velocity = {name: torch.zeros_like(p) for name, p in self.learned().items()}
         moved = {name: torch.zeros_like(p) for name, p in self.learned().items()}
@@ -111,19 +114,19 @@ class Task:
         return moved
 
 
-def lenet():
+def lenet() -> Task:
     """The network of chapter 3, and its loss and learning rate."""
     return Task(
         neural_networks.Net(), torch.randn(4, 1, 32, 32), torch.randn(4, 10), F.mse_loss, 0.01, 0
     )
 
 
-def lenet_of_5x5_kernels():
+def lenet_of_5x5_kernels() -> Task:
     """The same as today's English tutorial has it."""
     return replace(lenet(), net=neural_networks.Net(kernel_size=5))
 
 
-def the_classifier():
+def the_classifier() -> Task:
     """The network of chapter 4, and its loss, learning rate and momentum."""
     return Task(
         classifier.Net(),
@@ -135,7 +138,7 @@ def the_classifier():
     )
 
 
-def new_head_of_resnet18():
+def new_head_of_resnet18() -> Task:
     """The fine-tuning of chapter 2: a frozen ResNet-18 whose new last layer is trained."""
     net = autograd.resnet18().eval()
     autograd.freeze(net)
@@ -143,7 +146,9 @@ def new_head_of_resnet18():
     return replace(the_classifier(), net=net, learning_rate=0.01)
 
 
-def relative_to_the_largest(values, reference):
+def relative_to_the_largest(
+    values: dict[str, torch.Tensor], reference: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
     """``values`` in float64 on the cpu, each tensor in units of the largest of its reference."""
     return {
         name: value.detach().cpu().double() / reference[name].abs().max()
@@ -154,7 +159,7 @@ def relative_to_the_largest(values, reference):
 class Nested(nn.Module):
     """A net with everything that a move has to find: nesting, buffers, a parameter of its own."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Sequential(nn.BatchNorm2d(2)))
         self.scale = nn.Parameter(torch.tensor([1.5, 2.5]))
@@ -164,7 +169,7 @@ class Nested(nn.Module):
 
 class TestTrainingOnGpu:
     @pytest.mark.on("accelerator")
-    def test_device_to_train_on_is_the_first_accelerator(self, device):
+    def test_device_to_train_on_is_the_first_accelerator(self, device: torch.device) -> None:
         """Where there is an accelerator, the first one is the device to train on."""
         picked = devices.pick()
 
@@ -172,31 +177,33 @@ class TestTrainingOnGpu:
         assert str(picked) == f"{device.type}:0"
         assert torch.ones(2, device=picked).device == picked
 
-    def test_device_to_train_on_is_the_cpu_without_an_accelerator(self, no_accelerator):
+    def test_device_to_train_on_is_the_cpu_without_an_accelerator(
+        self, no_accelerator: None
+    ) -> None:
         """Where there is no accelerator, the cpu is the device to train on."""
         picked = devices.pick()
 
         assert picked == torch.device("cpu")
         assert str(picked) == "cpu"
 
-    def test_cuda_is_available_where_it_computes(self):
+    def test_cuda_is_available_where_it_computes(self) -> None:
         """torch.cuda.is_available() is true exactly where a CUDA device gets a sum right."""
         assert torch.cuda.is_available() == (devices.why_unusable(torch.device("cuda")) is None)
 
-    def test_device_can_be_named_without_its_hardware(self):
+    def test_device_can_be_named_without_its_hardware(self) -> None:
         """A device is a name and a number: it can be written down where there is no such device."""
         named = torch.device("cuda:63")
 
         assert (named.type, named.index) == ("cuda", 63)
         assert str(named) == "cuda:63"
 
-    def test_device_without_an_index_is_not_the_one_with_index_zero(self):
+    def test_device_without_an_index_is_not_the_one_with_index_zero(self) -> None:
         """The device "cuda" without an index is another device object than "cuda:0"."""
         assert torch.device("cuda") != torch.device("cuda:0")
         assert torch.device("cuda").index is None
         assert torch.device("cuda", 0) == torch.device("cuda:0")
 
-    def test_device_of_unknown_name_is_refused(self):
+    def test_device_of_unknown_name_is_refused(self) -> None:
         """A device whose name torch does not know is refused; "cpu" is known everywhere."""
         assert torch.device("cpu").type == "cpu"
 
@@ -204,7 +211,7 @@ class TestTrainingOnGpu:
             torch.device("gpu")
 
     @pytest.mark.on("accelerator", "meta")
-    def test_net_moves_with_all_its_parameters_and_buffers(self, device):
+    def test_net_moves_with_all_its_parameters_and_buffers(self, device: torch.device) -> None:
         """Moving a net moves every parameter and buffer of every module in it."""
         net = devices.move_net(Nested(), device)
 
@@ -227,7 +234,7 @@ class TestTrainingOnGpu:
         )
 
     @pytest.mark.on("accelerator", "meta")
-    def test_tensors_and_modules_outside_registration_stay(self, device):
+    def test_tensors_and_modules_outside_registration_stay(self, device: torch.device) -> None:
         """A plain tensor attribute and modules in a Python list do not move with the net."""
         net = Nested()
         net.plain = torch.ones(2)
@@ -241,7 +248,7 @@ class TestTrainingOnGpu:
         assert net.in_a_module_list[0].weight.device == device
 
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_net_keeps_its_dtypes_when_it_moves(self, device):
+    def test_net_keeps_its_dtypes_when_it_moves(self, device: torch.device) -> None:
         """A move to a device changes no dtype: integer and boolean buffers stay what they are."""
         net = devices.move_net(Nested(), device)
 
@@ -250,7 +257,7 @@ class TestTrainingOnGpu:
         assert net.passing.dtype == torch.bool
         assert {parameter.dtype for parameter in net.parameters()} == {torch.float32}
 
-    def test_net_comes_back_with_the_same_values(self, device):
+    def test_net_comes_back_with_the_same_values(self, device: torch.device) -> None:
         """A net that went to a device and came back has exactly the values that it left with."""
         net = Nested()
         before = copy.deepcopy(net.state_dict())
@@ -262,7 +269,7 @@ class TestTrainingOnGpu:
         assert back.passing.tolist() == [True, False]
 
     @pytest.mark.on("accelerator", "meta")
-    def test_net_moves_in_place_where_a_tensor_is_copied(self, device):
+    def test_net_moves_in_place_where_a_tensor_is_copied(self, device: torch.device) -> None:
         """A net is moved in place and returned itself; a tensor stays, and its copy is returned."""
         net, tensor = nn.Linear(2, 1), torch.ones(2)
 
@@ -274,7 +281,7 @@ class TestTrainingOnGpu:
         assert (tensor.device, moved_tensor.device) == (torch.device("cpu"), device)
 
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_net_that_is_there_already_keeps_its_parameters(self, device):
+    def test_net_that_is_there_already_keeps_its_parameters(self, device: torch.device) -> None:
         """A net that is sent to where it is keeps its Parameters, the optimizer's own."""
         net = nn.Linear(2, 1, device=device)
         optimizer = torch.optim.SGD(net.parameters(), lr=0.5)
@@ -286,7 +293,9 @@ class TestTrainingOnGpu:
         assert net.bias is bias
 
     @pytest.mark.on("accelerator")
-    def test_optimizer_made_before_the_move_trains_the_moved_net(self, device):
+    def test_optimizer_made_before_the_move_trains_the_moved_net(
+        self, device: torch.device
+    ) -> None:
         """On a GPU a net keeps its Parameter objects, so an earlier optimizer still updates it.
 
         PyTorch promises this to the devices it knows by name. A backend under PrivateUse1 has it
@@ -305,7 +314,9 @@ class TestTrainingOnGpu:
         assert net.weight.tolist() == [[4.0, 3.0]]
 
     @pytest.mark.on("meta")
-    def test_optimizer_made_before_a_move_to_meta_is_left_behind(self, device):
+    def test_optimizer_made_before_a_move_to_meta_is_left_behind(
+        self, device: torch.device
+    ) -> None:
         """On meta a net gets new Parameters, and an earlier optimizer holds the old ones."""
         net = nn.Linear(2, 1, bias=False)
         optimizer = torch.optim.SGD(net.parameters(), lr=0.5)
@@ -316,7 +327,7 @@ class TestTrainingOnGpu:
         assert optimizer.param_groups[0]["params"][0].device == torch.device("cpu")
 
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_inputs_and_targets_of_a_batch_are_moved(self, device):
+    def test_inputs_and_targets_of_a_batch_are_moved(self, device: torch.device) -> None:
         """Inputs and targets of a batch arrive on the device with their shapes and dtypes."""
         inputs, labels = devices.move_batch([torch.ones(4, 3), torch.tensor([1, 0, 2, 1])], device)
 
@@ -324,7 +335,7 @@ class TestTrainingOnGpu:
         assert (inputs.shape, inputs.dtype) == ((4, 3), torch.float32)
         assert (labels.shape, labels.dtype) == ((4,), torch.int64)
 
-    def test_moved_batch_holds_the_same_values(self, device):
+    def test_moved_batch_holds_the_same_values(self, device: torch.device) -> None:
         """A batch that was moved holds the values that it had."""
         inputs, labels = devices.move_batch(
             [torch.tensor([[1.5, -2.25]]), torch.tensor([7])], device
@@ -334,9 +345,9 @@ class TestTrainingOnGpu:
         assert labels.tolist() == [7]
 
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_every_batch_of_a_loader_has_to_be_moved(self, device):
+    def test_every_batch_of_a_loader_has_to_be_moved(self, device: torch.device) -> None:
         """A loader gives every batch on the cpu, so that the move belongs into every step."""
-        loader = DataLoader([(torch.ones(2), 1), (torch.ones(2), 0)], batch_size=1)
+        loader: DataLoader[Any] = DataLoader([(torch.ones(2), 1), (torch.ones(2), 0)], batch_size=1)
 
         given = list(loader)
         moved = [devices.move_batch(batch, device) for batch in given]
@@ -345,7 +356,7 @@ class TestTrainingOnGpu:
         assert [t.device for batch in moved for t in batch] == [device] * 4
 
     @pytest.mark.on("accelerator", "meta")
-    def test_net_on_a_device_refuses_inputs_on_the_cpu(self, device):
+    def test_net_on_a_device_refuses_inputs_on_the_cpu(self, device: torch.device) -> None:
         """A net on a device refuses inputs that stayed on the cpu; moved inputs pass."""
         net = devices.move_net(nn.Linear(3, 2), device)
         inputs = torch.ones(4, 3)
@@ -355,7 +366,7 @@ class TestTrainingOnGpu:
             net(inputs)
 
     @pytest.mark.on("accelerator", "meta")
-    def test_net_on_the_cpu_refuses_inputs_on_a_device(self, device):
+    def test_net_on_the_cpu_refuses_inputs_on_a_device(self, device: torch.device) -> None:
         """A net that stayed on the cpu refuses inputs on a device; inputs on the cpu pass."""
         net = nn.Linear(3, 2)
         assert net(torch.ones(4, 3)).device == torch.device("cpu")
@@ -364,7 +375,7 @@ class TestTrainingOnGpu:
             net(torch.ones(4, 3, device=device))
 
     @pytest.mark.on("accelerator")
-    def test_convolution_on_a_device_refuses_images_on_the_cpu(self, device):
+    def test_convolution_on_a_device_refuses_images_on_the_cpu(self, device: torch.device) -> None:
         """A convolutional net on a device refuses images on the cpu, in words of its own."""
         net = devices.move_net(classifier.Net(), device)
         images = torch.ones(1, 3, 32, 32)
@@ -381,7 +392,9 @@ class TestTrainingOnGpu:
             pytest.param(nn.MSELoss(), torch.zeros(2, 3), id="mean_squared_error"),
         ],
     )
-    def test_loss_refuses_targets_on_the_cpu(self, device, loss, target):
+    def test_loss_refuses_targets_on_the_cpu(
+        self, device: torch.device, loss: Any, target: Any
+    ) -> None:
         """A loss of outputs on a device refuses targets on the cpu; moved targets pass."""
         outputs = torch.ones(2, 3, device=device)
         assert loss(outputs, target.to(device)).device == device
@@ -390,7 +403,7 @@ class TestTrainingOnGpu:
             loss(outputs, target)
 
     @pytest.mark.on("accelerator", "meta")
-    def test_move_without_assignment_moves_nothing(self, device):
+    def test_move_without_assignment_moves_nothing(self, device: torch.device) -> None:
         """A tensor stays where it is unless the result of the move is assigned."""
         inputs = torch.ones(2)
 
@@ -401,7 +414,7 @@ class TestTrainingOnGpu:
         assert inputs.device == device
 
     @pytest.mark.on("accelerator", "meta")
-    def test_tensor_of_one_number_on_the_cpu_may_mix(self, device):
+    def test_tensor_of_one_number_on_the_cpu_may_mix(self, device: torch.device) -> None:
         """A tensor without dimensions may stay on the cpu; one with a dimension may not."""
         inputs = torch.tensor([1.0, 2.0], device=device)
 
@@ -410,13 +423,13 @@ class TestTrainingOnGpu:
             inputs * torch.tensor([3.0, 3.0])
 
     @pytest.mark.on("accelerator")
-    def test_number_on_the_cpu_counts_with_its_value(self, device):
+    def test_number_on_the_cpu_counts_with_its_value(self, device: torch.device) -> None:
         """A tensor of one number on the cpu multiplies one on a device by that number."""
         product = torch.tensor([1.0, 2.0], device=device) * torch.tensor(3.0)
 
         assert product.tolist() == [3.0, 6.0]
 
-    def test_net_and_batch_on_one_device_work_together(self, device):
+    def test_net_and_batch_on_one_device_work_together(self, device: torch.device) -> None:
         """A net and a batch on the same device, the cpu as well, give a loss on that device."""
         net = devices.move_net(classifier.Net(), device)
         images, labels = devices.move_batch(
@@ -430,7 +443,7 @@ class TestTrainingOnGpu:
 
     @pytest.mark.on("cpu", "accelerator", "meta")
     @pytest.mark.parametrize("width", [1, 6, 8, 64])
-    def test_net_can_be_widened(self, device, width):
+    def test_net_can_be_widened(self, device: torch.device, width: int) -> None:
         """A net of any width gives ten scores an image and has 59,150 + 476 numbers a channel."""
         net = devices.move_net(classifier.Net(width), device)
 
@@ -442,7 +455,7 @@ class TestTrainingOnGpu:
         assert sum(p.numel() for p in net.parameters()) == 59_150 + 476 * width
 
     @pytest.mark.parametrize("width", [1, 64])
-    def test_widened_net_trains(self, device, width):
+    def test_widened_net_trains(self, device: torch.device, width: int) -> None:
         """A net of any width learns the batch that it is trained on."""
         net = devices.move_net(classifier.Net(width), device)
         step = classifier.training_step(net, lr=0.02)
@@ -452,7 +465,7 @@ class TestTrainingOnGpu:
 
         assert losses[-1] < losses[0] / 1.1
 
-    def test_second_convolution_of_another_width_fails_in_use(self, device):
+    def test_second_convolution_of_another_width_fails_in_use(self, device: torch.device) -> None:
         """Two convolutions of unequal widths can be made, but not run; of equal widths they run."""
         images = torch.zeros(1, 3, 32, 32, device=device)
         equal = nn.Sequential(nn.Conv2d(3, 8, 5), nn.Conv2d(8, 16, 5)).to(device)
@@ -463,13 +476,13 @@ class TestTrainingOnGpu:
             unequal(images)
 
     @staticmethod
-    def ten_patterns(patterns, count):
+    def ten_patterns(patterns: torch.Tensor, count: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Batches of 10 noisy images, each showing the pattern of its label."""
         labels = torch.randint(10, (count, 10))
         images = patterns[labels] + torch.randn(count, 10, 3, 32, 32) / 2
         return list(zip(images, labels, strict=True))
 
-    def test_training_beats_chance_on_every_device(self, device):
+    def test_training_beats_chance_on_every_device(self, device: torch.device) -> None:
         """The same training, run on any device, names new images right far above chance."""
         patterns = torch.randn(10, 3, 32, 32)
         net = devices.move_net(classifier.Net(), device)
@@ -485,25 +498,25 @@ class TestTrainingOnGpu:
         assert {parameter.device for parameter in net.parameters()} == {device}
 
     @staticmethod
-    def slices(a, b):
+    def slices(a: Any, b: Any) -> Any:
         """A tensor after slices of it were written to, by a number and by another tensor."""
         a[:, 1] = 0
         a[2:5, ::3] = b[:3, : a[0, ::3].shape[0]]
         return a
 
     @staticmethod
-    def in_place(a, b):
+    def in_place(a: Any, b: Any) -> Any:
         """A tensor after a number and another tensor were added into it."""
         a += 5
         a[1:] += b[:-1]
         return a
 
     @staticmethod
-    def cross_entropy(scores, labels):
+    def cross_entropy(scores: np.ndarray, labels: np.ndarray) -> float:
         """The mean of -log softmax at the label, in NumPy."""
         shifted = scores - scores.max(axis=1, keepdims=True)
         logarithms = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-        return -logarithms[np.arange(len(labels)), labels].mean()
+        return -float(logarithms[np.arange(len(labels)), labels].mean())
 
     @pytest.mark.parametrize(
         ("step", "in_numpy"),
@@ -525,7 +538,9 @@ class TestTrainingOnGpu:
             ),
         ],
     )
-    def test_step_gives_what_numpy_gives_in_float64(self, device, step, in_numpy):
+    def test_step_gives_what_numpy_gives_in_float64(
+        self, device: torch.device, step: Any, in_numpy: Any
+    ) -> None:
         """Each step of the tutorial gives in float32, on every device, what float64 gives."""
         a, b = torch.randn(48, 80), torch.randn(48, 80)
 
@@ -536,7 +551,9 @@ class TestTrainingOnGpu:
         assert_close(result.cpu(), torch.tensor(expected, dtype=torch.float32))
 
     @staticmethod
-    def gradients_of(operation, inputs):
+    def gradients_of(
+        operation: Callable[..., Any], inputs: Iterable[torch.Tensor]
+    ) -> tuple[torch.Tensor, ...]:
         """The gradients of a weighted sum of the operation's results in its inputs."""
         leaves = [tensor.requires_grad_() for tensor in inputs]
         out = operation(*leaves)
@@ -559,7 +576,9 @@ class TestTrainingOnGpu:
             pytest.param(F.mse_loss, [(3, 4), (3, 4)], id="mse_loss"),
         ],
     )
-    def test_gradients_of_an_operation_are_those_of_float64(self, device, operation, shapes):
+    def test_gradients_of_an_operation_are_those_of_float64(
+        self, device: torch.device, operation: Any, shapes: list[tuple[int, ...]]
+    ) -> None:
         """Each operation of the nets has in float32, on every device, the gradients of float64."""
         inputs = [torch.randn(shape) for shape in shapes]
 
@@ -570,7 +589,7 @@ class TestTrainingOnGpu:
         assert_close([g.cpu() for g in gradients], [g.float() for g in expected])
 
     @pytest.mark.parametrize("task", [lenet, lenet_of_5x5_kernels, the_classifier])
-    def test_scores_on_a_device_are_those_of_float64(self, device, task):
+    def test_scores_on_a_device_are_those_of_float64(self, device: torch.device, task: Any) -> None:
         """Every net gives in float32, on every device, the scores that it gives in float64."""
         task = task()
         there, exact = task.on(device), task.in_float64()
@@ -582,7 +601,7 @@ class TestTrainingOnGpu:
         assert_close(scores.cpu(), expected.float())
 
     @pytest.mark.parametrize("task", [lenet, lenet_of_5x5_kernels, the_classifier])
-    def test_gradients_of_every_net_are_slopes_of_its_loss(self, task):
+    def test_gradients_of_every_net_are_slopes_of_its_loss(self, task: Any) -> None:
         """The gradient of every parameter of every net is the slope of the loss along it."""
         task = task().in_float64()
 
@@ -597,7 +616,9 @@ class TestTrainingOnGpu:
         )
 
     @pytest.mark.parametrize("task", [lenet, lenet_of_5x5_kernels, the_classifier])
-    def test_gradients_on_a_device_are_those_of_float64(self, device, task):
+    def test_gradients_on_a_device_are_those_of_float64(
+        self, device: torch.device, task: Any
+    ) -> None:
         """All gradients of every net in float32, on every device, are those of float64."""
         task = task()
 
@@ -617,7 +638,9 @@ class TestTrainingOnGpu:
     @pytest.mark.parametrize(
         "task", [lenet, lenet_of_5x5_kernels, the_classifier, new_head_of_resnet18]
     )
-    def test_training_on_a_device_moves_the_weights_as_float64_does(self, device, task):
+    def test_training_on_a_device_moves_the_weights_as_float64_does(
+        self, device: torch.device, task: Any
+    ) -> None:
         """Steps of SGD in float32, on every device, move all weights as the formula in float64."""
         task = task()
 
@@ -637,45 +660,47 @@ class TestTrainingOnGpu:
 class Counted(nn.Module):
     """The tutorial's model of 5 inputs and 2 outputs, with a note of every batch that it saw."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.fc = nn.Linear(5, 2)
-        self.seen = []
+        self.seen: list[tuple[int, ...]] = []
 
-    def forward(self, batch):
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
         self.seen.append(tuple(batch.shape))
-        return self.fc(batch)
+        scores: torch.Tensor = self.fc(batch)
+        return scores
 
 
 class Sequence(nn.Module):
     """An LSTM that gives its outputs only, for batches with time first."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.lstm = nn.LSTM(3, 2)
 
-    def forward(self, batch):
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
         self.lstm.flatten_parameters()  # or cuDNN warns of a copy's scattered weights
+        outputs: torch.Tensor
         outputs, _ = self.lstm(batch)
         return outputs
 
 
-class Numbers(Dataset):
+class Numbers(Dataset[torch.Tensor]):
     """A hundred rows of five numbers, as a data set of the least that one can write."""
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> torch.Tensor:
         return torch.full((5,), float(index))
 
 
 class SizedNumbers(Numbers):
     """The same data set, which also tells how many rows it has."""
 
-    def __len__(self):
+    def __len__(self) -> int:
         return 100
 
 
 @pytest.fixture
-def in_parallel(request, device):
+def in_parallel(request: pytest.FixtureRequest, device: torch.device) -> Callable[..., Any]:
     """DataParallel over the one device in use; over none, where that is the cpu."""
     if device.type == "cpu":
         request.getfixturevalue("no_accelerator")
@@ -685,7 +710,7 @@ def in_parallel(request, device):
 
 class TestDataParallelism:
     @pytest.mark.on("accelerator", "meta")
-    def test_tensor_on_another_device_is_a_copy(self, device):
+    def test_tensor_on_another_device_is_a_copy(self, device: torch.device) -> None:
         """A tensor sent to another device is a new tensor there; the old one stays on the cpu."""
         t = torch.ones(2, 3)
 
@@ -696,7 +721,7 @@ class TestDataParallelism:
         assert (u.shape, u.dtype) == (t.shape, t.dtype)
 
     @pytest.mark.on("accelerator")
-    def test_copy_on_another_device_shares_no_memory(self, device):
+    def test_copy_on_another_device_shares_no_memory(self, device: torch.device) -> None:
         """A write to the copy on another device is not seen in the original, nor the reverse."""
         t = torch.tensor([1.0, 2.0])
 
@@ -708,7 +733,7 @@ class TestDataParallelism:
         assert u.tolist() == [9.0, 2.0]
 
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_tensor_that_is_there_already_is_returned_itself(self, device):
+    def test_tensor_that_is_there_already_is_returned_itself(self, device: torch.device) -> None:
         """A tensor sent to where it is, in the dtype that it has, is returned itself."""
         t = torch.ones(2, device=device)
 
@@ -716,7 +741,7 @@ class TestDataParallelism:
         assert t.to(device, torch.float32) is t
         assert t.to(device, torch.float16) is not t
 
-    def test_copy_can_be_forced(self, device):
+    def test_copy_can_be_forced(self, device: torch.device) -> None:
         """With copy=True a tensor is copied even to where it is."""
         t = torch.tensor([1.0, 2.0], device=device)
 
@@ -728,14 +753,14 @@ class TestDataParallelism:
         assert t.tolist() == [1.0, 2.0]
 
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_device_and_dtype_can_change_in_one_call(self, device):
+    def test_device_and_dtype_can_change_in_one_call(self, device: torch.device) -> None:
         """One call moves a tensor and changes its dtype."""
         u = torch.ones(2).to(device, torch.float16)
 
         assert (u.device, u.dtype) == (device, torch.float16)
 
     @pytest.mark.on("accelerator")
-    def test_device_without_an_index_is_the_current_one(self, device):
+    def test_device_without_an_index_is_the_current_one(self, device: torch.device) -> None:
         """Tensors made on a type of device without an index land on its current device."""
         current = torch.get_device_module(device).current_device()
 
@@ -745,7 +770,9 @@ class TestDataParallelism:
         assert t.device == torch.device(device.type, 0)
 
     @pytest.mark.on("accelerator")
-    def test_second_gpu_is_used_only_when_named(self, device, second):
+    def test_second_gpu_is_used_only_when_named(
+        self, device: torch.device, second: torch.device
+    ) -> None:
         """With several GPUs, a net and its batch use the first one unless another is named."""
         net = nn.Linear(2, 1).to(device.type)
         elsewhere = nn.Linear(2, 1).to(second)
@@ -764,7 +791,9 @@ class TestDataParallelism:
             (10, 8, [2, 2, 2, 2, 2]),
         ],
     )
-    def test_batch_is_cut_into_equal_parts_and_a_rest(self, device, batch, gpus, parts):
+    def test_batch_is_cut_into_equal_parts_and_a_rest(
+        self, device: torch.device, batch: int, gpus: int, parts: list[int]
+    ) -> None:
         """A batch cut along its first dimension gives equal parts in order; the last is smaller."""
         rows = torch.arange(batch * 5, device=device).reshape(batch, 5)
 
@@ -775,7 +804,9 @@ class TestDataParallelism:
         assert [chunk[0, 0].item() for chunk in chunks] == [5 * end for end in ends[:-1]]
 
     @pytest.mark.on("accelerator")
-    def test_batch_is_scattered_over_the_gpus(self, device, second):
+    def test_batch_is_scattered_over_the_gpus(
+        self, device: torch.device, second: torch.device
+    ) -> None:
         """DataParallel sends the first half of a batch to the first GPU, the rest to the second."""
         rows = torch.arange(30.0, device=device).reshape(15, 2)
 
@@ -785,7 +816,9 @@ class TestDataParallelism:
         assert first.tolist() == rows[:8].tolist()
         assert rest.tolist() == rows[8:].tolist()
 
-    def test_one_device_sees_the_whole_batch(self, device, in_parallel):
+    def test_one_device_sees_the_whole_batch(
+        self, device: torch.device, in_parallel: Callable[..., Any]
+    ) -> None:
         """On the cpu or on one GPU, a DataParallel model sees all 30 samples and returns 30."""
         net = devices.move_net(Counted(), device)
 
@@ -795,7 +828,9 @@ class TestDataParallelism:
         assert output.shape == (30, 2)
         assert output.device == device
 
-    def test_one_device_computes_what_the_bare_net_does(self, device, in_parallel):
+    def test_one_device_computes_what_the_bare_net_does(
+        self, device: torch.device, in_parallel: Callable[..., Any]
+    ) -> None:
         """On the cpu or on one GPU, DataParallel changes neither the outputs nor the gradients."""
         net = devices.move_net(Counted(), device)
         batch = torch.randn(30, 5, device=device)
@@ -807,14 +842,16 @@ class TestDataParallelism:
         assert_close(output, net(batch))
         assert_close(net.fc.weight.grad, expected)
 
-    def test_without_a_gpu_no_device_is_taken(self, no_accelerator):
+    def test_without_a_gpu_no_device_is_taken(self, no_accelerator: None) -> None:
         """Without a GPU, DataParallel takes no device and passes everything through."""
         net = nn.DataParallel(Counted())
 
         assert net.device_ids == []
         assert {parameter.device for parameter in net.parameters()} == {torch.device("cpu")}
 
-    def test_attributes_of_the_model_need_module(self, device, in_parallel):
+    def test_attributes_of_the_model_need_module(
+        self, device: torch.device, in_parallel: Callable[..., Any]
+    ) -> None:
         """The model in a DataParallel is its attribute module; its own layers are found there."""
         bare = devices.move_net(Counted(), device)
         net = in_parallel(bare)
@@ -824,7 +861,9 @@ class TestDataParallelism:
         with pytest.raises(AttributeError, match="'DataParallel' object has no attribute 'fc'"):
             net.fc  # noqa: B018
 
-    def test_saved_names_begin_with_module(self, device, in_parallel):
+    def test_saved_names_begin_with_module(
+        self, device: torch.device, in_parallel: Callable[..., Any]
+    ) -> None:
         """Weights of a DataParallel model have names that its bare model does not accept."""
         bare = devices.move_net(Counted(), device)
         state = in_parallel(bare).state_dict()
@@ -835,7 +874,9 @@ class TestDataParallelism:
         bare.load_state_dict({name.removeprefix("module."): w for name, w in state.items()})
 
     @pytest.mark.on("accelerator")
-    def test_results_of_two_gpus_are_merged_in_order(self, device, second):
+    def test_results_of_two_gpus_are_merged_in_order(
+        self, device: torch.device, second: torch.device
+    ) -> None:
         """Results of two GPUs come back as one batch on the first, in the order of the inputs."""
         net = devices.move_net(Counted(), device)
         batch = torch.randn(30, 5, device=device)
@@ -858,14 +899,14 @@ class TestDataParallelism:
             pytest.param(lambda data: len(DataLoader(data)), id="len"),
         ],
     )
-    def test_data_set_needs_a_length_to_be_shuffled(self, use):
+    def test_data_set_needs_a_length_to_be_shuffled(self, use: Callable[..., Any]) -> None:
         """A data set needs __len__ beside __getitem__ to be shuffled or counted by a loader."""
         use(SizedNumbers())
 
         with pytest.raises(TypeError, match=r"has no len\(\)"):
             use(Numbers())
 
-    def test_data_set_of_100_gives_batches_of_30_30_30_and_10(self):
+    def test_data_set_of_100_gives_batches_of_30_30_30_and_10(self) -> None:
         """A data set of 100 rows in batches of 30 gives three full batches and one of 10."""
         loader = DataLoader(SizedNumbers(), batch_size=30, shuffle=True)
 
@@ -881,7 +922,13 @@ class TestDataParallelism:
             pytest.param(Sequence, (7, 4, 3), id="recurrent"),
         ],
     )
-    def test_any_model_passes_through(self, device, in_parallel, model, shape):
+    def test_any_model_passes_through(
+        self,
+        device: torch.device,
+        in_parallel: Callable[..., Any],
+        model: Any,
+        shape: tuple[int, ...],
+    ) -> None:
         """On the cpu or one GPU, convolutional and recurrent models work in DataParallel alike."""
         net = devices.move_net(model(), device)
         batch = torch.randn(shape, device=device)
@@ -891,7 +938,9 @@ class TestDataParallelism:
         assert output.device == device
         assert_close(output, net(batch))
 
-    def test_recurrent_model_takes_the_batch_first_when_asked_to(self, device):
+    def test_recurrent_model_takes_the_batch_first_when_asked_to(
+        self, device: torch.device
+    ) -> None:
         """An LSTM takes time first, or the batch with batch_first=True, and answers alike."""
         time_first = nn.LSTM(3, 2).to(device)
         batch_first = nn.LSTM(3, 2, batch_first=True).to(device)
@@ -905,7 +954,9 @@ class TestDataParallelism:
         assert_close(outputs.transpose(0, 1), expected)
 
     @pytest.mark.on("accelerator")
-    def test_batch_with_time_first_is_cut_along_its_second_dimension(self, device, second):
+    def test_batch_with_time_first_is_cut_along_its_second_dimension(
+        self, device: torch.device, second: torch.device
+    ) -> None:
         """A recurrent model over two GPUs needs dim=1 where time is first; dim 0 cuts the time."""
         net = devices.move_net(Sequence(), device)
         over_both = functools.partial(nn.DataParallel, net, [device.index, second.index])
@@ -915,7 +966,7 @@ class TestDataParallelism:
         assert not torch.allclose(over_both(dim=0)(batch), net(batch), rtol=0.01, atol=0.01)
 
     @pytest.mark.changed(since="1.5", text="DataParallel is the way to use several GPUs.")
-    def test_data_parallel_works_and_recommends_its_successor(self, no_accelerator):
+    def test_data_parallel_works_and_recommends_its_successor(self, no_accelerator: None) -> None:
         """DataParallel works without a warning, but recommends DistributedDataParallel instead."""
         advice = " ".join(nn.DataParallel.__doc__.split())
 
@@ -924,7 +975,7 @@ class TestDataParallelism:
         assert "even if there is only a single node" in advice
 
     @pytest.mark.on("accelerator")
-    def test_file_remembers_the_device_it_was_saved_from(self, device):
+    def test_file_remembers_the_device_it_was_saved_from(self, device: torch.device) -> None:
         """Weights saved on a GPU load back onto it; with map_location="cpu" onto the cpu."""
         saved = io.BytesIO()
         torch.save(torch.tensor([1.5, 2.5], device=device), saved)
@@ -935,7 +986,9 @@ class TestDataParallelism:
         assert (there.device, here.device) == (device, torch.device("cpu"))
         assert there.tolist() == here.tolist() == [1.5, 2.5]
 
-    def test_file_from_a_gpu_needs_map_location_on_a_machine_without(self, monkeypatch):
+    def test_file_from_a_gpu_needs_map_location_on_a_machine_without(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Weights saved on a GPU are refused where there is none, unless map_location says cpu."""
         saved = io.BytesIO()
         monkeypatch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")

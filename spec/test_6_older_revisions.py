@@ -1,6 +1,7 @@
 """What older revisions of the tutorial promise, and the present one leaves out."""
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from blitz import graph, tensors
 
 
 @pytest.fixture
-def refused_before_2_13():
+def refused_before_2_13() -> AbstractContextManager[Any]:
     """Nothing on torch 2.13 and later; before, the refusal of integers by backward."""
     if tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 13):
         return nullcontext()
@@ -19,7 +20,7 @@ def refused_before_2_13():
 
 class TestOlderTensors:
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_empty_tensor_has_a_shape_and_no_certain_values(self, device):
+    def test_empty_tensor_has_a_shape_and_no_certain_values(self, device: torch.device) -> None:
         """An empty tensor has shape, dtype and device; its values are whatever the memory held."""
         x = torch.empty(5, 3, device=device)
 
@@ -27,7 +28,7 @@ class TestOlderTensors:
         assert x.dtype is torch.float32
         assert x.device == device
 
-    def test_zeros_of_dtype_long_are_integers(self, device):
+    def test_zeros_of_dtype_long_are_integers(self, device: torch.device) -> None:
         """Zeros of dtype long are 64-bit integers, all of them zero."""
         x = torch.zeros(2, 3, dtype=torch.long, device=device)
 
@@ -36,7 +37,9 @@ class TestOlderTensors:
 
     @pytest.mark.on("cpu", "accelerator", "meta")
     @pytest.mark.parametrize("method", ["new_ones", "new_zeros", "new_empty"])
-    def test_new_methods_take_sizes_and_keep_dtype_and_device(self, method, device):
+    def test_new_methods_take_sizes_and_keep_dtype_and_device(
+        self, method: str, device: torch.device
+    ) -> None:
         """The new_ methods take sizes and keep the device, and the dtype unless one is given."""
         x = torch.zeros(2, dtype=torch.float16, device=device)
 
@@ -47,7 +50,7 @@ class TestOlderTensors:
         assert [new.dtype, other.dtype] == [torch.float16, torch.int64]
         assert [new.device, other.device] == [device, device]
 
-    def test_new_ones_are_ones(self, device):
+    def test_new_ones_are_ones(self, device: torch.device) -> None:
         """What new_ones makes are ones, and the tensor it is called on stays as it is."""
         x = tensors.from_data([7, 8], device=device)
 
@@ -55,14 +58,14 @@ class TestOlderTensors:
         assert x.tolist() == [7, 8]
 
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_new_methods_take_another_device(self, device):
+    def test_new_methods_take_another_device(self, device: torch.device) -> None:
         """A new_ method makes its tensor on another device if that is asked for."""
         x = torch.zeros(2)
 
         assert x.new_ones(5, 3, device=device).device == device
 
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_randn_like_keeps_the_size_and_takes_another_dtype(self, device):
+    def test_randn_like_keeps_the_size_and_takes_another_dtype(self, device: torch.device) -> None:
         """Normal random numbers like a tensor of integers have its size and the dtype asked for."""
         x = torch.ones(5, 3, dtype=torch.int64, device=device)
 
@@ -72,7 +75,7 @@ class TestOlderTensors:
         assert like.dtype is torch.float32
         assert like.device == device
 
-    def test_randn_like_draws_from_the_normal_distribution(self, device):
+    def test_randn_like_draws_from_the_normal_distribution(self, device: torch.device) -> None:
         """Normal random numbers have a mean near 0 and a variance near 1."""
         sample = np.array(torch.randn_like(tensors.ones((100, 100), device)).tolist())
 
@@ -81,7 +84,7 @@ class TestOlderTensors:
         assert sample.mean() == pytest.approx(0, abs=0.06)
         assert sample.var() == pytest.approx(1, abs=0.085)
 
-    def test_size_of_a_tensor_is_a_tuple(self):
+    def test_size_of_a_tensor_is_a_tuple(self) -> None:
         """The size of a tensor is a tuple and does all that a tuple does."""
         size = torch.empty(5, 3).size()
 
@@ -97,7 +100,7 @@ class TestOlderTensors:
         assert hash(size) == hash((5, 3))
         assert {(5, 3): "found"}[size] == "found"
 
-    def test_four_spellings_of_addition_give_one_sum(self, device):
+    def test_four_spellings_of_addition_give_one_sum(self, device: torch.device) -> None:
         """The operator +, add, add with out= and add_ give the same sum."""
         a = np.linspace(0.1, 3.7, 6, dtype=np.float32).reshape(2, 3)
         b = np.linspace(9.3, -0.2, 6, dtype=np.float32).reshape(2, 3)
@@ -113,7 +116,7 @@ class TestOlderTensors:
         assert tensors.add_(y, x).tolist() == (a + b).tolist()
         assert y.tolist() == (a + b).tolist()
 
-    def test_out_of_another_size_is_resized_with_a_warning(self, device):
+    def test_out_of_another_size_is_resized_with_a_warning(self, device: torch.device) -> None:
         """A result written to a tensor of another size resizes that tensor, with a warning."""
         x = tensors.from_data([1.0, 2.0], device=device)
         torch.add(x, 1, out=torch.empty(0, device=device))
@@ -134,13 +137,15 @@ class TestOlderTensors:
         ],
         ids=str,
     )
-    def test_view_has_other_sizes_and_infers_minus_one(self, sizes, viewed, device):
+    def test_view_has_other_sizes_and_infers_minus_one(
+        self, sizes: tuple[int, ...], viewed: Any, device: torch.device
+    ) -> None:
         """A view has the elements in order under other sizes, and works out a size given as -1."""
         x = tensors.from_data([[1, 2, 3], [4, 5, 6]], device=device)
 
         assert x.view(*sizes).tolist() == viewed
 
-    def test_view_shares_memory(self, device):
+    def test_view_shares_memory(self, device: torch.device) -> None:
         """A view copies nothing: each sees what is written to the other."""
         x = tensors.from_data([[1, 2, 3], [4, 5, 6]], device=device)
         flat = x.view(-1)
@@ -159,7 +164,9 @@ class TestOlderTensors:
             pytest.param((-1, -1), "only one dimension can be inferred", id="two to work out"),
         ],
     )
-    def test_view_refuses_sizes_that_do_not_fit(self, sizes, words, device):
+    def test_view_refuses_sizes_that_do_not_fit(
+        self, sizes: tuple[int, ...], words: str, device: torch.device
+    ) -> None:
         """Sizes that do not hold every element, or leave two to work out, are refused."""
         x = tensors.ones((2, 3), device)
         assert x.view(-1, 3).shape == (2, 3)
@@ -167,7 +174,7 @@ class TestOlderTensors:
         with pytest.raises(RuntimeError, match=words):
             x.view(*sizes)
 
-    def test_view_refuses_memory_out_of_order(self, device):
+    def test_view_refuses_memory_out_of_order(self, device: torch.device) -> None:
         """A transposed matrix cannot be viewed flat, for its memory is out of order."""
         x = tensors.from_data([[1, 2, 3], [4, 5, 6]], device=device).t()
         assert x.reshape(6).tolist() == [1, 4, 2, 5, 3, 6]
@@ -183,14 +190,14 @@ class TestOlderTensors:
             pytest.param(True, True, id="bool"),
         ],
     )
-    def test_item_is_a_python_number(self, data, number, device):
+    def test_item_is_a_python_number(self, data: Any, number: Any, device: torch.device) -> None:
         """The one element of a tensor, whatever its shape, can be had as a Python number."""
         item = tensors.from_data(data, device=device).item()
 
         assert item == number
         assert type(item) is type(number)
 
-    def test_item_of_two_elements_is_refused(self, device):
+    def test_item_of_two_elements_is_refused(self, device: torch.device) -> None:
         """A tensor of two elements is no number; a tensor of one element is."""
         x = tensors.from_data([1.5, 2.5], device=device)
         assert x[1].item() == 2.5
@@ -201,7 +208,7 @@ class TestOlderTensors:
     @pytest.mark.mistaken(
         text="Every tensor on the CPU but a CharTensor converts to NumPy and back."
     )
-    def test_int8_goes_to_numpy_and_back(self):
+    def test_int8_goes_to_numpy_and_back(self) -> None:
         """Of the tensors on the CPU, int8 ones convert to NumPy and back; bfloat16 ones do not."""
         x = tensors.from_data([-128, 0, 127]).char()
 
@@ -214,7 +221,7 @@ class TestOlderTensors:
         with pytest.raises(TypeError, match="BFloat16"):
             x.bfloat16().numpy()
 
-    def test_sparse_tensor_does_not_go_to_numpy(self):
+    def test_sparse_tensor_does_not_go_to_numpy(self) -> None:
         """A sparse tensor on the CPU does not convert to NumPy; made dense, it does."""
         sparse = tensors.from_data([[0.0, 2.0], [0.0, 0.0]]).to_sparse()
         assert sparse.to_dense().numpy().tolist() == [[0.0, 2.0], [0.0, 0.0]]
@@ -223,7 +230,7 @@ class TestOlderTensors:
             sparse.numpy()
 
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_to_changes_device_and_dtype_at_once(self, device):
+    def test_to_changes_device_and_dtype_at_once(self, device: torch.device) -> None:
         """One call of to takes a tensor to another device and another dtype."""
         x = tensors.ones((2, 3))
 
@@ -234,7 +241,7 @@ class TestOlderTensors:
         assert moved.shape == (2, 3)
         assert x.dtype is torch.float32
 
-    def test_to_converts_the_values(self, device):
+    def test_to_converts_the_values(self, device: torch.device) -> None:
         """A tensor that to takes to another dtype keeps its values as far as that dtype can."""
         x = tensors.from_data([1.0, 2.5, -3.75])
 
@@ -244,7 +251,7 @@ class TestOlderTensors:
 
 
 class TestOlderAutograd:
-    def test_requires_grad_is_set_in_place(self, device):
+    def test_requires_grad_is_set_in_place(self, device: torch.device) -> None:
         """Calling requires_grad_ without argument makes the tensor itself require grad."""
         x = tensors.ones((2,), device)
         assert not x.requires_grad
@@ -255,7 +262,7 @@ class TestOlderAutograd:
         assert x.requires_grad
         assert (x * 3).requires_grad
 
-    def test_requires_grad_is_cleared_in_place(self, device):
+    def test_requires_grad_is_cleared_in_place(self, device: torch.device) -> None:
         """Calling requires_grad_ with False makes the tensor itself not require grad."""
         x = torch.ones(2, device=device, requires_grad=True)
 
@@ -265,7 +272,9 @@ class TestOlderAutograd:
         assert not x.requires_grad
         assert not (x * 3).requires_grad
 
-    def test_mean_of_three_times_x_plus_two_squared_has_gradient_four_and_a_half(self, device):
+    def test_mean_of_three_times_x_plus_two_squared_has_gradient_four_and_a_half(
+        self, device: torch.device
+    ) -> None:
         """At ones, the mean of 3 (x + 2)² over four elements is 27 and its gradient 4.5."""
         x = torch.ones(2, 2, device=device, requires_grad=True)
 
@@ -275,7 +284,7 @@ class TestOlderAutograd:
         assert out.item() == 27
         assert x.grad.tolist() == [[4.5, 4.5], [4.5, 4.5]]
 
-    def test_backward_of_a_scalar_starts_from_one(self, device):
+    def test_backward_of_a_scalar_starts_from_one(self, device: torch.device) -> None:
         """Calling backward on a scalar without an argument is calling it with one."""
         x = torch.ones(2, 2, device=device, requires_grad=True)
 
@@ -283,7 +292,7 @@ class TestOlderAutograd:
 
         assert x.grad.tolist() == [[4.5, 4.5], [4.5, 4.5]]
 
-    def test_detached_branch_adds_nothing_to_the_gradient(self, device):
+    def test_detached_branch_adds_nothing_to_the_gradient(self, device: torch.device) -> None:
         """A detached tensor is not tracked: only the other branch contributes to the gradient."""
         x = tensors.from_data([2.0, 5.0], device=device).requires_grad_()
 
@@ -291,7 +300,7 @@ class TestOlderAutograd:
 
         assert x.grad.tolist() == [2.0, 5.0]  # of x * x it were [4, 10]
 
-    def test_detached_tensor_has_the_values_and_no_history(self, device):
+    def test_detached_tensor_has_the_values_and_no_history(self, device: torch.device) -> None:
         """A detached tensor has the values, requires no grad and has no history."""
         x = tensors.from_data([2.0, 5.0], device=device).requires_grad_()
         y = x * 3
@@ -304,7 +313,7 @@ class TestOlderAutograd:
         assert y.grad_fn is not None
 
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_tensor_made_by_the_user_has_no_grad_fn(self, device):
+    def test_tensor_made_by_the_user_has_no_grad_fn(self, device: torch.device) -> None:
         """A tensor made by the user has no grad_fn, and the result of an operation has one."""
         x = torch.ones(2, 2, device=device, requires_grad=True)
 
@@ -318,7 +327,7 @@ class TestOlderLossFunction:
     @pytest.mark.changed(
         since="0.4.1", text="Ten numbers from arange are a target for the mean squared error as is."
     )
-    def test_target_from_arange_is_converted_to_float(self, device):
+    def test_target_from_arange_is_converted_to_float(self, device: torch.device) -> None:
         """Numbers from arange are integers, which are a target once converted to float."""
         output = torch.zeros(1, 10, device=device, requires_grad=True)
         target = torch.arange(1, 11, device=device).view(1, -1)
@@ -331,7 +340,7 @@ class TestOlderLossFunction:
         expected = [[-0.2, -0.4, -0.6, -0.8, -1.0, -1.2, -1.4, -1.6, -1.8, -2.0]]
         torch.testing.assert_close(output.grad.cpu(), torch.tensor(expected))
 
-    def test_integer_target_gives_the_same_loss(self, device):
+    def test_integer_target_gives_the_same_loss(self, device: torch.device) -> None:
         """The mean squared error of an integer target is that of the same numbers as floats."""
         output = tensors.zeros((1, 10), device)
         target = torch.arange(1, 11, device=device).view(1, -1)
@@ -341,7 +350,9 @@ class TestOlderLossFunction:
         assert loss.dtype is torch.float32
         assert loss.item() == 38.5
 
-    def test_integer_target_gives_the_same_gradient(self, refused_before_2_13, device):
+    def test_integer_target_gives_the_same_gradient(
+        self, refused_before_2_13: AbstractContextManager[Any], device: torch.device
+    ) -> None:
         """An integer target gives the gradient of floats; before torch 2.13 it is refused."""
         output = torch.zeros(1, 10, device=device, requires_grad=True)
         target = torch.arange(1, 11, device=device).view(1, -1)

@@ -5,6 +5,7 @@ that name the remedy. Others pass without a word, and only the numbers are wrong
 """
 
 from copy import deepcopy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,7 +49,9 @@ class TestOptimizer:
     @pytest.mark.parametrize(
         "made", [deepcopy, lambda net: line(net.weight.device)], ids=["copy", "new"]
     )
-    def test_optimizer_built_for_another_net_leaves_this_one_as_it_is(self, made, device):
+    def test_optimizer_built_for_another_net_leaves_this_one_as_it_is(
+        self, made: Any, device: torch.device
+    ) -> None:
         """An optimizer moves the net that it was built for, and no copy or later net, unsaid."""
         old = line(device)
         late = torch.optim.SGD(old.parameters(), lr=0.1)
@@ -65,7 +68,7 @@ class TestOptimizer:
         assert net.weight.item() == pytest.approx(1.7)
 
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_training_step_builds_the_optimizer_for_its_own_net(self, device):
+    def test_training_step_builds_the_optimizer_for_its_own_net(self, device: torch.device) -> None:
         """The training step's optimizer holds the parameters of the net that it trains."""
         net = small_classifier(device)
 
@@ -80,7 +83,9 @@ class TestOptimizer:
 
 class TestDevices:
     @pytest.mark.on("accelerator", "meta")
-    def test_to_without_an_assignment_leaves_a_tensor_where_it_was(self, device):
+    def test_to_without_an_assignment_leaves_a_tensor_where_it_was(
+        self, device: torch.device
+    ) -> None:
         """A tensor stays where it is unless the result of to() is assigned."""
         inputs = torch.ones(2, 3)
 
@@ -91,7 +96,7 @@ class TestDevices:
         assert left == torch.device("cpu")
         assert inputs.device == device
 
-    def test_to_without_an_assignment_leaves_a_dtype_as_it_was(self, device):
+    def test_to_without_an_assignment_leaves_a_dtype_as_it_was(self, device: torch.device) -> None:
         """A tensor keeps its dtype unless the result of to() is assigned."""
         inputs = torch.ones(2, 3, device=device)
 
@@ -103,7 +108,7 @@ class TestDevices:
         assert inputs.dtype is torch.float16
 
     @pytest.mark.on("accelerator", "meta")
-    def test_to_without_an_assignment_moves_a_net(self, device):
+    def test_to_without_an_assignment_moves_a_net(self, device: torch.device) -> None:
         """A net is moved by to() itself, parameters and buffers, with or without an assignment."""
         net = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
 
@@ -113,7 +118,9 @@ class TestDevices:
 
     @pytest.mark.on("accelerator", "meta")
     @pytest.mark.parametrize("moved", ["net", "inputs"])
-    def test_linear_layer_refuses_inputs_from_another_device(self, moved, device):
+    def test_linear_layer_refuses_inputs_from_another_device(
+        self, moved: str, device: torch.device
+    ) -> None:
         """A linear layer refuses inputs from another device than its own."""
         net, inputs = nn.Linear(3, 2), torch.ones(4, 3)
         both = {"net": net, "inputs": inputs} | {
@@ -126,7 +133,7 @@ class TestDevices:
         assert net.to(device)(inputs.to(device)).device == device
 
     @pytest.mark.on("accelerator", "meta")
-    def test_lenet_says_where_images_and_network_are(self, device):
+    def test_lenet_says_where_images_and_network_are(self, device: torch.device) -> None:
         """LeNet refuses images from another device, names both, and says how to move them."""
         net, images = neural_networks.Net(device=device), neural_networks.random_images()
 
@@ -138,7 +145,7 @@ class TestDevices:
         assert net(images.to(device)).device == device
 
     @pytest.mark.on("accelerator", "meta")
-    def test_loss_refuses_labels_from_another_device(self, device):
+    def test_loss_refuses_labels_from_another_device(self, device: torch.device) -> None:
         """The cross-entropy refuses labels from another device than the scores'."""
         scores, labels = torch.ones(2, 3, device=device), torch.tensor([0, 2])
 
@@ -148,7 +155,7 @@ class TestDevices:
         assert F.cross_entropy(scores, labels.to(device)).device == device
 
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_training_step_fetches_images_and_labels_to_the_net(self, device):
+    def test_training_step_fetches_images_and_labels_to_the_net(self, device: torch.device) -> None:
         """The training step takes images and labels from the cpu to wherever the net is."""
         step = classifier.training_step(small_classifier(device))
 
@@ -157,7 +164,7 @@ class TestDevices:
         assert loss.device == device
 
     @pytest.mark.parametrize("convert", [torch.Tensor.numpy, np.asarray], ids=["numpy", "asarray"])
-    def test_tracked_tensor_does_not_become_an_array(self, convert):
+    def test_tracked_tensor_does_not_become_an_array(self, convert: Any) -> None:
         """A tensor that requires grad becomes no array, and the refusal says to detach it."""
         tracked = torch.tensor([2.0, 3.0], requires_grad=True)
 
@@ -170,7 +177,9 @@ class TestDevices:
 
     @pytest.mark.on("accelerator", "meta")
     @pytest.mark.parametrize("convert", [torch.Tensor.numpy, np.asarray], ids=["numpy", "asarray"])
-    def test_tensor_on_an_accelerator_does_not_become_an_array(self, convert, device):
+    def test_tensor_on_an_accelerator_does_not_become_an_array(
+        self, convert: Any, device: torch.device
+    ) -> None:
         """A tensor away from the cpu becomes no array, and the refusal says to copy it there."""
         away = torch.ones(2, device=device)
 
@@ -179,7 +188,7 @@ class TestDevices:
 
         assert convert(torch.ones(2)).tolist() == [1.0, 1.0]
 
-    def test_detached_copy_on_the_cpu_becomes_an_array(self, device):
+    def test_detached_copy_on_the_cpu_becomes_an_array(self, device: torch.device) -> None:
         """A tracked tensor on any device becomes an array by detach(), cpu() and numpy()."""
         tracked = torch.tensor([2.0, 3.0], requires_grad=True, device=device)
 
@@ -188,7 +197,9 @@ class TestDevices:
 
 
 class TestLoss:
-    def test_softmax_before_cross_entropy_keeps_the_loss_of_right_answers_up(self, device):
+    def test_softmax_before_cross_entropy_keeps_the_loss_of_right_answers_up(
+        self, device: torch.device
+    ) -> None:
         """With a softmax before cross-entropy the loss of ten classes stays above 1.46, unsaid."""
         labels = torch.tensor([3, 0, 7], device=device)
         sure_and_right = 100 * F.one_hot(labels, 10).float()
@@ -199,7 +210,9 @@ class TestLoss:
         assert right.item() == pytest.approx(0, abs=1e-6)
         assert twice.item() == pytest.approx(1.461150)  # log(1 + 9 / e)
 
-    def test_softmax_before_cross_entropy_takes_the_gradient_of_sure_mistakes_away(self, device):
+    def test_softmax_before_cross_entropy_takes_the_gradient_of_sure_mistakes_away(
+        self, device: torch.device
+    ) -> None:
         """With a softmax before cross-entropy a net learns nothing from an answer surely wrong."""
         scores = torch.tensor([[30.0, 0.0, 0.0]], requires_grad=True, device=device)
         label = torch.tensor([1], device=device)
@@ -210,7 +223,7 @@ class TestLoss:
         torch.testing.assert_close(right.cpu(), torch.tensor([[1.0, -1.0, 0.0]]))
         assert twice.abs().max().item() < 1e-9
 
-    def test_class_numbers_that_are_floats_are_refused(self):
+    def test_class_numbers_that_are_floats_are_refused(self) -> None:
         """The cross-entropy refuses class numbers that are floats, and asks for Long."""
         scores = torch.zeros(2, 4)
 
@@ -220,7 +233,7 @@ class TestLoss:
         assert F.cross_entropy(scores, torch.tensor([0, 3])).item() == pytest.approx(1.386294)
 
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_training_step_refuses_float_labels_on_every_device(self, device):
+    def test_training_step_refuses_float_labels_on_every_device(self, device: torch.device) -> None:
         """The training step refuses float labels in the same words wherever the net is."""
         step = classifier.training_step(small_classifier(device))
         labels = torch.tensor([0.0, 1.0, 2.0, 3.0])
@@ -232,7 +245,7 @@ class TestLoss:
 
         assert step(torch.ones(4, 3), labels.long()).shape == ()
 
-    def test_float_targets_are_probabilities_of_the_classes(self, device):
+    def test_float_targets_are_probabilities_of_the_classes(self, device: torch.device) -> None:
         """Float targets of the scores' shape are probabilities: ones and zeros act as labels."""
         scores = torch.tensor([[1.0, 2.0, 0.5], [0.0, -1.0, 3.0]], device=device)
         sure = torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]], device=device)
@@ -245,7 +258,7 @@ class TestLoss:
 
 
 class TestLoop:
-    def test_gradients_add_up_where_nobody_clears_them(self, device):
+    def test_gradients_add_up_where_nobody_clears_them(self, device: torch.device) -> None:
         """A second backward adds to the gradients of the first unless they are cleared between."""
         net, inputs = line(device), torch.tensor([[3.0]], device=device)
 
@@ -258,12 +271,12 @@ class TestLoop:
         assert added == 6.0
         assert net.weight.grad.item() == 3.0
 
-    def test_steps_grow_where_nobody_clears_the_gradients(self, device):
+    def test_steps_grow_where_nobody_clears_the_gradients(self, device: torch.device) -> None:
         """Without zero_grad every step of SGD takes all the earlier gradients along, unsaid."""
         assert weights_along_the_way(device, clear=True) == pytest.approx([1.7, 1.4, 1.1])
         assert weights_along_the_way(device, clear=False) == pytest.approx([1.7, 1.1, 0.2])
 
-    def test_training_step_clears_the_gradients(self, device):
+    def test_training_step_clears_the_gradients(self, device: torch.device) -> None:
         """The training step leaves the gradients of its own batch alone in the net."""
         net = small_classifier(device)
         step = classifier.training_step(net, lr=0.0, momentum=0.0)
@@ -275,7 +288,9 @@ class TestLoop:
         assert first.abs().max() > 0
         torch.testing.assert_close(net[0].weight.grad, first)
 
-    def test_prediction_in_training_mode_depends_on_the_rest_of_the_batch(self, device):
+    def test_prediction_in_training_mode_depends_on_the_rest_of_the_batch(
+        self, device: torch.device
+    ) -> None:
         """In training mode BatchNorm answers by the rest of the batch; in evaluation mode not."""
         norm = nn.BatchNorm1d(1).to(device)
         beside = [torch.tensor([[1.0], [other]], device=device) for other in (3.0, -3.0)]
@@ -289,7 +304,7 @@ class TestLoop:
         assert tested == pytest.approx([1.0, 1.0], abs=1e-5)
         assert trained == pytest.approx([-1.0, 1.0], abs=1e-5)
 
-    def test_prediction_in_training_mode_moves_the_statistics(self, device):
+    def test_prediction_in_training_mode_moves_the_statistics(self, device: torch.device) -> None:
         """In training mode a forward pass moves BatchNorm's statistics, under no_grad as well."""
         norm, batch = nn.BatchNorm1d(1).to(device), torch.tensor([[1.0], [3.0]], device=device)
 
@@ -302,7 +317,7 @@ class TestLoop:
         assert norm.running_mean.item() == pytest.approx(0.2)
 
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_batch_of_one_is_refused_in_training_mode(self, device):
+    def test_batch_of_one_is_refused_in_training_mode(self, device: torch.device) -> None:
         """In training mode BatchNorm refuses a single image; in evaluation mode it takes it."""
         norm, image = nn.BatchNorm1d(3).to(device), torch.ones(1, 3, device=device)
 
@@ -313,7 +328,9 @@ class TestLoop:
 
         assert norm.eval()(image).shape == (1, 3)
 
-    def test_predict_is_in_evaluation_mode_and_gives_the_mode_back(self, device):
+    def test_predict_is_in_evaluation_mode_and_gives_the_mode_back(
+        self, device: torch.device
+    ) -> None:
         """The classifier's predict uses evaluation mode by itself and leaves the net as it was."""
         net = nn.Sequential(nn.BatchNorm1d(3)).to(device)
 
@@ -325,7 +342,9 @@ class TestLoop:
 
 
 class TestImagesAndLabels:
-    def test_linear_layer_refuses_the_features_of_smaller_images(self, device):
+    def test_linear_layer_refuses_the_features_of_smaller_images(
+        self, device: torch.device
+    ) -> None:
         """Images of 28x28 end in a refusal at the first linear layer, which names two products."""
         maps = [nn.Conv2d(1, 6, 3), nn.MaxPool2d(2), nn.Conv2d(6, 16, 3), nn.MaxPool2d(2)]
         net = nn.Sequential(*maps, nn.Flatten(), nn.Linear(16 * 6 * 6, 120)).to(device)
@@ -336,7 +355,9 @@ class TestImagesAndLabels:
         assert net(torch.ones(4, 1, 32, 32, device=device)).shape == (4, 120)
 
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_lenet_refuses_28x28_images_and_says_how_to_pad_them(self, device):
+    def test_lenet_refuses_28x28_images_and_says_how_to_pad_them(
+        self, device: torch.device
+    ) -> None:
         """LeNet refuses images of 28x28, and takes them with the padding that its refusal names."""
         net = neural_networks.Net(device=device)
         images = neural_networks.random_images(4, 28, device)
@@ -350,7 +371,7 @@ class TestImagesAndLabels:
         assert net(F.pad(images, (2, 2, 2, 2))).shape == (4, 10)
 
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_classifier_refuses_28x28_images_and_names_its_size(self, device):
+    def test_classifier_refuses_28x28_images_and_names_its_size(self, device: torch.device) -> None:
         """The classifier refuses images of 28x28, and names the size that it takes."""
         net = classifier.Net().to(device)
 
@@ -360,7 +381,7 @@ class TestImagesAndLabels:
         assert net(torch.ones(4, 3, 32, 32, device=device)).shape == (4, 10)
 
     @pytest.mark.parametrize("label", [3, -1])
-    def test_label_out_of_range_is_refused_on_the_cpu(self, label):
+    def test_label_out_of_range_is_refused_on_the_cpu(self, label: int) -> None:
         """On the cpu cross-entropy refuses a label that is no class, and names it."""
         scores = torch.zeros(2, 3)
 
@@ -369,7 +390,7 @@ class TestImagesAndLabels:
 
         assert F.cross_entropy(scores, torch.tensor([0, 2])).item() == pytest.approx(1.098612)
 
-    def test_label_minus_100_is_passed_over_without_a_word(self, device):
+    def test_label_minus_100_is_passed_over_without_a_word(self, device: torch.device) -> None:
         """The cross-entropy leaves a label of -100 out, unsaid; the training step refuses it."""
         scores = torch.tensor([[1.0, 2.0, 0.5], [0.0, -1.0, 3.0]], device=device)
         step = classifier.training_step(small_classifier(device))
@@ -382,7 +403,9 @@ class TestImagesAndLabels:
 
     @pytest.mark.on("cpu", "accelerator", "meta")
     @pytest.mark.parametrize("label", [10, -1])
-    def test_training_step_refuses_labels_before_they_reach_the_device(self, label, device):
+    def test_training_step_refuses_labels_before_they_reach_the_device(
+        self, label: int, device: torch.device
+    ) -> None:
         """The training step refuses a label that is no class while it is still on the cpu."""
         step = classifier.training_step(small_classifier(device))
 
@@ -394,7 +417,7 @@ class TestImagesAndLabels:
 
         assert step(torch.ones(4, 3), torch.tensor([0, 1, 2, 9])).device == device
 
-    def test_refused_labels_leave_net_and_device_as_they_were(self, device):
+    def test_refused_labels_leave_net_and_device_as_they_were(self, device: torch.device) -> None:
         """After labels that are no classes the net is unchanged, and the device goes on working."""
         net = small_classifier(device)
         before = net[0].weight.tolist()
