@@ -1,0 +1,1 @@
+"""Mutants of blitz, made by mutmut, and whether the tests kill them."""
