@@ -34,6 +34,8 @@ from blitz.harness import (
 )
 from blitz.harness.benchmarks import BenchmarkSummary
 from blitz.harness.ending import end_run
+from blitz.harness.report import options as report
+from blitz.harness.report.texts import Message
 from blitz.harness.reports import Reports
 from blitz.harness.results import NO_DEVICE, Results
 
@@ -44,6 +46,8 @@ selection_key = pytest.StashKey[selection.Selection]()
 containment_key = pytest.StashKey[containment.Containment]()
 profile_key = pytest.StashKey[profile.Applied | None]()
 images_key = pytest.StashKey[str]()
+report_key = pytest.StashKey[report.Request | None]()
+ending_key = pytest.StashKey[verdict.Ending]()
 
 
 @cache
@@ -110,6 +114,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="use the CIFAR-10 images in DIR (the official files, or train/<class>/ and "
         "test/<class>/ folders) instead of images made on the spot",
     )
+    report.add_options(group)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -119,6 +124,7 @@ def pytest_configure(config: pytest.Config) -> None:
             "other. Run the benchmarks without -n."
         )
     try:
+        config.stash[report_key] = asked = report.requested(config, SPEC, _contents)
         config.stash[selection_key] = chosen = _selection(config)
         config.stash[profile_key] = applied = _profile(config, chosen)
     except BlitzError as error:
@@ -127,11 +133,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[results_key] = results = Results(lambda node: _locate(config, node))
     config.stash[containment_key] = contained = containment.Containment(
         0 if config.getoption("usepdb") else config.getoption("--test-limit"),
-        lambda node, fault: end_run(config, results, lambda: _write_result(config), node, fault),
+        lambda node, fault: end_run(
+            config, results, lambda: _write_at_hang(config, node), node, fault
+        ),
     )
     config.add_cleanup(contained.stop)
     timings = BenchmarkSummary(config, chosen.missing)
-    for plugin in (results, contained, Reports(chosen, applied), applied, timings):
+    failures = None if asked is None else asked.failures
+    for plugin in (results, contained, Reports(chosen, applied), applied, timings, failures):
         if plugin is not None:
             config.pluginmanager.register(plugin)
     if hasattr(config, "workerinput"):
@@ -358,8 +367,13 @@ def pytest_terminal_summary(
     terminalreporter.section("the 60 Minute Blitz on this machine")
     for line in summary.lines(table, results, config.stash[selection_key].missing):
         terminalreporter.write_line(line)
-    for fault in _faults(config):
+    faults = _faults(config)
+    for fault in faults:
         terminalreporter.write_line(f"FAILED: {fault}", red=True, bold=True)
+    asked = config.stash[report_key]
+    if asked is not None and ending_key in config.stash:
+        said = verdict.sentence(results, faults, config.stash[ending_key])
+        terminalreporter.write_line(f"{said} The report: {asked.path}")
 
 
 @pytest.hookimpl(trylast=True)
@@ -372,9 +386,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if session.exitstatus == pytest.ExitCode.OK and _faults(config):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     _write_result(config)
+    if session.exitstatus != pytest.ExitCode.USAGE_ERROR:
+        _write_report(config, verdict.Ending(int(session.exitstatus), _broken_off(session)))
 
 
-def _faults(config: pytest.Config) -> list[str]:
+def _broken_off(session: pytest.Session) -> bool:
+    ended_badly = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
+    return session.exitstatus in ended_badly or bool(session.shouldstop or session.shouldfail)
+
+
+def _faults(config: pytest.Config) -> list[Message]:
     """Why a run without failures must not count as a success; empty where it may."""
     if config.getoption("benchmark_only") or hasattr(config, "workerinput"):
         return []
@@ -391,8 +412,23 @@ def _write_result(config: pytest.Config) -> None:
         stash[selection_key],
         stash[results_key],
         _tolerances(config),
-        _faults(config),
+        [str(fault) for fault in _faults(config)],
         stash[images_key],
         _threads(config),
     )
     conformance.write(path, result)
+
+
+def _write_report(config: pytest.Config, ending: verdict.Ending) -> None:
+    asked, stash = config.stash[report_key], config.stash
+    if asked is None:
+        return
+    stash[ending_key] = ending
+    images = None if config.getoption("--data") is None else stash[images_key]
+    faults, threads = _faults(config), _threads(config)
+    asked.write(stash[selection_key], stash[results_key], faults, ending, images, threads)
+
+
+def _write_at_hang(config: pytest.Config, node: str) -> None:
+    _write_result(config)
+    _write_report(config, verdict.Ending(1, broken_off=True, hung=node))

@@ -28,6 +28,7 @@ from blitz.errors import BlitzError
 from blitz.harness import properties
 from blitz.harness.containment import device_of
 from blitz.harness.contents import Contents
+from blitz.harness.report.texts import Message
 from blitz.harness.results import HELD, KNOWN, NOT_RUN, Results
 from blitz.harness.selection import kind
 
@@ -211,7 +212,7 @@ class Applied:
                 if use.needed:
                     properties.put(item, properties.PROFILE, NEEDED)
 
-    def stale(self, results: Results) -> list[str]:
+    def stale(self, results: Results) -> list[Message]:
         """The faults of lines that the run has refuted."""
         faults = []
         for key, line in self.profile.lines.items():
@@ -219,12 +220,13 @@ class Applied:
             if key not in self.whole or not tests:
                 continue
             if line.action == XFAIL and not any(o.state == KNOWN for o in tests):
-                faults.append(f"{key} is stale: xfail, but every test of it held")
+                faults.append(("fault.stale_xfail", key))
             if line.action == TOLERANCE and all(
                 o.state == HELD and o.profile != NEEDED for o in tests
             ):
-                faults.append(f"{key} is stale: no test of it needs the tolerance")
-        return [f"profile {self.profile.path}: {fault}" for fault in faults]
+                faults.append(("fault.stale_tolerance", key))
+        profile = str(self.profile.path)
+        return [Message(fault, {"profile": profile, "key": key}) for fault, key in faults]
 
 
 @dataclass

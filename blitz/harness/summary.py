@@ -38,7 +38,7 @@ def header(selection: Selection, threads: int, images: str) -> list[str]:
 def lines(contents: Contents, results: Results, missing: str | None) -> Iterator[str]:
     """The verdict: what the tutorial claims, what held on each device, what is no longer true."""
     yield from _accounts(contents)
-    for device in sorted(results.devices(), key=_cpu_first):
+    for device in sorted(results.devices(), key=cpu_first):
         yield from _device_lines(device, results)
     if missing is not None:
         yield f"  0 claims ran on an accelerator: {missing}"
@@ -71,7 +71,8 @@ def _kinds(pages: Iterable[Page]) -> list[str]:
     return [claim.kind for page in pages for section in page.sections for claim in section.claims]
 
 
-def _cpu_first(device: str) -> tuple[int, str]:
+def cpu_first(device: str) -> tuple[int, str]:
+    """What sorts the devices of a run: the cpu, accelerators, meta, no device."""
     order = {"cpu": 0, "meta": 2, NO_DEVICE: 3}
     return order.get(device, 1), device
 

@@ -1,14 +1,18 @@
-"""Why a run must not count as a success, beside its failed tests."""
+"""What a run comes to, in a sentence; and why it must not count as a success."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from blitz.harness.profile import Applied
-from blitz.harness.results import Results
+from blitz.harness.report.texts import Message
+from blitz.harness.results import BROKEN, KNOWN, RAN, UNSUPPORTED, Results
 from blitz.harness.selection import Selected, Selection
 
 
 def faults(
     results: Results, selection: Selection, asked_for: bool, profile: Applied | None
-) -> list[str]:
-    """The faults of a run, in words; none where it may count as a success.
+) -> list[Message]:
+    """The faults of a run; none where it may count as a success.
 
     Args:
         results: What came of the tests.
@@ -19,9 +23,9 @@ def faults(
     if not len(results):
         return []
     if not results.ran():
-        return ["no claim was checked: every test of the specification was skipped"]
+        return [Message("fault.all_skipped")]
     idle = [s for s in selection.devices if asked_for and not _ran_on(s, results)]
-    found = [f"nothing ran on {selected.place}, which --device asks for" for selected in idle]
+    found = [Message("fault.idle", {"device": selected.place}) for selected in idle]
     return found + ([] if profile is None else profile.stale(results))
 
 
@@ -33,3 +37,40 @@ def _ran_on(selected: Selected, results: Results) -> bool:
         for name in results.devices()
         if name.startswith(f"{selected.device.type}:")
     )
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run came to its end.
+
+    Attributes:
+        code: Pytest's exit code.
+        broken_off: Whether it ended before its tests did: by Ctrl-C, at the first failure where
+            that was asked for, by an error of pytest's own.
+        hung: The test that hung and ended the run; empty where none did.
+    """
+
+    code: int = 0
+    broken_off: bool = False
+    hung: str = ""
+
+
+def sentence(results: Results, faults: Sequence[Message], ending: Ending) -> Message:
+    """What the run comes to, in a sentence."""
+    checked = {outcome.key for outcome in results if outcome.state in RAN}
+    broken = {outcome.key for outcome in results if outcome.state == BROKEN}
+    gaps = {outcome.key for outcome in results if outcome.state in (UNSUPPORTED, KNOWN)}
+    counts = {"claims": len(checked), "broken": len(broken), "gaps": len(gaps)}
+    if ending.hung:
+        return Message("verdict.hung", {**counts, "test": ending.hung})
+    if ending.broken_off:
+        return Message("verdict.broken_off", counts)
+    if broken:
+        return Message("verdict.broken", counts)
+    if faults:
+        return Message("verdict.fault", {"fault": faults[0]})
+    if not checked:
+        return Message("verdict.nothing")
+    if ending.code:
+        return Message("verdict.otherwise", {**counts, "code": ending.code})
+    return Message("verdict.gaps" if gaps else "verdict.held", counts)

@@ -62,7 +62,7 @@ class Texts:
         """For the ``lang`` attribute of the page."""
         return HTML_LANGUAGE[self.lang]
 
-    def __call__(self, key: str, **values: object) -> str:
+    def __call__(self, key: str, /, **values: object) -> str:
         """The page's words under ``key``, with ``values`` in the places named for them.
 
         A key that the language lacks is told in English.
@@ -112,7 +112,9 @@ def texts(lang: str, spec: Path | None = None) -> Texts:
         TextsError: there is no such language, or its file cannot be read.
     """
     if lang not in LANGUAGES:
-        raise TextsError(f"--lang {lang}: there is no such language. Choose {' or '.join(LANGUAGES)}.")
+        raise TextsError(
+            f"--lang {lang}: there is no such language. Choose {' or '.join(LANGUAGES)}."
+        )
     if lang == "en":
         return english()
     claims = None if spec is None else spec / f"{lang}.toml"
@@ -124,6 +126,30 @@ def texts(lang: str, spec: Path | None = None) -> Texts:
 def english() -> Texts:
     """The words of the page in English, which every other language is measured by."""
     return Texts("en", _flat(_load(HERE / "en.toml")))
+
+
+@dataclass(frozen=True)
+class Message:
+    """A sentence that is kept as its parts, so that it can be said in any language.
+
+    Attributes:
+        key: Of its words.
+        values: For the places in them; one that is a message is said in the same language.
+    """
+
+    key: str
+    values: Mapping[str, object] = field(default_factory=dict)
+
+    def said(self, texts: Texts) -> str:
+        """The sentence in the language of ``texts``."""
+        values = {
+            name: value.said(texts) if isinstance(value, Message) else value
+            for name, value in self.values.items()
+        }
+        return texts(self.key, **values)
+
+    def __str__(self) -> str:
+        return self.said(english())
 
 
 def placeholders(words: str) -> set[str]:

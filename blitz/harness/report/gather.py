@@ -1,0 +1,593 @@
+"""What the report shows of a run: the contents, the results and the code, put together.
+
+Everything here is plain values in the language of the page; ``page.py`` makes HTML of them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from blitz.harness import conformance, summary, verdict
+from blitz.harness.benchmarks import cpu_name
+from blitz.harness.contents import Claim, Contents, Page, Place, Section, Test
+from blitz.harness.report import highlight
+from blitz.harness.report.failures import Failures, printable
+from blitz.harness.report.releases import Probe
+from blitz.harness.report.texts import Message, Said, Texts
+from blitz.harness.results import (
+    BROKEN,
+    HELD,
+    KNOWN,
+    NO_DEVICE,
+    NOT_RUN,
+    RANK,
+    UNSUPPORTED,
+    Outcome,
+    Results,
+)
+from blitz.harness.selection import NO_ACCELERATOR, Selection
+from blitz.harness.verdict import Ending
+
+SIGNS = {HELD: "✓", BROKEN: "✗", UNSUPPORTED: "⊘", KNOWN: "◇", NOT_RUN: "–"}
+"""One sign for each state, and one meaning for each sign."""
+
+AS_TOLD, NOT_AS_TOLD, NOT_PROBED = "=", "≠", "·"
+
+NAMES = {HELD: "held", BROKEN: "broken", UNSUPPORTED: "unsupported", KNOWN: "known_gap"}
+NAMES |= {NOT_RUN: "not_run"}
+"""What the states are called in the texts and in the page's classes."""
+
+FAILURES_SHOWN = 5
+"""Of each test; one that fails with each of 43 expressions fails for one reason."""
+
+FAILURE_ROOM = 200_000
+"""Characters of failures' texts on the whole page, so that it opens where everything fails."""
+
+FAILURE_LEAST, FAILURE_MOST = 200, 8000
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run, as far as it came.
+
+    Attributes:
+        contents: The tutorial's table of contents and the tests.
+        sources: The text of each file of tests, as it was when the run began.
+        selection: The devices.
+        results: What came of the tests.
+        failures: The texts of those that failed.
+        faults: Why it must not count as a success, beside them.
+        ending: How it ended.
+        images: Where the images come from; None where they are made on the spot.
+        threads: Threads of each process.
+        probes: What the releases of torch did.
+    """
+
+    contents: Contents
+    sources: Mapping[Path, str]
+    selection: Selection
+    results: Results
+    failures: Failures
+    faults: Sequence[Message]
+    ending: Ending
+    images: str | None
+    threads: int
+    probes: Sequence[Probe] = ()
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table of claims: a device, a kind that is not there, or no device."""
+
+    name: str
+    label: str
+    short: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What came of a test, or of a claim, on a device; no state where it was not asked there."""
+
+    state: str | None
+
+    @property
+    def name(self) -> str:
+        """As the page's classes call it."""
+        return "" if self.state is None else NAMES[self.state]
+
+    @property
+    def sign(self) -> str:
+        """The sign of the state."""
+        return "" if self.state is None else SIGNS[self.state]
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why tests are in a state on a device, and how many."""
+
+    device: str
+    state: str
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A test that failed: where, with which parameters, and the end of what it said."""
+
+    device: str
+    case: str
+    text: str
+    cut: int = 0
+
+
+@dataclass(frozen=True)
+class TestRow:
+    """A test, as the page shows it.
+
+    Attributes:
+        says: What the tutorial says, where that is not true; None where it is.
+        since: Since which release; empty where it never was.
+        cells: By the name of the column.
+        more_failures: How many more there are than are shown.
+    """
+
+    id: str
+    sentence: Said
+    says: Said | None
+    since: str
+    code: Markup
+    file: str
+    line: int
+    cells: Mapping[str, Cell]
+    reasons: Sequence[Reason]
+    failures: Sequence[Failure]
+    more_failures: int
+
+    @property
+    def broken(self) -> bool:
+        """Whether it is broken on any device."""
+        return any(cell.state == BROKEN for cell in self.cells.values())
+
+
+@dataclass(frozen=True)
+class ClaimRow:
+    """A claim with its tests; ``note`` says why where it has none, or not only."""
+
+    key: str
+    kind: str
+    tests: Sequence[TestRow]
+    notes: Sequence[tuple[str, Said]]
+
+    @property
+    def broken(self) -> bool:
+        """Whether a test of it is broken on any device."""
+        return any(test.broken for test in self.tests)
+
+    @property
+    def changed(self) -> bool:
+        """Whether what the tutorial says is not, or no longer, true."""
+        return any(test.says is not None for test in self.tests)
+
+
+@dataclass(frozen=True)
+class SectionRow:
+    """A section with its claims."""
+
+    id: str
+    heading: Said
+    address: str
+    claims: Sequence[ClaimRow]
+
+
+@dataclass(frozen=True)
+class PageRow:
+    """A chapter with its sections."""
+
+    id: str
+    title: Said
+    address: str
+    ours: bool
+    sections: Sequence[SectionRow]
+
+    @property
+    def broken(self) -> int:
+        """How many of its claims are broken."""
+        return len(self._broken)
+
+    @property
+    def first_broken(self) -> str:
+        """The key of the first of them; empty where there is none."""
+        return self._broken[0] if self._broken else ""
+
+    @property
+    def _broken(self) -> list[str]:
+        return [c.key for section in self.sections for c in section.claims if c.broken]
+
+
+@dataclass(frozen=True)
+class StripCell:
+    """One release of torch in the strip of a probe."""
+
+    release: str
+    sign: str
+    name: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The evidence of one probe, in the page's language."""
+
+    question: Said
+    old: str | None
+    new: str | None
+    cells: Sequence[StripCell]
+    spans: Sequence[tuple[str, str, str, str]]
+
+
+@dataclass(frozen=True)
+class Untrue:
+    """A claim that is not, or no longer, true: its tests that say so, and the evidence."""
+
+    key: str
+    tests: Sequence[TestRow]
+    strips: Sequence[Strip]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A device with how many claims of it are in each state, and how many tests ran."""
+
+    column: Column
+    states: Mapping[str, int]
+    tests: int
+    reasons: Sequence[Reason]
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that the page shows of the run."""
+
+    verdict: Message
+    good: bool | None
+    faults: Sequence[Message]
+    date: str
+    machine: Sequence[tuple[str, str]]
+    counted: Sequence[Counted]
+    accounts: Sequence[str]
+    notes: Sequence[str]
+    columns: Sequence[Column]
+    pages: Sequence[PageRow]
+    untrue: Sequence[Untrue]
+    slips: Sequence[tuple[str, Said]]
+    states: Sequence[str]
+
+    @property
+    def claims(self) -> int:
+        """How many claims there are, those of our own too."""
+        return sum(len(section.claims) for page in self.pages for section in page.sections)
+
+    @property
+    def promises(self) -> int:
+        """How many of them are the tutorial's."""
+        return sum(len(s.claims) for page in self.pages if not page.ours for s in page.sections)
+
+
+def report(run: Run, texts: Texts) -> Report:
+    """What the page shows of ``run``, in the language of ``texts``."""
+    return _Gatherer(run, texts).report()
+
+
+class _Gatherer:
+    """Puts a report together; holds what all of its parts need."""
+
+    def __init__(self, run: Run, texts: Texts) -> None:
+        self._run, self._texts = run, texts
+        self._outcomes: dict[tuple[str, str], list[Outcome]] = {}
+        for outcome in run.results:
+            self._outcomes.setdefault(_test_of(outcome.node), []).append(outcome)
+        self._places: dict[str, list[Place]] = {}
+        for place in run.contents.places():
+            self._places.setdefault(place.claim.key, []).append(place)
+        self._lines = {file: text.split("\n") for file, text in run.sources.items()}
+        self._columns = self._all_columns()
+        broken = sum(outcome.state == BROKEN for outcome in run.results)
+        room = FAILURE_ROOM // max(1, broken)
+        self._failure_room = min(FAILURE_MOST, max(FAILURE_LEAST, room))
+
+    def report(self) -> Report:
+        run = self._run
+        environment = conformance.environment(run.selection, run.images or "", run.threads)
+        pages = [self._page(number, page) for number, page in enumerate(run.contents.pages, 1)]
+        sentence = verdict.sentence(run.results, run.faults, run.ending)
+        counted = [self._counted(column) for column in self._columns]
+        states = {state for row in counted for state in row.states if row.states[state]}
+        return Report(
+            verdict=sentence,
+            good=_good(sentence),
+            faults=run.faults,
+            date=environment["date"],
+            machine=list(self._machine(environment)),
+            counted=counted,
+            accounts=list(self._accounts()),
+            notes=list(self._notes()),
+            columns=self._columns,
+            pages=pages,
+            untrue=list(self._untrue(pages)),
+            slips=[
+                (claim.key, text)
+                for page in pages
+                for section in page.sections
+                for claim in section.claims
+                for kind, text in claim.notes
+                if kind == "erratum"
+            ],
+            states=[s for s in SIGNS if s != KNOWN or s in states],
+        )
+
+    # The devices
+
+    def _all_columns(self) -> list[Column]:
+        asked = [name for tests in self._places.values() for t in tests for name in self._asked(t)]
+        names = dict.fromkeys([*self._run.results.devices(), *asked])
+        return [self._column(name) for name in sorted(names, key=summary.cpu_first)]
+
+    def _column(self, name: str) -> Column:
+        if name == NO_DEVICE:
+            return Column(name, self._texts("device.none"), self._texts("device.none_short"))
+        if name == "accelerator":
+            short = self._texts("device.accelerator_short")
+            return Column(name, self._texts("device.accelerator"), short)
+        return Column(name, name, name)
+
+    def _asked(self, place: Place) -> list[str]:
+        """Where a test is asked for in this run, whether it came to that or not."""
+        kinds = place.test.kinds
+        if not kinds:
+            return [NO_DEVICE]
+        chosen = self._run.selection.of_kinds(kinds)
+        ran = {o.device for o in self._outcomes.get(_id_of(place), ())}
+        found = []
+        for selected in chosen:
+            by_turns = [name for name in ran if name.startswith(f"{selected.device.type}:")]
+            found += by_turns if selected.visible > 1 and by_turns else [selected.place]
+        return found or [kinds[0]]
+
+    def _label(self, device: str) -> str:
+        return next((c.label for c in self._columns if c.name == device), device)
+
+    # The claims
+
+    def _page(self, number: int, page: Page) -> PageRow:
+        sections = [
+            self._section(f"s{number}-{place}", section)
+            for place, section in enumerate(page.sections, 1)
+        ]
+        address = page.sections[0].address.partition("#")[0] if page.sections else ""
+        title = self._texts.heading(page.title)
+        return PageRow(f"page-{number}", title, address, page.ours, sections)
+
+    def _section(self, name: str, section: Section) -> SectionRow:
+        heading = self._texts.heading(section.heading)
+        claims = [self._claim(claim) for claim in section.claims]
+        return SectionRow(name, heading, section.address, claims)
+
+    def _claim(self, claim: Claim) -> ClaimRow:
+        notes = [
+            (kind, self._texts.row(claim.key, text))
+            for kind, text in (("erratum", claim.erratum), ("untestable", claim.untestable))
+            if text is not None
+        ]
+        if claim.benchmarks:
+            notes.append(("benchmark", Said(self._texts("claim.benchmark"))))
+        tests = [self._test(place) for place in self._places.get(claim.key, ())]
+        return ClaimRow(claim.key, claim.kind, tests, notes)
+
+    def _test(self, place: Place) -> TestRow:
+        test, outcomes = place.test, self._outcomes.get(_id_of(place), [])
+        file = place.page.benchmark_file if test.benchmark else place.page.file
+        broken = [outcome for outcome in outcomes if outcome.state == BROKEN]
+        untrue = test.verdict
+        return TestRow(
+            id=test.id,
+            sentence=self._texts.claim(test.id, test.sentence),
+            says=None if untrue is None else self._texts.says(test.id, untrue.text),
+            since=(untrue.since or "") if untrue is not None else "",
+            code=self._code(file, test),
+            file=f"{file.parent.name}/{file.name}",
+            line=test.lines[0],
+            cells=self._cells(place, outcomes),
+            reasons=self._reasons(outcomes, place.test.kinds),
+            failures=[self._failure(outcome) for outcome in broken[:FAILURES_SHOWN]],
+            more_failures=max(0, len(broken) - FAILURES_SHOWN),
+        )
+
+    def _cells(self, place: Place, outcomes: Sequence[Outcome]) -> dict[str, Cell]:
+        states = dict.fromkeys(self._asked(place), NOT_RUN)
+        for outcome in outcomes:
+            before = states.get(outcome.device, NOT_RUN)
+            states[outcome.device] = max(before, outcome.state, key=RANK.index)
+        return {column.name: Cell(states.get(column.name)) for column in self._columns}
+
+    def _code(self, file: Path, test: Test) -> Markup:
+        first, last = test.lines
+        lines = self._lines.get(file, [])[first - 1 : last]
+        indent = min((len(s) - len(s.lstrip(" ")) for s in lines[:1]), default=0)
+        bare = [line[indent:] if line[:indent].isspace() else line for line in lines]
+        return highlight.python("\n".join(bare))
+
+    def _failure(self, outcome: Outcome) -> Failure:
+        text = self._run.failures.get(outcome.node) or printable(outcome.reason)
+        cut = max(0, len(text) - self._failure_room)
+        case = outcome.node.partition("[")[2].removesuffix("]")
+        return Failure(self._label(outcome.device), printable(case), text[cut:], cut)
+
+    def _reasons(self, outcomes: Sequence[Outcome], kinds: Sequence[str]) -> list[Reason]:
+        counts: dict[tuple[str, str, str], int] = {}
+        for outcome in outcomes:
+            if outcome.state in (NOT_RUN, UNSUPPORTED, KNOWN) and outcome.reason:
+                reason = self._reason(outcome, kinds)
+                what = (self._label(outcome.device), outcome.state, reason)
+                counts[what] = counts.get(what, 0) + 1
+        return [Reason(*what, count) for what, count in counts.items()]
+
+    def _reason(self, outcome: Outcome, kinds: Sequence[str]) -> str:
+        """Why a test was not run: in the page's language where the device is what it lacks."""
+        asked = {selected.place for selected in self._run.selection.devices}
+        if outcome.state == NOT_RUN and kinds and outcome.device == kinds[0] not in asked:
+            names = self._texts("claim.needs_or").join(self._column(kind).label for kind in kinds)
+            return self._texts("claim.needs", device=names, reason=self._missing())
+        return printable(outcome.reason)
+
+    def _missing(self) -> str:
+        missing = self._run.selection.missing
+        if missing == NO_ACCELERATOR:
+            return self._texts("machine.none_found")
+        return missing or self._texts("claim.needs_none_fits")
+
+    # The head of the page
+
+    def _machine(self, environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        texts = self._texts
+        yield texts("machine.date"), environment["date"].replace("T", " ").replace("+00:00", " UTC")
+        versions = {"torch": "torch", "torchvision": "torchvision", "numpy": "NumPy"}
+        versions |= {"python": "Python"}
+        named = [f"{name} {environment[key]}" for key, name in versions.items()]
+        yield texts("machine.versions"), ", ".join(named)
+        yield texts("machine.platform"), environment["platform"]
+        yield texts("machine.devices"), ", ".join(self._devices())
+        if self._run.selection.missing:
+            yield texts("machine.no_accelerator"), self._missing()
+        for why in self._run.selection.unusable:
+            if why != self._run.selection.missing:
+                yield texts("machine.unusable"), why
+        for selected in self._run.selection.devices:
+            if selected.gaps:
+                gaps = ", ".join(selected.gaps)
+                yield texts("machine.unsupported_on", device=selected.place), gaps
+        yield texts("machine.threads"), str(environment["threads"])
+        yield texts("machine.images"), self._run.images or texts("machine.images_made")
+
+    def _devices(self) -> Iterator[str]:
+        for selected in self._run.selection.devices:
+            kind, last = selected.device.type, selected.visible - 1
+            name = selected.place
+            if last:
+                name = self._texts("machine.shared", first=f"{kind}:0", last=f"{kind}:{last}")
+            model = selected.model or (cpu_name() if name == "cpu" else "")
+            yield f"{name} ({model})" if model else name
+
+    def _counted(self, column: Column) -> Counted:
+        states = list(self._run.results.claims(column.name).values())
+        outcomes = [o for o in self._run.results if o.device == column.name]
+        kinds = {p.test.id: p.test.kinds for places in self._places.values() for p in places}
+        counts: dict[tuple[str, str, str], int] = {}
+        for outcome in outcomes:
+            for found in self._reasons([outcome], kinds.get(_test_of(outcome.node)[1], ())):
+                what = (found.device, found.state, found.reason)
+                counts[what] = counts.get(what, 0) + 1
+        return Counted(
+            column,
+            {state: states.count(state) for state in SIGNS},
+            self._run.results.ran_on(column.name),
+            [Reason(*what, count) for what, count in sorted(counts.items(), key=lambda i: -i[1])],
+        )
+
+    def _accounts(self) -> Iterator[str]:
+        pages = self._run.contents.pages
+        kinds = [c.kind for page in pages if not page.ours for s in page.sections for c in s.claims]
+        names = ("tested", "benchmark", "erratum", "untestable")
+        counts = {name: kinds.count(name) for name in names}
+        yield self._texts("counts.accounts", all=len(kinds), **counts)
+        for page in pages:
+            if page.ours:
+                count = sum(len(section.claims) for section in page.sections)
+                title = self._texts.heading(page.title)
+                yield self._texts("counts.accounts_ours", count=count, title=title)
+
+    def _notes(self) -> Iterator[str]:
+        if self._run.selection.missing:
+            yield self._texts("counts.none_on_accelerator", reason=self._missing())
+        none, part = self._unreached()
+        if none or part:
+            off = self._run.ending.broken_off or self._run.ending.hung
+            yield self._texts("run.broken_off" if off else "run.subset")
+        if none:
+            yield self._texts("counts.not_reached", count=none)
+        if part:
+            yield self._texts("counts.in_part", count=part)
+
+    def _unreached(self) -> tuple[int, int]:
+        """Of how many tested claims no test, or only some, came to a result in this run."""
+        none = part = 0
+        for claim, _ in self._run.contents.claims():
+            places = [p for p in self._places.get(claim.key, ()) if not p.test.benchmark]
+            reached = [came for place in places for came in self._reached(place)]
+            none += bool(reached) and not any(reached)
+            part += any(reached) and not all(reached)
+        return none, part
+
+    def _reached(self, place: Place) -> list[bool]:
+        """For each device that a test is asked of, whether anything came of it there."""
+        came = {outcome.device for outcome in self._outcomes.get(_id_of(place), ())}
+        return [device in came for device in self._asked(place)]
+
+    # What is not true
+
+    def _untrue(self, pages: Sequence[PageRow]) -> Iterator[Untrue]:
+        for page in pages:
+            for section in page.sections:
+                for claim in section.claims:
+                    tests = [test for test in claim.tests if test.says is not None]
+                    strips = [
+                        self._strip(probe)
+                        for probe in self._run.probes
+                        if claim.key in probe.claims
+                    ]
+                    if tests:
+                        yield Untrue(claim.key, tests, strips)
+
+    def _strip(self, probe: Probe) -> Strip:
+        lang = self._texts.lang
+        question = probe.question.get(lang)
+        return Strip(
+            Said(probe.question["en"], "en") if question is None else Said(question),
+            probe.old,
+            probe.new,
+            [
+                StripCell(release, *_told(as_told), printable(answer))
+                for release, (as_told, answer) in probe.cells.items()
+            ],
+            [
+                (span.first, span.last, _told(span.as_told)[1], printable(span.answer))
+                for span in probe.spans
+            ],
+        )
+
+
+def _good(sentence: Message) -> bool | None:
+    """Whether the verdict is a good one; None where little can be said."""
+    if sentence.key in ("verdict.held", "verdict.gaps"):
+        return True
+    return None if sentence.key == "verdict.nothing" else False
+
+
+def _told(as_told: bool | None) -> tuple[str, str]:
+    if as_told is None:
+        return NOT_PROBED, "not_probed"
+    return (AS_TOLD, "as_told") if as_told else (NOT_AS_TOLD, "not_as_told")
+
+
+def _id_of(place: Place) -> tuple[str, str]:
+    file = place.page.benchmark_file if place.test.benchmark else place.page.file
+    return file.name, place.test.id
+
+
+def _test_of(node: str) -> tuple[str, str]:
+    """The file's name and the test's id in a pytest id."""
+    file, *_, name = node.partition("[")[0].split("::")
+    return Path(file).name, name.removeprefix("test_")

@@ -1,0 +1,168 @@
+"""What is asked for with ``--report``: checked before anything runs, and written when it ended."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from blitz import atomic
+from blitz.errors import BlitzError
+from blitz.harness.contents import Contents
+from blitz.harness.report import releases, speed
+from blitz.harness.report.failures import Failures
+from blitz.harness.report.texts import LANGUAGES, Message, Texts, texts
+from blitz.harness.results import Results
+from blitz.harness.selection import Selection
+from blitz.harness.verdict import Ending
+
+
+class ReportError(BlitzError):
+    """A report that cannot be written as asked; the message says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A report that was asked for, with all that can be read before the run.
+
+    Attributes:
+        path: The file to write.
+        texts: The words of its language.
+        measured: What came of the benchmarks; None where no file of theirs was given.
+        probes: What the releases of torch did.
+        contents: The table of contents.
+        sources: The text of each file of tests, as it is when the run begins.
+        failures: Keeps the texts of failed tests; to be registered as a plugin.
+    """
+
+    path: Path
+    texts: Texts
+    measured: speed.Measured | None
+    probes: tuple[releases.Probe, ...]
+    contents: Contents
+    sources: dict[Path, str]
+    failures: Failures
+
+    def write(
+        self,
+        selection: Selection,
+        results: Results,
+        faults: list[Message],
+        ending: Ending,
+        images: str | None,
+        threads: int,
+    ) -> None:
+        """Write the page, whole or not at all.
+
+        Raises:
+            ReportError: it cannot be written there.
+        """
+        from blitz.harness.report import gather, page  # jinja2 is for those who want a page
+
+        run = gather.Run(
+            self.contents,
+            self.sources,
+            selection,
+            results,
+            self.failures,
+            faults,
+            ending,
+            images,
+            threads,
+            self.probes,
+        )
+        content = page.html(run, self.texts, self.measured).encode("utf-8", "replace")
+        try:
+            atomic.write(self.path, content)
+        except OSError as error:
+            raise ReportError(
+                f"--report {self.path}: cannot be written: {error.strerror or error}. Choose a "
+                "file in a folder that has room and that you may write to."
+            ) from error
+
+
+def add_options(group: pytest.OptionGroup) -> None:
+    """The options of the report."""
+    group.addoption(
+        "--report",
+        type=Path,
+        metavar="FILE.html",
+        help="write one page to look at to FILE.html: every claim, its test, what came of it on "
+        "each device, and what is no longer true",
+    )
+    group.addoption(
+        "--lang",
+        metavar="|".join(LANGUAGES),
+        help="the language of the report: en (the default) or zh",
+    )
+    group.addoption(
+        "--report-benchmark",
+        type=Path,
+        metavar="FILE.json",
+        help="show in the report what pytest --benchmark-only --benchmark-json FILE.json measured",
+    )
+
+
+def requested(
+    config: pytest.Config, spec: Path, contents: Callable[[], Contents]
+) -> Request | None:
+    """What the options ask for; None where no report is asked for.
+
+    Args:
+        config: Of the run.
+        spec: The folder of the specification.
+        contents: Gives the table of contents.
+
+    Raises:
+        BlitzError: it cannot be had; the message names the option, the fault and the remedy.
+    """
+    path, lang = config.getoption("--report"), config.getoption("--lang")
+    benchmark = config.getoption("--report-benchmark")
+    if hasattr(config, "workerinput") or config.getoption("collectonly", False):
+        return None
+    if path is None:
+        for option, value in (("--lang", lang), ("--report-benchmark", benchmark)):
+            if value is not None:
+                raise ReportError(
+                    f"{option} {value} is for a report, and none is asked for. Add --report "
+                    f"FILE.html, or leave {option} out."
+                )
+        return None
+    folder = config.invocation_params.dir
+    words = texts("en" if lang is None else lang, spec)
+    _check_place(folder / path, path)
+    table = contents()
+    files = {file for page in table.pages for file in (page.file, page.benchmark_file)}
+    return Request(
+        folder / path,
+        words,
+        None if benchmark is None else speed.read(folder / benchmark),
+        releases.load(spec / "releases.json"),
+        table,
+        {file: file.read_text(encoding="utf-8") for file in files if file.exists()},
+        Failures(),
+    )
+
+
+def _check_place(path: Path, named: Path) -> None:
+    if path.is_dir():
+        fault = "is a folder"
+    elif not path.parent.is_dir():
+        fault = f"the folder {path.parent} is not there"
+    elif not _may_write(path.parent):
+        fault = f"the folder {path.parent} cannot be written to"
+    else:
+        return
+    raise ReportError(
+        f"--report {named}: {fault}. Name a file in an existing folder that you may write to."
+    )
+
+
+def _may_write(folder: Path) -> bool:
+    import tempfile
+
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False

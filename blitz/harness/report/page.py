@@ -1,0 +1,100 @@
+"""The report as one HTML page: everything in one file, nothing from elsewhere."""
+
+import base64
+import hashlib
+import re
+from functools import cache
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from blitz.harness.report import gather, speed
+from blitz.harness.report.texts import Texts, code_parts
+from blitz.step_parts import PARTS
+
+HERE = Path(__file__).parent
+
+DARK = """
+color-scheme: dark;
+--bg: #15181c; --panel: #1e2228; --fg: #e7e9ec; --soft: #a9b0b9; --line: #333a43;
+--link: #8cbcff; --focus: #8cbcff;
+--held: #6bd69a; --broken: #ff958d; --broken-bg: #3a1d1c; --gap: #f1bd62; --off: #929aa5;
+--changed: #ffd98a; --changed-bg: #423313; --never: #ffa8d2; --never-bg: #451f35;
+--other: #ccd5df; --other-bg: #303944;
+--good-bg: #16301f; --mark: #ffe27a;
+--kw: #d9a2f5; --str: #8fd6a5; --num: #8cbcff; --com: #9aa2ac; --def: #ffb884; --dec: #d9d57c;
+--l0: #5db7f0; --l1: #ff9a52; --l2: #35c79b; --l3: #e594c0; --l4: #86cdf3; --l5: #edb74a;
+--l6: #e7e9ec;
+--p0: #e07a30; --p1: #d382ad; --p2: #3a9ad9; --p3: #8fd0f5; --p4: #2fbd92;
+"""
+"""The dark theme's colours, which the style names twice: as the system's, and as chosen."""
+
+
+def html(run: gather.Run, texts: Texts, measured: speed.Measured | None = None) -> str:
+    """The page.
+
+    Args:
+        run: What came of the tests.
+        texts: The words of its language.
+        measured: What came of the benchmarks.
+    """
+    script, first = _asset("page.js"), _asset("first.js")
+    return _template().render(
+        r=gather.report(run, texts),
+        t=texts,
+        speed=None if measured is None else speed.speed(measured, texts),
+        style=Markup(_style()),
+        script=Markup(script),
+        first_script=Markup(first),
+        hashes=" ".join(_hash(text) for text in (first, script)),
+    )
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE / "templates", encoding="utf-8"),
+        autoescape=True,  # whatever a test prints or a path contains stays text
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"code_parts": code_parts, "short": _short}
+    environment.globals |= {
+        "names": gather.NAMES,
+        "signs": gather.SIGNS,
+        "told": (
+            ("as_told", gather.AS_TOLD),
+            ("not_as_told", gather.NOT_AS_TOLD),
+            ("not_probed", gather.NOT_PROBED),
+        ),
+        "parts": PARTS,
+        "size": (int(speed.WIDTH), int(speed.HEIGHT)),
+        "left": speed.LEFT,
+        "right": speed.WIDTH - speed.RIGHT,
+        "top": speed.TOP,
+        "bottom": speed.HEIGHT - speed.BOTTOM,
+    }
+    return environment.get_template("page.html.j2")
+
+
+def _asset(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8").strip()
+
+
+def _style() -> str:
+    """The style sheet, in fewer bytes."""
+    text = _asset("style.css").replace("DARK", DARK)
+    return re.sub(r"\s+", " ", text).replace("; ", ";").replace(" {", "{").replace("{ ", "{")
+
+
+def _hash(script: str) -> str:
+    """The script as the page's policy names it: no other script runs, whatever a test prints."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return f"'sha256-{digest}'"
+
+
+def _short(release: str) -> str:
+    """1.13 for 1.13.1: the strip has no room for more."""
+    return ".".join(release.split(".")[:2])

@@ -1,0 +1,98 @@
+"""What each release of torch did when it was asked: ``spec/releases.json``."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from blitz.errors import BlitzError
+
+
+class ReleasesError(BlitzError):
+    """The file of releases does not hold what it is to hold; the message says what is amiss."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Releases in a row that did the same.
+
+    Attributes:
+        first: The first of them.
+        last: The last.
+        answer: What was seen.
+        as_told: Whether that is what the tutorial says; None where nobody asked.
+    """
+
+    first: str
+    last: str
+    answer: str
+    as_told: bool | None
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One question that was put to the releases.
+
+    Attributes:
+        name: What it is called.
+        claims: Keys of the claims that it is evidence for.
+        question: In English and, by language, in others.
+        old: The spelling of former releases, where there are two.
+        new: The spelling of today.
+        cells: Release → (whether it did what the tutorial says, or None; what was seen).
+    """
+
+    name: str
+    claims: tuple[str, ...]
+    question: Mapping[str, str]
+    old: str | None
+    new: str | None
+    cells: Mapping[str, tuple[bool | None, str]]
+
+    @property
+    def spans(self) -> list[Span]:
+        """The releases that were asked, those in a row with the same answer together."""
+        asked = [(name, cell) for name, cell in self.cells.items() if cell[0] is not None]
+        found = []
+        for (as_told, answer), group in groupby(asked, key=lambda item: item[1]):
+            names = [name for name, _ in group]
+            found.append(Span(names[0], names[-1], answer, as_told))
+        return found
+
+
+def load(file: Path) -> tuple[Probe, ...]:
+    """The probes in ``file``; none where there is no such file.
+
+    Raises:
+        ReleasesError: it holds something else.
+    """
+    if not file.exists():
+        return ()
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        releases = [str(release) for release in content["releases"]]
+        return tuple(_probe(name, row, releases) for name, row in content["probes"].items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ReleasesError(
+            f"{file}: {type(error).__name__}: {error}. Put it back as it came."
+        ) from error
+
+
+def _probe(name: str, row: Mapping[str, Any], releases: list[str]) -> Probe:
+    questions = {"en": row["question"]}
+    questions |= {
+        key.removeprefix("question_"): text
+        for key, text in row.items()
+        if key.startswith("question_") and text
+    }
+    answers, as_told = row["answers"], row["as_told"]
+    return Probe(
+        name,
+        tuple(row["claims"]),
+        questions,
+        row.get("old"),
+        row.get("new"),
+        {release: (as_told.get(release), str(answers.get(release, ""))) for release in releases},
+    )
