@@ -26,6 +26,7 @@ from blitz.harness import (
     contents,
     profile,
     properties,
+    ranks,
     selection,
     shared,
     summary,
@@ -48,6 +49,7 @@ profile_key = pytest.StashKey[profile.Applied | None]()
 images_key = pytest.StashKey[str]()
 report_key = pytest.StashKey[report.Request | None]()
 ending_key = pytest.StashKey[verdict.Ending]()
+ranks_key = pytest.StashKey[ranks.Ranks]()
 
 
 @cache
@@ -293,6 +295,12 @@ def test_set(test_images: data.Images) -> TensorDataset:
     return data.normalized(test_images)
 
 
+@pytest.fixture(scope="session")
+def several(request: pytest.FixtureRequest) -> ranks.Ranks:
+    """Runs a function in several processes at once."""
+    return request.config.stash[ranks_key]
+
+
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """For a chapter whose nets and batches are too small to share out among the cores."""
@@ -352,6 +360,9 @@ def _locate(config: pytest.Config, node: str) -> tuple[str, str] | None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
+    if any("several" in getattr(item, "fixturenames", ()) for item in session.items):
+        session.config.stash[ranks_key] = ranks.Ranks()  # while torch has computed nothing
+        session.config.add_cleanup(session.config.stash[ranks_key].close)
     applied = session.config.stash[profile_key]
     if applied is not None:
         applied.collected(session.items, _contents())

@@ -66,6 +66,7 @@ class Checkpoint:
         optimizer: The optimizer's, momentum included.
         generators: The state of torch's random generators by device.
         seconds: Time spent in training so far.
+        launch: Which start by torchrun it was written under; empty without torchrun.
     """
 
     settings: dict[str, Any]
@@ -75,6 +76,7 @@ class Checkpoint:
     optimizer: dict[str, Any]
     generators: dict[str, torch.Tensor]
     seconds: float
+    launch: str = ""
 
 
 def save(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
@@ -141,6 +143,7 @@ def _checked(content: Mapping[str, Any]) -> Checkpoint:
         optimizer=dict(content["optimizer"]),
         generators=dict(content["generators"]),
         seconds=float(content["seconds"]),
+        launch=str(content.get("launch", "")),
     )
     for running in (checkpoint.losses.running, checkpoint.losses.fine):
         for number in (running.every, running.epoch, running.batches + 1):
@@ -198,7 +201,9 @@ def _restore(checkpoint: Checkpoint, step: TrainingStep) -> None:
     torch.set_rng_state(checkpoint.generators["cpu"])
     if step.device.type != "cpu":
         module = torch.get_device_module(step.device)
-        module.set_rng_state(checkpoint.generators[str(step.device)], step.device)
+        # Every process has a device of its own; the first wrote the state of its own.
+        (state,) = (state for name, state in checkpoint.generators.items() if name != "cpu")
+        module.set_rng_state(state, step.device)
 
 
 def _generators(device: torch.device) -> dict[str, torch.Tensor]:

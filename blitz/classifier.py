@@ -162,13 +162,22 @@ class TrainingStep:
             ValueError: a label fits none of the net's outputs.
         """
         self.optimizer.zero_grad()
-        outputs = self.net(images.to(self.device))
-        if labels.device.type == "cpu":
-            _check_labels(labels, outputs)
-        loss: torch.Tensor = self.criterion(outputs, labels.to(self.device))
+        loss = self.loss(self.net, images, labels)
         loss.backward()
         self.optimizer.step()
         return loss.detach()
+
+    def loss(self, net: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The mean loss of ``net``, a scalar with its graph.
+
+        Raises:
+            ValueError: a label fits none of the net's outputs.
+        """
+        outputs = net(images.to(self.device))
+        if labels.device.type == "cpu":
+            _check_labels(labels, outputs)
+        loss: torch.Tensor = self.criterion(outputs, labels.to(self.device))
+        return loss
 
 
 def training_step(

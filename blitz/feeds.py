@@ -9,6 +9,9 @@
 On the cpu the first two give losses that are equal to the last bit. On cuda the third launches what
 the second launches; :data:`TOLERANCE` says how far its losses may be off.
 
+The first two also feed several processes that train together: each gets its share of every batch
+(:mod:`blitz.distributed_sampler`).
+
 Tutorial: "Load and normalize CIFAR10", "Train the network".
 """
 
@@ -16,6 +19,8 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +28,7 @@ import torch
 from blitz import data, devices, interrupts, memory, tuning
 from blitz.classifier import TrainingStep
 from blitz.data import Images
+from blitz.distributed_sampler import Share
 from blitz.errors import BlitzError
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -56,6 +62,24 @@ def order(count: int, seed: int, epoch: int) -> torch.Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(mixed))
 
 
+class Part(NamedTuple):
+    """Which of the processes that train together this one is.
+
+    Attributes:
+        rank: Its number, from 0.
+        processes: How many there are.
+        beside: How many of them share the memory of this machine.
+    """
+
+    rank: int = 0
+    processes: int = 1
+    beside: int = 1
+
+
+WHOLE = Part()
+"""One process, which has all of every batch."""
+
+
 class Feed(ABC):
     """The batches of a training set, and the way they reach the training step.
 
@@ -63,14 +87,22 @@ class Feed(ABC):
         name: One of :data:`NAMES`.
         why: Why it was chosen, in a sentence without a full stop.
         batches: Batches of an epoch, the short last one included.
+        batch_size: Images of a batch that fall to this process; all, where it is the only one.
     """
 
     name: str
 
-    def __init__(self, count: int, batch_size: int, seed: int, device: torch.device) -> None:
-        self.count = count
-        self.batch_size = batch_size
-        self.seed = seed
+    def __init__(
+        self, count: int, batch_size: int, seed: int, device: torch.device, part: Part = WHOLE
+    ) -> None:
+        self.share = Share(
+            count,
+            batch_size,
+            partial(order, count, seed),
+            rank=part.rank,
+            processes=part.processes,
+        )
+        self.batch_size = self.share.own_size
         self.device = device
         self.batches = -(-count // batch_size)
         self.why = "it was asked for"
@@ -92,8 +124,7 @@ class Feed(ABC):
                 f"epoch={epoch}, start={start}, chunk={chunk}: epochs count from 1, batches go "
                 f"from 0 to {self.batches}, and a chunk has 1 or more of them."
             )
-        places = order(self.count, self.seed, epoch)[start * self.batch_size :]
-        chunks = self._chunks(step, places, chunk)
+        chunks = self._chunks(step, self._places(epoch, start), chunk)
         while True:
             with tuning.suited_to(step.net, self.batch_size, self.device, exact=step.exact):
                 losses = next(chunks, None)
@@ -104,13 +135,26 @@ class Feed(ABC):
     def endless(self) -> Iterator[Batch]:
         """The batches of epoch after epoch, images and labels, without a step."""
         for epoch in itertools.count(1):
-            yield from self._batches(order(self.count, self.seed, epoch))
+            yield from self._batches(self._places(epoch))
+
+    def _places(self, epoch: int, start: int = 0) -> torch.Tensor:
+        """The places of this process's images from batch ``start`` on, one at least in a batch."""
+        self.share.set_epoch(epoch)
+        places = self.share.places(start)
+        if start < self.batches and not self.share.weight(self.batches - 1):
+            # A step needs every process: an image that counts for nothing stands in.
+            places = torch.cat([places, places.new_zeros(1)])
+        return places
 
     def _chunks(
         self, step: TrainingStep, places: torch.Tensor, chunk: int
     ) -> Iterator[list[float]]:
         """Take the steps of the images at ``places``; their losses, ``chunk`` by ``chunk``."""
-        batches = self._batches(places)
+        batches: Iterator[tuple[object, ...]] = self._batches(places)
+        if self.share.num_replicas > 1:
+            first = self.batches - -(-len(places) // self.batch_size)
+            weights = map(self.share.weight, itertools.count(first))
+            batches = ((*batch, weight) for batch, weight in zip(batches, weights, strict=False))
         while losses := [step(*batch) for batch in itertools.islice(batches, chunk)]:
             yield torch.stack(losses).tolist()  # one wait for the device, for all of them
 
@@ -125,9 +169,15 @@ class _Loader(Feed):
     name = "loader"
 
     def __init__(
-        self, images: Images, batch_size: int, seed: int, device: torch.device, workers: int
+        self,
+        images: Images,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        workers: int,
+        part: Part = WHOLE,
     ) -> None:
-        super().__init__(len(images), batch_size, seed, device)
+        super().__init__(len(images), batch_size, seed, device, part)
         self._images = Images(images.items, images.labels, images.origin, data.transform())
         self._workers = workers
 
@@ -148,8 +198,15 @@ class _Resident(Feed):
 
     name = "resident"
 
-    def __init__(self, images: Images, batch_size: int, seed: int, device: torch.device) -> None:
-        super().__init__(len(images), batch_size, seed, device)
+    def __init__(
+        self,
+        images: Images,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        part: Part = WHOLE,
+    ) -> None:
+        super().__init__(len(images), batch_size, seed, device, part)
         # Normalised on the cpu, where the bits are those of the loader's transform.
         self._images, self._labels = (
             tensor.to(device) for tensor in data.normalized(images).tensors
@@ -311,19 +368,24 @@ def make(
     seed: int,
     device: str | torch.device,
     workers: int = 0,
+    part: Part = WHOLE,
 ) -> Feed:
     """The feed of that name, or the fastest that the device and its memory allow.
 
     Args:
         name: One of :data:`NAMES`, or None to choose.
         images: The training images, without a transform.
-        batch_size: Images in a batch; the last of an epoch may have fewer.
+        batch_size: Images in a batch, those of all processes together; the last of an epoch may
+            have fewer.
         seed: Fixes the orders of the epochs.
         device: Where the net is.
         workers: Processes that fetch the images of the ``loader`` feed; 0 for none.
+        part: Which of several processes gets these batches, and with how many it shares them.
 
     Raises:
-        FeedError: there is no such feed, or it needs another device or more memory.
+        FeedError: there is no such feed, or it needs another device, more memory or fewer
+            processes.
+        ShareError: there are fewer images in a batch than processes.
         UnusableDevice: ``device`` cannot be used here, or has no values.
         ValueError: there are no images, or ``batch_size`` or ``workers`` is out of range.
     """
@@ -338,25 +400,32 @@ def make(
             f"{len(images)} images, batch_size={batch_size}, workers={workers}: give 1 image or "
             "more, in batches of 1 or more, and 0 workers or more."
         )
-    obstacles = {feed: _obstacle(feed, len(images), device) for feed in NAMES}
+    obstacles = {feed: _obstacle(feed, len(images), device, part) for feed in NAMES}
     chosen = _fastest(obstacles) if name is None else name
     if chosen not in NAMES:
         raise FeedError(f"feed {name!r}: there is none. Choose one of {', '.join(NAMES)}.")
     if obstacles[chosen] is not None:
         raise FeedError(f"feed {chosen!r} cannot be used: {obstacles[chosen]}. Choose another.")
-    feed = _build(chosen, images, batch_size, seed, device, workers)
+    feed = _build(chosen, images, batch_size, seed, device, workers, part)
     if name is None:
         feed.why = _reason(chosen, obstacles, device)
     return feed
 
 
 def _build(
-    name: str, images: Images, batch_size: int, seed: int, device: torch.device, workers: int
+    name: str,
+    images: Images,
+    batch_size: int,
+    seed: int,
+    device: torch.device,
+    workers: int,
+    part: Part,
 ) -> Feed:
     if name == "loader":
-        return _Loader(images, batch_size, seed, device, workers)
-    kind = _Captured if name == "captured" else _Resident
-    return kind(images, batch_size, seed, device)
+        return _Loader(images, batch_size, seed, device, workers, part)
+    if name == "captured":
+        return _Captured(images, batch_size, seed, device)
+    return _Resident(images, batch_size, seed, device, part)
 
 
 def _fastest(obstacles: dict[str, str | None]) -> str:
@@ -372,14 +441,19 @@ def _reason(chosen: str, obstacles: dict[str, str | None], device: torch.device)
     return f"all images fit the memory of {device}, which replays captured steps"
 
 
-def _obstacle(name: str, count: int, device: torch.device) -> str | None:
+def _obstacle(name: str, count: int, device: torch.device, part: Part = WHOLE) -> str | None:
     """Why the feed ``name`` cannot hold ``count`` images on ``device``; None where it can."""
     if name == "loader":
         return None
     if name == "captured" and device.type != "cuda":
         return f"steps are captured in CUDA graphs, which {device} does not have"
+    if name == "captured" and part.processes > 1:
+        return (
+            f"the steps of {part.processes} processes, which wait for each other, are not captured"
+        )
     # float32 on the device; on the host, while they are made, two copies as bytes beside it
-    needs = {torch.device("cpu"): 6 * _VALUES * count, device: 6 * _VALUES * count}
+    needs = {device: 6 * _VALUES * count}
+    needs[torch.device("cpu")] = 6 * _VALUES * count * part.beside
     for place, needed in needs.items():
         free = memory.free(place)
         if free is not None and needed > free:

@@ -35,6 +35,7 @@ def of(training: Training, train: Images, test: Images, accuracy: Accuracy) -> d
         "versions": versions(),
         "device": device,
         "device_name": devices.describe(torch.device(device)),
+        "processes": training.processes.part.processes,
         "data": {
             "source": settings["data"],
             "train": {

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from blitz import checkpoint, classifier, devices, feeds, tuning
+from blitz import checkpoint, classifier, devices, distributed, feeds, tuning
 from blitz.checkpoint import Checkpoint, CheckpointError, Losses
 from blitz.classifier import Net, Report, RunningLoss
 from blitz.data import Images
+from blitz.distributed import Processes
 from blitz.errors import BlitzError
 
 CHUNK_IMAGES = 16384
@@ -39,7 +40,7 @@ class Settings:
     Attributes:
         data: Folder of the images; None for images made on the spot.
         epochs: Passes over the training images.
-        batch_size: Images to a step.
+        batch_size: Images to a step, those of all processes together.
         lr: Learning rate of SGD.
         momentum: Momentum of SGD.
         width: Channels that the net's first convolution makes.
@@ -136,9 +137,12 @@ class Training:
     Args:
         settings: With a device and a number of threads.
         images: The training images, without transform.
+        processes: Those that train together. Each makes one of these and trains with it.
+        images_digest: As below; None to compute it from ``images``.
 
     Attributes:
         settings: As given.
+        processes: As given.
         feed: What brings the batches to the net.
         images: Images in all epochs together.
         images_digest: See :func:`digest`.
@@ -146,9 +150,16 @@ class Training:
         seconds: Time spent in :meth:`chunks` so far.
     """
 
-    def __init__(self, settings: Settings, images: Images) -> None:
-        device = devices.resolve(settings.device)
+    def __init__(
+        self,
+        settings: Settings,
+        images: Images,
+        processes: Processes = distributed.ALONE,
+        images_digest: str | None = None,
+    ) -> None:
+        device = processes.device(settings.device)
         self.settings = settings
+        self.processes = processes
         self.seconds = 0.0
         self.feed = feeds.make(
             settings.feed or ("loader" if settings.workers else None),
@@ -157,12 +168,13 @@ class Training:
             seed=settings.seed,
             device=device,
             workers=settings.workers,
+            part=processes.part,
         )
         self.images = settings.epochs * len(images)
-        self.images_digest = digest(images)
+        self.images_digest = images_digest or digest(images)
         torch.manual_seed(settings.seed)
         self._net = net = Net(settings.width).to(device)
-        self._step = classifier.training_step(
+        self._step = processes.step(
             net, lr=settings.lr, momentum=settings.momentum, exact=not settings.fast
         )
         every = max(1, self.batches // CURVE_POINTS)
@@ -190,6 +202,7 @@ class Training:
             images=self.images_digest,
             losses=self.losses,
             seconds=self.seconds,
+            launch=self.processes.launch,
             **checkpoint.state_of(self._step),
         )
 
@@ -216,18 +229,22 @@ class Training:
     def chunks(self) -> Iterator[list[Report]]:
         """Train to the end, some batches at a time; yields the reports that fell due in them.
 
-        Between two of them a :meth:`checkpoint` can be taken.
+        Between two of them a :meth:`checkpoint` can be taken. Losses are those of whole batches,
+        and the same in all processes.
 
         Raises:
             Diverged: the loss is no longer a number.
         """
         started = time.perf_counter() - self.seconds
+        self.processes.at_step(self.done)
         while self.losses.running.epoch <= self.settings.epochs:
             for losses in self._rest_of_epoch():
-                reports = [report for loss in losses for report in self._add(loss)]
+                means = self.processes.mean(losses)
+                reports = [report for loss in means for report in self._add(loss)]
                 self.seconds = time.perf_counter() - started
                 yield reports
             yield self.losses.end_epoch()
+        self.processes.at_step(self.done, busy=False)
 
     def _rest_of_epoch(self) -> Iterator[list[float]]:
         running = self.losses.running

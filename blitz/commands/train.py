@@ -15,6 +15,9 @@ and, while it trains, checkpoint.pt. Nothing is lost: after Ctrl-C, a crash or a
 command with --resume goes on from the last checkpoint, and ends, on the cpu, with the same bits as
 if nothing had happened. Settings need not be repeated then; other ones are refused. Ctrl-C and
 SIGTERM (exit code 143) save first; a second Ctrl-C does not wait.
+
+On N devices, or N processes of the cpu: torchrun --nproc-per-node N -m blitz train, with the same
+options. The batches are those of one process, shared out (docs/several_devices.md).
 """
 
 import argparse
@@ -24,23 +27,27 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blitz.commands import download, options
 from blitz.errors import BlitzError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from torch.utils.data import TensorDataset
 
     from blitz.checkpoint import Checkpoint
+    from blitz.classifier import Accuracy
     from blitz.data import Images
+    from blitz.distributed import Processes
     from blitz.run_folder import RunFolder
     from blitz.training import Settings, Training
 
 DONE, FAILED = 0, 1
 
 OUT = "blitz-run"
+BATCH_SIZE = "images to a step, those of all processes together (default: 4)"
 SHOWN = 24
 """Images in samples.png and in predictions.png."""
 
@@ -78,14 +85,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     number, positive = options.whole(0), options.whole(1)
     add = parser.add_argument
     add("--epochs", type=positive, metavar="N", help="passes over the images (default: 2)")
-    add("--batch-size", type=positive, metavar="N", help="images to a step (default: 4)")
+    add("--batch-size", type=positive, metavar="N", help=BATCH_SIZE)
     add("--lr", type=options.rate, metavar="RATE", help="learning rate of SGD (default: 0.001)")
     add("--momentum", type=options.momentum, metavar="M", help="of SGD (default: 0.9)")
     add(
         "--width", type=positive, metavar="N", help="channels of the first convolution (default: 6)"
     )
-    add("--device", help="cpu, cuda, cuda:1, … (default: the first accelerator, else the cpu)")
-    add("--workers", type=number, metavar="N", help="processes that load images (default: 0)")
+    add(
+        "--device",
+        help="cpu, cuda, cuda:1, … (default: the first accelerator, else the cpu); under torchrun "
+        "the kind alone, since each process has a device of its own",
+    )
+    add(
+        "--workers",
+        type=number,
+        metavar="N",
+        help="processes that load images, for each one that trains (default: 0)",
+    )
     add("--seed", type=number, metavar="N", help="of first weights and order (default: 0)")
     add(
         "--feed",
@@ -111,6 +127,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="0 for as often as possible (default: %(default)g)",
     )
     add(
+        "--hang-limit",
+        type=options.seconds,
+        default=120.0,
+        metavar="SECONDS",
+        help="under torchrun, name a process for which the others wait longer, and end; 0 for no "
+        "limit (default: %(default)g)",
+    )
+    add(
         "--at-least",
         type=options.percent,
         metavar="PERCENT",
@@ -120,25 +144,68 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, test and keep: 0; 1 where it failed on the way, 128 + signal where it was stopped."""
+    from blitz import distributed
+
+    with distributed.joined(args.device, args.hang_limit) as processes:
+        code = _run_among(processes, args)
+        if code != DONE:
+            processes.failed()
+        return code
+
+
+def _run_among(processes: "Processes", args: argparse.Namespace) -> int:
+    """The whole of it in the first process; in the others the training and the test, silently."""
     from blitz.run_folder import RunFolder
     from blitz.transfer import DownloadError
 
     folder = RunFolder(args.out)
-    try:
-        with folder.held():
-            return _run(args, folder)
-    except DownloadError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return FAILED
-    except KeyboardInterrupt:
-        return _stopped(args, folder, signal.SIGINT)
+    with ExitStack() as until_the_end:
+        if not processes.leads:
+            silence = until_the_end.enter_context(open(os.devnull, "w"))
+            until_the_end.enter_context(redirect_stdout(silence))
+        try:
+            if processes.leads:
+                until_the_end.enter_context(folder.held())
+            return _run(args, folder, processes)
+        except DownloadError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return FAILED
+        except KeyboardInterrupt:
+            return _stopped(args, folder, signal.SIGINT, processes)
 
 
-def _run(args: argparse.Namespace, folder: "RunFolder") -> int:
-    from blitz import checkpoint, data
+class _Prepared(NamedTuple):
+    """What the first process prepares, and each of them starts from."""
+
+    settings: "Settings"
+    saved: "Checkpoint | None"
+    train: "Images"
+    test: "Images"
+    digest: str
+
+
+def _run(args: argparse.Namespace, folder: "RunFolder", processes: "Processes") -> int:
+    from blitz import checkpoint
+
+    prepared = processes.first(lambda: _prepare(args, folder, processes))
+    if isinstance(prepared, int):
+        return prepared
+    with _threads(prepared.settings.threads):
+        course = _course(prepared, folder, processes)
+        if processes.leads:
+            checkpoint.save(folder.checkpoint, course.checkpoint())
+            _introduce(course, prepared.train, folder)
+        return _train_and_keep(args, course, prepared, folder)
+
+
+def _prepare(
+    args: argparse.Namespace, folder: "RunFolder", processes: "Processes"
+) -> _Prepared | int:
+    """Settings, checkpoint and images; an exit code where there is nothing left to do."""
+    from blitz import checkpoint, data, training
     from blitz.run_folder import Content
 
-    _refuse_to_overwrite(args, folder)
+    _refuse_to_overwrite(args, folder, processes)
     given = _given(args)
     if folder.content() is Content.FINISHED:
         return _already_finished(args, given, folder)
@@ -147,18 +214,27 @@ def _run(args: argparse.Namespace, folder: "RunFolder") -> int:
     train, test = (data.load(split, settings.data) for split in data.SPLITS)
     counts = f"{len(train):,} for training, {len(test):,} for the test"
     print(f"images: {counts}: {_source(settings)}", flush=True)  # reading them takes a while
-    with _threads(settings.threads):
-        course = _course(settings, train, saved, folder)
-        checkpoint.save(folder.checkpoint, course.checkpoint())
-        _introduce(course, train, folder)
-        return _train_and_keep(args, course, train, test, folder)
+    digest = training.digest(train)
+    if processes.several:  # the others may be on machines that do not have the files
+        train, test = _in_memory(train), _in_memory(test)
+    return _Prepared(settings, saved, train, test, digest)
 
 
-def _refuse_to_overwrite(args: argparse.Namespace, folder: "RunFolder") -> None:
+def _in_memory(images: "Images") -> "Images":
+    from blitz.data import Images
+
+    return Images(images.pixels(), images.labels, images.origin)
+
+
+def _refuse_to_overwrite(
+    args: argparse.Namespace, folder: "RunFolder", processes: "Processes"
+) -> None:
     from blitz.run_folder import Content, RunFolderError
 
     content = folder.content()
     if content is Content.NOTHING or (args.resume and content is not Content.OTHER):
+        return
+    if content is Content.UNFINISHED and _is_restart(folder, processes):
         return
     remedy = {
         Content.UNFINISHED: f"Go on with it: {_command(args)}\nOr choose another --out.",
@@ -166,6 +242,13 @@ def _refuse_to_overwrite(args: argparse.Namespace, folder: "RunFolder") -> None:
         Content.OTHER: "Choose another --out, or move them away.",
     }[content]
     raise RunFolderError(f"{folder.path} holds {content.value}; nothing was changed. {remedy}")
+
+
+def _is_restart(folder: "RunFolder", processes: "Processes") -> bool:
+    """Whether torchrun goes on with what it started here itself, and not with an older training."""
+    from blitz import checkpoint
+
+    return processes.restarted and checkpoint.load(folder.checkpoint).launch == processes.launch
 
 
 def _given(args: argparse.Namespace) -> dict[str, Any]:
@@ -196,14 +279,12 @@ def _settings(given: dict[str, Any], saved: "Checkpoint | None", folder: "RunFol
     return settings
 
 
-def _course(
-    settings: "Settings", train: "Images", saved: "Checkpoint | None", folder: "RunFolder"
-) -> "Training":
+def _course(prepared: _Prepared, folder: "RunFolder", processes: "Processes") -> "Training":
     from blitz.training import Training
 
-    course = Training(settings, train)
-    if saved is not None:
-        course.go_on_from(saved, folder.checkpoint)
+    course = Training(prepared.settings, prepared.train, processes, prepared.digest)
+    if prepared.saved is not None:
+        course.go_on_from(prepared.saved, folder.checkpoint)
     return course
 
 
@@ -214,6 +295,8 @@ def _introduce(course: "Training", train: "Images", folder: "RunFolder") -> None
     from blitz import classifier, data, devices
 
     device = devices.describe(torch.device(course.settings.device))
+    count = course.processes.part.processes
+    device = f"{count} processes, the first on {device}" if count > 1 else device
     print(f"device: {device}; feed: {course.feed.name}, since {course.feed.why}")
     settings = course.settings
     print(
@@ -241,8 +324,7 @@ def _source(settings: "Settings") -> str:
 def _train_and_keep(
     args: argparse.Namespace,
     course: "Training",
-    train: "Images",
-    test: "Images",
+    prepared: _Prepared,
     folder: "RunFolder",
 ) -> int:
     from blitz.checkpoint import CheckpointError
@@ -253,10 +335,11 @@ def _train_and_keep(
     try:
         stopped = _train(args, course, folder)
         if stopped is not None:
-            return _stopped(args, folder, stopped)
-        accuracy = _keep(course, train, test, folder)
+            return _stopped(args, folder, stopped, course.processes)
+        accuracy = _keep(course, prepared, folder)
     except Diverged as error:
-        print(f"error: {error}", file=sys.stderr)
+        if course.processes.leads:  # in the others it is the same
+            print(f"error: {error}", file=sys.stderr)
         return FAILED
     except (CheckpointError, RunFolderError, WeightsError) as error:
         print(f"error: {error}\nThen go on with: {_command(args)}", file=sys.stderr)
@@ -269,36 +352,54 @@ def _train(args: argparse.Namespace, course: "Training", folder: "RunFolder") ->
     from blitz import checkpoint, interrupts
     from blitz.progress import Bar, duration
 
+    processes = course.processes
+    stream = sys.stderr if processes.leads else sys.stdout  # which is silent then
     saved_at = time.monotonic()
     with (
         interrupts.deferred() as asked,
-        Bar(course.batches, "batches", course.done) as bar,
+        Bar(course.batches, "batches", course.done, stream=stream) as bar,
     ):
         for reports in course.chunks():
             for report in reports:
                 bar.line(str(report))
             bar.update(course.done)
             due = time.monotonic() - saved_at >= args.checkpoint_every
-            if due or asked.signal is not None:
+            stop = processes.largest(asked.signal or 0)  # all of them stop after the same batch
+            if processes.leads and (due or stop):
                 checkpoint.save(folder.checkpoint, course.checkpoint())
                 saved_at = time.monotonic()
-            if asked.signal is not None:
-                return asked.signal
-        checkpoint.save(folder.checkpoint, course.checkpoint())
+            if stop:
+                return stop
+        if processes.leads:
+            checkpoint.save(folder.checkpoint, course.checkpoint())
     pace = course.images / course.seconds
     print(f"training took {duration(course.seconds)}: {pace:,.0f} images/s", flush=True)
     return None
 
 
-def _keep(course: "Training", train: "Images", test: "Images", folder: "RunFolder") -> float:
-    """Test the net, show and write all there is of it, the result last; the accuracy."""
-    from blitz import classifier, data, run_record
+def _keep(course: "Training", prepared: _Prepared, folder: "RunFolder") -> float:
+    """Test the net, show and write all there is of it; the accuracy."""
+    from blitz import data, distributed
 
-    normalized = data.normalized(test)
-    accuracy = classifier.evaluate(course.net, data.loader(normalized, 100, shuffle=False))
+    test = data.normalized(prepared.test)
+    accuracy = distributed.evaluate(course.net, test, course.processes)
     print(accuracy.line(), *accuracy.class_lines(), sep="\n", flush=True)
+    course.processes.first(lambda: _write(course, prepared, test, accuracy, folder))
+    return accuracy.percent
+
+
+def _write(
+    course: "Training",
+    prepared: _Prepared,
+    test: "TensorDataset",
+    accuracy: "Accuracy",
+    folder: "RunFolder",
+) -> None:
+    """Write all there is of a training to its folder, the result last."""
+    from blitz import classifier, run_record
+
     classifier.save(course.net, folder.model)
-    images, labels = (tensor[:SHOWN] for tensor in normalized.tensors)
+    images, labels = (tensor[:SHOWN] for tensor in test.tensors)
     answers = classifier.predict(course.net, images)
     losses = course.losses
     drawn = _draw(
@@ -311,12 +412,11 @@ def _keep(course: "Training", train: "Images", test: "Images", folder: "RunFolde
             "classes.png": lambda plots: plots.class_bars(accuracy),
         },
     )
-    record = run_record.of(course, train, test, accuracy)
+    record = run_record.of(course, prepared.train, prepared.test, accuracy)
     folder.write(folder.result.name, run_record.content(record))
     folder.drop_checkpoint()
     kept = ["model.pt", "result.json", *(["samples.png", *drawn] if drawn else [])]
     print(f"in {folder.path}: {', '.join(kept)}")
-    return accuracy.percent
 
 
 def _draw(folder: "RunFolder", drawings: dict[str, Callable[..., "Figure"]]) -> list[str]:
@@ -362,22 +462,30 @@ def _judged(args: argparse.Namespace, accuracy: float) -> int:
     return DONE
 
 
-def _stopped(args: argparse.Namespace, folder: "RunFolder", number: int) -> int:
+def _stopped(
+    args: argparse.Namespace, folder: "RunFolder", number: int, processes: "Processes"
+) -> int:
     """Say how to go on; the exit code that shells give a process that a signal ended."""
     kept = "all is saved" if folder.checkpoint.exists() else "nothing was trained yet"
-    print(f"interrupted; {kept}. Go on with:\n  {_command(args)}", file=sys.stderr)
+    if processes.leads:
+        print(f"interrupted; {kept}. Go on with:\n  {_command(args)}", file=sys.stderr)
     return 128 + number
 
 
 def _command(args: argparse.Namespace) -> str:
     """The command that goes on with this training."""
-    words = ["python", "-m", "blitz", "train", "--out", args.out]
+    words = [*_started_by(), "-m", "blitz", "train", "--out", args.out]
     for name in ("data", "mirror", *SETTINGS):
         value = getattr(args, name)
         if value is not None:
             words.append(f"--{name.replace('_', '-')}")
             words += [] if value is True else [str(value)]
     return shlex.join([*words, *(["--download"] if args.download else []), "--resume"])
+
+
+def _started_by() -> list[str]:
+    beside = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    return ["python"] if beside == "1" else ["torchrun", "--nproc-per-node", beside]
 
 
 @contextmanager
