@@ -29,6 +29,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -162,11 +163,11 @@ def _lightning(images: data.Images, device: torch.device) -> Run:
             super().__init__()
             self.net = net
 
-        def training_step(self, batch, _):
+        def training_step(self, batch: Any, _: object) -> torch.Tensor:
             inputs, labels = batch
             return criterion(self.net(inputs), labels)
 
-        def configure_optimizers(self):
+        def configure_optimizers(self) -> torch.optim.Optimizer:
             return optimizer
 
     def run(steps: int) -> None:

@@ -140,7 +140,12 @@ def mean_colour(train: TensorDataset, test: TensorDataset) -> float:
     return _vote(known, train.tensors[1], asked, test.tensors[1])
 
 
-def _vote(known, known_labels, asked, asked_labels) -> float:
+def _vote(
+    known: torch.Tensor,
+    known_labels: torch.Tensor,
+    asked: torch.Tensor,
+    asked_labels: torch.Tensor,
+) -> float:
     best = 0.0
     nearest = torch.cdist(asked, known).topk(15, largest=False).indices
     for count in (1, 15):

@@ -9,9 +9,10 @@ operation. The preflight is left out: it would notice some of them first.
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT)] if __name__ == "__main__" else []
@@ -44,7 +45,7 @@ def result(change: Callable[[torch.Tensor], object], place: int | None = None) -
     """Change a result in place: the only one, or the one at ``place``."""
 
     def make(kernel: Callable) -> Callable:
-        def faulty(**arguments):
+        def faulty(**arguments: Any) -> Any:
             found = kernel(**arguments)
             changed = found if place is None else found[place]
             if changed is not None and changed.numel():
@@ -60,7 +61,7 @@ def arguments(**changes: Callable) -> Fault:
     """Change arguments before the kernel sees them."""
 
     def make(kernel: Callable) -> Callable:
-        def faulty(**given):
+        def faulty(**given: Any) -> Any:
             changed = {n: changes[n](v) for n, v in given.items() if n in changes}
             return kernel(**{**given, **changed})
 
@@ -84,7 +85,7 @@ def _a_copy_if_it_is_a_slice(t: torch.Tensor) -> torch.Tensor:
 
 
 def _averaging(kernel: Callable) -> Callable:
-    def pool(**given):
+    def pool(**given: Any) -> Any:
         found = kernel(**given)
         options = {n: given[n] for n in ("kernel_size", "stride", "padding", "ceil_mode")}
         found[0].copy_(torch.nn.functional.avg_pool2d(given["self"], **options))
@@ -94,7 +95,7 @@ def _averaging(kernel: Callable) -> Callable:
 
 
 def _truncating_on_the_way_back(kernel: Callable) -> Callable:
-    def copy(**given):
+    def copy(**given: Any) -> Any:
         caller = sys._getframe(1).f_locals
         if caller["self"].device.type == "cpu" and given["src"].is_floating_point():
             given["src"] = given["src"].trunc()
@@ -104,7 +105,7 @@ def _truncating_on_the_way_back(kernel: Callable) -> Callable:
 
 
 def _forgetting_in_place(kernel: Callable) -> Callable:
-    def add(**given):
+    def add(**given: Any) -> Any:
         called = sys._getframe(1).f_locals["given"]
         found = kernel(**given)
         if called.get("out") is called["self"]:
@@ -115,7 +116,7 @@ def _forgetting_in_place(kernel: Callable) -> Callable:
 
 
 def _stale_once_in_ten(kernel: Callable) -> Callable:
-    def product(**given):
+    def product(**given: Any) -> Any:
         found = kernel(**given)
         calls.append(found.clone())
         if len(calls) % 10 == 0:
@@ -305,7 +306,9 @@ class Watch:
         self.names, self.noticed, self.beside = names, "", ""
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item, call):
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
         marks = dict(item.user_properties)
         if report.failed and call.when == "call" and marks.get("device") == "pretend:0":

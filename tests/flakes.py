@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,7 +104,7 @@ def _forked(items: list[pytest.Item]) -> Outcomes:
         process.join()
 
 
-def _run(items: list[pytest.Item], sender) -> None:
+def _run(items: list[pytest.Item], sender: Any) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     outcome = Outcome()

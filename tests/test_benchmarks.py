@@ -5,7 +5,9 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -27,21 +29,21 @@ WIDTHS, BATCHES = (6, 24, 96, 384), (4, 64, 1024)
 class QueuingDevice:
     """A device that takes work at once and does it later, as torch's ``synchronize`` finds."""
 
-    def __init__(self, monkeypatch):
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.done_at = 0.0
         self.waits = 0
         monkeypatch.setattr(torch.xpu, "synchronize", self.wait)
 
-    def launch(self, seconds=0.001):
+    def launch(self, seconds: Any = 0.001) -> None:
         self.done_at = max(self.done_at, time.perf_counter()) + seconds
 
-    def wait(self, device=None):
+    def wait(self, device: torch.device = None) -> None:
         self.waits += 1
         time.sleep(max(0.0, self.done_at - time.perf_counter()))
 
 
 @pytest.fixture
-def queuing(monkeypatch):
+def queuing(monkeypatch: pytest.MonkeyPatch) -> QueuingDevice:
     return QueuingDevice(monkeypatch)
 
 
@@ -49,20 +51,22 @@ XPU = torch.device("xpu", 0)
 
 
 class TestClock:
-    def test_reading_without_a_wait_is_shorter_where_work_is_queued(self, queuing):
+    def test_reading_without_a_wait_is_shorter_where_work_is_queued(
+        self, queuing: QueuingDevice
+    ) -> None:
         hasty = timing.seconds(lambda: queuing.launch(0.03), time.perf_counter, times=3)
         queuing.wait()
         honest = timing.seconds(lambda: queuing.launch(0.03), timing.clock(XPU), times=3)
 
         assert hasty < 0.09 <= honest
 
-    def test_work_queued_before_is_not_counted(self, queuing):
+    def test_work_queued_before_is_not_counted(self, queuing: QueuingDevice) -> None:
         read = timing.clock(XPU)
         queuing.launch(0.2)
 
         assert timing.seconds(queuing.launch, read) < 0.2
 
-    def test_device_is_waited_for_at_the_edges_only(self, queuing):
+    def test_device_is_waited_for_at_the_edges_only(self, queuing: QueuingDevice) -> None:
         read = timing.clock(XPU)
         queuing.waits = 0
 
@@ -70,19 +74,19 @@ class TestClock:
 
         assert queuing.waits == 2
 
-    def test_timing_nothing_costs_little_and_something(self):
+    def test_timing_nothing_costs_little_and_something(self) -> None:
         cost = timing.no_op_seconds(timing.clock(CPU))
 
         assert 0 < cost < timing.ROUND / 1000
 
-    def test_device_without_a_way_to_wait_is_refused(self, monkeypatch):
+    def test_device_without_a_way_to_wait_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delattr(torch.xpu, "synchronize")
 
         with pytest.raises(devices.UnusableDevice, match="cannot be timed"):
             timing.clock(XPU)
         assert timing.clock(CPU)() <= timing.clock(CPU)()
 
-    def test_meta_is_refused(self):
+    def test_meta_is_refused(self) -> None:
         with pytest.raises(devices.UnusableDevice, match="computes nothing"):
             timing.clock(torch.device("meta"))
 
@@ -90,22 +94,22 @@ class TestClock:
 class Ticking:
     """Work of a known duration, and the clock that shows it."""
 
-    def __init__(self, *durations):
+    def __init__(self, *durations: Any) -> None:
         self.durations = itertools.chain(durations, itertools.repeat(durations[-1]))
         self.now = 0.0
         self.calls = 0
 
-    def work(self):
+    def work(self) -> None:
         self.calls += 1
         self.now += next(self.durations)
 
-    def read(self):
+    def read(self) -> float:
         return self.now
 
 
 class TestPlan:
     @pytest.mark.parametrize("seconds", [1e-6, 1e-4, 0.003, 0.09, 0.5])
-    def test_round_is_long_enough_and_the_row_ends_in_time(self, seconds):
+    def test_round_is_long_enough_and_the_row_ends_in_time(self, seconds: float) -> None:
         ticking = Ticking(seconds)
 
         plan = timing.plan(ticking.work, ticking.read)
@@ -115,39 +119,39 @@ class TestPlan:
         assert plan.rounds * plan.times * seconds <= 1.1 * timing.ROW
         assert ticking.now >= 2 * min(seconds, timing.ROUND)  # warm
 
-    def test_first_call_does_not_count(self):
+    def test_first_call_does_not_count(self) -> None:
         ticking = Ticking(0.9, 0.001)
 
         assert timing.plan(ticking.work, ticking.read).times >= 100
 
-    def test_long_work_is_not_run_more_than_needed(self):
+    def test_long_work_is_not_run_more_than_needed(self) -> None:
         ticking = Ticking(20.0)
 
         assert timing.plan(ticking.work, ticking.read) == timing.Plan(times=1, rounds=3)
         assert ticking.calls == 1
 
-    def test_work_that_takes_no_time_ends(self):
+    def test_work_that_takes_no_time_ends(self) -> None:
         ticking = Ticking(0.0)
 
         assert timing.plan(ticking.work, ticking.read).rounds == timing.MOST
 
 
-def batches(images=4):
+def batches(images: Any = 4) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     while True:
         yield torch.rand(images, 3, 32, 32), torch.arange(images) % 10
 
 
 class TestStepParts:
     @pytest.fixture
-    def step(self):
+    def step(self) -> Iterator[classifier.TrainingStep]:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # several, on a busy machine, wait long for each other
         with devices.forked_generators([CPU]):
             yield classifier.training_step(classifier.Net())
         torch.set_num_threads(threads)
 
-    def test_every_part_takes_its_time(self, step):
-        def slow():
+    def test_every_part_takes_its_time(self, step: classifier.TrainingStep) -> None:
+        def slow() -> Iterator[Any]:
             for batch in batches():
                 time.sleep(0.1)
                 yield batch
@@ -162,23 +166,28 @@ class TestStepParts:
             sum(parts.shares[part] for part in ("forward", "backward", "optimizer"))
         )
 
-    def test_slow_part_is_the_one_that_is_named(self, step):
+    def test_slow_part_is_the_one_that_is_named(self, step: classifier.TrainingStep) -> None:
         update = step.optimizer.step
-        step.optimizer.step = lambda: (time.sleep(0.06), update())
+
+        def slowly() -> None:
+            time.sleep(0.06)
+            update()
+
+        step.optimizer.step = slowly
 
         parts = step_parts.measure(step, batches(), CPU, steps=2, warm_up=0)
 
         assert max(parts.shares, key=parts.shares.get) == "optimizer"
         assert parts.bound == "launch-bound"  # a pause does not grow with the images
 
-    def test_net_is_trained_meanwhile(self, step):
+    def test_net_is_trained_meanwhile(self, step: classifier.TrainingStep) -> None:
         before = step.net.fc3.bias.detach().clone()
 
         step_parts.measure(step, batches(), CPU, steps=1, warm_up=0)
 
         assert not torch.equal(before, step.net.fc3.bias)
 
-    def test_batches_that_end_too_soon_are_refused(self, step):
+    def test_batches_that_end_too_soon_are_refused(self, step: classifier.TrainingStep) -> None:
         few = itertools.islice(batches(), 3)
 
         with pytest.raises(ValueError, match="ended too soon"):
@@ -192,13 +201,13 @@ class TestStepParts:
             (0.1, 1.9, "compute-bound: twice the images take 1.90 times as long"),
         ],
     )
-    def test_three_causes_have_words(self, data, growth, words):
+    def test_three_causes_have_words(self, data: float, growth: float, words: str) -> None:
         rest = (1 - data) / 3
         seconds = dict(zip(step_parts.PARTS, (data, 0, rest, rest, rest), strict=True))
 
         assert Parts(seconds, busy=None, growth=growth).words == words
 
-    def test_busy_share_is_unknown_where_the_profiler_sees_no_kernels(self):
+    def test_busy_share_is_unknown_where_the_profiler_sees_no_kernels(self) -> None:
         assert step_parts.busy_share(lambda: None, torch.device("mps")) is None
 
 
@@ -206,7 +215,9 @@ class TestKernelTime:
     """What counts as device time among the profiler's events."""
 
     class Event:
-        def __init__(self, name, device_type, microseconds, annotation=False):
+        def __init__(
+            self, name: str, device_type: Any, microseconds: Any, annotation: Any = False
+        ) -> None:
             self.name, self.device_type = name, device_type
             self.is_user_annotation = annotation
             self.time_range = torch.autograd.profiler_util.Interval(0, microseconds)
@@ -220,11 +231,11 @@ class TestKernelTime:
             (("my range", torch.autograd.DeviceType.CUDA, 7, True), 0),
         ],
     )
-    def test_kernels_count_and_named_ranges_do_not(self, event, counted):
+    def test_kernels_count_and_named_ranges_do_not(self, event: Any, counted: int) -> None:
         assert step_parts._kernel_microseconds(self.Event(*event)) == counted
 
 
-def point(device, width, batch, rate, **changes):
+def point(device: torch.device, width: int, batch: int, rate: Any, **changes: Any) -> Point:
     values = {
         "name": "a model",
         "threads": 2,
@@ -235,7 +246,7 @@ def point(device, width, batch, rate, **changes):
     return Point(device=device, width=width, batch=batch, rate=rate, **values | changes)
 
 
-def grid(**rates):
+def grid(**rates: Any) -> list[Point]:
     """Points at batch 4 for each kind: rates over the widths."""
     return [
         point(kind if kind == "cpu" else f"{kind}:0", width, 4, rate)
@@ -263,22 +274,24 @@ class TestVerdict:
             ([9], [8], "cuda never overtakes cpu at batch 4 (widths measured: width 6)."),
         ],
     )
-    def test_it_names_where_the_accelerator_overtakes(self, cpu, cuda, sentence):
+    def test_it_names_where_the_accelerator_overtakes(
+        self, cpu: list[int], cuda: list[int], sentence: str
+    ) -> None:
         assert throughput.verdict(grid(cpu=cpu, cuda=cuda), "cuda", 4) == sentence
 
-    def test_widths_measured_on_one_device_only_do_not_count(self):
+    def test_widths_measured_on_one_device_only_do_not_count(self) -> None:
         points = [point("cpu", 6, 4, 9.0), point("cuda:0", 24, 4, 99.0)]
 
         assert throughput.verdict(points, "cuda", 4) is None
         assert throughput.overtakes_from(points, "cuda", 4) is None
 
-    def test_missing_accelerator_is_named(self):
+    def test_missing_accelerator_is_named(self) -> None:
         (sentence,) = throughput.verdicts(grid(cpu=[1, 2]), "torch finds none")
 
         assert sentence == "no accelerator was measured: torch finds none"
 
 
-def info(device, width, batch, rate):
+def info(device: torch.device, width: int, batch: int, rate: Any) -> dict[str, Any]:
     return {
         "row": "training",
         "device": device,
@@ -296,7 +309,7 @@ def info(device, width, batch, rate):
 
 
 class TestSummary:
-    def test_devices_stand_side_by_side(self):
+    def test_devices_stand_side_by_side(self) -> None:
         rows = [info("cpu", 6, 4, 4000.0), info("cuda:0", 6, 4, 1000.0)]
         rows += [info("cpu", 24, 4, 2000.0), info("cuda:0", 24, 4, 9000.0)]
 
@@ -308,14 +321,14 @@ class TestSummary:
         assert "cuda overtakes cpu from width 24 at batch 4." in lines
         assert "cuda:0: the cuda:0 model, 2 threads of the host" in lines
 
-    def test_missing_accelerator_is_a_dash_and_a_sentence(self):
+    def test_missing_accelerator_is_a_dash_and_a_sentence(self) -> None:
         lines = list(benchmarks.lines([info("cpu", 6, 4, 4000.0)], "torch finds none"))
 
         assert lines[1].split() == ["width", "batch", "cpu", "accelerator", "speed-up"]
         assert lines[2].split() == ["6", "4", "4,000", "—", "—"]
         assert "no accelerator was measured: torch finds none" in lines
 
-    def test_parts_of_a_step_have_shares_and_words(self):
+    def test_parts_of_a_step_have_shares_and_words(self) -> None:
         parts = dict(zip(step_parts.PARTS, (0.7, 0, 0.1, 0.15, 0.05), strict=True))
         row = {"device": "cpu", "feed": "loader", "width": 6, "batch": 4, "parts": parts}
 
@@ -326,7 +339,7 @@ class TestSummary:
             *("feed-bound:", "so"),
         ]
 
-    def test_floor_of_a_step_is_said(self):
+    def test_floor_of_a_step_is_said(self) -> None:
         row = {"device": "cuda:0", "feed": "captured", "batch": 4, "busy": 0.5}
         row |= {"kernel microseconds": 50.0, "step microseconds": 100.0}
 
@@ -335,12 +348,12 @@ class TestSummary:
         ]
 
     @pytest.mark.parametrize(("load", "lines"), [(None, 0), (2.0, 1), (3.1, 2)])
-    def test_busy_machine_is_named(self, load, lines):
+    def test_busy_machine_is_named(self, load: float | None, lines: int) -> None:
         assert len(list(benchmarks._load_lines(load, 2))) == lines
 
-    def test_nothing_is_written_where_nothing_was_timed(self, pytestconfig):
+    def test_nothing_is_written_where_nothing_was_timed(self, pytestconfig: pytest.Config) -> None:
         class Terminal:
-            def section(self, title):
+            def section(self, title: Any) -> None:
                 raise AssertionError(title)
 
         summary = benchmarks.BenchmarkSummary(pytestconfig, None)
@@ -350,10 +363,10 @@ class TestSummary:
 
 
 @pytest.fixture
-def results(tmp_path):
+def results(tmp_path: Path) -> Callable[..., Path]:
     """Write what --benchmark-json writes, as far as it is read."""
 
-    def results(rows, name="results", no_accelerator=None):
+    def results(rows: Any, name: str = "results", no_accelerator: Any = None) -> Path:
         content = {
             "datetime": "2026-11-23T12:00:00",
             "machine_info": {"blitz": {"no accelerator": no_accelerator}},
@@ -366,7 +379,7 @@ def results(tmp_path):
     return results
 
 
-def full(*names, factor=1.0):
+def full(*names: Any, factor: Any = 1.0) -> list[dict[str, Any]]:
     return [
         info(device, width, batch, factor * 1e5 * (width if device != "cpu" else 30) / width)
         for device in names
@@ -377,12 +390,12 @@ def full(*names, factor=1.0):
 
 class TestPlot:
     @pytest.fixture(autouse=True)
-    def _matplotlib(self):
+    def _matplotlib(self) -> None:
         pytest.importorskip("matplotlib")
 
     def test_command_writes_a_png_and_says_where_the_accelerator_overtakes(
-        self, results, tmp_path, capsys
-    ):
+        self, results: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         out = tmp_path / "plot.png"
 
         code = main(["plot-benchmark", str(results(full("cpu", "cuda:0"))), "-o", str(out)])
@@ -391,7 +404,7 @@ class TestPlot:
         assert out.read_bytes().startswith(b"\x89PNG")
         assert "cuda overtakes cpu from width 96 at batch 64." in capsys.readouterr().out
 
-    def test_panels_are_batches_and_lines_are_devices(self, results):
+    def test_panels_are_batches_and_lines_are_devices(self, results: Callable[..., Any]) -> None:
         machine = throughput.read(results(full("cpu", "cuda:0")))
 
         figure = throughput_plot.throughput_over_width([machine])
@@ -403,7 +416,7 @@ class TestPlot:
             assert labels == ["cpu (the cpu model, 2 threads)", "cuda (the cuda:0 model)"]
             assert [text.get_text() for text in axes.texts] == ["cuda ahead from width 96"]
 
-    def test_several_machines_overlay(self, results):
+    def test_several_machines_overlay(self, results: Callable[..., Any]) -> None:
         files = [results(full("cpu"), "a"), results(full("cpu", "cuda:0", factor=3), "b")]
 
         figure = throughput_plot.throughput_over_width([throughput.read(file) for file in files])
@@ -413,13 +426,15 @@ class TestPlot:
         colors = {bars[0].get_color() for bars in figure.axes[0].containers}
         assert len(colors) == 3
 
-    def test_machines_of_one_name_are_told_apart(self, results, tmp_path):
+    def test_machines_of_one_name_are_told_apart(
+        self, results: Callable[..., Any], tmp_path: Path
+    ) -> None:
         file = results(full("cpu"), "same")
         machines = throughput.named_apart([throughput.read(file)] * 2)
 
         assert [machine.name for machine in machines] == ["same (1)", "same (2)"]
 
-    def test_missing_accelerator_is_named_in_the_picture(self, results):
+    def test_missing_accelerator_is_named_in_the_picture(self, results: Callable[..., Any]) -> None:
         machine = throughput.read(results(full("cpu"), no_accelerator="torch finds none"))
 
         figure = throughput_plot.throughput_over_width([machine])
@@ -438,7 +453,9 @@ class TestPlot:
             (None, "cannot be read"),
         ],
     )
-    def test_foreign_file_is_refused(self, tmp_path, capsys, content, fault):
+    def test_foreign_file_is_refused(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, fault: str
+    ) -> None:
         file = tmp_path / "foreign.json"
         if content is not None:
             file.write_text(content)
@@ -451,7 +468,9 @@ class TestPlot:
         assert "--benchmark-json" in error
         assert not (tmp_path / "plot.png").exists()
 
-    def test_place_that_cannot_be_written_is_refused(self, results, tmp_path, capsys):
+    def test_place_that_cannot_be_written_is_refused(
+        self, results: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         out = tmp_path / "missing" / "plot.png"
 
         assert main(["plot-benchmark", str(results(full("cpu"))), "-o", str(out)]) == 2
@@ -459,7 +478,7 @@ class TestPlot:
 
 
 class TestMachine:
-    def test_cpu_has_a_name(self, monkeypatch, tmp_path):
+    def test_cpu_has_a_name(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         file = tmp_path / "cpuinfo"
         file.write_text("processor : 0\nmodel name\t: A Chip 9\nmodel name\t: A Chip 9\n")
         monkeypatch.setattr(benchmarks, "CPUINFO", file)
@@ -468,7 +487,9 @@ class TestMachine:
         monkeypatch.setattr(benchmarks, "CPUINFO", tmp_path / "none")
         assert benchmarks.device_name(CPU)
 
-    def test_free_memory_is_what_the_kernel_would_give(self, monkeypatch, tmp_path):
+    def test_free_memory_is_what_the_kernel_would_give(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
         file = tmp_path / "meminfo"
         file.write_text("MemTotal: 9 kB\nMemFree: 1 kB\nMemAvailable: 5 kB\n")
         monkeypatch.setattr(memory, "MEMINFO", file)
@@ -476,10 +497,10 @@ class TestMachine:
         assert memory.free(CPU) == 5 * 1024
         assert memory.free(torch.device("mps")) is None
 
-    def test_memory_of_the_cpu_is_not_counted(self):
+    def test_memory_of_the_cpu_is_not_counted(self) -> None:
         assert memory.allocated(CPU) is None
 
-    def test_memory_that_work_takes_is_measured(self):
+    def test_memory_that_work_takes_is_measured(self) -> None:
         a = torch.zeros(1000)
 
         assert memory.taken(lambda: a + a, CPU) == 4000
@@ -487,7 +508,9 @@ class TestMachine:
         assert memory.taken(lambda: a.add_(a), CPU) == 0
         assert memory.taken(lambda: a.to("meta"), torch.device("meta")) is None
 
-    def test_memory_that_work_takes_is_what_the_allocator_counts(self, monkeypatch):
+    def test_memory_that_work_takes_is_what_the_allocator_counts(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         total = iter([{}, {"allocated_bytes.all.allocated": 512}])
         monkeypatch.setattr(torch.cuda, "memory_stats", lambda device: next(total))
 
@@ -501,7 +524,9 @@ def test_row(device, row):
 """
 
 
-def test_row_that_keeps_memory_fails(pytester, monkeypatch):
+def test_row_that_keeps_memory_fails(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     allocated = iter([10**6, 10**6, 10**6, 10**6 + 70_000])
     monkeypatch.setattr(memory, "allocated", lambda device: next(allocated))
     bench = (ROOT / "spec" / "bench_throughput.py").read_text(encoding="utf-8")
@@ -517,7 +542,7 @@ def test_row_that_keeps_memory_fails(pytester, monkeypatch):
     result.stdout.fnmatch_lines(["*AssertionError: cpu: a row kept 70,000 bytes for itself*"])
 
 
-def test_every_benchmark_passes_without_timing(tmp_path):
+def test_every_benchmark_passes_without_timing(tmp_path: Path) -> None:
     """A quick pass: one round of each, with the real wiring, in a process of its own."""
     report = tmp_path / "report.xml"
     run = subprocess.run(

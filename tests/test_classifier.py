@@ -4,6 +4,9 @@ import io
 import os
 import pickle
 import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,13 +17,13 @@ from blitz import classifier, devices
 
 
 @pytest.fixture
-def images():
+def images() -> TensorDataset:
     """Fifteen random images with labels: three batches of 4, then one of 3."""
     return TensorDataset(torch.rand(15, 3, 32, 32) * 2 - 1, torch.arange(15) % 10)
 
 
 @pytest.fixture
-def saved(tmp_path):
+def saved(tmp_path: Path) -> tuple[classifier.Net, Path]:
     """A net and the file that it is saved to."""
     net = classifier.Net()
     classifier.save(net, tmp_path / "net.pth")
@@ -30,15 +33,15 @@ def saved(tmp_path):
 class Obeys:
     """Unpickling this runs code, which leaves a file."""
 
-    def __init__(self, trace):
+    def __init__(self, trace: Any) -> None:
         self.trace = trace
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return os.mkdir, (str(self.trace),)
 
 
 class TestNet:
-    def test_width_is_that_of_the_first_convolution(self):
+    def test_width_is_that_of_the_first_convolution(self) -> None:
         net = classifier.Net(width=12)
 
         assert net.conv1.weight.shape == (12, 3, 5, 5)
@@ -46,7 +49,7 @@ class TestNet:
         assert net(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
 
     @pytest.mark.parametrize("width", [0, -1])
-    def test_width_below_one_is_refused(self, width):
+    def test_width_below_one_is_refused(self, width: int) -> None:
         with pytest.raises(ValueError, match=f"width {width}: a net needs a channel. Give 1"):
             classifier.Net(width)
 
@@ -55,16 +58,16 @@ class TestNet:
         [(3, 32, 32), (1, 1, 32, 32), (2, 3, 28, 28), (2, 32, 32, 3), (1, 2, 3, 32, 32), ()],
         ids=str,
     )
-    def test_wrong_shape_is_named(self, shape):
+    def test_wrong_shape_is_named(self, shape: tuple[int, ...]) -> None:
         with pytest.raises(ValueError, match=r"this net takes N x 3 x 32 x 32. Resize") as caught:
             classifier.Net()(torch.zeros(shape))
         assert str(shape) in str(caught.value)
 
-    def test_empty_batch_gives_an_empty_answer(self):
+    def test_empty_batch_gives_an_empty_answer(self) -> None:
         assert classifier.Net()(torch.zeros(0, 3, 32, 32)).shape == (0, 10)
 
 
-def losses_of_the_plain_loop(net, loader, epochs):
+def losses_of_the_plain_loop(net: nn.Module, loader: Iterable[Any], epochs: Any) -> list[float]:
     """The tutorial's loop, line by line."""
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.001, momentum=0.9)
@@ -80,7 +83,7 @@ def losses_of_the_plain_loop(net, loader, epochs):
 
 
 class TestTrain:
-    def test_gives_the_losses_of_a_plain_loop_to_the_last_bit(self, images):
+    def test_gives_the_losses_of_a_plain_loop_to_the_last_bit(self, images: TensorDataset) -> None:
         torch.manual_seed(3)
         plain_net = classifier.Net()
         plain = losses_of_the_plain_loop(plain_net, DataLoader(images, 4, shuffle=True), 3)
@@ -96,7 +99,7 @@ class TestTrain:
         for mine, theirs in zip(net.parameters(), plain_net.parameters(), strict=True):
             assert torch.equal(mine, theirs)
 
-    def test_mean_loss_is_the_running_sum_over_the_count(self, images):
+    def test_mean_loss_is_the_running_sum_over_the_count(self, images: TensorDataset) -> None:
         torch.manual_seed(3)
         a, b, c, d = losses_of_the_plain_loop(classifier.Net(), DataLoader(images, 4), 1)
 
@@ -108,10 +111,10 @@ class TestTrain:
         assert [report.loss for report in reports] == [(0.0 + a + b + c) / 3, d]
         assert [report.rest for report in reports] == [False, True]
 
-    def test_reports_as_it_goes(self, images):
+    def test_reports_as_it_goes(self, images: TensorDataset) -> None:
         net, seen = classifier.Net(), []
 
-        def on_report(report):
+        def on_report(report: Any) -> None:
             seen.append((report, net.fc3.bias.tolist()))
 
         reports = classifier.train(
@@ -121,14 +124,14 @@ class TestTrain:
         assert [report for report, _ in seen] == reports
         assert seen[0][1] != seen[1][1]
 
-    def test_report_of_everything_has_no_rest(self, images):
+    def test_report_of_everything_has_no_rest(self, images: TensorDataset) -> None:
         reports = classifier.train(
             classifier.Net(), DataLoader(images, 5), epochs=1, report_every=3
         )
 
         assert [(report.batches, report.rest) for report in reports] == [(3, False)]
 
-    def test_keeps_the_training_mode(self, images):
+    def test_keeps_the_training_mode(self, images: TensorDataset) -> None:
         net = nn.Sequential(classifier.Net(), nn.Dropout(0.0)).eval()
 
         classifier.train(net, DataLoader(images, 5), epochs=1)
@@ -136,20 +139,20 @@ class TestTrain:
         assert not any(module.training for module in net.modules())
 
     @pytest.mark.parametrize("bad", [{"epochs": 0}, {"report_every": 0}], ids=str)
-    def test_less_than_one_is_refused(self, images, bad):
+    def test_less_than_one_is_refused(self, images: TensorDataset, bad: dict[str, int]) -> None:
         with pytest.raises(ValueError, match="give 1 or more for both"):
             classifier.train(classifier.Net(), DataLoader(images, 4), **bad)
 
-    def test_loader_without_batches_is_refused(self):
+    def test_loader_without_batches_is_refused(self) -> None:
         with pytest.raises(ValueError, match=r"gave no batch in epoch 1. Give one over a data set"):
             classifier.train(classifier.Net(), [])
 
-    def test_iterator_is_refused_in_the_second_epoch(self, images):
+    def test_iterator_is_refused_in_the_second_epoch(self, images: TensorDataset) -> None:
         with pytest.raises(ValueError, match=r"gave no batch in epoch 2.*not an iterator"):
             classifier.train(classifier.Net(), iter(DataLoader(images, 4)))
 
     @pytest.mark.parametrize("label", [10, -1])
-    def test_label_without_an_output_is_refused_before_any_step(self, label):
+    def test_label_without_an_output_is_refused_before_any_step(self, label: int) -> None:
         net = classifier.Net()
         before = net.fc3.bias.tolist()
 
@@ -161,13 +164,13 @@ class TestTrain:
     @pytest.mark.parametrize(
         "labels", [torch.zeros(2), torch.zeros(3).long(), torch.zeros(2, 1).long()], ids=str
     )
-    def test_labels_that_are_not_one_number_an_image_are_refused(self, labels):
+    def test_labels_that_are_not_one_number_an_image_are_refused(self, labels: Any) -> None:
         with pytest.raises(ValueError, match="for 2 images: give a class number for each, int64"):
             classifier.train(classifier.Net(), [(torch.zeros(2, 3, 32, 32), labels)])
 
 
 class TestEvaluate:
-    def test_counts_by_hand(self):
+    def test_counts_by_hand(self) -> None:
         scores = torch.tensor([[0.0, 1.0, 2.0], [3.0, 1.0, 2.0], [0.0, 5.0, 2.0]])
 
         accuracy = classifier.evaluate(nn.Identity(), [(scores, torch.tensor([2, 1, 1]))])
@@ -177,11 +180,11 @@ class TestEvaluate:
         assert accuracy.percent == pytest.approx(200 / 3)
         assert accuracy.class_percent == (None, 50, 100)
 
-    def test_runs_in_evaluation_mode_and_restores_each_module(self):
+    def test_runs_in_evaluation_mode_and_restores_each_module(self) -> None:
         seen = []
 
         class Watched(nn.Module):
-            def forward(self, x):
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
                 seen.append((self.training, torch.is_grad_enabled()))
                 return x
 
@@ -194,7 +197,7 @@ class TestEvaluate:
         assert [module.training for module in net] == [True, False, True]
         assert torch.is_grad_enabled()
 
-    def test_mode_is_restored_after_an_error(self):
+    def test_mode_is_restored_after_an_error(self) -> None:
         net = classifier.Net()
 
         with pytest.raises(ValueError, match="this net takes"):
@@ -203,44 +206,44 @@ class TestEvaluate:
         assert net.training
         assert torch.is_grad_enabled()
 
-    def test_loader_without_batches_is_refused(self):
+    def test_loader_without_batches_is_refused(self) -> None:
         with pytest.raises(ValueError, match="gave no batch to test the net on"):
             classifier.evaluate(classifier.Net(), [])
 
     @pytest.mark.parametrize("label", [3, -1])
-    def test_label_without_an_output_is_refused(self, label):
+    def test_label_without_an_output_is_refused(self, label: int) -> None:
         with pytest.raises(ValueError, match=f"label {label} fits none of the net's 3 outputs"):
             classifier.evaluate(nn.Identity(), [(torch.eye(3)[:1], torch.tensor([label]))])
 
-    def test_one_label_for_many_images_is_refused(self):
+    def test_one_label_for_many_images_is_refused(self) -> None:
         with pytest.raises(ValueError, match="for 3 images"):
             classifier.evaluate(nn.Identity(), [(torch.eye(3), torch.tensor([1]))])
 
 
 class TestLines:
-    def test_names_fit_the_labels(self):
+    def test_names_fit_the_labels(self) -> None:
         assert classifier.class_names([1, 0], ("no", "yes")) == ["yes", "no"]
         assert classifier.labels_line([1, 0], ("no", "yes")) == "  yes    no"
 
     @pytest.mark.parametrize("labels", [[10], [-1], [0.5], torch.tensor([3, 10])], ids=str)
-    def test_label_without_a_name_is_refused(self, labels):
+    def test_label_without_a_name_is_refused(self, labels: Any) -> None:
         with pytest.raises(
             ValueError, match=r"names none of 10 classes. Give whole numbers from 0"
         ):
             classifier.labels_line(labels)
 
-    def test_as_many_names_as_classes(self):
+    def test_as_many_names_as_classes(self) -> None:
         with pytest.raises(ValueError, match=r"10 names for 2 classes. Give a name for each"):
             classifier.Accuracy((1, 1), (1, 1)).class_lines()
 
-    def test_class_without_images(self):
+    def test_class_without_images(self) -> None:
         lines = classifier.Accuracy((1, 0), (1, 0)).class_lines(("cat", "dog"))
 
         assert lines == ["Accuracy of   cat : 100 %", "Accuracy of   dog : no images"]
 
 
 class TestSave:
-    def test_replaces_a_file_whole(self, saved):
+    def test_replaces_a_file_whole(self, saved: tuple[classifier.Net, Path]) -> None:
         _, path = saved
         net = classifier.Net()
 
@@ -249,7 +252,9 @@ class TestSave:
         assert torch.equal(classifier.load(path).fc1.weight, net.fc1.weight)
         assert [file.name for file in path.parent.iterdir()] == ["net.pth"]
 
-    def test_file_is_readable_as_other_files_are(self, saved, tmp_path):
+    def test_file_is_readable_as_other_files_are(
+        self, saved: tuple[classifier.Net, Path], tmp_path: Path
+    ) -> None:
         _, path = saved
         (tmp_path / "other").touch()
 
@@ -258,11 +263,13 @@ class TestSave:
         )
 
     @pytest.mark.parametrize("broken", ["fsync", "replace"])
-    def test_disk_that_fails_leaves_the_former_file(self, saved, monkeypatch, broken):
+    def test_disk_that_fails_leaves_the_former_file(
+        self, saved: tuple[classifier.Net, Path], monkeypatch: pytest.MonkeyPatch, broken: str
+    ) -> None:
         _, path = saved
         before = path.read_bytes()
 
-        def full(*args):
+        def full(*args: Any) -> None:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(os, broken, full)
@@ -272,7 +279,7 @@ class TestSave:
         assert path.read_bytes() == before
         assert [file.name for file in path.parent.iterdir()] == ["net.pth"]
 
-    def test_missing_folder_is_named(self, tmp_path):
+    def test_missing_folder_is_named(self, tmp_path: Path) -> None:
         path = tmp_path / "nowhere" / "net.pth"
 
         with pytest.raises(
@@ -283,7 +290,7 @@ class TestSave:
         assert str(path) in str(caught.value)
         assert not path.parent.exists()
 
-    def test_folder_in_place_of_a_file_is_refused(self, tmp_path):
+    def test_folder_in_place_of_a_file_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(
             classifier.WeightsError, match="cannot be written there: Is a directory"
         ):
@@ -292,7 +299,7 @@ class TestSave:
         assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-    def test_folder_that_may_not_be_written_to(self, tmp_path):
+    def test_folder_that_may_not_be_written_to(self, tmp_path: Path) -> None:
         tmp_path.chmod(0o500)
         try:
             with pytest.raises(classifier.WeightsError, match="Permission denied"):
@@ -300,21 +307,21 @@ class TestSave:
         finally:
             tmp_path.chmod(0o700)
 
-    def test_net_without_values_is_refused(self, tmp_path):
+    def test_net_without_values_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(classifier.WeightsError, match="lies on meta and has no values"):
             classifier.save(classifier.Net().to("meta"), tmp_path / "net.pth")
 
         assert list(tmp_path.iterdir()) == []
 
 
-def bytes_of(thing, **options):
+def bytes_of(thing: Any, **options: Any) -> bytes:
     file = io.BytesIO()
     torch.save(thing, file, **options)
     return file.getvalue()
 
 
 class TestLoad:
-    def test_gives_the_weights_back(self, saved):
+    def test_gives_the_weights_back(self, saved: tuple[classifier.Net, Path]) -> None:
         net, path = saved
 
         loaded = classifier.load(str(path))
@@ -323,35 +330,35 @@ class TestLoad:
             assert torch.equal(mine, theirs)
             assert mine.requires_grad
 
-    def test_leaves_the_random_generator_alone(self, saved):
+    def test_leaves_the_random_generator_alone(self, saved: tuple[classifier.Net, Path]) -> None:
         before = torch.get_rng_state()
 
         classifier.load(saved[1])
 
         assert torch.equal(torch.get_rng_state(), before)
 
-    def test_another_width_is_named(self, saved):
+    def test_another_width_is_named(self, saved: tuple[classifier.Net, Path]) -> None:
         _, path = saved
 
         with pytest.raises(classifier.WeightsError, match=r"a net of width 6, not 12.*width=6"):
             classifier.load(path, width=12)
 
-    def test_missing_file_is_named(self, tmp_path):
+    def test_missing_file_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(
             classifier.WeightsError, match=r"none.pth: cannot be read: No such file"
         ):
             classifier.load(tmp_path / "none.pth")
 
-    def test_folder_is_refused(self, tmp_path):
+    def test_folder_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(classifier.WeightsError, match="cannot be read: Is a directory"):
             classifier.load(tmp_path)
 
-    def test_unusable_device_is_refused(self, saved):
+    def test_unusable_device_is_refused(self, saved: tuple[classifier.Net, Path]) -> None:
         with pytest.raises(devices.UnusableDevice, match="'nowhere'"):
             classifier.load(saved[1], "nowhere")
 
     @pytest.mark.parametrize("keep", [0, 1, 1000, -1, -200])
-    def test_cut_file_is_refused(self, saved, keep):
+    def test_cut_file_is_refused(self, saved: tuple[classifier.Net, Path], keep: int) -> None:
         _, path = saved
         path.write_bytes(path.read_bytes()[:keep])
 
@@ -361,7 +368,9 @@ class TestLoad:
             classifier.load(path)
 
     @pytest.mark.parametrize("part", [0.05, 0.3, 0.5, 0.9])
-    def test_single_wrong_bit_in_the_weights_is_found(self, saved, part):
+    def test_single_wrong_bit_in_the_weights_is_found(
+        self, saved: tuple[classifier.Net, Path], part: float
+    ) -> None:
         _, path = saved
         content = bytearray(path.read_bytes())
         content[int(part * len(content))] ^= 1
@@ -371,7 +380,7 @@ class TestLoad:
             classifier.load(path)
 
     @pytest.mark.parametrize("content", [b"hello " * 99, pickle.dumps([1])], ids=["text", "pickle"])
-    def test_foreign_file_is_refused(self, tmp_path, content):
+    def test_foreign_file_is_refused(self, tmp_path: Path, content: Any) -> None:
         (tmp_path / "net.pth").write_bytes(content)
 
         with pytest.raises(
@@ -393,13 +402,15 @@ class TestLoad:
         ],
         ids=["list", "checkpoint", "tensor", "numbers", "int64", "other net", "scalar", "7 x 7"],
     )
-    def test_file_of_something_else_is_refused(self, tmp_path, thing, words):
+    def test_file_of_something_else_is_refused(
+        self, tmp_path: Path, thing: Any, words: str
+    ) -> None:
         (tmp_path / "net.pth").write_bytes(bytes_of(thing))
 
         with pytest.raises(classifier.WeightsError, match=words):
             classifier.load(tmp_path / "net.pth")
 
-    def test_code_in_a_file_does_not_run(self, tmp_path):
+    def test_code_in_a_file_does_not_run(self, tmp_path: Path) -> None:
         trace, path = tmp_path / "trace", tmp_path / "net.pth"
         path.write_bytes(bytes_of({**classifier.Net().state_dict(), "more": Obeys(trace)}))
 
@@ -410,7 +421,7 @@ class TestLoad:
         torch.load(path, weights_only=False)  # the control: the file does run code
         assert trace.exists()
 
-    def test_code_in_a_bare_pickle_does_not_run(self, tmp_path):
+    def test_code_in_a_bare_pickle_does_not_run(self, tmp_path: Path) -> None:
         trace, path = tmp_path / "trace", tmp_path / "net.pth"
         path.write_bytes(pickle.dumps(Obeys(trace)))
 
@@ -419,7 +430,7 @@ class TestLoad:
 
         assert not trace.exists()
 
-    def test_whole_net_is_refused(self, tmp_path):
+    def test_whole_net_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "net.pth").write_bytes(bytes_of(nn.Linear(2, 2)))
 
         with pytest.raises(classifier.WeightsError, match="holds something else than tensors"):

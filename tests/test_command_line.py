@@ -3,6 +3,7 @@
 import importlib
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from blitz import __main__ as command_line
 
 
 @pytest.mark.parametrize("name", command_line.COMMANDS)
-def test_every_command_explains_itself(name, capsys):
+def test_every_command_explains_itself(name: Any, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         command_line.main([name, "--help"])
 
@@ -21,7 +22,9 @@ def test_every_command_explains_itself(name, capsys):
     assert "exit codes:" in shown
 
 
-def test_unknown_command_ends_with_2_and_names_the_known(capsys):
+def test_unknown_command_ends_with_2_and_names_the_known(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with pytest.raises(SystemExit) as ended:
         command_line.main(["learn"])
 
@@ -29,7 +32,7 @@ def test_unknown_command_ends_with_2_and_names_the_known(capsys):
     assert "'learn'" in capsys.readouterr().err
 
 
-def test_help_imports_nothing_heavy():
+def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; from blitz.__main__ import parser; parser().format_help(); "
         "print([m for m in ('torch', 'torchvision', 'numpy', 'matplotlib') if m in sys.modules])"
@@ -39,7 +42,7 @@ def test_help_imports_nothing_heavy():
     assert shown.stdout.strip() == "[]"
 
 
-def test_reader_that_leaves_is_told_in_a_line_not_a_traceback():
+def test_reader_that_leaves_is_told_in_a_line_not_a_traceback() -> None:
     code = (
         "import sys, types; from blitz import __main__ as m\n"
         "def run(asked):\n"

@@ -6,11 +6,13 @@ import shutil
 import warnings
 from hashlib import md5, sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import TensorDataset
 
 from blitz import classifier, data, image_files, made_images
 
@@ -25,64 +27,66 @@ def pixels_of(images: data.Images) -> list[bytes]:
 
 
 @pytest.fixture(scope="module")
-def made():
+def made() -> data.Images:
     return data.load("train", count=2000)
 
 
 class TestMadeOnTheSpot:
-    def test_item_is_a_pil_image_and_a_class_number(self, made):
+    def test_item_is_a_pil_image_and_a_class_number(self, made: data.Images) -> None:
         image, label = made[0]
 
         assert isinstance(image, Image.Image)
         assert (image.size, image.mode) == ((32, 32), "RGB")
         assert type(label) is int
 
-    def test_there_are_8000_and_2000_unless_asked_otherwise(self):
+    def test_there_are_8000_and_2000_unless_asked_otherwise(self) -> None:
         assert len(data.load("train")) == 8000
         assert len(data.load("test")) == 2000
         assert len(data.load("test", count=3)) == 3
 
-    def test_classes_are_as_many_of_each_and_in_random_order(self, made):
+    def test_classes_are_as_many_of_each_and_in_random_order(self, made: data.Images) -> None:
         assert made.classes == data.CLASSES
         assert [made.labels.count(label) for label in range(10)] == [200] * 10
         assert made.labels[:200] != sorted(made.labels[:200])
         assert set(made.labels[:100]) == set(range(10))
 
-    def test_rest_of_the_division_goes_to_the_first_classes(self):
+    def test_rest_of_the_division_goes_to_the_first_classes(self) -> None:
         assert sorted(data.load("train", count=13).labels) == [0, 0, 1, 1, 2, 2, *range(3, 10)]
 
-    def test_same_seed_gives_the_same_images_on_every_machine(self):
+    def test_same_seed_gives_the_same_images_on_every_machine(self) -> None:
         images = data.load("train", count=100, seed=0)
 
         digest = sha256(b"".join(pixels_of(images)) + bytes(images.labels)).hexdigest()
         assert digest == "e1517b3045f7c27902358072ac06253686fdd9f78135747db645dc6a32e67fb1"
 
-    def test_splits_and_seeds_have_no_image_in_common(self):
+    def test_splits_and_seeds_have_no_image_in_common(self) -> None:
         sets = [pixels_of(data.load(split, count=500, seed=seed)) for split, seed in PARTS]
 
         assert len(set().union(*sets)) == 500 * len(PARTS)
 
-    def test_mean_colour_is_the_same_in_every_class(self, made):
+    def test_mean_colour_is_the_same_in_every_class(self, made: data.Images) -> None:
         pixels, labels = made.pixels().astype(float), np.array(made.labels)
         means = [pixels[labels == label].mean((1, 2)) for label in range(10)]
 
         spread = np.std(np.concatenate(means), 0) / np.sqrt(200)
         assert np.all(np.abs([mean.mean(0) - 127.5 for mean in means]) < 5 * spread)
 
-    def test_no_pixel_tells_the_class(self, made):
+    def test_no_pixel_tells_the_class(self, made: data.Images) -> None:
         labels, light = np.array(made.labels), made.pixels().mean(-1) > 127.5
 
         share = np.array([light[labels == label].mean(0) for label in range(10)])
         assert np.all(np.abs(share - 0.5) < 6 * np.sqrt(0.25 / 200))
 
-    def test_picture_has_two_colours(self, made):
+    def test_picture_has_two_colours(self, made: data.Images) -> None:
         for image, _ in (made[i] for i in range(20)):
             assert len(image.getcolors()) == 2
 
     @pytest.mark.parametrize(
         ("label", "step"), [(0, (0, 1)), (1, (1, 1)), (2, (1, 0)), (3, (1, -1))]
     )
-    def test_strokes_of_a_class_lie_in_its_direction(self, made, label, step):
+    def test_strokes_of_a_class_lie_in_its_direction(
+        self, made: data.Images, label: int, step: tuple[int, ...]
+    ) -> None:
         """Neighbours in the direction of the strokes agree most often, for short and for long."""
         for kind in (label, label + 5):
             patterns = made.pixels()[np.array(made.labels) == kind].mean(-1) > 127.5
@@ -92,10 +96,10 @@ class TestMadeOnTheSpot:
             }
             assert max(agree, key=agree.get) == step
 
-    def test_kinds_are_ten(self):
+    def test_kinds_are_ten(self) -> None:
         assert len(set(made_images.KINDS)) == len(data.CLASSES) == 10
 
-    def test_origin_says_so(self, made):
+    def test_origin_says_so(self, made: data.Images) -> None:
         assert made.origin == "made on the spot, no file, no network, seed 0"
         assert data.describe(None) == "made on the spot, no file, no network"
 
@@ -104,12 +108,12 @@ PARTS = (("train", 0), ("test", 0), ("train", 1), ("test", 1))
 
 
 class TestLoad:
-    def test_transform_applies_to_the_image_of_an_item(self):
+    def test_transform_applies_to_the_image_of_an_item(self) -> None:
         images = data.load("train", count=3, transform=lambda image: image.size)
 
         assert images[2] == ((32, 32), images.labels[2])
 
-    def test_images_can_be_sent_to_another_process(self, made, folder):
+    def test_images_can_be_sent_to_another_process(self, made: data.Images, folder: Path) -> None:
         for images in (
             data.load("train", count=20, transform=data.transform()),
             data.load("train", folder, transform=data.transform()),
@@ -126,13 +130,15 @@ class TestLoad:
             ({"split": "train", "seed": -1}, "seed -1: .* Give 0 or more"),
         ],
     )
-    def test_what_is_out_of_range_is_refused(self, arguments, words):
+    def test_what_is_out_of_range_is_refused(
+        self, arguments: dict[str, Any] | dict[str, str], words: str
+    ) -> None:
         with pytest.raises(ValueError, match=words):
             data.load(**arguments)
 
 
 class TestNormalized:
-    def test_is_the_tutorials_transform_to_the_last_bit(self):
+    def test_is_the_tutorials_transform_to_the_last_bit(self) -> None:
         every_value = np.arange(3072, dtype=np.uint32).astype(np.uint8).reshape(1, 32, 32, 3)
         pixels = np.concatenate([every_value, data.load("train", count=9).pixels()])
         images = data.Images(pixels, [7, *range(9)], "here")
@@ -144,7 +150,7 @@ class TestNormalized:
         assert (values.dtype, values.is_contiguous()) == (torch.float32, True)
         assert (labels.dtype, labels.tolist()) == (torch.int64, [7, *range(9)])
 
-    def test_ranges_from_minus_one_to_one(self):
+    def test_ranges_from_minus_one_to_one(self) -> None:
         black_and_white = np.array([0, 255], np.uint8).repeat(3072).reshape(2, 32, 32, 3)
 
         values, _ = data.normalized(data.Images(black_and_white, [0, 1], "here")).tensors
@@ -153,7 +159,7 @@ class TestNormalized:
             values, torch.tensor([-1.0, 1.0])[:, None, None, None].expand(values.shape)
         )
 
-    def test_leaves_the_images_alone(self):
+    def test_leaves_the_images_alone(self) -> None:
         images = data.load("train", count=5, transform=data.transform())
         before = images.pixels().copy()
 
@@ -163,11 +169,11 @@ class TestNormalized:
 
 
 class TestLoader:
-    def test_images_without_a_transform_are_refused(self, made):
+    def test_images_without_a_transform_are_refused(self, made: data.Images) -> None:
         with pytest.raises(ValueError, match=r"no transform.*transform=data\.transform\(\)"):
             data.loader(made, shuffle=False)
 
-    def test_batches_of_images(self):
+    def test_batches_of_images(self) -> None:
         images = data.load("test", count=6, transform=data.transform())
 
         batches = list(data.loader(images, shuffle=False))
@@ -176,7 +182,7 @@ class TestLoader:
         assert torch.cat([labels for _, labels in batches]).tolist() == images.labels
         assert torch.equal(batches[1][0][1], images[5][0])
 
-    def test_seed_leaves_torchs_generator_alone(self):
+    def test_seed_leaves_torchs_generator_alone(self) -> None:
         images = data.normalized(data.load("test", count=6))
         before = torch.get_rng_state()
 
@@ -189,7 +195,7 @@ class TestLoader:
         assert torch.equal(torch.get_rng_state(), before)
 
     @pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"workers": -1}])
-    def test_what_is_out_of_range_is_refused(self, wrong):
+    def test_what_is_out_of_range_is_refused(self, wrong: dict[str, int]) -> None:
         images = data.normalized(data.load("test", count=6))
 
         with pytest.raises(ValueError, match=r"batch_size|num_workers"):
@@ -200,14 +206,16 @@ class TestShortLastBatch:
     """Ten images in batches of four: the last batch has two."""
 
     @pytest.fixture
-    def images(self):
+    def images(self) -> TensorDataset:
         return data.normalized(data.load("test", count=10))
 
     @pytest.fixture
-    def net(self):
+    def net(self) -> torch.nn.Module:
         return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 10))
 
-    def test_counts_in_the_accuracy_as_two(self, net, images):
+    def test_counts_in_the_accuracy_as_two(
+        self, net: torch.nn.Module, images: TensorDataset
+    ) -> None:
         inputs, labels = images.tensors
         right = (net(inputs).argmax(1) == labels).tolist()
 
@@ -219,7 +227,9 @@ class TestShortLastBatch:
         assert [accuracy.total for accuracy in found] == [10] * len(SIZES)
         assert len({accuracy.class_correct for accuracy in found}) == 1
 
-    def test_counts_in_the_report_as_one_batch_of_those_it_covers(self, net, images):
+    def test_counts_in_the_report_as_one_batch_of_those_it_covers(
+        self, net: torch.nn.Module, images: TensorDataset
+    ) -> None:
         """A report is the mean of its batches' losses, and each of these the mean of its images."""
         inputs, labels = images.tensors
         losses = torch.nn.functional.cross_entropy(net(inputs), labels, reduction="none").tolist()
@@ -241,7 +251,7 @@ def shade(label: int, number: int) -> tuple[int, int, int]:
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     """Class folders with three training images and one test image a class, all of one colour."""
     for split, count in (("train", 3), ("test", 1)):
         for label, name in enumerate(FOLDERS):
@@ -254,7 +264,7 @@ def folder(tmp_path):
 
 
 class TestFolder:
-    def test_images_and_labels_are_those_of_the_files(self, folder):
+    def test_images_and_labels_are_those_of_the_files(self, folder: Path) -> None:
         images = data.load("train", folder)
 
         expected = {(shade(label, number), label) for label in range(10) for number in range(3)}
@@ -262,26 +272,28 @@ class TestFolder:
         assert len(images) == 30
         assert {(image.size, image.mode) for image, _ in images} == {((32, 32), "RGB")}
 
-    def test_path_may_be_a_string(self, folder):
+    def test_path_may_be_a_string(self, folder: Path) -> None:
         assert data.load("test", str(folder)).labels == data.load("test", folder).labels
 
-    def test_classes_have_the_tutorials_names(self, folder):
+    def test_classes_have_the_tutorials_names(self, folder: Path) -> None:
         assert data.load("train", folder).classes == data.CLASSES
         assert image_files.FOLDERS == FOLDERS
 
-    def test_order_is_random_and_fixed_by_the_seed(self, folder):
+    def test_order_is_random_and_fixed_by_the_seed(self, folder: Path) -> None:
         labels = [data.load("train", folder, seed=seed).labels for seed in (0, 0, 1)]
 
         assert labels[0] == labels[1] != labels[2]
         assert labels[0] != sorted(labels[0])
 
-    def test_order_does_not_depend_on_the_file_system(self, folder, monkeypatch):
+    def test_order_does_not_depend_on_the_file_system(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         names, listed = os.listdir, pixels_of(data.load("train", folder))
         monkeypatch.setattr(os, "listdir", lambda path: sorted(names(path), reverse=True))
 
         assert pixels_of(data.load("train", folder)) == listed
 
-    def test_count_takes_as_many_of_each_class(self, folder):
+    def test_count_takes_as_many_of_each_class(self, folder: Path) -> None:
         images = data.load("train", folder, count=20)
 
         assert sorted(images.labels) == sorted([*range(10)] * 2)
@@ -291,19 +303,19 @@ class TestFolder:
             pixels_of(data.load("train", folder, count=20, seed=1))
         )
 
-    def test_count_leaves_no_class_behind_where_one_is_small(self, folder):
+    def test_count_leaves_no_class_behind_where_one_is_small(self, folder: Path) -> None:
         (folder / "train" / "cat" / "0.png").unlink()
 
         assert sorted(data.load("train", folder, count=8000).labels) == sorted([*range(10)] * 2)
         assert len(data.load("train", folder)) == 29
 
-    def test_files_that_are_not_taken_are_not_read(self, folder):
+    def test_files_that_are_not_taken_are_not_read(self, folder: Path) -> None:
         for file in (folder / "train").glob("*/*.png"):
             file.write_text("no image")
 
         assert len(data.load("train", folder, count=10)) == 10
 
-    def test_jpeg_is_read_as_pillow_reads_it(self, folder):
+    def test_jpeg_is_read_as_pillow_reads_it(self, folder: Path) -> None:
         values = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
         (folder / "test" / "cat" / "0.png").unlink()
         Image.fromarray(values).save(folder / "test" / "cat" / "b.jpg")
@@ -315,14 +327,14 @@ class TestFolder:
         assert np.array_equal(np.asarray(image), expected)
         assert abs(np.asarray(image).astype(int) - values).max() > 0
 
-    def test_pixels_are_those_of_the_items(self, folder):
+    def test_pixels_are_those_of_the_items(self, folder: Path) -> None:
         images = data.load("train", folder, count=10)
 
         stacked = np.stack([np.asarray(image) for image, _ in images])
         assert np.array_equal(images.pixels(), stacked)
         assert data.normalized(images).tensors[0].shape == (10, 3, 32, 32)
 
-    def test_hidden_files_are_passed_over(self, folder):
+    def test_hidden_files_are_passed_over(self, folder: Path) -> None:
         (folder / "train" / ".DS_Store").write_text("")
         (folder / "train" / "cat" / ".DS_Store").write_text("")
         (folder / "train" / ".cache").mkdir()
@@ -330,13 +342,13 @@ class TestFolder:
 
         assert len(data.load("train", folder).pixels()) == 30
 
-    def test_origin_says_how_many_and_from_where(self, folder):
+    def test_origin_says_how_many_and_from_where(self, folder: Path) -> None:
         images = data.load("train", folder, count=10)
 
         assert images.origin == f"10 of 30 train images of the class folders in {folder}"
         assert data.describe(folder) == f"the class folders in {folder}"
 
-    def test_split_alone_is_enough_to_load_it(self, folder):
+    def test_split_alone_is_enough_to_load_it(self, folder: Path) -> None:
         shutil.rmtree(folder / "test")
 
         assert len(data.load("train", folder)) == 30
@@ -350,44 +362,44 @@ class TestUnusableFolder:
             with pytest.raises(data.DataError, match=words):
                 attempt()
 
-    def test_missing(self, tmp_path):
+    def test_missing(self, tmp_path: Path) -> None:
         self.refused(tmp_path / "none", r"none does not exist\. Give the folder that contains")
 
-    def test_file(self, tmp_path):
+    def test_file(self, tmp_path: Path) -> None:
         (tmp_path / "cifar.zip").write_text("")
         self.refused(tmp_path / "cifar.zip", r"cifar\.zip is a file, not a folder\. Give")
 
-    def test_empty(self, tmp_path):
+    def test_empty(self, tmp_path: Path) -> None:
         self.refused(tmp_path, "holds no images .* holds nothing. Give the folder")
 
-    def test_folder_of_something_else(self, tmp_path):
+    def test_folder_of_something_else(self, tmp_path: Path) -> None:
         for name in ("b", "a", "c", "d", "e", "f"):
             (tmp_path / name).mkdir()
         self.refused(tmp_path, "it holds a, b, c, d, e, ….* one with train/<class>/")
 
-    def test_missing_split(self, folder):
+    def test_missing_split(self, folder: Path) -> None:
         shutil.rmtree(folder / "train")
         self.refused(folder, r"train does not exist.*needs train/<class>/ and test/<class>/")
 
-    def test_missing_split_is_found_before_it_is_needed(self, folder):
+    def test_missing_split_is_found_before_it_is_needed(self, folder: Path) -> None:
         shutil.rmtree(folder / "test")
         with pytest.raises(data.DataError, match="test does not exist"):
             data.describe(folder)
 
-    def test_missing_and_unknown_classes(self, folder):
+    def test_missing_and_unknown_classes(self, folder: Path) -> None:
         (folder / "train" / "cat").rename(folder / "train" / "Cat")
         (folder / "train" / "dog").rename(folder / "train" / "hound")
         self.refused(folder, "train are not .*; missing: cat, dog; unknown: Cat, hound. Name them")
 
-    def test_unknown_class(self, folder):
+    def test_unknown_class(self, folder: Path) -> None:
         (folder / "train" / "zebra").mkdir()
         self.refused(folder, "CIFAR-10; unknown: zebra. Name them .* move others away")
 
-    def test_missing_class(self, folder):
+    def test_missing_class(self, folder: Path) -> None:
         shutil.rmtree(folder / "train" / "airplane")
         self.refused(folder, "CIFAR-10; missing: airplane. Name them airplane, automobile")
 
-    def test_class_without_images(self, folder):
+    def test_class_without_images(self, folder: Path) -> None:
         for file in (folder / "train" / "frog").iterdir():
             file.unlink()
         (folder / "train" / "frog" / ".DS_Store").write_text("")
@@ -405,29 +417,29 @@ class TestUnusableFile:
             data.normalized(images)
         assert images[images.labels.index(4)][0].getpixel((0, 0)) == shade(4, 0)
 
-    def test_no_image(self, folder):
+    def test_no_image(self, folder: Path) -> None:
         (folder / "test" / "cat" / "0.png").write_text("no image")
         self.refused(folder, r"cat.0\.png cannot be read as an image .*Replace it by an image")
 
-    def test_file_cut_short(self, folder):
+    def test_file_cut_short(self, folder: Path) -> None:
         file = folder / "test" / "cat" / "0.png"
         values = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
         Image.fromarray(values).save(file)
         file.write_bytes(file.read_bytes()[:1000])
         self.refused(folder, r"cat.0\.png cannot be read as an image")
 
-    def test_folder_in_its_place(self, folder):
+    def test_folder_in_its_place(self, folder: Path) -> None:
         (folder / "test" / "cat" / "0.png").unlink()
         (folder / "test" / "cat" / "more").mkdir()
         self.refused(folder, r"cat.more cannot be read as an image")
 
-    def test_file_that_is_gone(self, folder):
+    def test_file_that_is_gone(self, folder: Path) -> None:
         images = data.load("test", folder)
         (folder / "test" / "cat" / "0.png").unlink()
         with pytest.raises(data.DataError, match=r"0\.png cannot be read as an image"):
             images.pixels()
 
-    def test_format_that_runs_a_program(self, folder):
+    def test_format_that_runs_a_program(self, folder: Path) -> None:
         (folder / "test" / "cat" / "0.png").write_bytes(
             b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\n"
         )
@@ -436,12 +448,12 @@ class TestUnusableFile:
     @pytest.mark.parametrize(
         ("mode", "size"), [("L", (32, 32)), ("RGBA", (32, 32)), ("P", (32, 32)), ("RGB", (64, 32))]
     )
-    def test_other_mode_or_size(self, folder, mode, size):
+    def test_other_mode_or_size(self, folder: Path, mode: str, size: tuple[int, ...]) -> None:
         Image.new(mode, size).save(folder / "test" / "cat" / "0.png")
         holds = f"holds {size[0]} x 32 pixels in mode {mode}; 32 x 32 in RGB are needed"
         self.refused(folder, rf"cat.0\.png {holds}.*convert\('RGB'\)")
 
-    def test_huge_image(self, folder, monkeypatch):
+    def test_huge_image(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)
         Image.new("RGB", (64, 64)).save(folder / "test" / "cat" / "0.png")
         Image.new("RGB", (20, 20), shade(4, 0)).save(folder / "test" / "deer" / "0.png")
@@ -459,7 +471,7 @@ def digest(path: Path) -> str:
 
 
 @pytest.fixture
-def official(tmp_path, monkeypatch):
+def official(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """CIFAR-10's files in their own format with four images each, and torchvision's digests set."""
     from torchvision.datasets import CIFAR10
 
@@ -476,7 +488,7 @@ def official(tmp_path, monkeypatch):
     return tmp_path
 
 
-def trust(folder: Path, monkeypatch, *names: str) -> None:
+def trust(folder: Path, monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """Let the digests that torchvision knows be those of the files that lie there."""
     from torchvision.datasets import CIFAR10
 
@@ -494,14 +506,14 @@ class Trace:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return Path.touch, (self.path,)
 
 
 class OldArray:
     """Unpickled, a warning as NumPy 2.4.0 to 2.4.4 give it for CIFAR-10's own files, and data."""
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return _old_array, ()
 
 
@@ -512,7 +524,7 @@ def _old_array() -> np.ndarray:
 
 
 class TestOfficial:
-    def test_images_and_labels_are_those_of_the_files_in_their_order(self, official):
+    def test_images_and_labels_are_those_of_the_files_in_their_order(self, official: Path) -> None:
         train, test = data.load("train", official), data.load("test", official)
 
         assert train.labels == [label for number in range(5) for label in (number, 9, 8, 7)]
@@ -523,7 +535,9 @@ class TestOfficial:
         assert (train[0][0].size, train[0][0].mode) == ((32, 32), "RGB")
         assert train.classes == data.CLASSES
 
-    def test_count_takes_as_many_of_each_class(self, official, monkeypatch):
+    def test_count_takes_as_many_of_each_class(
+        self, official: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         for name in BATCHES:
             batch = {"data": np.zeros((20, 3072), np.uint8), "labels": [*range(10)] * 2}
             (official / "cifar-10-batches-py" / name).write_bytes(pickle.dumps(batch, 2))
@@ -534,12 +548,12 @@ class TestOfficial:
         assert sorted(labels[0]) == sorted([*range(10)] * 3)
         assert labels[0] == labels[1] != labels[2]
 
-    def test_origin_says_so(self, official):
+    def test_origin_says_so(self, official: Path) -> None:
         name = f"the official CIFAR-10 in {official}, digests verified"
         assert data.describe(official) == name
         assert data.load("test", official).origin == f"4 of 4 test images of {name}"
 
-    def test_normalized(self, official):
+    def test_normalized(self, official: Path) -> None:
         images = data.load("test", official)
 
         values, labels = data.normalized(images).tensors
@@ -547,14 +561,16 @@ class TestOfficial:
         assert torch.equal(values, torch.stack([data.transform()(image) for image, _ in images]))
         assert labels.tolist() == [5, 9, 8, 7]
 
-    def test_warning_about_the_age_of_the_files_is_passed_over(self, official, monkeypatch):
+    def test_warning_about_the_age_of_the_files_is_passed_over(
+        self, official: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         batch = pickle.dumps({"data": OldArray(), "labels": [3]}, 2)
         (official / "cifar-10-batches-py" / "test_batch").write_bytes(batch)
         trust(official, monkeypatch)
 
         assert data.load("test", official).labels == [3]
 
-    def test_digests_that_count_are_those_of_the_published_files(self):
+    def test_digests_that_count_are_those_of_the_published_files(self) -> None:
         from torchvision.datasets import CIFAR10
 
         assert CIFAR10.tgz_md5 == "c58f30108f718f92721af3b95e74349a"
@@ -574,17 +590,17 @@ class TestUnusableOfficial:
                 attempt()
 
     @pytest.mark.parametrize("name", ["data_batch_3", "test_batch", "batches.meta"])
-    def test_missing_file(self, official, name):
+    def test_missing_file(self, official: Path, name: str) -> None:
         (official / "cifar-10-batches-py" / name).unlink()
         self.refused(official, rf"batches-py lacks {name}: .* Unpack .* again: tar -xzf")
 
-    def test_empty_folder(self, official):
+    def test_empty_folder(self, official: Path) -> None:
         for file in (official / "cifar-10-batches-py").iterdir():
             file.unlink()
         self.refused(official, "lacks data_batch_1, data_batch_2, .*, test_batch, batches.meta")
 
     @pytest.mark.parametrize("name", ["data_batch_3", "test_batch", "batches.meta"])
-    def test_damaged_file(self, official, name):
+    def test_damaged_file(self, official: Path, name: str) -> None:
         file = official / "cifar-10-batches-py" / name
         expected = digest(file)
         file.write_bytes(file.read_bytes()[:-1])
@@ -594,7 +610,9 @@ class TestUnusableOfficial:
         )
 
     @pytest.mark.parametrize("name", ["data_batch_1", "test_batch", "batches.meta"])
-    def test_file_that_would_run_code_is_not_opened(self, official, name, monkeypatch):
+    def test_file_that_would_run_code_is_not_opened(
+        self, official: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         trace = official / "trace"
         bomb = pickle.dumps({"data": Trace(trace), "labels": [], "label_names": []}, 2)
         (official / "cifar-10-batches-py" / name).write_bytes(bomb)
@@ -605,7 +623,9 @@ class TestUnusableOfficial:
         pickle.loads(bomb)  # the control: this is what opening it does
         assert trace.exists()
 
-    def test_archive_that_is_not_unpacked(self, tmp_path, monkeypatch):
+    def test_archive_that_is_not_unpacked(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         from torchvision.datasets import CIFAR10
 
         archive = tmp_path / "cifar-10-python.tar.gz"
@@ -613,7 +633,7 @@ class TestUnusableOfficial:
         monkeypatch.setattr(CIFAR10, "tgz_md5", digest(archive))
         self.refused(tmp_path, r"tar\.gz is not unpacked\. Unpack it: tar -xzf .* -C ")
 
-    def test_archive_that_is_not_there_to_its_end(self, tmp_path):
+    def test_archive_that_is_not_there_to_its_end(self, tmp_path: Path) -> None:
         (tmp_path / "cifar-10-python.tar.gz").write_bytes(b"arch")
         self.refused(
             tmp_path, r"tar\.gz is damaged .* c58f30108f718f92721af3b95e74349a is expected"

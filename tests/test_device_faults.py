@@ -17,12 +17,12 @@ needs_python_backends = pytest.mark.skipif(
 )
 
 
-def test_there_are_at_least_twenty_faults_of_different_names():
+def test_there_are_at_least_twenty_faults_of_different_names() -> None:
     assert len(BY_NAME) == len(ALL) >= 20
 
 
 @needs_python_backends
-def test_faults_are_noticed_and_a_sound_device_is_not_accused():
+def test_faults_are_noticed_and_a_sound_device_is_not_accused() -> None:
     names = ["convolution_weight_gradient_off_by_1_percent", "pool_that_averages", "matmul_in_bf16"]
 
     # In a process of its own: torch refuses a backward pass on a device in copies of this one.

@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -25,13 +27,13 @@ needs_python_backends = pytest.mark.skipif(
 
 
 class TestAccelerator:
-    def test_is_none_where_torch_finds_none(self, monkeypatch):
+    def test_is_none_where_torch_finds_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
 
         assert devices.accelerator() is None
 
     @pytest.mark.parametrize("kind", ["cuda", "mps", "xpu"])
-    def test_is_the_first_of_its_type(self, monkeypatch, kind):
+    def test_is_the_first_of_its_type(self, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
         monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
         monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device(kind, 1))
 
@@ -39,17 +41,17 @@ class TestAccelerator:
 
 
 class TestPick:
-    def test_is_the_cpu_without_an_accelerator(self, monkeypatch):
+    def test_is_the_cpu_without_an_accelerator(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(devices, "accelerator", lambda: None)
 
         assert devices.pick() == CPU
 
-    def test_is_the_accelerator_where_there_is_one(self, monkeypatch):
+    def test_is_the_accelerator_where_there_is_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(devices, "accelerator", lambda: torch.device("meta"))
 
         assert devices.pick() == torch.device("meta")
 
-    def test_does_not_pass_over_a_broken_accelerator(self, monkeypatch):
+    def test_does_not_pass_over_a_broken_accelerator(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(devices, "accelerator", lambda: torch.device("cuda:99"))
 
         with pytest.raises(devices.UnusableDevice, match="device 'cuda:99' cannot be used"):
@@ -58,12 +60,12 @@ class TestPick:
 
 class TestResolve:
     @pytest.mark.parametrize("name", ["cpu", "meta"])
-    def test_gives_the_device_that_tensors_show(self, name):
+    def test_gives_the_device_that_tensors_show(self, name: str) -> None:
         assert devices.resolve(name) == torch.empty(1, device=name).device
         assert devices.resolve(torch.device(name)) == torch.device(name)
 
     @pytest.mark.parametrize("name", ["gpu", "CUDA", "cuda:", "cuda:-1", "cpu0", ""])
-    def test_refuses_names_that_torch_does_not_know(self, name):
+    def test_refuses_names_that_torch_does_not_know(self, name: str) -> None:
         with pytest.raises(devices.UnusableDevice) as refusal:
             devices.resolve(name)
 
@@ -72,19 +74,19 @@ class TestResolve:
 
     @needs_no_gpu
     @pytest.mark.parametrize("name", ["cuda", "cuda:0"])
-    def test_refuses_cuda_without_a_gpu(self, name):
+    def test_refuses_cuda_without_a_gpu(self, name: str) -> None:
         with pytest.raises(devices.UnusableDevice) as refusal:
             devices.resolve(name)
 
         assert f"device {name!r} cannot be used: " in str(refusal.value)
         assert ("nvidia-smi" in str(refusal.value)) == (torch.version.cuda is not None)
 
-    def test_refuses_a_gpu_that_is_not_there(self):
+    def test_refuses_a_gpu_that_is_not_there(self) -> None:
         with pytest.raises(devices.UnusableDevice, match="device 'cuda:99' cannot be used: "):
             devices.resolve("cuda:99")
 
     @pytest.mark.parametrize("name", ["privateuseone", "vulkan", "xla"])
-    def test_refuses_a_device_without_its_backend(self, name):
+    def test_refuses_a_device_without_its_backend(self, name: str) -> None:
         with pytest.raises(devices.UnusableDevice) as refusal:
             devices.resolve(name)
 
@@ -93,11 +95,11 @@ class TestResolve:
 
 
 class TestWhyUnusable:
-    def test_is_none_for_the_cpu_and_for_meta(self):
+    def test_is_none_for_the_cpu_and_for_meta(self) -> None:
         assert devices.why_unusable(CPU) is None
         assert devices.why_unusable(torch.device("meta")) is None
 
-    def test_tells_of_wrong_values(self, monkeypatch):
+    def test_tells_of_wrong_values(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch, "arange", lambda *_, **__: torch.zeros(4))
 
         assert devices.why_unusable(CPU) == (
@@ -106,8 +108,10 @@ class TestWhyUnusable:
         )
 
     @pytest.mark.parametrize("kind", [RuntimeError, AssertionError, ImportError])
-    def test_tells_the_first_line_of_what_torch_reports(self, monkeypatch, kind):
-        def fail(*_, **__):
+    def test_tells_the_first_line_of_what_torch_reports(
+        self, monkeypatch: pytest.MonkeyPatch, kind: Any
+    ) -> None:
+        def fail(*_: object, **__: object) -> None:
             raise kind("no kernel image\nCompile with TORCH_USE_CUDA_DSA\n#0 frame")
 
         monkeypatch.setattr(torch, "arange", fail)
@@ -119,8 +123,10 @@ class TestWhyUnusable:
             "imported."
         )
 
-    def test_tells_the_kind_of_an_error_without_words(self, monkeypatch):
-        def fail(*_, **__):
+    def test_tells_the_kind_of_an_error_without_words(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object, **__: object) -> None:
             raise RuntimeError
 
         monkeypatch.setattr(torch, "arange", fail)
@@ -135,8 +141,10 @@ class TestWhyUnusable:
             (None, "6.2", "Check that nvidia-smi lists the GPU"),
         ],
     )
-    def test_remedy_fits_the_build(self, monkeypatch, cuda, hip, remedy):
-        def fail(*_, **__):
+    def test_remedy_fits_the_build(
+        self, monkeypatch: pytest.MonkeyPatch, cuda: str | None, hip: str | None, remedy: str
+    ) -> None:
+        def fail(*_: object, **__: object) -> None:
             raise AssertionError("Torch not compiled with CUDA enabled")
 
         monkeypatch.setattr(torch, "arange", fail)
@@ -149,18 +157,18 @@ class TestWhyUnusable:
 
 
 class TestMove:
-    def test_net_moves_to_a_device_by_name(self):
+    def test_net_moves_to_a_device_by_name(self) -> None:
         net = nn.Linear(2, 1)
 
         assert devices.move_net(net, "meta") is net
         assert net.weight.is_meta
 
     @pytest.mark.parametrize("thing", [torch.ones(2), [nn.Linear(1, 1)]], ids=["tensor", "list"])
-    def test_net_that_is_none_is_refused(self, thing):
+    def test_net_that_is_none_is_refused(self, thing: Any) -> None:
         with pytest.raises(TypeError, match=f"net is a {type(thing).__name__}, not a torch.nn.Mod"):
             devices.move_net(thing, "cpu")
 
-    def test_batch_of_any_length_moves(self):
+    def test_batch_of_any_length_moves(self) -> None:
         assert devices.move_batch([], "meta") == []
         assert [t.device.type for t in devices.move_batch((torch.ones(1),) * 3, "meta")] == [
             "meta",
@@ -168,15 +176,15 @@ class TestMove:
             "meta",
         ]
 
-    def test_batch_that_is_one_tensor_is_refused(self):
+    def test_batch_that_is_one_tensor_is_refused(self) -> None:
         with pytest.raises(TypeError, match=r"batch is one tensor of shape \(4, 3\).*\.to\(device"):
             devices.move_batch(torch.ones(4, 3), "cpu")
 
-    def test_batch_with_something_else_is_refused(self):
+    def test_batch_with_something_else_is_refused(self) -> None:
         with pytest.raises(TypeError, match=r"item 1 of the batch is a list.*torch\.as_tensor"):
             devices.move_batch([torch.ones(1), [1, 2]], "cpu")
 
-    def test_unusable_device_is_refused(self):
+    def test_unusable_device_is_refused(self) -> None:
         with pytest.raises(devices.UnusableDevice, match="cuda:99"):
             devices.move_net(nn.Linear(1, 1), "cuda:99")
         with pytest.raises(devices.UnusableDevice, match="cuda:99"):
@@ -185,10 +193,10 @@ class TestMove:
 
 class TestSynchronize:
     @pytest.mark.parametrize("name", ["cpu", "meta"])
-    def test_returns_at_once_where_nothing_is_queued(self, name):
+    def test_returns_at_once_where_nothing_is_queued(self, name: str) -> None:
         devices.synchronize(torch.device(name))
 
-    def test_waits_for_the_device_itself(self, monkeypatch):
+    def test_waits_for_the_device_itself(self, monkeypatch: pytest.MonkeyPatch) -> None:
         waited_for = []
         monkeypatch.setattr(torch.cuda, "synchronize", waited_for.append)
 
@@ -196,7 +204,7 @@ class TestSynchronize:
 
         assert waited_for == [torch.device("cuda:1")]
 
-    def test_refuses_a_device_without_a_way_to_wait(self):
+    def test_refuses_a_device_without_a_way_to_wait(self) -> None:
         with pytest.raises(devices.UnusableDevice) as refusal:
             devices.synchronize(torch.device("vulkan"))
 
@@ -205,7 +213,7 @@ class TestSynchronize:
 
 
 class TestForkedGenerators:
-    def test_restore_the_generator_of_the_cpu(self):
+    def test_restore_the_generator_of_the_cpu(self) -> None:
         before = torch.get_rng_state()
 
         with devices.forked_generators([CPU, torch.device("meta")]):
@@ -214,10 +222,10 @@ class TestForkedGenerators:
 
         assert torch.equal(torch.get_rng_state(), before)
 
-    def test_restore_it_after_an_error(self):
+    def test_restore_it_after_an_error(self) -> None:
         before = torch.get_rng_state()
 
-        def draw_and_fail():
+        def draw_and_fail() -> None:
             with devices.forked_generators([CPU]):
                 torch.rand(3)
                 raise KeyError
@@ -227,7 +235,7 @@ class TestForkedGenerators:
 
         assert torch.equal(torch.get_rng_state(), before)
 
-    def test_restore_the_generators_of_accelerators(self, monkeypatch):
+    def test_restore_the_generators_of_accelerators(self, monkeypatch: pytest.MonkeyPatch) -> None:
         states = {
             torch.device("xpu:0"): torch.tensor([1]),
             torch.device("xpu:1"): torch.tensor([2]),
@@ -245,10 +253,10 @@ class TestForkedGenerators:
 
 
 class TestDescribe:
-    def test_cpu_has_its_name_only(self):
+    def test_cpu_has_its_name_only(self) -> None:
         assert devices.describe(CPU) == "cpu"
 
-    def test_gpu_has_its_model_beside_its_name(self, monkeypatch):
+    def test_gpu_has_its_model_beside_its_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"Model {device.index}")
 
         assert devices.describe(torch.device("cuda:1")) == "cuda:1 (Model 1)"
@@ -256,20 +264,22 @@ class TestDescribe:
 
 class TestImportOption:
     @pytest.fixture
-    def run(self, pytester):
+    def run(self, pytester: pytest.Pytester) -> Callable[..., Any]:
         """Run pytest with the real conftest.py on one test that holds."""
         pytester.makeconftest((ROOT / "conftest.py").read_text(encoding="utf-8"))
         pytester.makepyfile("def test_holds():\n    pass")
         pytester.syspathinsert()
         return pytester.runpytest_inprocess
 
-    def test_imports_each_module_in_order_after_the_trial(self, run, pytester):
+    def test_imports_each_module_in_order_after_the_trial(
+        self, run: Callable[..., Any], pytester: pytest.Pytester
+    ) -> None:
         pytester.makepyfile(
             first="import blitz.devices\nblitz.devices.seen = ['first']",
             second="import blitz.devices\nblitz.devices.seen.append('second')",
         )
 
-        def check(name, **_):
+        def check(name: str, **_: object) -> preflight.Finding:
             place = "meta:7" if name == preflight.ANY else name
             facts = {"device": place, "count": "1"}
             return preflight.Finding(name, preflight.Verdict.USABLE, facts=facts)
@@ -284,7 +294,7 @@ class TestImportOption:
         assert result.ret == 0
         result.stdout.fnmatch_lines(["devices: cpu, meta:7, meta*"])
 
-    def test_module_that_is_not_there_ends_the_run(self, run):
+    def test_module_that_is_not_there_ends_the_run(self, run: Callable[..., Any]) -> None:
         result = run("--import", "torch_of_nobody")
 
         assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -292,7 +302,9 @@ class TestImportOption:
             ["*--import torch_of_nobody: ModuleNotFoundError: No module named 'torch_of_nobody'"]
         )
 
-    def test_module_that_fails_ends_the_run_with_its_cause(self, run, pytester):
+    def test_module_that_fails_ends_the_run_with_its_cause(
+        self, run: Callable[..., Any], pytester: pytest.Pytester
+    ) -> None:
         pytester.makepyfile(broken="raise OSError('libbackend.so: not found')")
 
         result = run("--import", "broken")
@@ -340,7 +352,7 @@ assert torch.equal(torch.pretend.get_rng_state(), pretend), "the device's genera
 
 
 @pytest.fixture(scope="module")
-def pretending():
+def pretending() -> list[str]:
     """What a process of its own says, since a backend stays registered as long as it lives."""
     done = subprocess.run(
         [sys.executable, "-c", PRETENDING], cwd=ROOT, capture_output=True, text=True
@@ -351,14 +363,14 @@ def pretending():
 
 @needs_python_backends
 class TestPretendAccelerator:
-    def test_keeps_the_promises_of_an_accelerator(self, pretending):
+    def test_keeps_the_promises_of_an_accelerator(self, pretending: list[str]) -> None:
         healthy, _ = pretending
 
         assert "pretend:0:" in healthy
         assert " 0 broken" in healthy
         assert "failed" not in healthy
 
-    def test_wrong_gradient_of_one_percent_is_noticed(self, pretending):
+    def test_wrong_gradient_of_one_percent_is_noticed(self, pretending: list[str]) -> None:
         _, faulty = pretending
 
         assert "broken claim on pretend:0" in faulty
@@ -366,7 +378,7 @@ class TestPretendAccelerator:
 
 
 class TestSeed:
-    def test_seeds_the_cpu(self):
+    def test_seeds_the_cpu(self) -> None:
         with torch.random.fork_rng(devices=[]):
             devices.seed(7, [CPU, torch.device("meta")])
             drawn = torch.rand(3).tolist()
@@ -374,7 +386,9 @@ class TestSeed:
         assert drawn == torch.rand(3, generator=torch.Generator().manual_seed(7)).tolist()
 
     @pytest.mark.parametrize("several", [True, False], ids=["cuda", "mps"])
-    def test_seeds_the_accelerators_in_use(self, monkeypatch, several):
+    def test_seeds_the_accelerators_in_use(
+        self, monkeypatch: pytest.MonkeyPatch, several: bool
+    ) -> None:
         seeded = []
         module = SimpleNamespace(manual_seed=lambda number: seeded.append(number))
         if several:

@@ -13,12 +13,13 @@ import tarfile
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from hashlib import md5
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import pytest
@@ -69,14 +70,14 @@ ARCHIVE = archive_of(BODY)
 Answer = Callable[[BaseHTTPRequestHandler, bytes], None]
 
 
-def whole(handler, body: bytes) -> None:
+def whole(handler: BaseHTTPRequestHandler, body: bytes) -> None:
     """The body, or the rest of it that is asked for."""
     start = asked_from(handler)
     head(handler, len(body), start)
     handler.wfile.write(body[start:])
 
 
-def head(handler, size: int, start: int = 0) -> None:
+def head(handler: BaseHTTPRequestHandler, size: int, start: int = 0) -> None:
     handler.send_response(206 if start else 200)
     handler.send_header("Content-Length", str(size - start))
     if start:
@@ -84,45 +85,45 @@ def head(handler, size: int, start: int = 0) -> None:
     handler.end_headers()
 
 
-def asked_from(handler) -> int:
+def asked_from(handler: BaseHTTPRequestHandler) -> int:
     return int(handler.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
 
 
-def whole_whatever_is_asked(handler, body: bytes) -> None:
+def whole_whatever_is_asked(handler: BaseHTTPRequestHandler, body: bytes) -> None:
     head(handler, len(body))
     handler.wfile.write(body)
 
 
-def without_a_length(handler, body: bytes) -> None:
+def without_a_length(handler: BaseHTTPRequestHandler, body: bytes) -> None:
     handler.send_response(200)
     handler.end_headers()
     handler.wfile.write(body)
 
 
-def without_a_length_truncated(handler, body: bytes) -> None:
+def without_a_length_truncated(handler: BaseHTTPRequestHandler, body: bytes) -> None:
     without_a_length(handler, body[:-10])
 
 
-def truncated(handler, body: bytes) -> None:
+def truncated(handler: BaseHTTPRequestHandler, body: bytes) -> None:
     """The length of all, and half of what was asked for."""
     start = asked_from(handler)
     head(handler, len(body), start)
     handler.wfile.write(body[start : (start + len(body)) // 2])
 
 
-def broken_off(handler, body: bytes) -> None:
+def broken_off(handler: BaseHTTPRequestHandler, body: bytes) -> None:
     truncated(handler, body)
     time.sleep(0.05)  # a reset overtakes what was not read yet
     handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     handler.connection.close()
 
 
-def falling_silent(handler, body: bytes) -> None:
+def falling_silent(handler: BaseHTTPRequestHandler, body: bytes) -> None:
     truncated(handler, body)
     time.sleep(1)
 
 
-def slow(handler, body: bytes) -> None:
+def slow(handler: BaseHTTPRequestHandler, body: bytes) -> None:
     start = asked_from(handler)
     head(handler, len(body), start)
     for place in range(start, len(body), 5000):
@@ -130,23 +131,23 @@ def slow(handler, body: bytes) -> None:
         time.sleep(0.02)
 
 
-def other_range(handler, body: bytes) -> None:
+def other_range(handler: BaseHTTPRequestHandler, body: bytes) -> None:
     handler.send_response(206)
     handler.send_header("Content-Range", f"bytes 7-{len(body) - 1}/{len(body)}")
     handler.end_headers()
     handler.wfile.write(body[7:])
 
 
-def wrong_bytes(handler, body: bytes) -> None:
+def wrong_bytes(handler: BaseHTTPRequestHandler, body: bytes) -> None:
     whole(handler, body[:-1] + bytes([body[-1] ^ 1]))
 
 
-def other_file(handler, body: bytes) -> None:
+def other_file(handler: BaseHTTPRequestHandler, body: bytes) -> None:
     whole(handler, b"<html>Sign in to this network</html>")
 
 
 def status(code: int, **headers: str) -> Answer:
-    def answer(handler, body: bytes) -> None:
+    def answer(handler: BaseHTTPRequestHandler, body: bytes) -> None:
         handler.send_response(code)
         for name, value in headers.items():
             handler.send_header(name.replace("_", "-"), value)
@@ -172,7 +173,7 @@ class Server:
                 with suppress(OSError):  # the other side hung up
                     answer(self, outer.body)
 
-            def log_message(self, *words) -> None:
+            def log_message(self, *words: Any) -> None:
                 pass
 
         self.httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -187,7 +188,7 @@ class Server:
 
 
 @pytest.fixture
-def server():
+def server() -> Iterator[Server]:
     server = Server()
     yield server
     server.httpd.shutdown()
@@ -195,17 +196,17 @@ def server():
 
 
 @pytest.fixture
-def get(server, tmp_path):
+def get(server: Server, tmp_path: Path) -> Callable[..., Any]:
     """Fetch the small archive to ``tmp_path / "data"`` from the server."""
 
-    def get(archive: Archive = ARCHIVE, patience: Patience = QUICK, progress=None) -> Path:
+    def get(archive: Archive = ARCHIVE, patience: Patience = QUICK, progress: Any = None) -> Path:
         return fetch_archive(tmp_path / "data", archive, server.url, patience, progress)
 
     return get
 
 
 @pytest.fixture
-def root(tmp_path):
+def root(tmp_path: Path) -> Path:
     (tmp_path / "data").mkdir()
     return tmp_path / "data"
 
@@ -218,25 +219,31 @@ def is_complete(root: Path) -> bool:
 
 
 class TestFetch:
-    def test_brings_the_files_and_keeps_the_archive(self, get, root):
+    def test_brings_the_files_and_keeps_the_archive(
+        self, get: Callable[..., Any], root: Path
+    ) -> None:
         assert get() == root
         assert is_complete(root)
         assert (root / "cifar.tar.gz").read_bytes() == BODY
 
-    def test_asks_for_nothing_that_is_there(self, get, server):
+    def test_asks_for_nothing_that_is_there(self, get: Callable[..., Any], server: Server) -> None:
         get()
         get()
 
         assert server.ranges == [None]
 
-    def test_unpacks_an_archive_that_is_there(self, get, server, root):
+    def test_unpacks_an_archive_that_is_there(
+        self, get: Callable[..., Any], server: Server, root: Path
+    ) -> None:
         (root / "cifar.tar.gz").write_bytes(BODY)
 
         assert is_complete(get())
         assert server.asked == []
 
     @pytest.mark.parametrize("harm", [Path.unlink, lambda file: file.write_bytes(b"x")])
-    def test_puts_a_damaged_file_right_from_the_archive(self, get, server, root, harm):
+    def test_puts_a_damaged_file_right_from_the_archive(
+        self, get: Callable[..., Any], server: Server, root: Path, harm: Any
+    ) -> None:
         get()
         (root / "cifar" / "mine.txt").write_text("left alone")
         harm(root / "cifar" / "data_batch_1")
@@ -245,7 +252,7 @@ class TestFetch:
         assert len(server.asked) == 1
         assert (root / "cifar" / "mine.txt").exists()
 
-    def test_tells_how_far_it_is(self, get):
+    def test_tells_how_far_it_is(self, get: Callable[..., Any]) -> None:
         told = []
         get(progress=told.append)
 
@@ -253,12 +260,14 @@ class TestFetch:
         assert told[-1].note == "unpacking"
         assert str(told[-2]).startswith("cifar.tar.gz: 0.2 of 0.2 MB (100 %)")
 
-    def test_does_without_a_length(self, get, server):
+    def test_does_without_a_length(self, get: Callable[..., Any], server: Server) -> None:
         server.answers = [without_a_length]
 
         assert is_complete(get())
 
-    def test_proxies_do_not_stand_before_this_machine(self, get, monkeypatch):
+    def test_proxies_do_not_stand_before_this_machine(
+        self, get: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
             monkeypatch.setenv(name, "http://127.0.0.1:9")
         for name in ("no_proxy", "NO_PROXY"):
@@ -271,13 +280,17 @@ class TestRest:
     """What came is kept, and only the rest is asked for."""
 
     @pytest.mark.parametrize("fault", [truncated, broken_off])
-    def test_is_asked_for_after_a_fault(self, get, server, fault):
+    def test_is_asked_for_after_a_fault(
+        self, get: Callable[..., Any], server: Server, fault: Any
+    ) -> None:
         server.answers = [fault, whole]
 
         assert is_complete(get())
         assert server.ranges == [None, f"bytes={HALF}-"]
 
-    def test_is_asked_for_where_the_server_falls_silent(self, get, server):
+    def test_is_asked_for_where_the_server_falls_silent(
+        self, get: Callable[..., Any], server: Server
+    ) -> None:
         server.answers = [falling_silent, whole]
         told = []
 
@@ -285,7 +298,9 @@ class TestRest:
         assert server.ranges == [None, f"bytes={HALF}-"]
         assert any("fell silent; next try in 0.01 s" in progress.note for progress in told)
 
-    def test_is_asked_for_by_the_next_call(self, get, server, root):
+    def test_is_asked_for_by_the_next_call(
+        self, get: Callable[..., Any], server: Server, root: Path
+    ) -> None:
         server.answers = [truncated, status(503)]
         with pytest.raises(DownloadError, match=r"503 .* 3 times in a row\. .*goes on from there"):
             get(patience=replace(QUICK, tries=3))
@@ -295,13 +310,17 @@ class TestRest:
         assert is_complete(get())
         assert server.ranges[-1] == f"bytes={HALF}-"
 
-    def test_starts_from_what_another_program_left(self, get, server, root):
+    def test_starts_from_what_another_program_left(
+        self, get: Callable[..., Any], server: Server, root: Path
+    ) -> None:
         (root / "cifar.tar.gz").write_bytes(BODY[:1000])
 
         assert is_complete(get())
         assert server.ranges == ["bytes=1000-"]
 
-    def test_of_a_whole_file_is_nothing(self, get, server, root):
+    def test_of_a_whole_file_is_nothing(
+        self, get: Callable[..., Any], server: Server, root: Path
+    ) -> None:
         (root / "cifar.tar.gz.part").write_bytes(BODY)
 
         assert is_complete(get())
@@ -318,8 +337,8 @@ class TestRest:
         ids=["ignored", "another range", "no range named", "refused"],
     )
     def test_that_the_server_does_not_give_is_fetched_with_all(
-        self, get, server, root, answers, ranges
-    ):
+        self, get: Callable[..., Any], server: Server, root: Path, answers: Any, ranges: Any
+    ) -> None:
         (root / "cifar.tar.gz.part").write_bytes(BODY[:9])
         server.answers = answers
         told = []
@@ -328,7 +347,9 @@ class TestRest:
         assert server.ranges == ranges
         assert not any("do not fit" in progress.note for progress in told)
 
-    def test_does_not_shrink_where_the_server_starts_anew(self, get, server, root):
+    def test_does_not_shrink_where_the_server_starts_anew(
+        self, get: Callable[..., Any], server: Server, root: Path
+    ) -> None:
         (root / "cifar.tar.gz.part").write_bytes(BODY[:-9])
         server.answers = [without_a_length_truncated]
 
@@ -336,7 +357,9 @@ class TestRest:
             get()
         assert (root / "cifar.tar.gz.part").read_bytes() == BODY[:-9]
 
-    def test_is_not_lost_to_a_page_that_asks_to_sign_in(self, get, server, root):
+    def test_is_not_lost_to_a_page_that_asks_to_sign_in(
+        self, get: Callable[..., Any], server: Server, root: Path
+    ) -> None:
         (root / "cifar.tar.gz.part").write_bytes(BODY[:HALF])
         server.answers = [without_a_length]
         server.body = b"<html>Sign in to this network</html>"
@@ -345,7 +368,9 @@ class TestRest:
             get()
         assert (root / "cifar.tar.gz.part").read_bytes() == BODY[:HALF]
 
-    def test_is_given_up_for_a_server_that_offers_the_right_length(self, get, server, root):
+    def test_is_given_up_for_a_server_that_offers_the_right_length(
+        self, get: Callable[..., Any], server: Server, root: Path
+    ) -> None:
         (root / "cifar.tar.gz.part").write_bytes(b"x" * HALF)
         server.answers = [whole_whatever_is_asked]
 
@@ -353,19 +378,25 @@ class TestRest:
         assert server.ranges == [f"bytes={HALF}-", None]
 
     @pytest.mark.parametrize("part", [b"x" * 9, b"x" * len(BODY)], ids=["begun", "full"])
-    def test_that_does_not_fit_is_thrown_away(self, get, server, root, part):
+    def test_that_does_not_fit_is_thrown_away(
+        self, get: Callable[..., Any], server: Server, root: Path, part: Any
+    ) -> None:
         (root / "cifar.tar.gz.part").write_bytes(part)
 
         assert is_complete(get())
         assert server.ranges[-1] is None
 
-    def test_is_not_looked_for_behind_a_part_that_is_too_long(self, get, server, root):
+    def test_is_not_looked_for_behind_a_part_that_is_too_long(
+        self, get: Callable[..., Any], server: Server, root: Path
+    ) -> None:
         (root / "cifar.tar.gz.part").write_bytes(BODY + b"x")
 
         assert is_complete(get())
         assert server.ranges == [None]
 
-    def test_is_asked_for_after_the_process_was_killed(self, get, server, root):
+    def test_is_asked_for_after_the_process_was_killed(
+        self, get: Callable[..., Any], server: Server, root: Path
+    ) -> None:
         """SIGKILL in the midst of it: the lock is free, and not a byte is fetched twice."""
         server.answers = [slow, whole]
         with warnings.catch_warnings():  # the child touches none of this process's threads
@@ -391,21 +422,25 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 class TestFaults:
-    def refused(self, get, words: str, **options) -> None:
+    def refused(self, get: Callable[..., Any], words: str, **options: Any) -> None:
         """With the file, the bytes received and expected, the digest and a remedy."""
         always = rf"{len(BODY):,} bytes received from http://127.*MD5 {ARCHIVE.md5} expected\. \w"
         with pytest.raises(DownloadError, match=rf"cifar\.tar\.gz: .*{words}.* of {always}"):
             get(**options)
 
     @pytest.mark.parametrize("code", [401, 403, 404, 410, 501])
-    def test_answer_that_stays_is_not_asked_for_again(self, get, server, root, code):
+    def test_answer_that_stays_is_not_asked_for_again(
+        self, get: Callable[..., Any], server: Server, root: Path, code: int
+    ) -> None:
         server.answers = [status(code)]
 
         self.refused(get, rf"answered {code} .*\. 0")
         assert len(server.asked) == 1
         assert not (root / "cifar.tar.gz").exists()
 
-    def test_passing_answers_are_waited_out_ever_longer(self, get, server, monkeypatch):
+    def test_passing_answers_are_waited_out_ever_longer(
+        self, get: Callable[..., Any], server: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         waits = []
         monkeypatch.setattr(transfer.time, "sleep", waits.append)
         server.answers = [status(503)] * 3 + [status(429, Retry_After="2"), whole]
@@ -414,7 +449,9 @@ class TestFaults:
         assert is_complete(get(patience=patience))
         assert waits == [0.5, 1.0, 1.5, 1.5]
 
-    def test_retry_after_is_heeded(self, get, server, monkeypatch):
+    def test_retry_after_is_heeded(
+        self, get: Callable[..., Any], server: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         waits = []
         monkeypatch.setattr(transfer.time, "sleep", waits.append)
         server.answers = [status(503, Retry_After="7"), whole]
@@ -422,31 +459,37 @@ class TestFaults:
         get(patience=Patience())
         assert waits == [7.0]
 
-    def test_failures_in_a_row_end_it(self, get, server):
+    def test_failures_in_a_row_end_it(self, get: Callable[..., Any], server: Server) -> None:
         server.answers = [status(503)]
 
         self.refused(get, "answered 503 Service Unavailable, 3 times in a row. 0")
         assert len(server.asked) == 3
 
-    def test_failures_that_brought_something_do_not_count(self, get, server):
+    def test_failures_that_brought_something_do_not_count(
+        self, get: Callable[..., Any], server: Server
+    ) -> None:
         server.answers = [truncated] * 6 + [whole]
 
         assert is_complete(get(patience=replace(QUICK, tries=2)))
 
-    def test_server_that_begins_anew_each_time_does_not_go_on_for_ever(self, get, server):
+    def test_server_that_begins_anew_each_time_does_not_go_on_for_ever(
+        self, get: Callable[..., Any], server: Server
+    ) -> None:
         server.answers = [
             lambda handler, body: (head(handler, len(body)), handler.wfile.write(b"x"))
         ]
 
         self.refused(get, "connection ended early, 3 times in a row. 1")
 
-    def test_no_server(self, get, server):
+    def test_no_server(self, get: Callable[..., Any], server: Server) -> None:
         server.httpd.shutdown()
         server.httpd.server_close()
 
         self.refused(get, "no connection .*refused.*, 3 times in a row")
 
-    def test_wrong_bytes_are_not_kept(self, get, server, root):
+    def test_wrong_bytes_are_not_kept(
+        self, get: Callable[..., Any], server: Server, root: Path
+    ) -> None:
         server.answers = [wrong_bytes]
         found = md5(BODY[:-1] + bytes([BODY[-1] ^ 1])).hexdigest()
 
@@ -454,46 +497,56 @@ class TestFaults:
         assert len(server.asked) == 1
         assert [path.name for path in root.iterdir()] == [".cifar.tar.gz.lock"]
 
-    def test_wrong_bytes_in_pieces_are_fetched_once_more(self, get, server):
+    def test_wrong_bytes_in_pieces_are_fetched_once_more(
+        self, get: Callable[..., Any], server: Server
+    ) -> None:
         server.answers = [truncated, wrong_bytes]
 
         self.refused(get, "its MD5 is")
         assert server.ranges == [None, f"bytes={HALF}-", None]
 
-    def test_file_of_another_length_is_refused_before_it_comes(self, get, server):
+    def test_file_of_another_length_is_refused_before_it_comes(
+        self, get: Callable[..., Any], server: Server
+    ) -> None:
         server.answers = [other_file]
 
         self.refused(get, "offers 36 bytes, which is another file. 0")
         assert len(server.asked) == 1
 
-    def test_certificate_that_is_not_trusted(self, get, monkeypatch):
+    def test_certificate_that_is_not_trusted(
+        self, get: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         class Opener:
-            def open(self, *request, timeout):
+            def open(self, *request: Any, timeout: Any) -> None:
                 raise URLError(ssl.SSLCertVerificationError("self-signed certificate"))
 
         monkeypatch.setattr(transfer, "_opener", lambda url: Opener())
 
         self.refused(get, r"not trusted \(.*self-signed.* SSL_CERT_FILE")
 
-    def test_redirection_is_followed_with_the_range(self, get, server, root):
+    def test_redirection_is_followed_with_the_range(
+        self, get: Callable[..., Any], server: Server, root: Path
+    ) -> None:
         (root / "cifar.tar.gz.part").write_bytes(BODY[:9])
         server.answers = [status(302, Location="/elsewhere"), whole]
 
         assert is_complete(get())
         assert server.asked == [("/cifar.tar.gz", "bytes=9-"), ("/elsewhere", "bytes=9-")]
 
-    def test_redirection_in_a_circle(self, get, server):
+    def test_redirection_in_a_circle(self, get: Callable[..., Any], server: Server) -> None:
         server.answers = [status(302, Location="/cifar.tar.gz")]
 
         self.refused(get, "answered 302 .*loop. 0")
 
-    def test_time_limit(self, get, server, root):
+    def test_time_limit(self, get: Callable[..., Any], server: Server, root: Path) -> None:
         server.answers = [slow]
 
         self.refused(get, "time limit is over", patience=replace(QUICK, time_limit=0.2))
         assert 0 < (root / "cifar.tar.gz.part").stat().st_size < len(BODY)
 
-    def test_time_limit_that_a_pause_would_pass_is_over(self, get, server):
+    def test_time_limit_that_a_pause_would_pass_is_over(
+        self, get: Callable[..., Any], server: Server
+    ) -> None:
         server.answers = [status(503)]
         start = time.monotonic()
 
@@ -502,12 +555,14 @@ class TestFaults:
         assert time.monotonic() - start < 10
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-    def test_disk_that_is_full(self, get, root):
+    def test_disk_that_is_full(self, get: Callable[..., Any], root: Path) -> None:
         (root / "cifar.tar.gz.part").symlink_to("/dev/full")
 
         self.refused(get, f"cannot be written in {root}: {os.strerror(errno.ENOSPC)}. 0")
 
-    def test_disk_without_the_room(self, get, server, monkeypatch):
+    def test_disk_without_the_room(
+        self, get: Callable[..., Any], server: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         free = shutil.disk_usage(".")._replace(free=300_000)
         monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
 
@@ -515,21 +570,23 @@ class TestFaults:
             get()
         assert server.asked == []
 
-    def test_file_in_the_place_of_the_folder(self, get, tmp_path):
+    def test_file_in_the_place_of_the_folder(self, get: Callable[..., Any], tmp_path: Path) -> None:
         (tmp_path / "data").write_text("mine")
 
         with pytest.raises(DataError, match=r"data is a file\. Give a folder"):
             get()
         assert (tmp_path / "data").read_text() == "mine"
 
-    def test_folder_that_cannot_be_made(self, tmp_path, server):
+    def test_folder_that_cannot_be_made(self, tmp_path: Path, server: Server) -> None:
         (tmp_path / "file").write_text("")
 
         with pytest.raises(DataError, match=r"cannot be made: Not a directory\. Choose"):
             fetch_archive(tmp_path / "file" / "data", ARCHIVE, server.url, QUICK)
 
-    def test_folder_without_locks(self, get, monkeypatch):
-        def refuse(*arguments):
+    def test_folder_without_locks(
+        self, get: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*arguments: Any) -> None:
             raise OSError(errno.ENOLCK, "No locks available")
 
         monkeypatch.setattr(locks.fcntl, "flock", refuse)
@@ -556,7 +613,9 @@ class TestArchive:
         ],
         ids=["file missing", "wrong file", "link to the outside"],
     )
-    def test_is_not_put_in_place(self, get, server, tmp_path, members, words):
+    def test_is_not_put_in_place(
+        self, get: Callable[..., Any], server: Server, tmp_path: Path, members: Any, words: str
+    ) -> None:
         (tmp_path / "outside").write_bytes(FILES["data_batch_1"])
         server.body = tarred(members)
 
@@ -565,7 +624,9 @@ class TestArchive:
         assert not (tmp_path / "data" / "cifar").exists()
         assert not (tmp_path / "data" / "cifar.part").exists()
 
-    def test_leaves_everything_else_packed(self, get, server, tmp_path):
+    def test_leaves_everything_else_packed(
+        self, get: Callable[..., Any], server: Server, tmp_path: Path
+    ) -> None:
         inside = {f"cifar/{name}": content for name, content in FILES.items()}
         server.body = tarred(inside | {"../evil": b"x", "cifar/evil": b"x", "/evil": b"x"})
 
@@ -573,14 +634,16 @@ class TestArchive:
         assert not (tmp_path / "evil").exists()
         assert not (tmp_path / "data" / "cifar" / "evil").exists()
 
-    def test_no_archive(self, get, server):
+    def test_no_archive(self, get: Callable[..., Any], server: Server) -> None:
         server.body = b"no archive"
 
         with pytest.raises(DownloadError, match="does not hold what it is known to hold"):
             get(archive_of(server.body))
 
-    def test_that_finds_no_room_is_kept_and_leaves_nothing_else(self, get, root, monkeypatch):
-        def full(*arguments, **options):
+    def test_that_finds_no_room_is_kept_and_leaves_nothing_else(
+        self, get: Callable[..., Any], root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*arguments: Any, **options: Any) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         monkeypatch.setattr(tarfile.TarFile, "extractall", full)
@@ -589,7 +652,9 @@ class TestArchive:
             get()
         assert sorted(path.name for path in root.iterdir()) == [".cifar.tar.gz.lock", ARCHIVE.name]
 
-    def test_left_half_unpacked_by_a_process_that_was_killed(self, get, root):
+    def test_left_half_unpacked_by_a_process_that_was_killed(
+        self, get: Callable[..., Any], root: Path
+    ) -> None:
         (root / "cifar.part").mkdir()
         (root / "cifar.part" / "cifar").write_text("in the way")
 
@@ -597,7 +662,9 @@ class TestArchive:
 
 
 class TestOneAtATime:
-    def test_one_downloads_and_the_others_wait(self, get, server, root):
+    def test_one_downloads_and_the_others_wait(
+        self, get: Callable[..., Any], server: Server, root: Path
+    ) -> None:
         server.answers = [slow]
         told = []
         threads = [threading.Thread(target=lambda: get(progress=told.append)) for _ in range(3)]
@@ -611,7 +678,9 @@ class TestOneAtATime:
         notes = [progress.note for progress in told if progress.note]
         assert sorted(notes) == [*["another process downloads it; waiting"] * 2, "unpacking"]
 
-    def test_waiting_tells_how_far_the_other_process_is(self, get, root, monkeypatch):
+    def test_waiting_tells_how_far_the_other_process_is(
+        self, get: Callable[..., Any], root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(download, "WAITING_TOLD", 0.1)
         monkeypatch.setattr(locks, "POLL", 0.1)
         (root / "cifar.tar.gz.part").write_bytes(BODY[:HALF])
@@ -624,7 +693,9 @@ class TestOneAtATime:
             (HALF, "another process downloads it; waiting")
         }
 
-    def test_time_limit_holds_while_waiting(self, get, server, root):
+    def test_time_limit_holds_while_waiting(
+        self, get: Callable[..., Any], server: Server, root: Path
+    ) -> None:
         with (
             locks.held(root / ".cifar.tar.gz.lock"),
             pytest.raises(DownloadError, match=r"another process is still downloading .* expected"),
@@ -632,7 +703,7 @@ class TestOneAtATime:
             get(patience=replace(QUICK, time_limit=0.1))
         assert server.asked == []
 
-    def test_lock_does_not_live_on_in_a_forked_child(self, tmp_path):
+    def test_lock_does_not_live_on_in_a_forked_child(self, tmp_path: Path) -> None:
         with locks.held(tmp_path / "lock"), warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of other threads
             child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(9,))
@@ -643,7 +714,7 @@ class TestOneAtATime:
         child.kill()
         child.join()
 
-    def test_lock_is_free_after_an_error(self, get, server):
+    def test_lock_is_free_after_an_error(self, get: Callable[..., Any], server: Server) -> None:
         server.answers = [status(404), whole]
         with pytest.raises(DownloadError):
             get()
@@ -652,7 +723,7 @@ class TestOneAtATime:
 
 
 class TestProgress:
-    def test_line_has_rate_and_time_left(self):
+    def test_line_has_rate_and_time_left(self) -> None:
         line = str(Progress("a.gz", 17_000_000, 170_498_071, rate=60_000))
 
         assert line == "a.gz: 17.0 of 170.5 MB (9 %), 60 kB/s, 42 min 38 s left"
@@ -660,14 +731,14 @@ class TestProgress:
     @pytest.mark.parametrize(
         ("rate", "left"), [(1e9, "0 s"), (100_000, "28 min 25 s"), (10_000, "4 h 44 min")]
     )
-    def test_time_left_is_readable(self, rate, left):
+    def test_time_left_is_readable(self, rate: float, left: str) -> None:
         assert str(Progress("a", 0, 170_498_071, rate)).endswith(f", {left} left")
 
-    def test_line_without_a_rate_promises_nothing(self):
+    def test_line_without_a_rate_promises_nothing(self) -> None:
         assert str(Progress("a", 0, 2_000_000)) == "a: 0.0 of 2.0 MB (0 %)"
         assert str(Progress("a", 0, 2_000_000, note="waiting")).endswith("(0 %), waiting")
 
-    def test_rate_is_that_of_the_last_half_minute(self, monkeypatch):
+    def test_rate_is_that_of_the_last_half_minute(self, monkeypatch: pytest.MonkeyPatch) -> None:
         now = [0.0]
         monkeypatch.setattr(transfer.time, "monotonic", lambda: now[0])
         meter = transfer._Meter(1000)
@@ -681,7 +752,7 @@ class TestProgress:
 
 
 class TestFetchOfCifar10:
-    def test_digests_are_those_that_torchvision_knows(self):
+    def test_digests_are_those_that_torchvision_knows(self) -> None:
         from torchvision.datasets import CIFAR10
 
         known = dict([*CIFAR10.train_list, *CIFAR10.test_list])
@@ -701,7 +772,9 @@ class TestFetchOfCifar10:
             ("/a/c10.tgz?download=1", "/a/c10.tgz?download=1"),
         ],
     )
-    def test_mirror_is_the_file_or_its_folder(self, server, tmp_path, mirror, asked):
+    def test_mirror_is_the_file_or_its_folder(
+        self, server: Server, tmp_path: Path, mirror: str, asked: str
+    ) -> None:
         server.answers = [status(404)]
         address = server.url.removesuffix("/cifar.tar.gz") + mirror
 
@@ -710,23 +783,25 @@ class TestFetchOfCifar10:
         assert server.asked == [(asked, None)]
 
     @pytest.mark.parametrize("mirror", ["ftp://host/x", "host/x", "file:///x", "https://", ""])
-    def test_mirror_that_is_no_server_is_refused(self, tmp_path, mirror):
+    def test_mirror_that_is_no_server_is_refused(self, tmp_path: Path, mirror: str) -> None:
         with pytest.raises(DataError, match=r"is no address of a server\. Give one that starts"):
             download.fetch(tmp_path / "data", mirror=mirror)
         assert not (tmp_path / "data").exists()
 
     @pytest.mark.parametrize("wrong", [{"time_limit": 0}, {"tries": 0}])
-    def test_limits_are_positive(self, tmp_path, wrong):
+    def test_limits_are_positive(self, tmp_path: Path, wrong: dict[str, int]) -> None:
         with pytest.raises(ValueError, match="give more than 0 for both"):
             download.fetch(tmp_path, **wrong)
 
 
 class TestCommand:
     @pytest.fixture(autouse=True)
-    def small(self, monkeypatch, server):
+    def small(self, monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
         monkeypatch.setattr(download, "CIFAR10", replace(ARCHIVE, url=server.url))
 
-    def test_downloads_and_says_where_it_is(self, tmp_path, capsys):
+    def test_downloads_and_says_where_it_is(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         folder = tmp_path / "new"
 
         assert main(["download", "--out", str(folder)]) == 0
@@ -737,33 +812,47 @@ class TestCommand:
         assert err.endswith("(100 %), unpacking\n")
         assert is_complete(folder)
 
-    def test_failure_on_the_way_ends_with_1(self, tmp_path, capsys, server):
+    def test_failure_on_the_way_ends_with_1(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], server: Server
+    ) -> None:
         server.answers = [status(404)]
 
         assert main(["download", "--out", str(tmp_path), "--mirror", server.url]) == 1
         assert capsys.readouterr().err.startswith("error: cifar.tar.gz: the server answered 404")
 
-    def test_training_downloads_first(self, tmp_path, capsys, server, monkeypatch):
+    def test_training_downloads_first(
+        self,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        server: Server,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
         monkeypatch.chdir(tmp_path)
         server.answers = [status(404)]
 
         assert main(["train", "--download", "--mirror", server.url, "--out", "runs"]) == 1
         assert capsys.readouterr().err.startswith("error: cifar.tar.gz: the server answered 404")
 
-    def test_mirror_that_cannot_be_used_ends_with_2(self, tmp_path, capsys):
+    def test_mirror_that_cannot_be_used_ends_with_2(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         assert main(["download", "--out", str(tmp_path), "--mirror", "x"]) == 2
         assert capsys.readouterr().err.startswith("error: mirror 'x' is no address")
 
     @pytest.mark.parametrize(
         "option", [["--tries", "0"], ["--time-limit", "0"], ["--time-limit", "soon"]]
     )
-    def test_argument_that_cannot_be_used_ends_with_2(self, option, capsys):
+    def test_argument_that_cannot_be_used_ends_with_2(
+        self, option: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
         with pytest.raises(SystemExit, match="2"):
             main(["download", *option])
         assert option[0] in capsys.readouterr().err
 
-    def test_interruption_says_how_to_go_on(self, tmp_path, monkeypatch, capsys):
-        def interrupt(*arguments, **options):
+    def test_interruption_says_how_to_go_on(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def interrupt(*arguments: Any, **options: Any) -> None:
             raise KeyboardInterrupt
 
         monkeypatch.setattr(download, "fetch", interrupt)
@@ -771,7 +860,7 @@ class TestCommand:
         assert main(["download", "--out", str(tmp_path)]) == 130
         assert "the same command goes on from there" in capsys.readouterr().err
 
-    def test_terminal_gets_one_line_kept_up_to_date(self):
+    def test_terminal_gets_one_line_kept_up_to_date(self) -> None:
         from blitz.commands.download import shown
 
         class Terminal(io.StringIO):
@@ -788,7 +877,7 @@ class TestCommand:
         assert terminal.getvalue().count("\r") == 4
         assert file.getvalue().count("\n") == 2
 
-    def test_defaults_are_those_of_fetch(self):
+    def test_defaults_are_those_of_fetch(self) -> None:
         from blitz.__main__ import parser
 
         args = parser().parse_args(["download"])

@@ -1,5 +1,8 @@
 """The three feeds: the same batches in the same order, and the same losses."""
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import pytest
 import torch
 
@@ -9,37 +12,37 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def images():
+def images() -> data.Images:
     return data.load("train", count=30)
 
 
 @pytest.fixture(autouse=True)
-def same_start():
+def same_start() -> Iterator[None]:
     with devices.forked_generators([CPU]):
         torch.manual_seed(0)
         yield
 
 
 @pytest.fixture
-def two_threads():
+def two_threads() -> Iterator[bool]:
     """Two threads for torch; whether it has oneDNN's convolutions."""
     before = torch.get_num_threads()
     torch.set_num_threads(2)
-    yield torch.backends.mkldnn.enabled
+    yield bool(torch.backends.mkldnn.enabled)
     torch.set_num_threads(before)
 
 
-def make(name, images, **options):
+def make(name: str, images: data.Images, **options: Any) -> feeds.Feed:
     settings = {"batch_size": 4, "seed": 3, "device": "cpu"} | options
     return feeds.make(name, images, **settings)
 
 
-def new_step(exact=True):
+def new_step(exact: bool = True) -> classifier.TrainingStep:
     torch.manual_seed(7)
     return classifier.training_step(classifier.Net(), lr=0.05, exact=exact)
 
 
-def losses(feed, step, *args, **options):
+def losses(feed: feeds.Feed, step: Any, *args: Any, **options: Any) -> list[float]:
     return [loss for chunk in feed.train(step, *args, **options) for loss in chunk]
 
 
@@ -48,18 +51,18 @@ class Seen:
 
     exact = False
 
-    def __init__(self, net=None):
+    def __init__(self, net: Any = None) -> None:
         self.net = net or classifier.Net()
         self.batches = []
         self.settings = []
 
-    def __call__(self, images, labels):
+    def __call__(self, images: data.Images, labels: torch.Tensor) -> torch.Tensor:
         self.batches.append((images.clone(), labels.clone()))
         self.settings.append((torch.get_num_threads(), torch.backends.mkldnn.enabled))
         return torch.tensor(float(len(self.batches)))
 
 
-def seen(feed, *args, **options):
+def seen(feed: feeds.Feed, *args: Any, **options: Any) -> list[Any]:
     step = Seen()
     for _ in feed.train(step, *args, **options):
         pass
@@ -67,14 +70,14 @@ def seen(feed, *args, **options):
 
 
 class TestOrder:
-    def test_it_is_a_permutation(self):
+    def test_it_is_a_permutation(self) -> None:
         order = feeds.order(1000, seed=1, epoch=1)
 
         assert order.dtype == torch.int64
         assert sorted(order.tolist()) == list(range(1000))
         assert order.tolist() != list(range(1000))
 
-    def test_it_is_a_function_of_count_seed_and_epoch_alone(self):
+    def test_it_is_a_function_of_count_seed_and_epoch_alone(self) -> None:
         before = torch.get_rng_state()
         first = feeds.order(100, seed=1, epoch=2)
         torch.manual_seed(5)
@@ -83,7 +86,7 @@ class TestOrder:
         torch.manual_seed(0)
         assert torch.equal(torch.get_rng_state(), before)
 
-    def test_every_seed_and_epoch_has_its_own(self):
+    def test_every_seed_and_epoch_has_its_own(self) -> None:
         orders = {
             tuple(feeds.order(50, seed, epoch).tolist())
             for seed in range(5)
@@ -95,7 +98,7 @@ class TestOrder:
 
 @pytest.mark.parametrize("name", ["loader", "resident"])
 class TestBatches:
-    def test_they_are_the_normalised_images_in_order(self, images, name):
+    def test_they_are_the_normalised_images_in_order(self, images: data.Images, name: str) -> None:
         feed = make(name, images)
         order = feeds.order(30, seed=3, epoch=2).split(4)
         pixels, labels = data.normalized(images).tensors
@@ -107,7 +110,7 @@ class TestBatches:
             assert torch.equal(got, pixels[places])
             assert torch.equal(of_class, labels[places])
 
-    def test_an_epoch_can_start_in_the_middle(self, images, name):
+    def test_an_epoch_can_start_in_the_middle(self, images: data.Images, name: str) -> None:
         feed = make(name, images)
         whole = seen(feed, 1)
 
@@ -117,18 +120,18 @@ class TestBatches:
             for (got, _), (expected, _) in zip(rest, whole[start:], strict=True):
                 assert torch.equal(got, expected)
 
-    def test_losses_come_in_chunks(self, images, name):
+    def test_losses_come_in_chunks(self, images: data.Images, name: str) -> None:
         chunks = list(make(name, images).train(Seen(), 1, start=1, chunk=3))
 
         assert chunks == [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0]]
 
-    def test_no_step_is_taken_ahead_of_a_yield(self, images, name):
+    def test_no_step_is_taken_ahead_of_a_yield(self, images: data.Images, name: str) -> None:
         step = Seen()
 
         for done, _ in enumerate(make(name, images).train(step, 1, chunk=2), 1):
             assert len(step.batches) == 2 * done
 
-    def test_torchs_generator_is_left_alone(self, images, name):
+    def test_torchs_generator_is_left_alone(self, images: data.Images, name: str) -> None:
         step = Seen()
         before = torch.get_rng_state()
 
@@ -136,7 +139,9 @@ class TestBatches:
 
         assert torch.equal(torch.get_rng_state(), before)
 
-    def test_settings_of_torch_are_changed_within_a_chunk_only(self, images, name, two_threads):
+    def test_settings_of_torch_are_changed_within_a_chunk_only(
+        self, images: data.Images, name: str, two_threads: bool
+    ) -> None:
         step, outside = Seen(), []
 
         for _ in make(name, images).train(step, 1, chunk=3):
@@ -145,7 +150,9 @@ class TestBatches:
         assert set(step.settings) == {(1, False)}
         assert set(outside) == {(2, two_threads)}
 
-    def test_exact_steps_keep_torchs_convolutions(self, images, name, two_threads):
+    def test_exact_steps_keep_torchs_convolutions(
+        self, images: data.Images, name: str, two_threads: bool
+    ) -> None:
         step = Seen()
         step.exact = True
 
@@ -153,7 +160,9 @@ class TestBatches:
 
         assert set(step.settings) == {(1, two_threads)}
 
-    def test_settings_of_torch_are_restored_after_an_error(self, images, name, two_threads):
+    def test_settings_of_torch_are_restored_after_an_error(
+        self, images: data.Images, name: str, two_threads: bool
+    ) -> None:
         step = Seen()
         step.net = None  # no net to look at
 
@@ -166,7 +175,9 @@ class TestBatches:
 
         assert (torch.get_num_threads(), torch.backends.mkldnn.enabled) == (2, two_threads)
 
-    def test_larger_work_is_left_to_torch(self, images, name, two_threads):
+    def test_larger_work_is_left_to_torch(
+        self, images: data.Images, name: str, two_threads: bool
+    ) -> None:
         step = Seen(classifier.Net(24))
 
         list(make(name, images).train(step, 1))
@@ -176,14 +187,18 @@ class TestBatches:
     @pytest.mark.parametrize(
         "wrong", [{"epoch": 0}, {"epoch": 1, "start": 9}, {"epoch": 1, "chunk": 0}]
     )
-    def test_what_is_out_of_range_is_refused(self, images, name, wrong):
+    def test_what_is_out_of_range_is_refused(
+        self, images: data.Images, name: str, wrong: dict[str, int]
+    ) -> None:
         with pytest.raises(ValueError, match="epochs count from 1"):
             next(make(name, images).train(Seen(), **wrong))
 
 
 class TestLosses:
     @pytest.mark.parametrize("exact", [True, False], ids=["exact", "fast"])
-    def test_loader_and_resident_agree_to_the_last_bit(self, images, exact):
+    def test_loader_and_resident_agree_to_the_last_bit(
+        self, images: data.Images, exact: bool
+    ) -> None:
         runs = []
         for name in ("loader", "resident"):
             step = new_step(exact)
@@ -196,7 +211,7 @@ class TestLosses:
         assert first[0] != first[-1]
         assert all(torch.equal(net[key], other[key]) for key in net)
 
-    def test_exact_steps_are_the_tutorials_loop_to_the_last_bit(self, images):
+    def test_exact_steps_are_the_tutorials_loop_to_the_last_bit(self, images: data.Images) -> None:
         exact, fast = new_step(), new_step(exact=False)
         net = new_step().net
         optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
@@ -215,12 +230,12 @@ class TestLosses:
         assert losses(make("resident", images), exact, 1) == expected
         assert losses(make("resident", images), fast, 1) == pytest.approx(expected, rel=1e-3)
 
-    def test_workers_change_nothing(self, images):
+    def test_workers_change_nothing(self, images: data.Images) -> None:
         alone = losses(make("loader", images), new_step(), 1)
 
         assert losses(make("loader", images, workers=1), new_step(), 1) == alone
 
-    def test_chunks_change_nothing(self, images):
+    def test_chunks_change_nothing(self, images: data.Images) -> None:
         whole = losses(make("resident", images), new_step(), 1)
 
         assert losses(make("resident", images), new_step(), 1, chunk=3) == whole
@@ -230,10 +245,10 @@ class TestCaptured:
     """The captured feed with a stand-in for the graph: a replay runs the work once more."""
 
     @pytest.fixture(autouse=True)
-    def recorded(self, monkeypatch):
+    def recorded(self, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         made = []
 
-        def record(work, device):
+        def record(work: Callable[[], object], device: torch.device) -> Callable[[], object]:
             work()
             work()
             made.append(work)
@@ -243,10 +258,12 @@ class TestCaptured:
         return made
 
     @pytest.fixture
-    def captured(self, images):
+    def captured(self, images: data.Images) -> feeds._Captured:
         return feeds._Captured(images, 4, 3, CPU)
 
-    def test_losses_and_weights_are_the_resident_feeds(self, images, captured, recorded):
+    def test_losses_and_weights_are_the_resident_feeds(
+        self, images: data.Images, captured: feeds._Captured, recorded: list[Any]
+    ) -> None:
         plain, replayed = new_step(), new_step()
 
         for epoch in (1, 2):
@@ -256,12 +273,14 @@ class TestCaptured:
         assert all(torch.equal(weights[k], v) for k, v in replayed.net.state_dict().items())
         assert len(recorded) == 1
 
-    def test_chunks_are_as_asked_for(self, captured):
+    def test_chunks_are_as_asked_for(self, captured: feeds._Captured) -> None:
         chunks = list(captured.train(new_step(), 1, start=1, chunk=3))
 
         assert [len(chunk) for chunk in chunks] == [3, 3, 1]
 
-    def test_recording_goes_on_from_the_momentum_that_is_there(self, images, captured):
+    def test_recording_goes_on_from_the_momentum_that_is_there(
+        self, images: data.Images, captured: feeds._Captured
+    ) -> None:
         plain, replayed = new_step(), new_step()
         for step in (plain, replayed):
             losses(make("resident", images), step, 1)
@@ -269,7 +288,9 @@ class TestCaptured:
         assert losses(captured, replayed, 2, chunk=4) == losses(make("resident", images), plain, 2)
 
     @pytest.mark.parametrize("change", ["rate", "optimizer", "chunk", "step"])
-    def test_stale_recording_is_made_anew(self, images, captured, recorded, change):
+    def test_stale_recording_is_made_anew(
+        self, images: data.Images, captured: feeds._Captured, recorded: list[Any], change: str
+    ) -> None:
         plain, replayed = new_step(), new_step()
         losses(make("resident", images), plain, 1)
         losses(captured, replayed, 1, chunk=4)
@@ -295,7 +316,7 @@ class TestCaptured:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs cuda: nothing else has its graphs")
 class TestCapturedOnCuda:
-    def test_losses_and_accuracy_are_the_resident_feeds_within_the_tolerance(self):
+    def test_losses_and_accuracy_are_the_resident_feeds_within_the_tolerance(self) -> None:
         images, runs = data.load("train", count=400), []
         device = torch.device("cuda", 0)
 
@@ -315,18 +336,20 @@ class TestCapturedOnCuda:
 
 class TestChoice:
     @pytest.fixture
-    def free(self, monkeypatch):
+    def free(self, monkeypatch: pytest.MonkeyPatch) -> Any:
         room = {}
         monkeypatch.setattr(memory, "free", lambda device: room.get(device.type))
         return room
 
-    def test_cpu_gets_the_resident_feed(self, images):
+    def test_cpu_gets_the_resident_feed(self, images: data.Images) -> None:
         feed = make(None, images)
 
         assert feed.name == "resident"
         assert feed.why == "all images fit the memory of cpu"
 
-    def test_what_does_not_fit_gets_the_loader(self, images, free):
+    def test_what_does_not_fit_gets_the_loader(
+        self, images: data.Images, free: dict[str, int]
+    ) -> None:
         free["cpu"] = 30 * 3072 * 6 - 1
 
         feed = make(None, images)
@@ -336,19 +359,19 @@ class TestChoice:
         with pytest.raises(feeds.FeedError, match=r"'resident' cannot be used: .* Choose another"):
             make("resident", images)
 
-    def test_what_just_fits_is_resident(self, images, free):
+    def test_what_just_fits_is_resident(self, images: data.Images, free: dict[str, int]) -> None:
         free["cpu"] = 30 * 3072 * 6
 
         assert make(None, images).name == "resident"
 
-    def test_cuda_gets_the_captured_feed(self, free):
+    def test_cuda_gets_the_captured_feed(self, free: dict[str, int]) -> None:
         free.update(cpu=2**40, cuda=2**40)
 
         for device, fastest in [("cpu", "resident"), ("mps", "resident"), ("cuda", "captured")]:
             obstacles = {n: feeds._obstacle(n, 100, torch.device(device)) for n in feeds.NAMES}
             assert feeds._fastest(obstacles) == fastest
 
-    def test_full_gpu_gets_the_loader(self, free):
+    def test_full_gpu_gets_the_loader(self, free: dict[str, int]) -> None:
         free.update(cpu=2**40, cuda=1000)
 
         obstacles = {n: feeds._obstacle(n, 100, torch.device("cuda", 0)) for n in feeds.NAMES}
@@ -356,23 +379,23 @@ class TestChoice:
         assert feeds._fastest(obstacles) == "loader"
         assert obstacles["captured"] == "100 images need 2 MiB, and cuda:0 has 0 MiB free"
 
-    def test_what_was_asked_for_is_given(self, images):
+    def test_what_was_asked_for_is_given(self, images: data.Images) -> None:
         assert make("loader", images).name == "loader"
         assert make("loader", images).why == "it was asked for"
 
-    def test_captured_is_refused_without_cuda(self, images):
+    def test_captured_is_refused_without_cuda(self, images: data.Images) -> None:
         with pytest.raises(feeds.FeedError, match="CUDA graphs, which cpu does not have"):
             make("captured", images)
 
-    def test_unknown_feed_is_refused(self, images):
+    def test_unknown_feed_is_refused(self, images: data.Images) -> None:
         with pytest.raises(feeds.FeedError, match="Choose one of loader, resident, captured"):
             make("fast", images)
 
-    def test_meta_is_refused(self, images):
+    def test_meta_is_refused(self, images: data.Images) -> None:
         with pytest.raises(devices.UnusableDevice, match="no values"):
             make(None, images, device="meta")
 
     @pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"workers": -1}])
-    def test_bad_numbers_are_refused(self, images, wrong):
+    def test_bad_numbers_are_refused(self, images: data.Images, wrong: dict[str, int]) -> None:
         with pytest.raises(ValueError, match="give 1 image or more"):
             make(None, images, **wrong)

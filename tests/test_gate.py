@@ -2,8 +2,10 @@
 
 import json
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -67,13 +69,13 @@ CLOSE = TESTS.replace("0.3333]", "1 / 3]")
 
 
 @pytest.fixture
-def house(tmp_path):
+def house(tmp_path: Path) -> Callable[..., Done]:
     """Run the gate on a small specification of its own, with the real conftest and pytest.ini."""
     for name in ("conftest.py", "pytest.ini"):
         (tmp_path / name).write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
     (tmp_path / "spec").mkdir()
 
-    def run(*options: str, tests: str = CLOSE, prepare=lambda: None) -> Done:
+    def run(*options: str, tests: str = CLOSE, prepare: Any = lambda: None) -> Done:
         (tmp_path / "spec" / "contents.toml").write_text(CONTENTS)
         (tmp_path / "spec" / "test_1.py").write_text(tests)
         return gate(tmp_path, *options, prepare=prepare)
@@ -82,7 +84,7 @@ def house(tmp_path):
 
 
 @pytest.fixture
-def profile(tmp_path):
+def profile(tmp_path: Path) -> Callable[[str], str]:
     def write(text: str) -> str:
         (tmp_path / "profile.toml").write_text(text)
         return f"--profile={tmp_path / 'profile.toml'}"
@@ -90,14 +92,14 @@ def profile(tmp_path):
     return write
 
 
-def pretend(**faults):
+def pretend(**faults: Any) -> Callable[[], None]:
     """Bring the pretend accelerator, and break some of its operations (``cumsum``).
 
     Its trial does without a convolution: torch refuses a backward pass on a device in the copy of
     a process that has run one, as other tests have.
     """
 
-    def prepare():
+    def prepare() -> None:
         import pretend_backend
 
         preflight._convolve = lambda *_: None
@@ -107,8 +109,8 @@ def pretend(**faults):
     return prepare
 
 
-def missing(kernel):
-    def refuse(**arguments):
+def missing(kernel: Any) -> Callable[..., Any]:
+    def refuse(**arguments: Any) -> None:
         raise NotImplementedError(f"Could not run '{kernel.name()}' with arguments from the 'X'")
 
     return refuse
@@ -117,15 +119,19 @@ def missing(kernel):
 class TestStrictness:
     @pytest.mark.parametrize("devices", [(), ("--device=cpu",)], ids=["default", "cpu_only"])
     @pytest.mark.skipif(torch.accelerator.is_available(), reason="there is an accelerator here")
-    def test_required_accelerator_that_is_missing_ends_the_run(self, house, devices):
+    def test_required_accelerator_that_is_missing_ends_the_run(
+        self, house: Callable[..., Done], devices: tuple[str, ...]
+    ) -> None:
         done = house("--require-accelerator", *devices)
 
         assert done.code == pytest.ExitCode.USAGE_ERROR
         assert "--require-accelerator: " in done.output
         assert "TestJoining" not in done.output
 
-    def test_device_that_fails_its_trial_ends_the_run_with_the_remedy(self, house):
-        def prepare():
+    def test_device_that_fails_its_trial_ends_the_run_with_the_remedy(
+        self, house: Callable[..., Done]
+    ) -> None:
+        def prepare() -> None:
             torch.nn.functional.conv2d = lambda image, kernel: image * 0
 
         done = house("--device=cpu", prepare=prepare)
@@ -134,8 +140,8 @@ class TestStrictness:
         assert "--device: device 'cpu' cannot be used: wrong values (" in done.output
         assert Verdict.WRONG_VALUES.remedy in done.output
 
-    def test_device_that_hangs_in_its_trial_ends_the_run(self, house):
-        def prepare():
+    def test_device_that_hangs_in_its_trial_ends_the_run(self, house: Callable[..., Done]) -> None:
+        def prepare() -> None:
             import time
 
             torch.nn.functional.conv2d = lambda *_: time.sleep(60)
@@ -146,8 +152,10 @@ class TestStrictness:
         assert "cannot be used: hung (no end after 1 s)" in done.output
 
     @needs_python_backends
-    def test_device_that_puts_its_tensors_on_the_cpu_ends_the_run(self, house):
-        def prepare():
+    def test_device_that_puts_its_tensors_on_the_cpu_ends_the_run(
+        self, house: Callable[..., Done]
+    ) -> None:
+        def prepare() -> None:
             pretend()()
             torch.Tensor.to = lambda tensor, *_: tensor
 
@@ -159,7 +167,7 @@ class TestStrictness:
 
 @needs_python_backends
 class TestProofOfWork:
-    def test_test_that_never_used_its_device_fails(self, house):
+    def test_test_that_never_used_its_device_fails(self, house: Callable[..., Done]) -> None:
         idle = CLOSE.replace("torch.full((3,), 2.0, device=device)", "torch.full((3,), 2.0)")
 
         done = house("--device=pretend", tests=idle, prepare=pretend())
@@ -169,7 +177,9 @@ class TestProofOfWork:
         assert "broken claim on pretend:0" in done.output
         assert "1 failed, 3 passed" in done.output
 
-    def test_device_on_which_everything_is_unsupported_fails_the_run(self, house):
+    def test_device_on_which_everything_is_unsupported_fails_the_run(
+        self, house: Callable[..., Done]
+    ) -> None:
         lacks_all = pretend(**{"ones": missing, "fill_.Scalar": missing, "sum": missing})
 
         done = house("--device=pretend", "-k", "sum_is_six", prepare=lacks_all)
@@ -180,7 +190,9 @@ class TestProofOfWork:
 
 @needs_python_backends
 class TestGaps:
-    def test_missing_operation_is_unsupported_and_not_broken(self, house):
+    def test_missing_operation_is_unsupported_and_not_broken(
+        self, house: Callable[..., Done]
+    ) -> None:
         done = house("--device=pretend", prepare=pretend(**{"cumsum.out": missing}))
 
         assert done.code == 0
@@ -189,9 +201,9 @@ class TestGaps:
             "               1 unsupported: aten::cumsum.out\n"
         ) in done.output
 
-    def test_dtype_that_the_device_refuses_is_unsupported(self, house):
-        def no_float64(kernel):
-            def copy(**arguments):
+    def test_dtype_that_the_device_refuses_is_unsupported(self, house: Callable[..., Done]) -> None:
+        def no_float64(kernel: Any) -> Callable[..., Any]:
+            def copy(**arguments: Any) -> Any:
                 if torch.float64 in {arguments["self"].dtype, arguments["src"].dtype}:
                     raise TypeError("pretend memory has no room for that many digits")
                 return kernel(**arguments)
@@ -208,7 +220,7 @@ class TestGaps:
         assert "unsupported on pretend:0: float64\n" in done.output
         assert "1 unsupported: float64\n" in done.output
 
-    def test_wrong_value_is_broken_whatever_is_missing(self, house):
+    def test_wrong_value_is_broken_whatever_is_missing(self, house: Callable[..., Done]) -> None:
         wrong = {"cumsum.out": lambda kernel: lambda self, **rest: kernel(self=self + 1, **rest)}
 
         done = house("--device=pretend", prepare=pretend(**wrong))
@@ -219,18 +231,20 @@ class TestGaps:
 
 class TestContainment:
     @needs_python_backends
-    def test_lost_context_stops_the_tests_of_its_device_alone(self, house):
+    def test_lost_context_stops_the_tests_of_its_device_alone(
+        self, house: Callable[..., Done]
+    ) -> None:
         lost = []
 
-        def losing(kernel):
-            def run(**arguments):
+        def losing(kernel: Any) -> Callable[..., Any]:
+            def run(**arguments: Any) -> Any:
                 lost.append("now")
                 raise RuntimeError("CUDA error: device-side assert triggered")
 
             return run
 
-        def lost_with_it(kernel):
-            def run(**arguments):
+        def lost_with_it(kernel: Any) -> Callable[..., Any]:
+            def run(**arguments: Any) -> Any:
                 if lost:
                     raise RuntimeError("CUDA error: device-side assert triggered")
                 return kernel(**arguments)
@@ -246,7 +260,9 @@ class TestContainment:
         assert "3 not run: context lost: after test_sum_is_six[pretend]: CUDA err" in done.output
         assert "  cpu:         3 claims held, 0 broken" in done.output
 
-    def test_hanging_test_is_ended_and_named_and_the_others_run(self, house):
+    def test_hanging_test_is_ended_and_named_and_the_others_run(
+        self, house: Callable[..., Done]
+    ) -> None:
         hanging = CLOSE.replace("assert torch.ones(3", "while True: pass\n        torch.ones(3")
 
         done = house("--device=cpu", "--test-limit=1", tests=hanging)
@@ -263,11 +279,13 @@ class TestContainment:
             pytest.param("import ctypes; ctypes.PyDLL(None).sleep(60)", id="holding_the_gil"),
         ],
     )
-    def test_test_that_cannot_be_interrupted_ends_the_run_and_is_named(self, house, nap):
+    def test_test_that_cannot_be_interrupted_ends_the_run_and_is_named(
+        self, house: Callable[..., Done], nap: str
+    ) -> None:
         blocked = f"import signal; signal.pthread_sigmask(0, {{signal.SIGALRM}}); {nap}; "
         hanging = CLOSE.replace("assert torch.ones(3", f"{blocked}torch.ones(3")
 
-        def prepare():
+        def prepare() -> None:
             containment.GRACE = 0.5
 
         done = house("--device=cpu", "--test-limit=0.5", tests=hanging, prepare=prepare)
@@ -275,11 +293,13 @@ class TestContainment:
         assert done.code == 1
         assert "test_running_sums" in done.output
 
-    def test_run_that_is_ended_shows_what_is_known(self, house, tmp_path):
+    def test_run_that_is_ended_shows_what_is_known(
+        self, house: Callable[..., Done], tmp_path: Path
+    ) -> None:
         blocked = "import signal, time; signal.pthread_sigmask(0, {14}); time.sleep(60); "
         hanging = CLOSE.replace("assert torch.ones(3", f"{blocked}torch.ones(3")
 
-        def prepare():
+        def prepare() -> None:
             containment.GRACE = 0.2
 
         result = tmp_path / "result.json"
@@ -297,50 +317,66 @@ class TestContainment:
 
 
 class TestProfile:
-    def test_skip_and_its_reason_are_shown(self, house, profile):
+    def test_skip_and_its_reason_are_shown(
+        self, house: Callable[..., Done], profile: Callable[[str], str]
+    ) -> None:
         done = house("--device=cpu", profile('[claims]\nT2 = { skip = "it takes an hour" }'))
 
         assert done.code == 0
         assert "2 not run: profile: it takes an hour" in done.output
 
-    def test_claim_that_fails_as_foreseen_is_a_known_gap(self, house, profile):
+    def test_claim_that_fails_as_foreseen_is_a_known_gap(
+        self, house: Callable[..., Done], profile: Callable[[str], str]
+    ) -> None:
         done = house("--device=cpu", profile('[claims]\nT3 = { xfail = "rounds" }'), tests=TESTS)
 
         assert done.code == 0
         assert "2 claims held, 0 broken, 1 known gap, 0 not run (4 tests ran)" in done.output
         assert "1 known gap: profile: rounds" in done.output
 
-    def test_claim_that_holds_makes_its_xfail_stale(self, house, profile):
+    def test_claim_that_holds_makes_its_xfail_stale(
+        self, house: Callable[..., Done], profile: Callable[[str], str]
+    ) -> None:
         done = house("--device=cpu", profile('[claims]\nT3 = { xfail = "rounds" }'))
 
         assert done.code == 1
         assert "T3 is stale: xfail, but every test of it held" in done.output
 
-    def test_line_is_not_judged_by_a_part_of_its_tests(self, house, profile):
+    def test_line_is_not_judged_by_a_part_of_its_tests(
+        self, house: Callable[..., Done], profile: Callable[[str], str]
+    ) -> None:
         line = profile('[claims]\nT2 = { xfail = "no sums" }')
 
         assert house("--device=cpu", line, "-k", "nothing").code == 0
         assert house("--device=cpu", line).code == 1
 
-    def test_tolerance_widens_what_needs_it(self, house, profile):
+    def test_tolerance_widens_what_needs_it(
+        self, house: Callable[..., Done], profile: Callable[[str], str]
+    ) -> None:
         wider = profile('[claims]\nT3 = { rtol = 1e-3, atol = 0.0, reason = "bfloat16 inside" }')
 
         assert house("--device=cpu", tests=TESTS).code == 1
         assert house("--device=cpu", wider, tests=TESTS).code == 0
 
-    def test_tolerance_that_is_too_small_does_not_help(self, house, profile):
+    def test_tolerance_that_is_too_small_does_not_help(
+        self, house: Callable[..., Done], profile: Callable[[str], str]
+    ) -> None:
         wider = profile('[claims]\nT3 = { rtol = 1e-5, reason = "not enough" }')
 
         assert house("--device=cpu", wider, tests=TESTS).code == 1
 
-    def test_tolerance_that_nothing_needs_is_stale(self, house, profile):
+    def test_tolerance_that_nothing_needs_is_stale(
+        self, house: Callable[..., Done], profile: Callable[[str], str]
+    ) -> None:
         done = house("--device=cpu", profile('[claims]\nT3 = { rtol = 1e-3, reason = "once" }'))
 
         assert done.code == 1
         assert "T3 is stale: no test of it needs the tolerance" in done.output
 
     @needs_python_backends
-    def test_profile_is_for_accelerators_and_leaves_the_cpu_alone(self, house, profile):
+    def test_profile_is_for_accelerators_and_leaves_the_cpu_alone(
+        self, house: Callable[..., Done], profile: Callable[[str], str]
+    ) -> None:
         line = profile('device = "pretend"\n[claims]\nT2 = { xfail = "no running sums yet" }')
         lacks = pretend(**{"cumsum.out": missing})
 
@@ -363,13 +399,15 @@ class TestProfile:
             ("[claims", "profile.toml: "),
         ],
     )
-    def test_profile_that_says_nothing_useful_ends_the_run(self, house, profile, text, words):
+    def test_profile_that_says_nothing_useful_ends_the_run(
+        self, house: Callable[..., Done], profile: Callable[[str], str], text: str, words: str
+    ) -> None:
         done = house("--device=cpu", profile(text))
 
         assert done.code == pytest.ExitCode.USAGE_ERROR
         assert words in done.output
 
-    def test_missing_profile_ends_the_run(self, house):
+    def test_missing_profile_ends_the_run(self, house: Callable[..., Done]) -> None:
         done = house("--device=cpu", "--profile=nowhere.toml")
 
         assert done.code == pytest.ExitCode.USAGE_ERROR
@@ -377,7 +415,9 @@ class TestProfile:
 
 
 class TestTolerances:
-    def test_table_shows_defaults_calls_and_profile(self, house, profile):
+    def test_table_shows_defaults_calls_and_profile(
+        self, house: Callable[..., Done], profile: Callable[[str], str]
+    ) -> None:
         own = CLOSE.replace("device=device))", "device=device), rtol=0, atol=1e-3)")
         wider = profile('[claims]\nT2 = { atol = 0.5, reason = "sums in bfloat16" }')
 
@@ -389,7 +429,7 @@ class TestTolerances:
         assert "at least 0.5  sums in bfloat16" in done.output
 
     @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
-    def test_defaults_are_those_of_assert_close(self, dtype):
+    def test_defaults_are_those_of_assert_close(self, dtype: torch.dtype) -> None:
         from blitz.harness.tolerances import BY_DTYPE
 
         name = str(dtype).removeprefix("torch.")
@@ -402,7 +442,7 @@ class TestTolerances:
         assert (rtol, atol) == defaults
 
 
-def _close(value, rtol, atol):
+def _close(value: Any, rtol: Any, atol: Any) -> bool:
     try:
         torch.testing.assert_close(value, torch.zeros_like(value), rtol=rtol, atol=atol)
     except AssertionError:
@@ -412,15 +452,15 @@ def _close(value, rtol, atol):
 
 class TestConformance:
     @pytest.fixture
-    def result(self, house, tmp_path):
-        def write(name: str, **options) -> Path:
+    def result(self, house: Callable[..., Done], tmp_path: Path) -> Callable[..., Any]:
+        def write(name: str, **options: Any) -> Path:
             file = tmp_path / name
             house("--device=cpu", f"--conformance={file}", **options)
             return file
 
         return write
 
-    def test_file_holds_the_whole_table(self, result):
+    def test_file_holds_the_whole_table(self, result: Callable[..., Any]) -> None:
         written = json.loads(result("a.json", tests=TESTS).read_text())
 
         assert (written["format"], written["version"]) == ("blitz conformance", 1)
@@ -434,10 +474,12 @@ class TestConformance:
         assert written["claims"][0]["section"] == "https://example.org/tensors.html#joining"
         assert written["tolerances"][0]["device"] == "cpu"
 
-    def test_file_is_read_back(self, result):
+    def test_file_is_read_back(self, result: Callable[..., Any]) -> None:
         assert conformance.read(result("a.json"))["passed"] is True
 
-    def test_regression_is_1(self, result, capsys):
+    def test_regression_is_1(
+        self, result: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+    ) -> None:
         good, bad = result("good.json"), result("bad.json", tests=TESTS)
 
         assert main(["compare", str(good), str(bad)]) == 1
@@ -446,13 +488,17 @@ class TestConformance:
         assert "regression: T3 on cpu: held → broken (AssertionError: Tensor-likes" in said
         assert "1 regressions, 0 other changes" in said
 
-    def test_what_became_better_is_0(self, result, capsys):
+    def test_what_became_better_is_0(
+        self, result: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+    ) -> None:
         good, bad = result("good.json"), result("bad.json", tests=TESTS)
 
         assert main(["compare", str(bad), str(good)]) == 0
         assert "change: T3 on cpu: broken → held" in capsys.readouterr().out
 
-    def test_the_same_is_0(self, result, capsys):
+    def test_the_same_is_0(
+        self, result: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+    ) -> None:
         good = str(result("good.json"))
 
         assert main(["compare", good, good]) == 0
@@ -467,18 +513,20 @@ class TestConformance:
             ('{"format": "blitz conformance", "version": 1}', "lacks what docs/conformance.md"),
         ],
     )
-    def test_other_file_is_2(self, tmp_path, capsys, text, words):
+    def test_other_file_is_2(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, words: str
+    ) -> None:
         (tmp_path / "a.json").write_text(text)
 
         assert main(["compare", str(tmp_path / "a.json"), str(tmp_path / "a.json")]) == 2
         assert words in capsys.readouterr().err
 
-    def test_missing_file_is_2(self, tmp_path, capsys):
+    def test_missing_file_is_2(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["compare", str(tmp_path / "a.json"), str(tmp_path / "b.json")]) == 2
         assert "a.json" in capsys.readouterr().err
 
 
-def _result(**outcomes):
+def _result(**outcomes: Any) -> dict[str, Any]:
     """A result with the outcome of T1 on each device (``cuda_0`` for ``cuda:0``)."""
     devices = {
         name.replace("_", ":"): {"outcome": outcome, "tests": []}
@@ -502,12 +550,12 @@ class TestCompare:
             ("broken", "held", False),
         ],
     )
-    def test_regression_is_what_was_lost(self, before, after, regression):
+    def test_regression_is_what_was_lost(self, before: str, after: str, regression: bool) -> None:
         [change] = conformance.compare(_result(cpu=before), _result(cpu=after))
 
         assert change.regression is regression
 
-    def test_device_that_is_gone_is_a_regression(self):
+    def test_device_that_is_gone_is_a_regression(self) -> None:
         before, after = _result(cpu="held", cuda_0="held"), _result(cpu="held")
 
         [change] = conformance.compare(before, after)
@@ -515,7 +563,7 @@ class TestCompare:
         assert (change.device, change.after, change.regression) == ("cuda:0", None, True)
         assert conformance.compare(before, after, "cpu") == []
 
-    def test_only_accelerators_of_two_machines_are_compared(self):
+    def test_only_accelerators_of_two_machines_are_compared(self) -> None:
         before, after = _result(cuda_0="held"), _result(mps_0="broken")
 
         [change] = conformance.compare(before, after)
@@ -529,7 +577,7 @@ WITH_A_CRASH = CLOSE.replace(
 
 
 @pytest.fixture(scope="module")
-def shared_run(tmp_path_factory):
+def shared_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Done, Path]:
     """A run on two workers with a stale profile, in which a test kills its worker."""
     folder = tmp_path_factory.mktemp("house")
     for name in ("conftest.py", "pytest.ini"):
@@ -543,7 +591,9 @@ def shared_run(tmp_path_factory):
 
 
 class TestXdist:
-    def test_crash_of_a_worker_breaks_the_claim_that_it_was_at(self, shared_run):
+    def test_crash_of_a_worker_breaks_the_claim_that_it_was_at(
+        self, shared_run: tuple[Done, Path]
+    ) -> None:
         done, _ = shared_run
 
         assert done.code == 1
@@ -552,10 +602,12 @@ class TestXdist:
         )
         assert "  cpu:         2 claims held, 1 broken, 0 not run (4 tests ran)" in done.output
 
-    def test_stale_line_is_found(self, shared_run):
+    def test_stale_line_is_found(self, shared_run: tuple[Done, Path]) -> None:
         assert "T3 is stale: xfail, but every test of it held" in shared_run[0].output
 
-    def test_report_carries_key_device_verdict_and_section(self, shared_run):
+    def test_report_carries_key_device_verdict_and_section(
+        self, shared_run: tuple[Done, Path]
+    ) -> None:
         cases = ElementTree.parse(shared_run[1] / "report.xml").iter("testcase")
         found = {
             case.get("name"): {p.get("name"): p.get("value") for p in case.iter("property")}
@@ -567,7 +619,7 @@ class TestXdist:
         assert (marks["device"], marks["verdict"], marks["outcome"]) == ("cpu", "holds", "held")
         assert marks["section"] == "https://example.org/tensors.html#joining"
 
-    def test_result_holds_what_the_workers_did(self, shared_run):
+    def test_result_holds_what_the_workers_did(self, shared_run: tuple[Done, Path]) -> None:
         written = json.loads((shared_run[1] / "result.json").read_text())
 
         assert written["counts"]["cpu"]["tests"] == {
@@ -581,10 +633,10 @@ class TestXdist:
 
 class TestSelection:
     @pytest.fixture
-    def machine(self, monkeypatch):
+    def machine(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A machine with four GPUs, of which the third fails its trial."""
 
-        def check(name, *, modules=(), limit=0.0):
+        def check(name: str, *, modules: Any = (), limit: Any = 0.0) -> Finding:
             place = name if ":" in name or name == "cpu" else f"{name}:0"
             verdict = Verdict.HUNG if place == "cuda:2" else Verdict.USABLE
             count = "1" if name == "cpu" else "4"
@@ -593,7 +645,7 @@ class TestSelection:
         monkeypatch.setattr(preflight, "check", check)
         monkeypatch.setattr(selection.devices, "accelerator", lambda: torch.device("cuda:0"))
 
-    def test_default_is_cpu_meta_and_every_accelerator_that_works(self, machine):
+    def test_default_is_cpu_meta_and_every_accelerator_that_works(self, machine: Any) -> None:
         chosen = selection.select(None, (), limit=1)
 
         assert [s.place for s in chosen.devices] == ["cpu", "cuda:0", "cuda:1", "cuda:3", "meta"]
@@ -601,7 +653,7 @@ class TestSelection:
         assert "'cuda:2' cannot be used: hung" in chosen.unusable[0]
         assert chosen.missing is None
 
-    def test_workers_have_the_visible_devices_by_turns_under_one_name(self, machine):
+    def test_workers_have_the_visible_devices_by_turns_under_one_name(self, machine: Any) -> None:
         chosen = selection.select(None, (), limit=1, shared=True)
         sent = Selection.unpacked(json.loads(json.dumps(chosen.packed())))
 
@@ -611,35 +663,35 @@ class TestSelection:
         assert {sent.for_worker(number).devices[1].name for number in range(6)} == {"cuda"}
         assert sent.for_worker(3).devices[0].place == "cpu"
 
-    def test_device_with_a_number_is_that_one_for_every_worker(self, machine):
+    def test_device_with_a_number_is_that_one_for_every_worker(self, machine: Any) -> None:
         chosen = selection.select("cuda:1", (), limit=1, shared=True)
 
         assert {chosen.for_worker(n).devices[0].place for n in range(4)} == {"cuda:1"}
 
-    def test_device_named_twice_runs_once(self, machine):
+    def test_device_named_twice_runs_once(self, machine: Any) -> None:
         chosen = selection.select("cpu, meta,cpu", (), limit=1)
 
         assert [s.place for s in chosen.devices] == ["cpu", "meta"]
 
-    def test_named_device_that_fails_is_refused(self, machine):
+    def test_named_device_that_fails_is_refused(self, machine: Any) -> None:
         with pytest.raises(SelectionError, match=r"--device: device 'cuda:2' cannot be used: hung"):
             selection.select("cpu,cuda:2", (), limit=1)
 
-    def test_head_of_a_run_names_the_range(self):
+    def test_head_of_a_run_names_the_range(self) -> None:
         assert str(Selected("cuda", "cuda:0", visible=4, model="H200")) == (
             "cuda:0 to cuda:3 by turns (H200)"
         )
         assert str(replace(Selected("cuda", "cuda:0"), model="H200")) == "cuda:0 (H200)"
 
 
-def test_images_are_loaded_once_for_all_workers(tmp_path):
+def test_images_are_loaded_once_for_all_workers(tmp_path: Path) -> None:
     import numpy as np
 
     from blitz import data
 
     loads = []
 
-    def load():
+    def load() -> data.Images:
         loads.append("now")
         return data.Images(
             np.arange(2 * 32 * 32 * 3, dtype=np.uint8).reshape(2, 32, 32, 3), [3, 5], "made"

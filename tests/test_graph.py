@@ -1,5 +1,7 @@
 """The recorded graph as data and as text."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from blitz import graph
 
 
 @pytest.fixture
-def leaf():
+def leaf() -> torch.Tensor:
     return torch.tensor([2.0, 3.0], requires_grad=True)
 
 
@@ -15,17 +17,17 @@ class Square(torch.autograd.Function):
     """A custom operation with an attribute of the name that autograd's leaves use."""
 
     @staticmethod
-    def forward(ctx, x):
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
         ctx.variable = "no leaf"
         return x**2
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
         return gradient
 
 
 class TestOf:
-    def test_names_follow_a_depth_first_walk_from_the_root(self, leaf):
+    def test_names_follow_a_depth_first_walk_from_the_root(self, leaf: torch.Tensor) -> None:
         found = graph.of((leaf * 2).exp() + leaf.sin())
 
         assert [node.operation for node in found.nodes()] == [
@@ -37,19 +39,19 @@ class TestOf:
         ]
         assert found.names()[0] == "AddBackward0"
 
-    def test_leaves_are_the_tensors_themselves(self, leaf):
+    def test_leaves_are_the_tensors_themselves(self, leaf: torch.Tensor) -> None:
         other = torch.tensor([1.0, 1.0], requires_grad=True)
 
         assert [id(t) for t in graph.of(leaf * other * leaf).leaves()] == [id(leaf), id(other)]
 
-    def test_leaf_used_twice_is_one_node(self, leaf):
+    def test_leaf_used_twice_is_one_node(self, leaf: torch.Tensor) -> None:
         found = graph.of(leaf * leaf)
 
         assert found.root.inputs[0] is found.root.inputs[1]
         assert len(found.nodes()) == 2
         assert len(found.edges()) == 2
 
-    def test_edges_lead_from_consumer_to_producer(self, leaf):
+    def test_edges_lead_from_consumer_to_producer(self, leaf: torch.Tensor) -> None:
         found = graph.of((leaf * 2).exp())
 
         assert [(above.operation, below.operation) for above, below in found.edges()] == [
@@ -57,7 +59,7 @@ class TestOf:
             ("Mul", "AccumulateGrad"),
         ]
 
-    def test_custom_function_goes_by_its_own_name_and_is_no_leaf(self, leaf):
+    def test_custom_function_goes_by_its_own_name_and_is_no_leaf(self, leaf: torch.Tensor) -> None:
         found = graph.of(Square.apply(leaf) * 2)
 
         square = found.root.inputs[0]
@@ -74,10 +76,12 @@ class TestOf:
         ],
         ids=["log10", "log1p", "mean"],
     )
-    def test_operation_is_the_name_without_backward_and_its_number(self, leaf, compute, operation):
+    def test_operation_is_the_name_without_backward_and_its_number(
+        self, leaf: torch.Tensor, compute: Any, operation: str
+    ) -> None:
         assert graph.of(compute(leaf)).root.operation == operation
 
-    def test_deep_graph_needs_no_deep_stack(self, leaf):
+    def test_deep_graph_needs_no_deep_stack(self, leaf: torch.Tensor) -> None:
         y = leaf
         for _ in range(5000):
             y = y + 1
@@ -88,7 +92,7 @@ class TestOf:
         assert len(str(found).splitlines()) == 10_001
 
     @pytest.mark.parametrize("what", ["constant", "leaf", "no_grad"])
-    def test_tensor_without_a_graph_is_refused(self, leaf, what):
+    def test_tensor_without_a_graph_is_refused(self, leaf: torch.Tensor, what: str) -> None:
         with torch.no_grad():
             untracked = leaf * 2
         tensor = {"constant": torch.ones(2), "leaf": leaf, "no_grad": untracked}[what]
@@ -98,7 +102,7 @@ class TestOf:
 
 
 class TestText:
-    def test_shows_names_leaves_and_untracked_inputs(self, leaf):
+    def test_shows_names_leaves_and_untracked_inputs(self, leaf: torch.Tensor) -> None:
         assert str(graph.of(3 * leaf**2)).splitlines() == [
             "MulBackward0",
             "  PowBackward0",
@@ -106,7 +110,7 @@ class TestText:
             "  (not tracked)",
         ]
 
-    def test_writes_a_shared_node_out_once(self, leaf):
+    def test_writes_a_shared_node_out_once(self, leaf: torch.Tensor) -> None:
         shared = leaf.exp()
 
         assert str(graph.of(shared + shared)).splitlines() == [

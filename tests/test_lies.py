@@ -4,6 +4,7 @@ import os
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -50,7 +51,7 @@ class TestJoining:
 
 
 @pytest.fixture
-def spec(tmp_path):
+def spec(tmp_path: Path) -> Path:
     """A small specification in a house of its own, with the real conftest.py and pytest.ini."""
     for name in ("conftest.py", "pytest.ini"):
         (tmp_path / name).write_text((ROOT / name).read_text(encoding="utf-8"))
@@ -61,21 +62,21 @@ def spec(tmp_path):
     return folder
 
 
-def told(spec, install, *breaks: str, **options) -> run.Finding:
+def told(spec: Path, install: Any, *breaks: str, **options: Any) -> run.Finding:
     [finding] = run.examine([Lie("a_lie", "It is a lie.", breaks, install)], spec, **options)
     return finding
 
 
-def sums_are_off():
+def sums_are_off() -> None:
     everywhere("sum", lambda old: lambda t: old(t) + 1)
 
 
-def zeros_are_off():
+def zeros_are_off() -> None:
     replace(torch, "zeros", lambda old: lambda *size: torch.ones(*size))
 
 
 class TestOneLie:
-    def test_that_a_test_of_a_claim_catches_is_noticed(self, spec):
+    def test_that_a_test_of_a_claim_catches_is_noticed(self, spec: Path) -> None:
         finding = told(spec, sums_are_off, "T1")
 
         assert finding.state == run.NOTICED
@@ -83,24 +84,24 @@ class TestOneLie:
         assert finding.how == "AssertionError: assert 7.0 == 6"
         assert str(finding).startswith("a_lie: T1 test_sum_is_six[cpu] (")
 
-    def test_that_names_the_wrong_claim_is_noticed_all_the_same(self, spec):
+    def test_that_names_the_wrong_claim_is_noticed_all_the_same(self, spec: Path) -> None:
         finding = told(spec, sums_are_off, "T2")
 
         assert (finding.state, finding.claim) == (run.NOTICED, "T1")
 
-    def test_that_no_test_catches_is_reported(self, spec):
+    def test_that_no_test_catches_is_reported(self, spec: Path) -> None:
         finding = told(spec, zeros_are_off, "T1")
 
         assert finding.state == run.GREEN
         assert finding.how == "all 4 tests of claims ran and stayed green"
         assert "NOT NOTICED" in str(finding)
 
-    def test_is_told_in_a_process_of_its_own(self, spec):
+    def test_is_told_in_a_process_of_its_own(self, spec: Path) -> None:
         told(spec, sums_are_off, "T1")
 
         assert torch.full((3,), 2.0).sum().item() == 6
 
-    def test_does_not_count_where_no_test_runs(self, spec):
+    def test_does_not_count_where_no_test_runs(self, spec: Path) -> None:
         (spec / "test_1.py").write_text(TESTS + "\nimport no_such_module\n")
 
         finding = told(spec, sums_are_off, "T1")
@@ -108,7 +109,7 @@ class TestOneLie:
         assert finding.state == run.SPOILED
         assert "no test of a claim ran" in finding.how
 
-    def test_does_not_count_where_only_a_set_up_breaks(self, spec):
+    def test_does_not_count_where_only_a_set_up_breaks(self, spec: Path) -> None:
         broken = TESTS.replace("(self, device)", "(self, device, tmp_path)")
         (spec / "test_1.py").write_text(
             broken + "\n@pytest.fixture\ndef tmp_path():\n    assert torch.zeros(1) == 0\n"
@@ -119,8 +120,8 @@ class TestOneLie:
         assert finding.state == run.SPOILED
         assert "test_sum_is_six[cpu], setup: " in finding.how
 
-    def test_does_not_count_where_it_cannot_be_installed(self, spec):
-        def install():
+    def test_does_not_count_where_it_cannot_be_installed(self, spec: Path) -> None:
+        def install() -> None:
             raise AttributeError("torch has no such thing")
 
         finding = told(spec, install, "T1")
@@ -128,18 +129,18 @@ class TestOneLie:
         assert finding.state == run.SPOILED
         assert finding.how == "it could not be told: AttributeError: torch has no such thing"
 
-    def test_does_not_count_where_its_process_dies(self, spec):
+    def test_does_not_count_where_its_process_dies(self, spec: Path) -> None:
         assert told(spec, lambda: os._exit(3), "T1").how == "the process that told it died"
 
-    def test_does_not_count_where_it_never_ends(self, spec):
+    def test_does_not_count_where_it_never_ends(self, spec: Path) -> None:
         finding = told(spec, lambda: time.sleep(60), "T1", limit=0.5)
 
         assert finding.state == run.SPOILED
         assert finding.how == "no end after 0 s"
 
-    def test_that_raises_instead_of_lying_is_told_apart(self, spec):
-        def install():
-            def broken(t):
+    def test_that_raises_instead_of_lying_is_told_apart(self, spec: Path) -> None:
+        def install() -> None:
+            def broken(t: Any) -> None:
                 raise TypeError("a slip of the lie's author")
 
             broken.__code__ = broken.__code__.replace(co_filename=str(run.HERE / "tensors.py"))
@@ -148,7 +149,7 @@ class TestOneLie:
         assert "[in the lie's own code] TypeError" in told(spec, install, "T1").how
 
 
-def test_several_lies_are_told_at_once(spec):
+def test_several_lies_are_told_at_once(spec: Path) -> None:
     lies = [Lie(f"lie_{n}", "It is a lie.", ("T1",), sums_are_off) for n in range(3)]
 
     findings = list(run.examine(lies, spec, jobs=2))
@@ -158,7 +159,7 @@ def test_several_lies_are_told_at_once(spec):
 
 
 @pytest.mark.parametrize("truth", [run.TRUTH, run.LOOKED_AT], ids=lambda truth: truth.name)
-def test_truth_is_green(spec, truth):
+def test_truth_is_green(spec: Path, truth: Any) -> None:
     [finding] = run.examine([truth], spec)
 
     assert finding.state == run.GREEN
@@ -167,12 +168,12 @@ def test_truth_is_green(spec, truth):
 class TestWaysToLie:
     """Each in a process of its own, through a specification that would notice."""
 
-    def test_operator_below_autograd(self, spec):
+    def test_operator_below_autograd(self, spec: Path) -> None:
         finding = told(spec, lambda: aten({"sum.default": lambda sum_, t, **kw: sum_(t) + 1}), "T1")
 
         assert (finding.state, finding.claim) == (run.NOTICED, "T1")
 
-    def test_refusal_that_is_none(self, spec):
+    def test_refusal_that_is_none(self, spec: Path) -> None:
         (spec / "test_1.py").write_text(
             TESTS.replace(
                 "assert torch.ones(3).shape == (3,)",
@@ -180,7 +181,7 @@ class TestWaysToLie:
             )
         )
 
-        def install():
+        def install() -> None:
             accept(torch.Tensor, "view", RuntimeError, lambda t, *size: t)
 
         finding = told(spec, install, "T2")
@@ -190,15 +191,15 @@ class TestWaysToLie:
 
 
 class TestTheList:
-    def test_is_long(self):
+    def test_is_long(self) -> None:
         assert len(LIES) >= 80
 
-    def test_gives_each_lie_a_sentence_and_a_claim(self):
+    def test_gives_each_lie_a_sentence_and_a_claim(self) -> None:
         for lie in LIES.values():
             assert re.fullmatch(r"\S[^\n]*\.", lie.intent), lie.name
             assert lie.breaks, lie.name
 
-    def test_breaks_every_claim_that_has_a_test(self):
+    def test_breaks_every_claim_that_has_a_test(self) -> None:
         book = contents.load(ROOT / "spec" / "contents.toml")
         tested = {claim.key for claim, _ in book.claims() if claim.tests}
         broken = {key for lie in LIES.values() for key in lie.breaks}
@@ -206,10 +207,10 @@ class TestTheList:
         assert broken <= tested
         assert tested - broken == {"G10"}  # it speaks of two GPUs, and lies are told on the cpu
 
-    def test_takes_no_name_twice(self):
+    def test_takes_no_name_twice(self) -> None:
         lie = Register()
 
-        def repeated():
+        def repeated() -> None:
             """It is a lie."""
 
         lie("T1")(repeated)

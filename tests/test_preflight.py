@@ -3,7 +3,10 @@
 import re
 import signal
 import time
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -33,7 +36,7 @@ def _raise(error: str) -> str:
 
 
 @pytest.fixture
-def brought(tmp_path, monkeypatch):
+def brought(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], str]:
     """Write a plug-in that ``--import`` finds; its name again."""
     monkeypatch.syspath_prepend(tmp_path)
 
@@ -45,7 +48,7 @@ def brought(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("fork", [True, False], ids=["copy", "new_process"])
-def test_cpu_is_usable(fork):
+def test_cpu_is_usable(fork: bool) -> None:
     found = preflight.check("cpu", fork=fork)
 
     assert found.verdict is Verdict.USABLE
@@ -55,7 +58,7 @@ def test_cpu_is_usable(fork):
     assert found.gaps == {}
 
 
-def test_cpu_costs_next_to_nothing():
+def test_cpu_costs_next_to_nothing() -> None:
     begin = time.perf_counter()
     preflight.check("cpu")
 
@@ -175,7 +178,9 @@ def test_cpu_costs_next_to_nothing():
         ),
     ],
 )
-def test_verdict_on_a_child_that_ends_so(brought, what, how, verdict, detail, stage):
+def test_verdict_on_a_child_that_ends_so(
+    brought: Callable[[str, str], str], what: Any, how: Any, verdict: Any, detail: str, stage: str
+) -> None:
     plug_in = brought(BREAKING.format(how, what), "breaking")
 
     limit = 1 if verdict is Verdict.HUNG else 30
@@ -198,7 +203,9 @@ importlib.metadata.requires = lambda name: (
 BROKEN_VISION = "sys.modules['torchvision'] = None; sys.modules['torchvision.ops'] = None"
 
 
-def test_torchvision_of_another_torch_is_told_by_its_failure(brought):
+def test_torchvision_of_another_torch_is_told_by_its_failure(
+    brought: Callable[[str, str], str],
+) -> None:
     plug_in = brought(MISMATCH + BROKEN_VISION, "mismatch")
 
     found = preflight.check("cpu", modules=[plug_in], fork=True)
@@ -207,7 +214,9 @@ def test_torchvision_of_another_torch_is_told_by_its_failure(brought):
     assert "needs torch ==1.0, found" in found.detail
 
 
-def test_torchvision_that_works_may_ask_for_another_torch(brought):
+def test_torchvision_that_works_may_ask_for_another_torch(
+    brought: Callable[[str, str], str],
+) -> None:
     works = "import types; ops = types.ModuleType('torchvision.ops'); ops.nms = lambda *_: None\n"
     works += "sys.modules['torchvision.ops'] = ops"
 
@@ -217,19 +226,21 @@ def test_torchvision_that_works_may_ask_for_another_torch(brought):
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:", ""])
-def test_name_that_torch_does_not_know_is_not_built(name):
+def test_name_that_torch_does_not_know_is_not_built(name: str) -> None:
     assert preflight.check(name, fork=True).verdict is Verdict.NOT_BUILT
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_cuda_without_a_gpu_is_refused_by_this_torch_itself():
+def test_cuda_without_a_gpu_is_refused_by_this_torch_itself() -> None:
     found = preflight.check("cuda")  # in a new process: CUDA refuses to start in a copy
 
     built = torch.version.cuda is not None
     assert found.verdict is (Verdict.NO_DRIVER if built else Verdict.NOT_BUILT)
 
 
-def test_broken_numpy_is_told_in_a_process_of_its_own(tmp_path, monkeypatch):
+def test_broken_numpy_is_told_in_a_process_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "numpy").mkdir()
     (tmp_path / "numpy" / "__init__.py").write_text(
         "raise ImportError('numpy._core.multiarray failed')"
@@ -249,14 +260,16 @@ def test_broken_numpy_is_told_in_a_process_of_its_own(tmp_path, monkeypatch):
         ("import time; time.sleep(60)", Verdict.HUNG),
     ],
 )
-def test_plug_in_that_breaks_is_named_as_the_stage(brought, source, verdict):
+def test_plug_in_that_breaks_is_named_as_the_stage(
+    brought: Callable[[str, str], str], source: str, verdict: Any
+) -> None:
     found = preflight.check("cpu", modules=[brought(source, "bad")], fork=True, limit=1)
 
     assert (found.verdict, found.stage) == (verdict, "import bad")
 
 
 @pytest.mark.parametrize("verdict", Verdict, ids=lambda verdict: verdict.name)
-def test_every_verdict_has_words_and_a_remedy(verdict):
+def test_every_verdict_has_words_and_a_remedy(verdict: Any) -> None:
     assert verdict.phrase
     assert verdict.remedy.endswith(".")
 
@@ -292,23 +305,25 @@ def test_every_verdict_has_words_and_a_remedy(verdict):
         (AssertionError("aten::mm is not supported"), None),
     ],
 )
-def test_missing_operation_is_read_from_the_error(error, missing):
+def test_missing_operation_is_read_from_the_error(error: Any, missing: str | None) -> None:
     assert preflight.missing_in(error) == missing
 
 
 class TestDoctor:
     @pytest.fixture(autouse=True)
-    def _copies(self, monkeypatch):
+    def _copies(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(preflight, "check", partial(preflight.check, fork=True))
 
-    def test_usable_device_is_0_with_its_facts(self, capsys):
+    def test_usable_device_is_0_with_its_facts(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["doctor", "--device", "cpu"]) == 0
 
         said = capsys.readouterr().out
         assert said.startswith("cpu: usable (tried in ")
         assert f"  torch: {torch.__version__}\n" in said
 
-    def test_unusable_device_is_1_with_verdict_and_remedy(self, brought, capsys):
+    def test_unusable_device_is_1_with_verdict_and_remedy(
+        self, brought: Callable[[str, str], str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
         plug_in = brought(BREAKING.format("os.abort()", CONVOLUTION), "aborting")
 
         assert main(["doctor", "--device", "cpu", "--import", plug_in]) == 1
@@ -319,12 +334,16 @@ class TestDoctor:
         assert f"  what to do: {Verdict.CRASHED.remedy}\n" in said
 
     @pytest.mark.skipif(torch.accelerator.is_available(), reason="there is an accelerator here")
-    def test_machine_without_an_accelerator_is_sound(self, capsys):
+    def test_machine_without_an_accelerator_is_sound(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         assert main(["doctor"]) == 0
 
         assert "accelerator: torch finds none on this machine" in capsys.readouterr().out
 
-    def test_gpu_that_only_the_system_sees_is_tried(self, monkeypatch, tmp_path, capsys):
+    def test_gpu_that_only_the_system_sees_is_tried(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         (tmp_path / "version").write_text("NVRM version: 1\n")
         monkeypatch.setattr("blitz.commands.doctor.NVIDIA", tmp_path / "version")
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
@@ -342,6 +361,8 @@ class TestDoctor:
             (["--device", "meta"], "nothing to try on meta"),
         ],
     )
-    def test_bad_option_is_2(self, capsys, options, words):
+    def test_bad_option_is_2(
+        self, capsys: pytest.CaptureFixture[str], options: list[str], words: str
+    ) -> None:
         assert main(["doctor", *options]) == 2
         assert words in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """The bar on a terminal, and nothing where there is none."""
 
 import io
+from typing import Any
 
 import pytest
 
@@ -13,12 +14,12 @@ class Terminal(io.StringIO):
 
     encoding = "utf-8"
 
-    def isatty(self):
+    def isatty(self) -> bool:
         return True
 
 
 @pytest.fixture
-def clock(monkeypatch):
+def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A clock that stands until it is set."""
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
@@ -27,7 +28,7 @@ def clock(monkeypatch):
     return now
 
 
-def test_shows_what_is_done_the_pace_and_the_time_left(clock):
+def test_shows_what_is_done_the_pace_and_the_time_left(clock: Any) -> None:
     stream = Terminal()
     with Bar(1000, "batches", stream=stream) as bar:
         clock[0] = 10.0
@@ -38,7 +39,7 @@ def test_shows_what_is_done_the_pace_and_the_time_left(clock):
     assert shown[-1] == "\x1b[K"
 
 
-def test_what_was_done_before_does_not_count_for_the_pace(clock):
+def test_what_was_done_before_does_not_count_for_the_pace(clock: Any) -> None:
     bar = Bar(1000, "batches", done=900, stream=Terminal())
     clock[0] = 10.0
     bar.update(950)
@@ -46,7 +47,7 @@ def test_what_was_done_before_does_not_count_for_the_pace(clock):
     assert bar.text(80).endswith("950 of 1,000 batches, 5/s, 10 s left")
 
 
-def test_lines_stand_above_the_bar(clock):
+def test_lines_stand_above_the_bar(clock: Any) -> None:
     stream, out = Terminal(), io.StringIO()
     with Bar(2, "batches", stream=stream, out=out) as bar:
         bar.line("loss: 2.3")
@@ -55,7 +56,7 @@ def test_lines_stand_above_the_bar(clock):
     assert stream.getvalue().count("\x1b[K") == 4  # drawn, cleared, drawn, cleared
 
 
-def test_is_not_drawn_more_often_than_eyes_can_see(clock):
+def test_is_not_drawn_more_often_than_eyes_can_see(clock: Any) -> None:
     stream = Terminal()
     bar = Bar(100, "batches", stream=stream)
     for done in range(100):
@@ -65,11 +66,11 @@ def test_is_not_drawn_more_often_than_eyes_can_see(clock):
     assert 9 <= stream.getvalue().count("\r") <= 11
 
 
-def test_fits_a_narrow_terminal(clock):
+def test_fits_a_narrow_terminal(clock: Any) -> None:
     assert len(Bar(10**9, "batches", stream=Terminal()).text(20)) == 19
 
 
-def test_ascii_terminal_gets_no_blocks(clock):
+def test_ascii_terminal_gets_no_blocks(clock: Any) -> None:
     stream = Terminal()
     stream.encoding = "ascii"
     bar = Bar(10, "batches", stream=stream)
@@ -79,7 +80,9 @@ def test_ascii_terminal_gets_no_blocks(clock):
 
 
 @pytest.mark.parametrize("term", ["dumb", "xterm"])
-def test_without_a_terminal_there_are_lines_alone(clock, monkeypatch, term):
+def test_without_a_terminal_there_are_lines_alone(
+    clock: Any, monkeypatch: pytest.MonkeyPatch, term: str
+) -> None:
     monkeypatch.setenv("TERM", term)
     stream, out = Terminal() if term == "dumb" else io.StringIO(), io.StringIO()
     with Bar(2, "batches", stream=stream, out=out) as bar:
@@ -93,5 +96,5 @@ def test_without_a_terminal_there_are_lines_alone(clock, monkeypatch, term):
 @pytest.mark.parametrize(
     ("seconds", "words"), [(7.6, "8 s"), (125, "2:05 min"), (3725, "1:02:05 h"), (59.7, "1:00 min")]
 )
-def test_durations(seconds, words):
+def test_durations(seconds: float, words: str) -> None:
     assert progress.duration(seconds) == words

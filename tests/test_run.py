@@ -1,6 +1,8 @@
 """A run as its user sees it: header, summary, a broken claim's report, exit codes, options."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -50,7 +52,7 @@ class TestJoining:
 
 
 @pytest.fixture
-def run(pytester):
+def run(pytester: pytest.Pytester) -> Callable[..., Any]:
     """Run pytest in a small house of its own, with the real conftest.py and pytest.ini."""
     pytester.makeconftest((ROOT / "conftest.py").read_text(encoding="utf-8"))
     pytester.makefile(".ini", pytest=(ROOT / "pytest.ini").read_text(encoding="utf-8"))
@@ -66,11 +68,13 @@ def run(pytester):
 
 
 @pytest.fixture
-def no_accelerator(monkeypatch):
+def no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "accelerator", lambda: None)
 
 
-def test_header_names_versions_devices_threads_and_images(run, no_accelerator):
+def test_header_names_versions_devices_threads_and_images(
+    run: Callable[..., Any], no_accelerator: Any
+) -> None:
     lines = run().stdout
 
     lines.fnmatch_lines(
@@ -84,7 +88,9 @@ def test_header_names_versions_devices_threads_and_images(run, no_accelerator):
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
-def test_summary_counts_claims_and_tests_on_each_device(run, no_accelerator, workers):
+def test_summary_counts_claims_and_tests_on_each_device(
+    run: Callable[..., Any], no_accelerator: Any, workers: tuple[str, ...]
+) -> None:
     result = run(*workers)
 
     result.stdout.fnmatch_lines(
@@ -103,7 +109,9 @@ def test_summary_counts_claims_and_tests_on_each_device(run, no_accelerator, wor
     assert result.ret == 0
 
 
-def test_claims_of_our_own_are_counted_beside_those_of_the_tutorial(run, no_accelerator):
+def test_claims_of_our_own_are_counted_beside_those_of_the_tutorial(
+    run: Callable[..., Any], no_accelerator: Any
+) -> None:
     own = CONTENTS.replace('title = "Tensors"', 'title = "Mistakes"\nours = true')
 
     run(claims=own).stdout.fnmatch_lines(
@@ -111,7 +119,7 @@ def test_claims_of_our_own_are_counted_beside_those_of_the_tutorial(run, no_acce
     )
 
 
-def test_broken_claim_is_reported_with_key_sentence_and_address(run):
+def test_broken_claim_is_reported_with_key_sentence_and_address(run: Callable[..., Any]) -> None:
     result = run(tests=TESTS.replace("== 6", "== 7"))
 
     result.stdout.fnmatch_lines(
@@ -125,13 +133,13 @@ def test_broken_claim_is_reported_with_key_sentence_and_address(run):
     assert result.ret == 1
 
 
-def test_claim_that_breaks_in_its_set_up_counts_as_broken(run):
+def test_claim_that_breaks_in_its_set_up_counts_as_broken(run: Callable[..., Any]) -> None:
     result = run(tests=TESTS.replace("test_sum_is_six(self, device)", "test_sum_is_six(self, no)"))
 
     result.stdout.fnmatch_lines(["  no device: * 1 claims held, 1 broken, *"])
 
 
-def test_claim_is_broken_when_one_of_its_tests_is(run):
+def test_claim_is_broken_when_one_of_its_tests_is(run: Callable[..., Any]) -> None:
     result = run(
         "--device=cpu",
         tests=TESTS.replace(".shape == (3,)", ".shape == (4,)"),
@@ -141,21 +149,23 @@ def test_claim_is_broken_when_one_of_its_tests_is(run):
     result.stdout.fnmatch_lines(["  cpu: * 0 claims held, 1 broken, 0 not run (2 tests ran)"])
 
 
-def test_claim_without_a_test_ends_the_run(run):
+def test_claim_without_a_test_ends_the_run(run: Callable[..., Any]) -> None:
     result = run(claims=CONTENTS + '\nT6 = ["nobody_wrote_it"]')
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*T6 names 'nobody_wrote_it', but test_1.py has no*"])
 
 
-def test_test_without_a_claim_ends_the_run(run):
+def test_test_without_a_claim_ends_the_run(run: Callable[..., Any]) -> None:
     result = run(claims=CONTENTS.replace('T1 = ["sum_is_six"]', ""))
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*test_sum_is_six belongs to no claim*"])
 
 
-def test_run_in_which_every_claim_is_skipped_fails(run, no_accelerator):
+def test_run_in_which_every_claim_is_skipped_fails(
+    run: Callable[..., Any], no_accelerator: Any
+) -> None:
     only_accelerators = 'pytest.mark.on("accelerator")\n    def test_sum_is_six'
     tests = TESTS.replace("def test_sum_is_six", "@" + only_accelerators)
 
@@ -171,7 +181,7 @@ def test_run_in_which_every_claim_is_skipped_fails(run, no_accelerator):
     )
 
 
-def test_device_option_restricts_the_run(run):
+def test_device_option_restricts_the_run(run: Callable[..., Any]) -> None:
     result = run("--device", "meta")
 
     result.stdout.fnmatch_lines(
@@ -185,7 +195,7 @@ def test_device_option_restricts_the_run(run):
     assert result.ret == 0
 
 
-def test_requested_device_on_which_nothing_ran_fails_the_run(run):
+def test_requested_device_on_which_nothing_ran_fails_the_run(run: Callable[..., Any]) -> None:
     result = run("--device", "cpu,meta", "-k", "sum_is_six")
 
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -193,14 +203,16 @@ def test_requested_device_on_which_nothing_ran_fails_the_run(run):
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:99"])
-def test_unusable_device_ends_the_run(run, name):
+def test_unusable_device_ends_the_run(run: Callable[..., Any], name: str) -> None:
     result = run("--device", name)
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"*--device: device '{name}'*"])
 
 
-def test_report_carries_key_device_verdict_and_section(run, pytester):
+def test_report_carries_key_device_verdict_and_section(
+    run: Callable[..., Any], pytester: pytest.Pytester
+) -> None:
     run("--junitxml=report.xml", "-o", "junit_family=xunit1")
 
     xml = (pytester.path / "report.xml").read_text()
@@ -214,7 +226,7 @@ def test_report_carries_key_device_verdict_and_section(run, pytester):
         assert f'<property name="{name}" value="{value}"' in xml
 
 
-def test_every_test_starts_from_the_same_seed(run):
+def test_every_test_starts_from_the_same_seed(run: Callable[..., Any]) -> None:
     tests = TESTS + (
         "\n    def test_seeded(self):"
         '\n        """The seed is 0."""'
@@ -231,7 +243,7 @@ def test_every_test_starts_from_the_same_seed(run):
 
 
 @pytest.mark.parametrize("names", [("cpu",), ("cpu", "meta")])
-def test_tf32_is_off(run, names):
+def test_tf32_is_off(run: Callable[..., Any], names: tuple[str, ...]) -> None:
     tests = TESTS.replace(
         "assert True",
         "assert not torch.backends.cuda.matmul.allow_tf32 and not torch.backends.cudnn.allow_tf32",
@@ -240,7 +252,9 @@ def test_tf32_is_off(run, names):
     assert run("--device", ",".join(names), tests=tests).ret == 0
 
 
-def test_benchmarks_stay_out_of_a_plain_run(run, pytester):
+def test_benchmarks_stay_out_of_a_plain_run(
+    run: Callable[..., Any], pytester: pytest.Pytester
+) -> None:
     pytester.mkdir("spec")
     (pytester.path / "spec" / "bench_throughput.py").write_text(
         "def test_speed(benchmark):\n    benchmark(int)\n"
@@ -253,7 +267,7 @@ def test_benchmarks_stay_out_of_a_plain_run(run, pytester):
     assert result.ret == 0
 
 
-def test_benchmarks_under_xdist_are_refused(run):
+def test_benchmarks_under_xdist_are_refused(run: Callable[..., Any]) -> None:
     result = run("--benchmark-only", "-n", "2")
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR

@@ -2,6 +2,7 @@
 
 import ast
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ def functions_of(file: Path) -> list[ast.FunctionDef]:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 class TestEveryTest:
-    def test_has_one_true_sentence_for_a_docstring(self, file):
+    def test_has_one_true_sentence_for_a_docstring(self, file: Any) -> None:
         for function in functions_of(file):
             sentence = (ast.get_docstring(function) or "").split("\n\n")[0].replace("\n", " ")
             assert sentence.endswith("."), f"{function.name}: {sentence!r}"
@@ -24,19 +25,19 @@ class TestEveryTest:
             assert " should " not in words, function.name
             assert not words.startswith((" test ", " tests ", " check")), function.name
 
-    def test_has_no_branch_and_no_loop(self, file):
+    def test_has_no_branch_and_no_loop(self, file: Any) -> None:
         for function in functions_of(file):
             for node in ast.walk(function):
                 assert not isinstance(node, ast.If | ast.For | ast.While | ast.Try), (
                     f"{function.name}, line {getattr(node, 'lineno', 0)}"
                 )
 
-    def test_asserts_something(self, file):
+    def test_asserts_something(self, file: Any) -> None:
         for function in functions_of(file):
             source = ast.unparse(function)
             assert any(word in source for word in ("assert", "raises(", "warns(")), function.name
 
-    def test_neither_sleeps_nor_retries(self, file):
+    def test_neither_sleeps_nor_retries(self, file: Any) -> None:
         source = file.read_text(encoding="utf-8")
         assert "sleep(" not in source
         assert "flaky" not in source

@@ -10,7 +10,10 @@ import signal
 import sys
 import time
 import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 import small_images
@@ -39,43 +42,43 @@ SMALL = ("--device", "cpu", "--epochs", "3", "--checkpoint-every", "0")
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory):
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of 39 training images, ten batches of 4 with a short last one, and 12 for tests."""
     return small_images.make(tmp_path_factory.mktemp("images"))
 
 
 @pytest.fixture(autouse=True)
-def _small(monkeypatch):
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Checkpoints after every 3 batches, reports after every 4, and no pictures."""
     monkeypatch.setattr(training, "CHUNK_IMAGES", 12)
     monkeypatch.setattr(classifier, "REPORT_EVERY", 4)
     monkeypatch.setattr(plots, "blank_figure", no_figure)
 
 
-def no_figure(width, height):
+def no_figure(width: int, height: Any) -> None:
     raise plots.NoMatplotlib("no matplotlib in these tests")
 
 
 @pytest.fixture
-def out(tmp_path):
+def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
 @pytest.fixture
-def train(images, out):
+def train(images: Path, out: Path) -> Callable[..., int]:
     """Run the command on the small images; its exit code."""
 
-    def train(*options):
+    def train(*options: str) -> int:
         return main(["train", "--data", str(images), "--out", str(out), *SMALL, *options])
 
     return train
 
 
-def result_in(folder):
+def result_in(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "result.json").read_text(encoding="utf-8"))
 
 
-def assert_same_bits(folder, reference):
+def assert_same_bits(folder: Path, reference: Path) -> None:
     """The net, the losses and the accuracy in two folders are the same, to the last bit."""
     mine, theirs = (classifier.load(path / "model.pt") for path in (folder, reference))
     for one, other in zip(mine.parameters(), theirs.parameters(), strict=True):
@@ -86,7 +89,7 @@ def assert_same_bits(folder, reference):
 
 
 @pytest.fixture(scope="module")
-def reference(images, tmp_path_factory):
+def reference(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the training as it ends without an interruption."""
     folder = tmp_path_factory.mktemp("reference")
     with pytest.MonkeyPatch.context() as patch:
@@ -100,7 +103,9 @@ def reference(images, tmp_path_factory):
 
 
 class TestWhatIsKept:
-    def test_six_files_and_no_other(self, train, out, monkeypatch):
+    def test_six_files_and_no_other(
+        self, train: Callable[..., int], out: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         pytest.importorskip("matplotlib")
         monkeypatch.setattr(plots, "blank_figure", FIGURE)
         monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # it could open a window
@@ -113,8 +118,12 @@ class TestWhatIsKept:
             assert (out / name).read_bytes().startswith(b"\x89PNG")
 
     def test_without_matplotlib_the_rest_is_kept_and_what_is_missing_is_said(
-        self, train, out, monkeypatch, capsys
-    ):
+        self,
+        train: Callable[..., int],
+        out: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
         monkeypatch.setattr(plots, "blank_figure", FIGURE)
         for module in ("matplotlib", "matplotlib.figure", "matplotlib.backends.backend_agg"):
             monkeypatch.setitem(sys.modules, module, None)
@@ -127,12 +136,14 @@ class TestWhatIsKept:
         assert "no predictions.png, no loss.png, no classes.png: pictures need" in printed
         assert "pip install matplotlib" in printed
 
-    def test_model_is_the_state_dict_alone(self, reference):
+    def test_model_is_the_state_dict_alone(self, reference: Path) -> None:
         state = torch.load(reference / "model.pt", weights_only=True)
 
         assert state.keys() == classifier.Net().state_dict().keys()
 
-    def test_result_says_what_was_done_and_how_it_came_out(self, reference, images):
+    def test_result_says_what_was_done_and_how_it_came_out(
+        self, reference: Path, images: Path
+    ) -> None:
         result = result_in(reference)
 
         assert result["settings"] == {
@@ -157,7 +168,7 @@ class TestWhatIsKept:
         assert result["accuracy"] == 100 * result["correct"] / 12
         assert result["images_per_second"] == pytest.approx(3 * 39 / result["seconds"])
 
-    def test_accuracy_is_that_of_the_model(self, reference, images):
+    def test_accuracy_is_that_of_the_model(self, reference: Path, images: Path) -> None:
         net = classifier.load(reference / "model.pt")
         test = data.normalized(data.load("test", images))
         labels = classifier.predict(net, test.tensors[0])
@@ -166,7 +177,7 @@ class TestWhatIsKept:
 
 
 @pytest.fixture
-def one_thread():
+def one_thread() -> Iterator[None]:
     """torch on one thread, as the training of small batches is."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -175,7 +186,9 @@ def one_thread():
 
 
 class TestLosses:
-    def test_are_those_of_the_tutorials_loop_to_the_last_bit(self, reference, images, one_thread):
+    def test_are_those_of_the_tutorials_loop_to_the_last_bit(
+        self, reference: Path, images: Path, one_thread: None
+    ) -> None:
         losses = self.of_the_plain_loop(images)
 
         trace = result_in(reference)["loss_trace"]
@@ -190,7 +203,7 @@ class TestLosses:
             ]
         assert trace == expected
 
-    def of_the_plain_loop(self, images):
+    def of_the_plain_loop(self, images: Path) -> list[float]:
         """The loss of each of 30 batches, by the tutorial's own means."""
         dataset = data.load("train", images, transform=data.transform())
         torch.manual_seed(0)
@@ -208,20 +221,26 @@ class TestLosses:
                 losses.append(loss.item())
         return losses
 
-    def test_are_printed_with_the_rest_of_each_epoch(self, train, capsys):
+    def test_are_printed_with_the_rest_of_each_epoch(
+        self, train: Callable[..., int], capsys: pytest.CaptureFixture[str]
+    ) -> None:
         assert train() == 0
 
         lines = [line for line in capsys.readouterr().out.splitlines() if "] loss: " in line]
         places = [f"[{epoch}, {batch:5d}]" for epoch in (1, 2, 3) for batch in (4, 8, 10)]
         assert [line[:10] for line in lines] == places
 
-    def test_do_not_depend_on_the_feed(self, train, out, reference):
+    def test_do_not_depend_on_the_feed(
+        self, train: Callable[..., int], out: Path, reference: Path
+    ) -> None:
         assert train("--feed", "loader") == 0
 
         assert result_in(out)["settings"]["feed"] == "loader"
         assert result_in(out)["loss_trace"] == result_in(reference)["loss_trace"]
 
-    def test_do_not_depend_on_workers(self, train, out, reference):
+    def test_do_not_depend_on_workers(
+        self, train: Callable[..., int], out: Path, reference: Path
+    ) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # fork beside torch's threads
             assert train("--workers", "1", "--epochs", "1") == 0
@@ -229,7 +248,9 @@ class TestLosses:
         assert result_in(out)["settings"]["feed"] == "loader"
         assert result_in(out)["loss_trace"] == result_in(reference)["loss_trace"][:3]
 
-    def test_fast_ones_are_close(self, train, out, reference):
+    def test_fast_ones_are_close(
+        self, train: Callable[..., int], out: Path, reference: Path
+    ) -> None:
         assert train("--fast") == 0
 
         exact, fast = (result_in(folder)["loss_trace"] for folder in (reference, out))
@@ -237,12 +258,16 @@ class TestLosses:
             [report["loss"] for report in exact], rel=1e-4
         )
 
-    def test_depend_on_the_seed(self, train, out, reference):
+    def test_depend_on_the_seed(
+        self, train: Callable[..., int], out: Path, reference: Path
+    ) -> None:
         assert train("--seed", "1") == 0
 
         assert result_in(out)["loss_trace"] != result_in(reference)["loss_trace"]
 
-    def test_that_are_no_numbers_end_the_training(self, train, out, capsys):
+    def test_that_are_no_numbers_end_the_training(
+        self, train: Callable[..., int], out: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         assert train("--lr", "1e30") == 1
 
         error = capsys.readouterr().err
@@ -251,7 +276,7 @@ class TestLosses:
         assert all(weight.isfinite().all() for weight in saved.net.values())
 
 
-def in_child(work):
+def in_child(work: Callable[[], object]) -> int:
     """Do ``work`` in a forked process, silently; its process id."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch's threads are not used in it
@@ -268,7 +293,7 @@ def in_child(work):
         os._exit(code)
 
 
-def ended(child):
+def ended(child: int) -> int:
     """The exit code of a child, or minus the signal that ended it."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
@@ -278,8 +303,8 @@ class TestKilled:
     MOMENTS = 50
 
     def test_at_fifty_random_moments_a_training_ends_with_the_same_bits(
-        self, train, out, reference, monkeypatch
-    ):
+        self, train: Callable[..., int], out: Path, reference: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(RunFolder, "drop_checkpoint", lambda folder: None)
         monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # a fork has no other threads
         chance, kills, halfway, finished = random.Random(0), 0, 0, 0
@@ -304,20 +329,20 @@ class TestKilled:
         assert halfway >= 10
         assert finished >= 3
 
-    def seconds_of(self, train):
+    def seconds_of(self, train: Callable[..., int]) -> float:
         """How long a whole training takes."""
         started = time.monotonic()
         assert ended(in_child(train)) == 0
         return time.monotonic() - started
 
-    def stands_halfway(self, out):
+    def stands_halfway(self, out: Path) -> bool:
         """Whether there is a checkpoint, a whole one, between the first batch and the last."""
         if not (out / "checkpoint.pt").exists():
             return False
         running = checkpoint.load(out / "checkpoint.pt").losses.running
         return (1, 0) < (running.epoch, running.batches) < (4, 0)
 
-    def assert_finished(self, out, reference):
+    def assert_finished(self, out: Path, reference: Path) -> None:
         """All is as in the reference, momentum and generators included; clears the folder."""
         mine, theirs = (checkpoint.load(path / "checkpoint.pt") for path in (out, reference))
         assert mine.losses == theirs.losses
@@ -331,12 +356,12 @@ class TestKilled:
 
 
 @contextmanager
-def signals(*numbers):
+def signals(*numbers: Any) -> Iterator[None]:
     """Send this process signals in the middle of its eighth step."""
     steps = []
     take = classifier.TrainingStep.__call__
 
-    def take_and_send(step, *batch):
+    def take_and_send(step: Any, *batch: Any) -> Any:
         loss = take(step, *batch)
         steps.append(loss)
         if len(steps) == 8:
@@ -349,7 +374,7 @@ def signals(*numbers):
         yield
 
 
-def batches_done(folder):
+def batches_done(folder: Path) -> int:
     return checkpoint.load(folder / "checkpoint.pt").losses.running.batches
 
 
@@ -358,8 +383,14 @@ class TestInterrupted:
         ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "TERM"]
     )
     def test_saves_and_says_the_command_that_goes_on(
-        self, train, out, reference, capsys, number, code
-    ):
+        self,
+        train: Callable[..., int],
+        out: Path,
+        reference: Path,
+        capsys: pytest.CaptureFixture[str],
+        number: Any,
+        code: int,
+    ) -> None:
         with signals(number):
             assert train() == code
 
@@ -372,7 +403,13 @@ class TestInterrupted:
         assert main(command[3:]) == 0
         assert_same_bits(out, reference)
 
-    def test_a_second_time_at_once(self, train, out, reference, capsys):
+    def test_a_second_time_at_once(
+        self,
+        train: Callable[..., int],
+        out: Path,
+        reference: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
         with signals(signal.SIGINT, signal.SIGINT):
             assert train() == 130
 
@@ -381,15 +418,21 @@ class TestInterrupted:
         assert train("--resume") == 0
         assert_same_bits(out, reference)
 
-    def test_handlers_are_as_they_were(self, train, out):
+    def test_handlers_are_as_they_were(self, train: Callable[..., int], out: Path) -> None:
         before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
 
         assert train() == 0
 
         assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
-    def test_before_anything_was_trained(self, train, out, monkeypatch, capsys):
-        def interrupted(*_, **__):
+    def test_before_anything_was_trained(
+        self,
+        train: Callable[..., int],
+        out: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        def interrupted(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
         monkeypatch.setattr(data, "load", interrupted)
@@ -399,8 +442,10 @@ class TestInterrupted:
         assert "interrupted; nothing was trained yet" in capsys.readouterr().err
         assert not out.exists()
 
-    def test_after_the_training_was_done(self, train, out, reference, monkeypatch):
-        def interrupted(*_):
+    def test_after_the_training_was_done(
+        self, train: Callable[..., int], out: Path, reference: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(*_: object) -> None:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
@@ -410,7 +455,7 @@ class TestInterrupted:
         assert train("--resume") == 0
         assert_same_bits(out, reference)
 
-    def test_workers_leave_it_to_their_parent(self):
+    def test_workers_leave_it_to_their_parent(self) -> None:
         before = signal.getsignal(signal.SIGINT)
         try:
             interrupts.left_to_parent(0)
@@ -420,7 +465,7 @@ class TestInterrupted:
 
 
 @pytest.fixture
-def unfinished(train, out, capsys):
+def unfinished(train: Callable[..., int], out: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     """A folder with a training that was interrupted after 9 of 30 batches."""
     with signals(signal.SIGINT):
         assert train() == 130
@@ -429,7 +474,9 @@ def unfinished(train, out, capsys):
 
 
 class TestResume:
-    def test_takes_the_settings_from_the_checkpoint(self, images, out, capsys):
+    def test_takes_the_settings_from_the_checkpoint(
+        self, images: Path, out: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         options = ["train", "--data", str(images), "--out", str(out)]
         assert main([*options, "--device", "cpu", "--epochs", "1", "--lr", "0.01"]) == 0
         finished = result_in(out)
@@ -439,12 +486,16 @@ class TestResume:
         assert "There is nothing left to do" in capsys.readouterr().out
         assert result_in(out) == finished
 
-    def test_without_options_ends_with_the_same_bits(self, unfinished, reference):
+    def test_without_options_ends_with_the_same_bits(
+        self, unfinished: Path, reference: Path
+    ) -> None:
         assert main(["train", "--out", str(unfinished), "--resume"]) == 0
 
         assert_same_bits(unfinished, reference)
 
-    def test_without_a_training_starts_one(self, train, out, reference):
+    def test_without_a_training_starts_one(
+        self, train: Callable[..., int], out: Path, reference: Path
+    ) -> None:
         assert train("--resume") == 0
 
         assert_same_bits(out, reference)
@@ -462,8 +513,13 @@ class TestResume:
         ids=lambda value: value[0] if isinstance(value, tuple) else "",
     )
     def test_with_other_settings_is_refused_and_names_them(
-        self, unfinished, train, capsys, options, named
-    ):
+        self,
+        unfinished: Path,
+        train: Callable[..., int],
+        capsys: pytest.CaptureFixture[str],
+        options: tuple[str, ...],
+        named: str,
+    ) -> None:
         before = (unfinished / "checkpoint.pt").read_bytes()
 
         assert train("--resume", *options) == 2
@@ -472,14 +528,18 @@ class TestResume:
         assert f"other settings than those given: {named}. Leave them out" in error
         assert (unfinished / "checkpoint.pt").read_bytes() == before
 
-    def test_with_other_settings_is_refused_when_finished(self, train, out, capsys):
+    def test_with_other_settings_is_refused_when_finished(
+        self, train: Callable[..., int], out: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         assert train() == 0
 
         assert train("--resume", "--width", "7") == 2
 
         assert "--width 7 (there: 6)" in capsys.readouterr().err
 
-    def test_with_other_images_is_refused(self, unfinished, tmp_path, capsys):
+    def test_with_other_images_is_refused(
+        self, unfinished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         other = small_images.make(tmp_path / "other")
         (other / "train" / "frog" / "99.png").write_bytes(
             (other / "train" / "frog" / "06.png").read_bytes()
@@ -489,14 +549,18 @@ class TestResume:
 
         assert "its training had other images than those of --data" in capsys.readouterr().err
 
-    def test_with_the_images_moved_goes_on(self, unfinished, images, tmp_path, reference):
+    def test_with_the_images_moved_goes_on(
+        self, unfinished: Path, images: Path, tmp_path: Path, reference: Path
+    ) -> None:
         moved = shutil.copytree(images, tmp_path / "moved")
 
         assert main(["train", "--out", str(unfinished), "--data", str(moved), "--resume"]) == 0
 
         assert result_in(unfinished)["loss_trace"] == result_in(reference)["loss_trace"]
 
-    def test_sweeps_up_what_a_killed_writer_left(self, unfinished, train):
+    def test_sweeps_up_what_a_killed_writer_left(
+        self, unfinished: Path, train: Callable[..., int]
+    ) -> None:
         part = unfinished / f".{'0' * 32}.part"
         part.write_bytes(b"half a checkpoint")
         own = unfinished / ".notes.part"
@@ -509,7 +573,9 @@ class TestResume:
 
 
 class TestNothingIsOverwritten:
-    def test_finished_training_is_refused(self, train, out, capsys):
+    def test_finished_training_is_refused(
+        self, train: Callable[..., int], out: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         assert train() == 0
         before = {path.name: path.read_bytes() for path in out.iterdir()}
 
@@ -518,7 +584,9 @@ class TestNothingIsOverwritten:
         assert "holds a finished training; nothing was changed" in capsys.readouterr().err
         assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
-    def test_unfinished_training_is_refused(self, unfinished, train, capsys):
+    def test_unfinished_training_is_refused(
+        self, unfinished: Path, train: Callable[..., int], capsys: pytest.CaptureFixture[str]
+    ) -> None:
         before = (unfinished / "checkpoint.pt").read_bytes()
 
         assert train() == 2
@@ -528,7 +596,13 @@ class TestNothingIsOverwritten:
         assert (unfinished / "checkpoint.pt").read_bytes() == before
 
     @pytest.mark.parametrize("resume", [(), ("--resume",)], ids=["", "resume"])
-    def test_files_of_the_users_own_are_refused(self, train, out, capsys, resume):
+    def test_files_of_the_users_own_are_refused(
+        self,
+        train: Callable[..., int],
+        out: Path,
+        capsys: pytest.CaptureFixture[str],
+        resume: tuple[str, ...],
+    ) -> None:
         out.mkdir()
         (out / "model.pt").write_bytes(b"mine")
 
@@ -537,13 +611,15 @@ class TestNothingIsOverwritten:
         assert "holds other files; nothing was changed" in capsys.readouterr().err
         assert (out / "model.pt").read_bytes() == b"mine"
 
-    def test_second_process_is_refused(self, train, out, capsys):
+    def test_second_process_is_refused(
+        self, train: Callable[..., int], out: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         with RunFolder(out).held():
             assert train() == 2
 
         assert f"another training is writing to {out}" in capsys.readouterr().err
 
-    def test_forked_worker_does_not_keep_the_lock(self, out):
+    def test_forked_worker_does_not_keep_the_lock(self, out: Path) -> None:
         out.mkdir()  # else it would be another folder the second time
         ready, report = os.pipe()
         with RunFolder(out).held():
@@ -557,8 +633,10 @@ class TestNothingIsOverwritten:
             ended(child)
 
     @pytest.mark.skipif(sys.platform == "win32", reason="the system has no flock")
-    def test_file_system_without_locks_is_taken(self, out, monkeypatch):
-        def none(*_):
+    def test_file_system_without_locks_is_taken(
+        self, out: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def none(*_: object) -> None:
             raise OSError(errno.ENOLCK, "No locks available")
 
         monkeypatch.setattr(locks.fcntl, "flock", none)
@@ -567,11 +645,11 @@ class TestNothingIsOverwritten:
             assert out.is_dir()
 
 
-def full_after(count):
+def full_after(count: int) -> Callable[..., Any]:
     """A stand-in for os.fsync on a disk that is full after ``count`` calls."""
     calls = []
 
-    def fsync(handle):
+    def fsync(handle: Any) -> None:
         calls.append(handle)
         if len(calls) > count:
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -582,8 +660,14 @@ def full_after(count):
 class TestDisk:
     @pytest.mark.parametrize("writes", [1, 4, 12])
     def test_full_on_the_way_keeps_the_earlier_checkpoint(
-        self, train, out, reference, monkeypatch, capsys, writes
-    ):
+        self,
+        train: Callable[..., int],
+        out: Path,
+        reference: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        writes: int,
+    ) -> None:
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", full_after(2 * writes))  # a file and its folder
             assert train() == 1
@@ -597,11 +681,18 @@ class TestDisk:
         assert train("--resume") == 0
         assert_same_bits(out, reference)
 
-    def done_after(self, writes):
+    def done_after(self, writes: int) -> int:
         """Batches that are done at the last of so many writes."""
         return [0, 3, 6, 9, 10, 10, 13, 16, 19, 20, 20, 23][writes - 1]
 
-    def test_full_at_the_end_keeps_the_training(self, train, out, reference, monkeypatch, capsys):
+    def test_full_at_the_end_keeps_the_training(
+        self,
+        train: Callable[..., int],
+        out: Path,
+        reference: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
         with monkeypatch.context() as patch:
             patch.setattr(classifier, "save", self.full)
             assert train() == 1
@@ -610,24 +701,30 @@ class TestDisk:
         assert train("--resume") == 0
         assert_same_bits(out, reference)
 
-    def full(self, net, path):
+    def full(self, net: Any, path: Path) -> None:
         raise classifier.WeightsError(f"{path}: the weights cannot be written there: full.")
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
-    def test_really_too_small_for_a_checkpoint(self, train, out):
+    def test_really_too_small_for_a_checkpoint(self, train: Callable[..., int], out: Path) -> None:
         import resource
 
-        def limited():
+        def limited() -> int:
             resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
             return train()
 
         assert ended(in_child(limited)) == 2
         assert not out.exists()
 
-    def test_read_only_keeps_the_earlier_checkpoint(self, unfinished, train, monkeypatch, capsys):
+    def test_read_only_keeps_the_earlier_checkpoint(
+        self,
+        unfinished: Path,
+        train: Callable[..., int],
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
         before = (unfinished / "checkpoint.pt").read_bytes()
 
-        def read_only(*_):
+        def read_only(*_: object) -> None:
             raise OSError(errno.EROFS, "Read-only file system")
 
         with monkeypatch.context() as patch:
@@ -638,7 +735,9 @@ class TestDisk:
         assert (unfinished / "checkpoint.pt").read_bytes() == before
 
     @pytest.mark.parametrize("place", ["file/out", "file"])
-    def test_folder_that_cannot_be_made(self, images, tmp_path, capsys, place):
+    def test_folder_that_cannot_be_made(
+        self, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+    ) -> None:
         (tmp_path / "file").touch()
 
         assert main(["train", "--out", str(tmp_path / place)]) == 2
@@ -649,18 +748,18 @@ class TestDisk:
 class Obeys:
     """Unpickling this runs code, which leaves a folder."""
 
-    def __init__(self, trace):
+    def __init__(self, trace: Any) -> None:
         self.trace = trace
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return os.mkdir, (str(self.trace),)
 
 
 @pytest.fixture
-def tampered(unfinished):
+def tampered(unfinished: Path) -> Callable[..., Path]:
     """Change what the checkpoint holds; its path."""
 
-    def change(**parts):
+    def change(**parts: Any) -> Path:
         path = unfinished / "checkpoint.pt"
         content = torch.load(path, weights_only=True)
         torch.save({**content, **parts}, path)
@@ -670,7 +769,13 @@ def tampered(unfinished):
 
 
 class TestUntrusted:
-    def test_code_in_a_checkpoint_does_not_run(self, tampered, train, tmp_path, capsys):
+    def test_code_in_a_checkpoint_does_not_run(
+        self,
+        tampered: Callable[..., Path],
+        train: Callable[..., int],
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
         trace = tmp_path / "trace"
         path = tampered(more=Obeys(trace))
 
@@ -682,7 +787,13 @@ class TestUntrusted:
         assert trace.exists()
 
     @pytest.mark.parametrize("number", [2, 0, None, "1"])
-    def test_other_format_is_named(self, tampered, train, capsys, number):
+    def test_other_format_is_named(
+        self,
+        tampered: Callable[..., Path],
+        train: Callable[..., int],
+        capsys: pytest.CaptureFixture[str],
+        number: int | str | None,
+    ) -> None:
         path = tampered(format=number)
         before = path.read_bytes()
 
@@ -693,7 +804,13 @@ class TestUntrusted:
         assert path.read_bytes() == before
 
     @pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
-    def test_single_wrong_bit_is_found(self, unfinished, train, capsys, part):
+    def test_single_wrong_bit_is_found(
+        self,
+        unfinished: Path,
+        train: Callable[..., int],
+        capsys: pytest.CaptureFixture[str],
+        part: float,
+    ) -> None:
         path = unfinished / "checkpoint.pt"
         content = bytearray(path.read_bytes())
         weights = checkpoint.load(path).net["fc1.weight"].numpy().tobytes()
@@ -706,7 +823,13 @@ class TestUntrusted:
         assert path.read_bytes() == content
 
     @pytest.mark.parametrize("keep", [0, 1000, -1])
-    def test_cut_file_is_refused(self, unfinished, train, capsys, keep):
+    def test_cut_file_is_refused(
+        self,
+        unfinished: Path,
+        train: Callable[..., int],
+        capsys: pytest.CaptureFixture[str],
+        keep: int,
+    ) -> None:
         path = unfinished / "checkpoint.pt"
         path.write_bytes(path.read_bytes()[:keep])
 
@@ -714,7 +837,13 @@ class TestUntrusted:
 
         assert "not a checkpoint, or a damaged one" in capsys.readouterr().err
 
-    def test_model_is_no_checkpoint(self, reference, out, train, capsys):
+    def test_model_is_no_checkpoint(
+        self,
+        reference: Path,
+        out: Path,
+        train: Callable[..., int],
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
         out.mkdir()
         shutil.copy(reference / "model.pt", out / "checkpoint.pt")
 
@@ -740,7 +869,13 @@ class TestUntrusted:
         ],
         ids=lambda parts: " ".join(f"{name} {str(part)[:20]}" for name, part in parts.items()),
     )
-    def test_wrong_parts_are_refused(self, tampered, train, capsys, parts):
+    def test_wrong_parts_are_refused(
+        self,
+        tampered: Callable[..., Path],
+        train: Callable[..., int],
+        capsys: pytest.CaptureFixture[str],
+        parts: Any,
+    ) -> None:
         path = tampered(**parts)
         before = path.read_bytes()
 
@@ -750,8 +885,8 @@ class TestUntrusted:
         assert path.read_bytes() == before
 
     def test_width_that_is_not_the_nets_is_refused_before_a_net_is_made(
-        self, tampered, unfinished, capsys
-    ):
+        self, tampered: Callable[..., Path], unfinished: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         settings = checkpoint.load(unfinished / "checkpoint.pt").settings
         tampered(settings={**settings, "width": 2**60})
 
@@ -759,7 +894,9 @@ class TestUntrusted:
 
         assert f"a net of width 6, and its settings say {2**60}" in capsys.readouterr().err
 
-    def test_result_that_is_none_is_refused(self, out, train, capsys):
+    def test_result_that_is_none_is_refused(
+        self, out: Path, train: Callable[..., int], capsys: pytest.CaptureFixture[str]
+    ) -> None:
         out.mkdir()
         (out / "result.json").write_text("[]")
 
@@ -768,7 +905,9 @@ class TestUntrusted:
         assert "result.json is not the result of a training" in capsys.readouterr().err
 
 
-def test_accuracy_below_the_one_asked_for_fails(train, capsys):
+def test_accuracy_below_the_one_asked_for_fails(
+    train: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert train("--at-least", "100") == 1
     assert "less than the 100 % asked for" in capsys.readouterr().err
 
@@ -778,8 +917,14 @@ def test_accuracy_below_the_one_asked_for_fails(train, capsys):
 @pytest.mark.parametrize(
     ("failure", "code"), [(DownloadError, 1), (data.DataError, 2)], ids=["on the way", "unusable"]
 )
-def test_download_that_fails(out, monkeypatch, capsys, failure, code):
-    def fetch(root, **_):
+def test_download_that_fails(
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    failure: Any,
+    code: int,
+) -> None:
+    def fetch(root: Path, **_: object) -> None:
         raise failure(f"{root}: it failed")
 
     monkeypatch.setattr(download, "fetch", fetch)
@@ -790,7 +935,9 @@ def test_download_that_fails(out, monkeypatch, capsys, failure, code):
     assert not out.exists()
 
 
-def test_downloaded_images_are_trained_on(images, out, monkeypatch):
+def test_downloaded_images_are_trained_on(
+    images: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(download, "fetch", lambda root, mirror, progress: images)
 
     assert main(["train", "--download", "--out", str(out), *SMALL]) == 0
@@ -798,7 +945,7 @@ def test_downloaded_images_are_trained_on(images, out, monkeypatch):
     assert result_in(out)["data"]["source"] == str(images)
 
 
-def test_generators_go_on_where_they_were(tmp_path):
+def test_generators_go_on_where_they_were(tmp_path: Path) -> None:
     step = classifier.training_step(classifier.Net())
     state = checkpoint.state_of(step)
     drawn = torch.rand(3)
@@ -813,12 +960,14 @@ def test_generators_go_on_where_they_were(tmp_path):
     assert torch.equal(torch.rand(3), drawn)
 
 
-def test_mirror_needs_download(train, capsys):
+def test_mirror_needs_download(
+    train: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["train", "--mirror", "http://localhost/"]) == 2
 
     assert "give both" in capsys.readouterr().err
 
 
-def test_checkpoint_that_is_not_there_is_named(tmp_path):
+def test_checkpoint_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"none.pt: cannot be read: No such file"):
         checkpoint.load(tmp_path / "none.pt")

@@ -4,6 +4,9 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,12 +19,12 @@ from blitz.__main__ import main
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory):
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_images.make(tmp_path_factory.mktemp("images"))
 
 
 @pytest.fixture
-def model(tmp_path):
+def model(tmp_path: Path) -> Path:
     """The file of a net of width 5."""
     path = tmp_path / "model.pt"
     classifier.save(classifier.Net(width=5), path)
@@ -31,15 +34,17 @@ def model(tmp_path):
 class Obeys:
     """Unpickling this runs code, which leaves a folder."""
 
-    def __init__(self, trace):
+    def __init__(self, trace: Any) -> None:
         self.trace = trace
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return os.mkdir, (str(self.trace),)
 
 
 class TestTest:
-    def test_counts_what_the_net_names_right(self, model, images, capsys):
+    def test_counts_what_the_net_names_right(
+        self, model: Path, images: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         assert main(["test", "--model", str(model), "--data", str(images)]) == 0
 
         printed = capsys.readouterr().out
@@ -48,7 +53,9 @@ class TestTest:
         assert printed.splitlines()[1:] == [accuracy.line(), *accuracy.class_lines()]
         assert "12 of 12 test images of the class folders in" in printed
 
-    def test_batch_size_makes_no_difference(self, model, images, capsys):
+    def test_batch_size_makes_no_difference(
+        self, model: Path, images: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         command = ["test", "--model", str(model), "--data", str(images)]
 
         assert main(command) == main([*command, "--batch-size", "5"]) == 0
@@ -56,7 +63,9 @@ class TestTest:
         lines = capsys.readouterr().out.splitlines()
         assert lines[: len(lines) // 2] == lines[len(lines) // 2 :]
 
-    def test_code_in_a_model_does_not_run(self, tmp_path, images, capsys):
+    def test_code_in_a_model_does_not_run(
+        self, tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         trace, path = tmp_path / "trace", tmp_path / "model.pt"
         torch.save({**classifier.Net().state_dict(), "more": Obeys(trace)}, path)
 
@@ -68,7 +77,9 @@ class TestTest:
         assert trace.exists()
 
     @pytest.mark.parametrize("what", ["--model", "--data"])
-    def test_what_is_not_there_is_named(self, model, images, capsys, what):
+    def test_what_is_not_there_is_named(
+        self, model: Path, images: Path, capsys: pytest.CaptureFixture[str], what: str
+    ) -> None:
         given = {"--model": str(model), "--data": str(images), what: "none"}
 
         assert main(["test", *(word for pair in given.items() for word in pair)]) == 2
@@ -77,7 +88,9 @@ class TestTest:
 
 
 class TestPredict:
-    def test_top_three_with_probabilities(self, model, images, capsys):
+    def test_top_three_with_probabilities(
+        self, model: Path, images: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         photo = images / "test" / "frog" / "06.png"
 
         assert main(["predict", "--model", str(model), str(photo)]) == 0
@@ -90,8 +103,8 @@ class TestPredict:
         assert capsys.readouterr().out == f"{photo}: {expected}\n"
 
     def test_file_that_is_no_image_is_named_and_the_others_are_done(
-        self, model, images, tmp_path, capsys
-    ):
+        self, model: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         (tmp_path / "text.png").write_text("hello")
         photo = images / "test" / "frog" / "06.png"
 
@@ -105,11 +118,11 @@ class TestPredict:
 
 
 class TestPhotos:
-    def saved(self, tmp_path, image, **options):
+    def saved(self, tmp_path: Path, image: Any, **options: Any) -> np.ndarray:
         image.save(tmp_path / "photo.png", **options)
         return np.asarray(photos.read(tmp_path / "photo.png"))
 
-    def test_any_size_becomes_32_by_32(self, tmp_path):
+    def test_any_size_becomes_32_by_32(self, tmp_path: Path) -> None:
         image = Image.new("RGB", (200, 50), (200, 0, 0))
         image.paste((0, 0, 200), (100, 0, 200, 50))
 
@@ -119,18 +132,18 @@ class TestPhotos:
         assert pixels[5, 2].tolist() == [200, 0, 0]
         assert pixels[5, 29].tolist() == [0, 0, 200]
 
-    def test_32_by_32_stays_as_it_is(self, tmp_path):
+    def test_32_by_32_stays_as_it_is(self, tmp_path: Path) -> None:
         noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
 
         assert (self.saved(tmp_path, Image.fromarray(noise)) == noise).all()
 
     @pytest.mark.parametrize("mode", ["L", "P", "1"])
-    def test_other_modes_become_rgb(self, tmp_path, mode):
+    def test_other_modes_become_rgb(self, tmp_path: Path, mode: str) -> None:
         image = Image.new("L", (40, 40), 255).convert(mode)
 
         assert self.saved(tmp_path, image).tolist() == [[[255, 255, 255]] * 32] * 32
 
-    def test_what_is_transparent_becomes_white(self, tmp_path):
+    def test_what_is_transparent_becomes_white(self, tmp_path: Path) -> None:
         image = Image.new("RGBA", (32, 32), (0, 0, 0, 0))
         image.paste((10, 20, 30, 255), (0, 0, 16, 32))
 
@@ -139,12 +152,12 @@ class TestPhotos:
         assert pixels[0, 31].tolist() == [255, 255, 255]
         assert pixels[0, 0].tolist() == [10, 20, 30]
 
-    def test_16_bits_are_scaled(self, tmp_path):
+    def test_16_bits_are_scaled(self, tmp_path: Path) -> None:
         values = np.full((32, 32), 128 * 256, np.uint16)
 
         assert self.saved(tmp_path, Image.fromarray(values))[0, 0].tolist() == [128] * 3
 
-    def test_photo_is_turned_upright(self, tmp_path):
+    def test_photo_is_turned_upright(self, tmp_path: Path) -> None:
         image = Image.new("RGB", (32, 32), (255, 255, 255))
         image.paste((0, 0, 0), (0, 0, 32, 16))  # black above
         exif = Image.Exif()
@@ -157,10 +170,10 @@ class TestPhotos:
 
 
 @pytest.fixture
-def finetune(images, capsys):
+def finetune(images: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Run the command on the small images, for two steps; what it prints."""
 
-    def finetune(*options):
+    def finetune(*options: str) -> str:
         small = ("--steps", "2", "--batch-size", "4", "--device", "cpu")
         assert main(["finetune", "--data", str(images), *small, *options]) == 0
         return capsys.readouterr().out
@@ -169,13 +182,15 @@ def finetune(images, capsys):
 
 
 class TestFinetune:
-    def names(self, printed, kind):
+    def names(self, printed: Any, kind: Any) -> tuple[int, set[str]]:
         """The names that are printed as moved, and how many there are said to be."""
         joined = re.sub(r"\n  ", " ", printed)
         count, names = re.search(rf"{kind} that moved \((\d+) of \d+\): (.*)", joined).groups()
         return int(count), set(names.split(", "))
 
-    def test_only_the_head_moves_and_the_frozen_statistics(self, finetune, tmp_path):
+    def test_only_the_head_moves_and_the_frozen_statistics(
+        self, finetune: Callable[..., str], tmp_path: Path
+    ) -> None:
         printed = finetune("--out", str(tmp_path / "model.pt"))
 
         assert self.names(printed, "parameters") == (2, {"fc.weight", "fc.bias"})
@@ -188,14 +203,14 @@ class TestFinetune:
         assert state["fc.weight"].shape == (10, 512)
         assert state["bn1.num_batches_tracked"] == 2
 
-    def test_statistics_stay_when_told_to(self, finetune):
+    def test_statistics_stay_when_told_to(self, finetune: Callable[..., str]) -> None:
         printed = finetune("--freeze-statistics")
 
         assert self.names(printed, "parameters") == (2, {"fc.weight", "fc.bias"})
         assert self.names(printed, "buffers") == (0, {"none"})
         assert "--freeze-statistics keeps them" not in printed
 
-    def test_weights_come_from_a_file(self, finetune, tmp_path):
+    def test_weights_come_from_a_file(self, finetune: Callable[..., str], tmp_path: Path) -> None:
         model = autograd.resnet18()
         classifier.save(model, tmp_path / "resnet.pt")
 
@@ -205,14 +220,22 @@ class TestFinetune:
         assert torch.equal(state["conv1.weight"], model.conv1.weight)
 
     @pytest.mark.parametrize("weights", ["none.pt", "model.pt"])
-    def test_weights_that_cannot_be_had_are_named(self, model, capsys, monkeypatch, weights):
+    def test_weights_that_cannot_be_had_are_named(
+        self,
+        model: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+        weights: str,
+    ) -> None:
         monkeypatch.chdir(model.parent)
 
         assert main(["finetune", "--weights", weights, "--device", "cpu"]) == 2
 
         assert weights in capsys.readouterr().err
 
-    def test_file_that_exists_is_not_overwritten(self, model, capsys):
+    def test_file_that_exists_is_not_overwritten(
+        self, model: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         before = model.read_bytes()
 
         assert main(["finetune", "--out", str(model)]) == 2
@@ -235,14 +258,16 @@ class TestHelp:
             ("finetune", "--weights default|none|FILE --freeze-statistics"),
         ],
     )
-    def test_names_options_and_exit_codes(self, capsys, command, options):
+    def test_names_options_and_exit_codes(
+        self, capsys: pytest.CaptureFixture[str], command: str, options: str
+    ) -> None:
         with pytest.raises(SystemExit, match="0"):
             main([command, "--help"])
 
         printed = capsys.readouterr().out
         assert all(option in printed for option in [*options.split(), "exit codes:"])
 
-    def test_needs_no_torch(self):
+    def test_needs_no_torch(self) -> None:
         program = "import sys; from blitz import __main__; __main__.parser(); print(*sys.modules)"
 
         done = subprocess.run(
@@ -270,7 +295,9 @@ class TestHelp:
             "--data a --download",
         ],
     )
-    def test_value_out_of_range_is_named(self, capsys, wrong):
+    def test_value_out_of_range_is_named(
+        self, capsys: pytest.CaptureFixture[str], wrong: str
+    ) -> None:
         with pytest.raises(SystemExit, match="2"):
             main(["train", *wrong.split()])
 

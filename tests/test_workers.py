@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -42,18 +43,18 @@ def run(folder: Path, imports: str, work: str, guarded: bool) -> subprocess.Comp
 
 class TestScript:
     @pytest.mark.parametrize("method", workers.METHODS)
-    def test_with_a_guard_starts_workers(self, tmp_path, method):
+    def test_with_a_guard_starts_workers(self, tmp_path: Path, method: Any) -> None:
         done = run(tmp_path, "from blitz import workers", CHECK.format(method=method), True)
 
         assert (done.returncode, done.stdout, done.stderr) == (0, "worked\n", "")
 
-    def test_without_a_guard_starts_forked_workers(self, tmp_path):
+    def test_without_a_guard_starts_forked_workers(self, tmp_path: Path) -> None:
         done = run(tmp_path, "from blitz import workers", CHECK.format(method="fork"), False)
 
         assert (done.returncode, done.stdout, done.stderr) == (0, "worked\n", "")
 
     @pytest.mark.parametrize("method", ["forkserver", "spawn"])
-    def test_without_a_guard_is_told_to_write_one(self, tmp_path, method):
+    def test_without_a_guard_is_told_to_write_one(self, tmp_path: Path, method: str) -> None:
         done = run(tmp_path, "from blitz import workers", CHECK.format(method=method), False)
 
         assert done.returncode == 1
@@ -63,7 +64,7 @@ class TestScript:
         assert 'Put what your script does under `if __name__ == "__main__":`' in last
         assert "workers=0" in last
 
-    def test_without_a_guard_does_not_hang_over_a_large_data_set(self, tmp_path):
+    def test_without_a_guard_does_not_hang_over_a_large_data_set(self, tmp_path: Path) -> None:
         """The 6 MB of these images fill the pipe to a worker that died as it was spawned."""
         done = run(tmp_path, "from blitz import data", LOAD.format(method="spawn"), False)
 
@@ -72,11 +73,11 @@ class TestScript:
 
 
 @pytest.fixture(scope="module")
-def images():
+def images() -> data.Images:
     return data.load("test", count=10, transform=data.transform())
 
 
-def labels_of(loader) -> list[list[int]]:
+def labels_of(loader: Any) -> list[list[int]]:
     with warnings.catch_warnings():
         # Python 3.12 warns of a fork beside other threads; torch of more workers than cores and,
         # from 2.15 on, of a data set that cannot be sent.
@@ -88,14 +89,18 @@ def labels_of(loader) -> list[list[int]]:
 class TestLoader:
     # One worker is enough where each imports torch for seconds.
     @pytest.mark.parametrize(("method", "count"), [("fork", 2), ("forkserver", 1), ("spawn", 1)])
-    def test_gives_the_same_batches_however_workers_start(self, images, method, count):
+    def test_gives_the_same_batches_however_workers_start(
+        self, images: data.Images, method: str, count: int
+    ) -> None:
         alone = data.loader(images, shuffle=True, seed=3)
         shared = data.loader(images, shuffle=True, seed=3, workers=count, start_method=method)
 
         assert labels_of(shared) == labels_of(alone)
         assert [len(labels) for labels in labels_of(alone)] == [4, 4, 2]
 
-    def test_tries_a_process_before_it_starts_workers(self, images, monkeypatch):
+    def test_tries_a_process_before_it_starts_workers(
+        self, images: data.Images, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         def refuse(method: str) -> None:
             raise DataError(f"no {method}")
 
@@ -107,7 +112,9 @@ class TestLoader:
         with pytest.raises(DataError, match=f"no {multiprocessing.get_start_method()}"):
             iter(data.loader(images, shuffle=False, workers=1))
 
-    def test_data_set_that_cannot_be_sent_says_what_to_do(self, monkeypatch):
+    def test_data_set_that_cannot_be_sent_says_what_to_do(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         class Local(torch.utils.data.TensorDataset):
             pass
 
@@ -117,11 +124,11 @@ class TestLoader:
         with pytest.raises(DataError, match=r"a Local cannot be sent to a worker .* top level"):
             labels_of(loader)
 
-    def test_other_faults_of_a_start_stay_as_they_are(self):
+    def test_other_faults_of_a_start_stay_as_they_are(self) -> None:
         with pytest.raises(AttributeError, match="no attribute 'x'"), workers.sending(object()):
             object().x  # noqa: B018
 
-    def test_unknown_method_is_refused(self, images):
+    def test_unknown_method_is_refused(self, images: data.Images) -> None:
         with pytest.raises(ValueError, match="multiprocessing_context"):
             data.loader(images, shuffle=False, workers=1, start_method="thread")
 
@@ -132,7 +139,7 @@ STANDING = r"TYPE_CHECKING|__name__ == '__main__'|hasattr\(|sys\.platform"
 
 
 @pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_module_starts_no_work_as_it_is_imported(file):
+def test_module_starts_no_work_as_it_is_imported(file: Any) -> None:
     """A worker imports the modules again: there, they only define."""
     allowed = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef | ast.Assign
     for node in ast.parse(file.read_text(encoding="utf-8")).body:

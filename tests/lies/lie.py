@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -75,11 +76,16 @@ def everywhere(name: str, make: Callable) -> None:
         replace(torch.Tensor, operator, make)
 
 
-def accept(owner: object, name: str, refusal: type | tuple, otherwise: Callable) -> None:
+def accept(
+    owner: object,
+    name: str,
+    refusal: type[Exception] | tuple[type[Exception], ...],
+    otherwise: Callable,
+) -> None:
     """Where ``owner.name`` refuses with ``refusal``, answer with ``otherwise`` instead."""
 
-    def make(old):
-        def lying(*args, **kwargs):
+    def make(old: Any) -> Any:
+        def lying(*args: Any, **kwargs: Any) -> Any:
             try:
                 return old(*args, **kwargs)
             except refusal:
@@ -97,7 +103,7 @@ class _Aten(TorchDispatchMode):
         super().__init__()
         self.answers = answers
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         answer = self.answers.get(func)
         if answer is None:
             return func(*args, **(kwargs or {}))
