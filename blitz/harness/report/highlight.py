@@ -29,11 +29,10 @@ _TOKEN = re.compile(
     ))
     |(?P<var>^[ ]*@[\w.]+)
     |\b(?P<definition>def|class)(?P<space>[ ]+)(?P<dfn>\w+)
-    |\b(?P<b>%s)\b
+    |\b(?P<b>KEYWORDS)\b
     |(?P<u>(?<![\w.])(?:0[xXoObB][\da-fA-F_]+|(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:[eE][+-]?\d+)?j?))
     |\w+
-    """
-    % "|".join(keyword.kwlist),  # noqa: UP031 (the braces are the expression's)
+    """.replace("KEYWORDS", "|".join(keyword.kwlist)),
     re.VERBOSE | re.DOTALL | re.MULTILINE,
 )
 
