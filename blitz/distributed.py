@@ -241,6 +241,7 @@ def joined(device: str | None = None, limit: float = 0.0) -> Iterator[Processes]
         raise SystemExit(ended.code) from None
     except BlitzError as error:
         group.show(error)
+        _record(error)
         group.failed()
         raise SystemExit(error.exit_code) from None
     except Exception as error:
@@ -248,6 +249,7 @@ def joined(device: str | None = None, limit: float = 0.0) -> Iterator[Processes]
             _lost(group, error)
         else:
             _say(f"rank {group.part.rank} failed:\n{traceback.format_exc()}")
+            _record(error)
             group.failed()
         raise SystemExit(1) from None
     finally:
@@ -305,10 +307,10 @@ def _is_loss(error: Exception) -> bool:
 
 def _lost(group: Group, error: Exception) -> None:
     if group.leads:
-        words = str(error).strip().partition("\n")[0]
+        words = re.sub(r"^\[\S*\] ", "", str(error).strip()).partition("\n")[0].partition(". ")[0]
         _say(
-            "rank 0: the connection to another process is lost: see that one's own error, here or "
-            f"in what torchrun says. ({words})\nThe last checkpoint is whole: go on from it with "
+            "rank 0: the connection to another process is lost; its own error stands above, or in "
+            f"what torchrun says. ({words}.) The last checkpoint is whole: go on from it with "
             "--resume."
         )
     _await_end()
@@ -317,6 +319,14 @@ def _lost(group: Group, error: Exception) -> None:
 def _await_end() -> None:
     """Wait for torchrun to end this process, so that it names the one that failed first."""
     time.sleep(GRACE)
+
+
+def _record(error: Exception) -> None:
+    """Leave ``error`` where torchrun looks for it, so that its summary shows it as the cause."""
+    from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+    if "TORCHELASTIC_ERROR_FILE" in os.environ:
+        get_error_handler().record_exception(error)
 
 
 def _say(words: str) -> None:

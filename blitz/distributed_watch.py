@@ -63,7 +63,7 @@ class Ledger:
                 )
         furthest = max(step for step, _ in self._steps.values())
         for rank, (step, since) in self._steps.items():
-            if step < furthest and now - since > self.limit:
+            if self._busy[rank] and step < furthest and now - since > self.limit:
                 return f"rank {rank} has not reached step {furthest} for {now - since:.0f} s"
         since = max(since for _, since in self._steps.values())
         if all(self._busy.values()) and now - since > self.limit:
@@ -89,7 +89,8 @@ class Watch:
 
     Attributes:
         step: Steps of the training that this process has begun.
-        busy: Whether it is in the midst of them, where nobody waits for long.
+        busy: Whether it is in the midst of them, where nobody may keep the others waiting. Outside,
+            as where the first process downloads, only a process without signs of life is hung.
     """
 
     FAILED = "failed"

@@ -185,16 +185,12 @@ class _Prepared(NamedTuple):
 
 
 def _run(args: argparse.Namespace, folder: "RunFolder", processes: "Processes") -> int:
-    from blitz import checkpoint
-
     prepared = processes.first(lambda: _prepare(args, folder, processes))
     if isinstance(prepared, int):
         return prepared
     with _threads(prepared.settings.threads):
         course = _course(prepared, folder, processes)
-        if processes.leads:
-            checkpoint.save(folder.checkpoint, course.checkpoint())
-            _introduce(course, prepared.train, folder)
+        processes.first(lambda: _begin(course, prepared.train, folder))
         return _train_and_keep(args, course, prepared, folder)
 
 
@@ -286,6 +282,13 @@ def _course(prepared: _Prepared, folder: "RunFolder", processes: "Processes") ->
     if prepared.saved is not None:
         course.go_on_from(prepared.saved, folder.checkpoint)
     return course
+
+
+def _begin(course: "Training", train: "Images", folder: "RunFolder") -> None:
+    from blitz import checkpoint
+
+    checkpoint.save(folder.checkpoint, course.checkpoint())
+    _introduce(course, train, folder)
 
 
 def _introduce(course: "Training", train: "Images", folder: "RunFolder") -> None:

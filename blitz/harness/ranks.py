@@ -177,7 +177,7 @@ def _run(call: Call, context: Any, caller: connection.Connection | None = None) 
         os.close(alive)
         try:
             _await(call, processes, caller)
-            return [_outcome(*parts) for parts in zip(processes, receivers, outputs, strict=True)]
+            return [_outcome(*parts) for parts in zip(processes, outputs, strict=True)]
         finally:
             for process in processes:
                 process.kill()
