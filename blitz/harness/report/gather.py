@@ -5,10 +5,11 @@ Everything here is plain values in the language of the page; ``page.py`` makes H
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from blitz.harness import conformance, summary, verdict
 from blitz.harness.benchmarks import cpu_name
@@ -40,13 +41,12 @@ NAMES = {HELD: "held", BROKEN: "broken", UNSUPPORTED: "unsupported", KNOWN: "kno
 NAMES |= {NOT_RUN: "not_run"}
 """What the states are called in the texts and in the page's classes."""
 
-FAILURES_SHOWN = 5
-"""Of each test; one that fails with each of 43 expressions fails for one reason."""
+FAILURES_SHOWN, MANY = 5, 100
+"""Of each test; one that fails with each of 43 expressions fails for one reason. Where more tests
+than ``MANY`` fail, one of each is shown."""
 
-FAILURE_ROOM = 200_000
-"""Characters of failures' texts on the whole page, so that it opens where everything fails."""
-
-FAILURE_LEAST, FAILURE_MOST = 200, 8000
+FAILURE_MOST = 8000
+"""Bytes of the text of one failure."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,8 @@ class Run:
         images: Where the images come from; None where they are made on the spot.
         threads: Threads of each process.
         probes: What the releases of torch did.
+        room: Bytes for the texts of failures on the whole page, so that it opens where everything
+            fails.
     """
 
     contents: Contents
@@ -76,6 +78,7 @@ class Run:
     images: str | None
     threads: int
     probes: Sequence[Probe] = ()
+    room: int = 120_000
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,27 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class StripCell:
+    """One release of torch in the strip of a probe."""
+
+    release: str
+    sign: str
+    name: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The evidence of one probe, in the page's language."""
+
+    question: Said
+    old: str | None
+    new: str | None
+    cells: Sequence[StripCell]
+    spans: Sequence[tuple[str, str, str, str]]
+
+
+@dataclass(frozen=True)
 class TestRow:
     """A test, as the page shows it.
 
@@ -155,12 +179,17 @@ class TestRow:
 
 @dataclass(frozen=True)
 class ClaimRow:
-    """A claim with its tests; ``note`` says why where it has none, or not only."""
+    """A claim with its tests.
+
+    Attributes:
+        notes: Why it has no tests, or what is amiss with it beside them: (kind, text).
+        strips: What the releases of torch did, where that is not told of what is not true.
+    """
 
     key: str
-    kind: str
     tests: Sequence[TestRow]
     notes: Sequence[tuple[str, Said]]
+    strips: Sequence[Strip]
 
     @property
     def broken(self) -> bool:
@@ -206,27 +235,6 @@ class PageRow:
     @property
     def _broken(self) -> list[str]:
         return [c.key for section in self.sections for c in section.claims if c.broken]
-
-
-@dataclass(frozen=True)
-class StripCell:
-    """One release of torch in the strip of a probe."""
-
-    release: str
-    sign: str
-    name: str
-    answer: str
-
-
-@dataclass(frozen=True)
-class Strip:
-    """The evidence of one probe, in the page's language."""
-
-    question: Said
-    old: str | None
-    new: str | None
-    cells: Sequence[StripCell]
-    spans: Sequence[tuple[str, str, str, str]]
 
 
 @dataclass(frozen=True)
@@ -293,11 +301,13 @@ class _Gatherer:
         self._places: dict[str, list[Place]] = {}
         for place in run.contents.places():
             self._places.setdefault(place.claim.key, []).append(place)
+        self._kinds = {p.test.id: p.test.kinds for found in self._places.values() for p in found}
         self._lines = {file: text.split("\n") for file, text in run.sources.items()}
         self._columns = self._all_columns()
-        broken = sum(outcome.state == BROKEN for outcome in run.results)
-        room = FAILURE_ROOM // max(1, broken)
-        self._failure_room = min(FAILURE_MOST, max(FAILURE_LEAST, room))
+        broken = [sum(o.state == BROKEN for o in tests) for tests in self._outcomes.values()]
+        self._shown = FAILURES_SHOWN if sum(broken) <= MANY else 1
+        shown = sum(min(count, self._shown) for count in broken)
+        self._room = min(FAILURE_MOST, run.room // max(1, shown))
 
     def report(self) -> Report:
         run = self._run
@@ -385,7 +395,8 @@ class _Gatherer:
         if claim.benchmarks:
             notes.append(("benchmark", Said(self._texts("claim.benchmark"))))
         tests = [self._test(place) for place in self._places.get(claim.key, ())]
-        return ClaimRow(claim.key, claim.kind, tests, notes)
+        untrue = any(test.says is not None for test in tests)
+        return ClaimRow(claim.key, tests, notes, [] if untrue else self._strips(claim.key))
 
     def _test(self, place: Place) -> TestRow:
         test, outcomes = place.test, self._outcomes.get(_id_of(place), [])
@@ -402,8 +413,8 @@ class _Gatherer:
             line=test.lines[0],
             cells=self._cells(place, outcomes),
             reasons=self._reasons(outcomes, place.test.kinds),
-            failures=[self._failure(outcome) for outcome in broken[:FAILURES_SHOWN]],
-            more_failures=max(0, len(broken) - FAILURES_SHOWN),
+            failures=[self._failure(outcome) for outcome in broken[: self._shown]],
+            more_failures=max(0, len(broken) - self._shown),
         )
 
     def _cells(self, place: Place, outcomes: Sequence[Outcome]) -> dict[str, Cell]:
@@ -422,7 +433,9 @@ class _Gatherer:
 
     def _failure(self, outcome: Outcome) -> Failure:
         text = self._run.failures.get(outcome.node) or printable(outcome.reason)
-        cut = max(0, len(text) - self._failure_room)
+        cut = max(0, len(text) - self._room)
+        while (excess := len(escape(text[cut:]).encode()) - self._room) > 0 and cut < len(text):
+            cut += max(1, excess // 6)  # the most that one character can take, or nearly
         case = outcome.node.partition("[")[2].removesuffix("]")
         return Failure(self._label(outcome.device), printable(case), text[cut:], cut)
 
@@ -484,10 +497,9 @@ class _Gatherer:
     def _counted(self, column: Column) -> Counted:
         states = list(self._run.results.claims(column.name).values())
         outcomes = [o for o in self._run.results if o.device == column.name]
-        kinds = {p.test.id: p.test.kinds for places in self._places.values() for p in places}
         counts: dict[tuple[str, str, str], int] = {}
         for outcome in outcomes:
-            for found in self._reasons([outcome], kinds.get(_test_of(outcome.node)[1], ())):
+            for found in self._reasons([outcome], self._kinds.get(_test_of(outcome.node)[1], ())):
                 what = (found.device, found.state, found.reason)
                 counts[what] = counts.get(what, 0) + 1
         return Counted(
@@ -543,13 +555,11 @@ class _Gatherer:
             for section in page.sections:
                 for claim in section.claims:
                     tests = [test for test in claim.tests if test.says is not None]
-                    strips = [
-                        self._strip(probe)
-                        for probe in self._run.probes
-                        if claim.key in probe.claims
-                    ]
                     if tests:
-                        yield Untrue(claim.key, tests, strips)
+                        yield Untrue(claim.key, tests, self._strips(claim.key))
+
+    def _strips(self, key: str) -> list[Strip]:
+        return [self._strip(probe) for probe in self._run.probes if key in probe.claims]
 
     def _strip(self, probe: Probe) -> Strip:
         lang = self._texts.lang
@@ -559,7 +569,7 @@ class _Gatherer:
             probe.old,
             probe.new,
             [
-                StripCell(release, *_told(as_told), printable(answer))
+                StripCell(release, *_told(as_told), _short(printable(answer)))
                 for release, (as_told, answer) in probe.cells.items()
             ],
             [
@@ -576,6 +586,11 @@ def _good(sentence: Message) -> bool | None:
     return None if sentence.key == "verdict.nothing" else False
 
 
+def _short(answer: str) -> str:
+    """As much of an answer as a tooltip needs; the whole of it stands under the strip."""
+    return answer if len(answer) <= 60 else f"{answer[:59]}…"
+
+
 def _told(as_told: bool | None) -> tuple[str, str]:
     if as_told is None:
         return NOT_PROBED, "not_probed"
@@ -587,6 +602,7 @@ def _id_of(place: Place) -> tuple[str, str]:
     return file.name, place.test.id
 
 
+@lru_cache(maxsize=10_000)
 def _test_of(node: str) -> tuple[str, str]:
     """The file's name and the test's id in a pytest id."""
     file, *_, name = node.partition("[")[0].split("::")

@@ -71,7 +71,7 @@ class Request:
             threads,
             self.probes,
         )
-        content = page.html(run, self.texts, self.measured).encode("utf-8", "replace")
+        content = page.html(run, self.texts, self.measured)
         try:
             atomic.write(self.path, content)
         except OSError as error:

@@ -115,6 +115,14 @@
   byId("open").addEventListener("click", () => openAll(true));
   byId("close").addEventListener("click", () => openAll(false));
 
+  // Code that is wider than its box can be scrolled by keys, too.
+  document.addEventListener("toggle", (event) => {
+    if (!event.target.matches?.("details.t[open]")) return;
+    for (const code of all("pre", event.target)) {
+      if (code.scrollWidth > code.clientWidth) code.tabIndex = 0;
+    }
+  }, true);
+
   // A slash goes to the search field, Escape empties it.
   document.addEventListener("keydown", (event) => {
     const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);

@@ -3,14 +3,15 @@
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from blitz.harness.report import gather, speed
-from blitz.harness.report.texts import Texts, code_parts
+from blitz.harness.report.texts import Said, Texts, code_parts
 from blitz.step_parts import PARTS
 
 HERE = Path(__file__).parent
@@ -31,37 +32,56 @@ color-scheme: dark;
 """The dark theme's colours, which the style names twice: as the system's, and as chosen."""
 
 
-def html(run: gather.Run, texts: Texts, measured: speed.Measured | None = None) -> str:
-    """The page.
+LIMIT = 1_000_000
+"""Bytes that the page stays under."""
+
+LITTLE_ROOM = 20_000
+"""Bytes for the texts of failures where with more of them the page would not."""
+
+
+def html(run: gather.Run, texts: Texts, measured: speed.Measured | None = None) -> bytes:
+    """The page, in UTF-8.
 
     Args:
         run: What came of the tests.
         texts: The words of its language.
         measured: What came of the benchmarks.
     """
+    page = _render(run, texts, measured)
+    if len(page) < LIMIT:
+        return page
+    return _render(replace(run, room=LITTLE_ROOM), texts, measured)
+
+
+def _render(run: gather.Run, texts: Texts, measured: speed.Measured | None) -> bytes:
     script, first = _asset("page.js"), _asset("first.js")
-    return _template().render(
-        r=gather.report(run, texts),
+    report = gather.report(run, texts)
+    page = _template().render(
+        r=report,
         t=texts,
+        cells=_cells(report, texts),
+        english=Markup("" if texts.lang == "en" else ' lang="en"'),
         speed=None if measured is None else speed.speed(measured, texts),
         style=Markup(_style()),
         script=Markup(script),
         first_script=Markup(first),
         hashes=" ".join(_hash(text) for text in (first, script)),
     )
+    return page.encode("utf-8", "replace")
 
 
 @cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE / "templates", encoding="utf-8"),
         autoescape=True,  # whatever a test prints or a path contains stays text
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"code_parts": code_parts, "short": _short}
+    environment.filters |= {"short": _short}
     environment.globals |= {
+        "coded": _coded,
+        "said": _said,
         "names": gather.NAMES,
         "signs": gather.SIGNS,
         "told": (
@@ -76,7 +96,35 @@ def _template() -> jinja2.Template:
         "top": speed.TOP,
         "bottom": speed.HEIGHT - speed.BOTTOM,
     }
-    return environment.get_template("page.html.j2")
+    source = _asset("templates/page.html.j2")
+    return environment.from_string(re.sub(r">\n(?=[<{])", ">", source))  # none of these is in a pre
+
+
+def _cells(report: gather.Report, texts: Texts) -> dict[tuple[str, str | None], Markup]:
+    """What a cell of the table shows, by the name of its column and its state: there are few."""
+    found: dict[tuple[str, str | None], Markup] = {}
+    for column in report.columns:
+        found[column.name, None] = Markup('<i class="c"></i>')
+        for state, name in gather.NAMES.items():
+            said = f"{column.label}{texts('page.colon')}{texts(f'state.{name}')}"
+            found[column.name, state] = Markup(
+                '<span class="c {}" role="img" title="{}">{}</span>'
+            ).format(name, said, gather.SIGNS[state])
+    return found
+
+
+def _coded(words: str) -> Markup:
+    """The text, with what stands in `backticks` as code."""
+    if "`" not in words:
+        return escape(words)
+    parts = (Markup("<code>{}</code>" if code else "{}").format(p) for code, p in code_parts(words))
+    return Markup("").join(parts)
+
+
+def _said(what: Said) -> Markup:
+    """The text; where it is not in the page's language, the element says so."""
+    text = _coded(what.text)
+    return Markup('<span lang="{}">{}</span>').format(what.lang, text) if what.lang else text
 
 
 def _asset(name: str) -> str:
