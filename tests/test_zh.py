@@ -149,7 +149,7 @@ class TestEverySentence:
 
     def test_is_punctuated_as_chinese(self) -> None:
         wrong = re.compile(
-            r"[\u4e00-\u9fff] ?[,;:!?.](?![\w])|[,;:!?](?=[\u4e00-\u9fff])|。。|，，"
+            r"[\u4e00-\u9fff] ?[,;:!?.](?![\w])|[,;:!?] ?(?=[\u4e00-\u9fff])|。。|，，"
         )
 
         for key, _, chinese in everything():
