@@ -21,6 +21,7 @@ from torch.utils.data import TensorDataset
 from blitz import data, devices, preflight
 from blitz.errors import BlitzError
 from blitz.harness import (
+    claims,
     conformance,
     containment,
     contents,
@@ -116,6 +117,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="use the CIFAR-10 images in DIR (the official files, or train/<class>/ and "
         "test/<class>/ folders) instead of images made on the spot",
     )
+    group.addoption(
+        "--claim",
+        metavar="KEY[,KEY…]",
+        help="run the tests of these claims only (N34), and tell where each is tested, what the "
+        "text says, what is true and since when; with --collect-only, tell it at once",
+    )
     report.add_options(group)
 
 
@@ -129,6 +136,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[report_key] = asked = report.requested(config, SPEC, _contents)
         config.stash[selection_key] = chosen = _selection(config)
         config.stash[profile_key] = applied = _profile(config, chosen)
+        claim = claims.asked(config.getoption("--claim"), _contents)
     except BlitzError as error:
         raise pytest.UsageError(str(error)) from error
     config.stash[images_key] = _images(config.getoption("--data"))
@@ -142,7 +150,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(contained.stop)
     timings = BenchmarkSummary(config, chosen.missing)
     failures = None if asked is None else asked.failures
-    for plugin in (results, contained, Reports(chosen, applied), applied, timings, failures):
+    for plugin in (results, contained, Reports(chosen, applied), applied, timings, failures, claim):
         if plugin is not None:
             config.pluginmanager.register(plugin)
     if hasattr(config, "workerinput"):

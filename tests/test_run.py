@@ -272,3 +272,44 @@ def test_benchmarks_under_xdist_are_refused(run: Callable[..., Any]) -> None:
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*--benchmark-only* -n*"])
+
+
+class TestOneClaim:
+    def test_its_tests_alone_are_run_and_what_is_known_of_it_is_told_last(
+        self, run: Callable[..., Any], no_accelerator: None
+    ) -> None:
+        result = run("--claim", "t3")
+
+        result.assert_outcomes(passed=1, deselected=3)
+        told = [line.rstrip() for line in result.outlines]
+        begin = next(i for i, line in enumerate(told) if line.strip("= ") == "T3")
+        assert told[begin + 1 : begin + 5] == [
+            "Joining: https://example.org/tensors.html#joining",
+            "spec/test_1.py:15  test_old_habit",
+            "  changed, not true since 2.0: Habits are zeros.",
+            "  true now: Habits are None.",
+        ]
+
+    def test_what_is_known_is_told_without_running_anything(self, run: Callable[..., Any]) -> None:
+        result = run("--claim", "T1,T4", "--collect-only")
+
+        assert result.ret == pytest.ExitCode.OK
+        result.stdout.fnmatch_lines(
+            [
+                "=* T1 =*",
+                "spec/test_1.py:6  test_sum_is_six",
+                "  holds: The sum of three twos is six.",
+                "=* T4 =*",
+                "Joining: *",
+                "slip in a listing: A quote is missing.",
+            ]
+        )
+
+    def test_claim_that_no_test_can_check_says_why(self, run: Callable[..., Any]) -> None:
+        run("--claim=T5").stdout.fnmatch_lines(["no test can check it: It is a matter of taste."])
+
+    def test_unknown_key_is_refused(self, run: Callable[..., Any]) -> None:
+        result = run("--claim", "T1,T9")
+
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["*--claim T9: the contents have no such claim*"])

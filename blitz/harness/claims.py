@@ -1,0 +1,94 @@
+"""Claims by key: where they are tested, what the text says, what is true and since when."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from blitz.errors import BlitzError
+from blitz.harness.contents import Claim, Contents, Place
+
+
+class UnknownClaim(BlitzError):
+    """A key that stands nowhere in the contents; the message names it."""
+
+
+class Asked:
+    """A pytest plugin that runs the tests of some claims only, and tells what is known of each.
+
+    Args:
+        contents: The table of contents.
+        keys: The claims' keys, in large letters or small.
+
+    Raises:
+        UnknownClaim: a key is none of the contents'.
+    """
+
+    def __init__(self, contents: Contents, keys: Sequence[str]) -> None:
+        self._contents = contents
+        self._keys = dict.fromkeys(key.strip().upper() for key in keys)
+        unknown = self._keys.keys() - {claim.key for claim, _ in contents.claims()}
+        if unknown:
+            raise UnknownClaim(
+                f"--claim {', '.join(sorted(unknown))}: the contents have no such "
+                "claim. The keys stand in spec/contents.toml."
+            )
+
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Function]
+    ) -> None:
+        """Keep the tests of the claims."""
+        left_out = [item for item in items if not self._wants(item)]
+        if left_out:
+            config.hook.pytest_deselected(items=left_out)
+            items[:] = [item for item in items if item not in left_out]
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: "pytest.TerminalReporter") -> None:
+        """Tell of each claim, in the contents' order, as the last thing on the screen."""
+        for claim, section in self._contents.claims():
+            if claim.key in self._keys:
+                terminalreporter.section(claim.key)
+                terminalreporter.write_line(f"{section.heading}: {section.address}")
+                for line in told(claim, self._contents):
+                    terminalreporter.write_line(line)
+
+    def _wants(self, item: pytest.Function) -> bool:
+        name = getattr(item, "originalname", item.name)
+        place = self._contents.place(item.path, name.removeprefix("test_"))
+        return place is not None and place.claim.key in self._keys
+
+
+def asked(keys: str | None, contents: Callable[[], Contents]) -> Asked | None:
+    """The plugin for the option ``--claim``; None where it was not given.
+
+    Args:
+        keys: The option's value: keys with commas between them.
+        contents: Gives the table of contents.
+
+    Raises:
+        UnknownClaim: a key is none of the contents'.
+    """
+    return None if keys is None else Asked(contents(), keys.split(","))
+
+
+def told(claim: Claim, contents: Contents) -> Iterator[str]:
+    """What is known of ``claim``, in lines: its tests, each with what the text says and what is."""
+    if claim.erratum is not None:
+        yield f"slip in a listing: {claim.erratum}"
+    if claim.untestable is not None:
+        yield f"no test can check it: {claim.untestable}"
+    for place in contents.places():
+        if place.claim is claim:
+            yield from _told_of_test(place)
+
+
+def _told_of_test(place: Place) -> Iterator[str]:
+    file = place.page.benchmark_file if place.test.benchmark else place.page.file
+    yield f"{file.parent.name}/{file.name}:{place.test.lines[0]}  test_{place.test.id}"
+    verdict = place.test.verdict
+    if verdict is None:
+        yield f"  holds: {place.test.sentence}"
+        return
+    since = "never true" if verdict.since is None else f"not true since {verdict.since}"
+    yield f"  {verdict.kind}, {since}: {verdict.text}"
+    yield f"  true now: {place.test.sentence}"
