@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from blitz.harness import contents
+from blitz.harness.report import releases
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "spec" / "releases.json"
@@ -191,6 +192,30 @@ class TestMarks:
     @pytest.mark.parametrize("name", ["backward_of_a_vector", "second_backward", "file_of_weights"])
     def test_what_holds_held_in_every_release(self, name: str) -> None:
         assert set(PROBES[name]["as_told"].values()) == {True}
+
+
+class TestReading:
+    """What the report makes of the file."""
+
+    def test_every_probe_is_read(self) -> None:
+        read = {probe.name: probe for probe in releases.load(FILE)}
+
+        assert list(read) == list(PROBES)
+        zero_grad = read["net_zero_grad"]
+        assert zero_grad.question["zh"] == PROBES["net_zero_grad"]["question_zh"]
+        assert [(s.first, s.last, s.answer, s.as_told) for s in zero_grad.spans] == [
+            ("1.7.1", "1.13.1", "tensor([0., 0., 0., 0., 0., 0.])", True),
+            ("2.0.1", RELEASES[-1], "None", False),
+        ]
+
+    def test_release_that_was_not_asked_has_no_answer_and_is_in_no_span(self) -> None:
+        cells = {"1.7": (False, "2 of 62"), "1.8": (None, ""), "1.9": (False, "2 of 62")}
+        probe = releases.Probe("p", ("A42",), {"en": "Is it?"}, None, None, cells)
+
+        assert [(span.first, span.last) for span in probe.spans] == [("1.7", "1.7"), ("1.9", "1.9")]
+        read = {probe.name: probe for probe in releases.load(FILE)}["step_on_an_accelerator"]
+        assert set(read.cells.values()) == {(None, "")}
+        assert read.spans == []
 
 
 class TestScript:

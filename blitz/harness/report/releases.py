@@ -53,12 +53,15 @@ class Probe:
 
     @property
     def spans(self) -> list[Span]:
-        """The releases that were asked, those in a row with the same answer together."""
-        asked = [(name, cell) for name, cell in self.cells.items() if cell[0] is not None]
+        """The releases that were asked, those in a row with the same answer together.
+
+        One that was not asked ends the row: nothing is said of it.
+        """
         found = []
-        for (as_told, answer), group in groupby(asked, key=lambda item: item[1]):
+        for (as_told, answer), group in groupby(self.cells.items(), key=lambda item: item[1]):
             names = [name for name, _ in group]
-            found.append(Span(names[0], names[-1], answer, as_told))
+            if as_told is not None:
+                found.append(Span(names[0], names[-1], answer, as_told))
         return found
 
 
@@ -94,5 +97,5 @@ def _probe(name: str, row: Mapping[str, Any], releases: list[str]) -> Probe:
         questions,
         row.get("old"),
         row.get("new"),
-        {release: (as_told.get(release), str(answers.get(release, ""))) for release in releases},
+        {release: (as_told.get(release), str(answers.get(release) or "")) for release in releases},
     )
