@@ -37,9 +37,12 @@ class Ledger:
 
     Args:
         limit: Seconds without anything new, after which a process counts as hung.
+        processes: How many there are. One that does not hear all of them cannot tell whether it is
+            one of the others that hangs.
     """
 
     limit: float
+    processes: int
     _beats: dict[int, tuple[str, float]] = field(default_factory=dict)
     _steps: dict[int, tuple[int, float]] = field(default_factory=dict)
     _busy: dict[int, bool] = field(default_factory=dict)
@@ -66,7 +69,8 @@ class Ledger:
             if self._busy[rank] and step < furthest and now - since > self.limit:
                 return f"rank {rank} has not reached step {furthest} for {now - since:.0f} s"
         since = max(since for _, since in self._steps.values())
-        if all(self._busy.values()) and now - since > self.limit:
+        all_busy = list(self._busy.values()) == [True] * self.processes
+        if all_busy and now - since > self.limit:
             return (
                 f"no rank has got past step {furthest} for {now - since:.0f} s, though each has "
                 "reached it: a device, or the link between two, hangs"
@@ -101,7 +105,8 @@ class Watch:
         self.busy = False
         self._store = store
         self._rank = rank
-        self._watched = range(processes) if rank == 0 else range(1)
+        self._watched = range(processes) if rank == 0 else (0, rank)
+        self._processes = processes
         self._limit = limit
         self._beats = 0
         self._stopped = threading.Event()
@@ -118,7 +123,7 @@ class Watch:
         self._thread.join(GRACE)
 
     def _run(self) -> None:
-        ledger = Ledger(self._limit or float("inf"))
+        ledger = Ledger(self._limit or float("inf"), self._processes)
         while not self._stopped.wait(min(BEAT, (self._limit or BEAT) / 4)):
             try:
                 fault = self._look(ledger)

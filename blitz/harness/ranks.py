@@ -31,6 +31,8 @@ from typing import Any
 LIMIT = 60.0
 """Seconds that a call may take."""
 
+PATIENCE = 2.0
+
 RETURNED = ".pickle"
 
 PREPARED = ("torch._dynamo", "torch.distributed", "torch.nn.parallel")
@@ -70,6 +72,8 @@ class Call:
         arguments: The same for all of them.
         limit: Seconds after which those still running are killed.
         kills: Rank → signal and the seconds after which it is sent.
+        together: Whether the others are ended when one has failed, as torchrun does it: by SIGTERM
+            and, :data:`PATIENCE` seconds later, by SIGKILL.
     """
 
     function: Callable[..., Any]
@@ -77,6 +81,7 @@ class Call:
     arguments: tuple[Any, ...] = ()
     limit: float = LIMIT
     kills: Mapping[int, tuple[int, float]] | None = None
+    together: bool = False
 
 
 class Ranks:
@@ -97,9 +102,10 @@ class Ranks:
         *arguments: Any,
         limit: float = LIMIT,
         kills: Mapping[int, tuple[int, float]] | None = None,
+        together: bool = False,
     ) -> list[Outcome]:
         """Run ``function(rank, *arguments)`` in ``count`` processes; how each of them ended."""
-        call = Call(function, count, arguments, limit, kills)
+        call = Call(function, count, arguments, limit, kills, together)
         if self._aside is None:
             return _run(call, get_context("spawn"))
         self._aside.send(call)
@@ -170,7 +176,7 @@ def _run(call: Call, context: Any, caller: connection.Connection | None = None) 
         processes = []
         for rank, output in enumerate(outputs):
             arguments = (call, rank, str(output), alive, life)
-            process = context.Process(target=_rank, args=arguments, daemon=True)
+            process = context.Process(target=_rank, args=arguments)
             with _quiet_fork():
                 process.start()
             processes.append(process)
@@ -190,6 +196,7 @@ def _await(
     """Wait until the processes have ended; send the signals that are asked for meanwhile."""
     started = time.monotonic()
     due = dict(call.kills or {})
+    closing = False
     while running := [process for process in processes if process.is_alive()]:
         seconds = time.monotonic() - started
         if seconds > call.limit:
@@ -199,6 +206,11 @@ def _await(
                 del due[rank]
                 if processes[rank].is_alive():
                     os.kill(processes[rank].pid or 0, number)
+        if call.together and not closing and any(process.exitcode for process in processes):
+            closing = True
+            for process in running:
+                process.terminate()
+            due = dict.fromkeys(range(call.count), (signal.SIGKILL, seconds + PATIENCE))
         pause = min((when - seconds for _, when in due.values()), default=0.5)
         waited_for: list[Any] = [process.sentinel for process in running]
         ready = connection.wait([*waited_for, *([caller] if caller else [])], max(0.0, pause))
