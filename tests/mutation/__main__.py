@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "CUDA_VISIBLE_DEVICES": "",
         "OMP_NUM_THREADS": "1",
         "MPLBACKEND": "Agg",
+        "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # the other check cannot be followed by a fork
         "PYTHONPATH": str(ROOT / "mutants"),
     }
 

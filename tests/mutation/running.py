@@ -14,12 +14,14 @@ import resource
 import shutil
 import signal
 import sys
+import tempfile
 import time
 import traceback
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing import connection, get_context
 from pathlib import Path
 from typing import Any
@@ -77,7 +79,7 @@ class Collected:
         self.ran = True
         try:
             self._work(session.items)
-        except (RunError, KeyboardInterrupt) as error:
+        except BaseException as error:  # or pytest would make it an error of its own
             self.fault = error
         return True
 
@@ -89,13 +91,17 @@ def with_tests(folder: Path, work: Callable[[list[pytest.Item]], None]) -> None:
         RunError: they cannot be collected; and what ``work`` raises.
     """
     _import_what_tests_would()
+    scratch()
     collected = Collected(work)
     options = ["-q", "--device", "cpu,meta", "--test-limit", "0", f"--rootdir={folder}"]
     plugins = [word for name in ("cacheprovider", "xdist") for word in ("-p", f"no:{name}")]
     arguments = ["spec", "tests", *options, *plugins, "--capture=sys", "--tb=short"]
     log = folder / "collected.txt"
     with log.open("w") as stream, contextlib.redirect_stdout(stream):
-        pytest.main(arguments, plugins=[collected])
+        try:
+            pytest.main(arguments, plugins=[collected])
+        finally:
+            shutil.rmtree(scratch(), ignore_errors=True)
     if collected.fault is not None:
         raise collected.fault
     if not collected.ran:
@@ -181,7 +187,8 @@ class _Reach:
         if report.failed:
             self.state = "failed"
             with self.red.open("a") as stream:
-                stream.write(f"{report.nodeid}, {report.when}\n{report.longreprtext}\n\n")
+                stream.write(f"{report.nodeid}, {report.when}\n{report.longreprtext}\n")
+                stream.writelines(f"{text}\n" for _, text in report.sections)
         elif report.when == "call" and report.passed and self.state != "failed":
             self.state = "passed"
 
@@ -214,7 +221,7 @@ def _reach(items: list[pytest.Item], folder: Path, file: Path) -> None:
     red.unlink(missing_ok=True)
     plugin = _Reach(notes, red)
     items[0].config.pluginmanager.register(plugin)
-    _own_temporary(items[0].config, folder / "temporary" / "reach")
+    _own_temporary(items[0].config, scratch() / "reach")
     found = {}
     for item, following in _with_next(items):
         found[item.nodeid] = plugin.run(item, following)
@@ -271,7 +278,7 @@ class Runner:
                         continue
                     expected = sum(self._reached[test].seconds for test in tests)
                     items = [self._items[test] for test in tests]
-                    fork_ = _Fork(mutant.name, items, self._folder, expected)
+                    fork_ = _Fork(mutant.name, items, expected)
                     running[fork_.receiver] = (mutant, tests, fork_)
                 ready = connection.wait(list(running), timeout=0.5) if running else []
                 for receiver, (mutant, tests, fork_) in list(running.items()):
@@ -309,7 +316,7 @@ class Runner:
         """Whether a test that has killed for the first time is green alone, unmutated."""
         if test not in self._trusted:
             expected = self._reached[test].seconds
-            control = _Fork("", [self._items[test]], self._folder, expected)
+            control = _Fork("", [self._items[test]], expected)
             connection.wait([control.receiver], control.limit)
             self._trusted[test] = control.end()[0] == SURVIVED
         return self._trusted[test]
@@ -349,10 +356,10 @@ class _Fork:
 
     numbers = iter(range(10**9))
 
-    def __init__(self, name: str, items: list[pytest.Item], folder: Path, expected: float) -> None:
+    def __init__(self, name: str, items: list[pytest.Item], expected: float) -> None:
         self.limit = 30 + 10 * expected  # by the clock, for what waits; a busy machine is slow
         processor = 5 + 2 * expected  # for what computes on and on
-        self.temporary = folder / "temporary" / str(next(self.numbers))
+        self.temporary = scratch() / str(next(self.numbers))
         self.receiver, sender = fork.Pipe(duplex=False)
         self.start = time.monotonic()
         self.process = _started(_run, (name, items, self.temporary, processor, sender))
@@ -450,6 +457,12 @@ def _kill(process: Any) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.join()
+
+
+@cache
+def scratch() -> Path:
+    """Where temporary files go: not below the copy, whose pytest.ini runs of pytest would find."""
+    return Path(tempfile.mkdtemp(prefix="mutants-"))
 
 
 def _own_temporary(config: pytest.Config, folder: Path) -> None:
