@@ -50,6 +50,7 @@ profile_key = pytest.StashKey[profile.Applied | None]()
 images_key = pytest.StashKey[str]()
 report_key = pytest.StashKey[report.Request | None]()
 ending_key = pytest.StashKey[verdict.Ending]()
+unwritten_key = pytest.StashKey[str]()
 ranks_key = pytest.StashKey[ranks.Ranks]()
 
 
@@ -390,9 +391,11 @@ def pytest_terminal_summary(
     for fault in faults:
         terminalreporter.write_line(f"FAILED: {fault}", red=True, bold=True)
     asked = config.stash[report_key]
-    if asked is not None and ending_key in config.stash:
+    if asked is not None and ending_key in config.stash and unwritten_key not in config.stash:
         said = verdict.sentence(results, faults, config.stash[ending_key])
         terminalreporter.write_line(f"{said} The report: {asked.path}")
+    if unwritten_key in config.stash:
+        terminalreporter.write_line(f"FAILED: {config.stash[unwritten_key]}", red=True, bold=True)
 
 
 @pytest.hookimpl(trylast=True)
@@ -407,6 +410,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     _write_result(config)
     if session.exitstatus != pytest.ExitCode.USAGE_ERROR:
         _write_report(config, verdict.Ending(int(session.exitstatus), _broken_off(session)))
+    if session.exitstatus == pytest.ExitCode.OK and unwritten_key in config.stash:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def _broken_off(session: pytest.Session) -> bool:
@@ -445,7 +450,10 @@ def _write_report(config: pytest.Config, ending: verdict.Ending) -> None:
     stash[ending_key] = ending
     images = None if config.getoption("--data") is None else stash[images_key]
     faults, threads = _faults(config), _threads(config)
-    asked.write(stash[selection_key], stash[results_key], faults, ending, images, threads)
+    try:
+        asked.write(stash[selection_key], stash[results_key], faults, ending, images, threads)
+    except BlitzError as error:
+        stash[unwritten_key] = str(error)
 
 
 def _write_at_hang(config: pytest.Config, node: str) -> None:

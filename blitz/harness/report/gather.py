@@ -393,7 +393,8 @@ class _Gatherer:
             if text is not None
         ]
         if claim.benchmarks:
-            notes.append(("benchmark", Said(self._texts("claim.benchmark"))))
+            reason = self._texts.row(claim.key, self._texts("claim.benchmark"))
+            notes.append(("benchmark", Said(reason.text)))
         tests = [self._test(place) for place in self._places.get(claim.key, ())]
         untrue = any(test.says is not None for test in tests)
         return ClaimRow(claim.key, tests, notes, [] if untrue else self._strips(claim.key))

@@ -1,0 +1,264 @@
+"""What the report's tests share: a small specification, reports of runs of it, and a reader."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+from forked import Done, gate
+
+from blitz.harness import contents
+from blitz.harness.report import gather, page, releases, speed
+from blitz.harness.report.failures import Failures
+from blitz.harness.report.texts import Message, texts
+from blitz.harness.results import Outcome, Results
+from blitz.harness.selection import META, NO_ACCELERATOR, Selected, Selection
+from blitz.harness.verdict import Ending
+
+ROOT = Path(__file__).parents[1]
+SPEC = ROOT / "spec"
+BENCHMARK = ROOT / "docs" / "two_cores.json"
+
+CONTENTS = """
+[[page]]
+title = "Tensors"
+url = "https://example.org/tensors.html"
+file = "test_1.py"
+[[page.section]]
+heading = "Joining <tensors>"
+anchor = "joining"
+class = "TestJoining"
+[page.section.claims]
+T1 = ["sum_is_six"]
+T2 = ["shape_is_three", "sign_is_smaller"]
+T3 = ["old_habit"]
+T4 = { erratum = "A quote & a brace are missing." }
+T5 = { untestable = "It is a matter of taste." }
+T6 = { benchmark = ["sum_is_quick"] }
+T7 = ["accelerators_add"]
+[[page.section]]
+heading = "Leaving"
+anchor = "leaving"
+class = "TestLeaving"
+[page.section.claims]
+T8 = ["text_was_never_right"]
+"""
+
+TESTS = '''
+import pytest
+import torch
+
+class TestJoining:
+    @pytest.mark.parametrize("n", [1, 2], ids=["one", "<i>two</i>"])
+    def test_sum_is_six(self, n, device):
+        """The sum of three twos is <b>six</b>."""
+        assert torch.full((3,), 2.0, device=device).sum().item() == 6  # & no more
+
+    @pytest.mark.on("cpu", "accelerator", "meta")
+    def test_shape_is_three(self, device):
+        """A tensor of three has shape three."""
+        assert torch.ones(3, device=device).shape == (3,)
+
+    def test_sign_is_smaller(self):
+        """One is smaller than two."""
+        assert 1 < 2, "</script><script>alert('one')</script>"
+
+    @pytest.mark.changed(since="2.0", text="Habits are zeros.")
+    def test_old_habit(self):
+        """Habits are None."""
+        assert True
+
+    @pytest.mark.on("accelerator")
+    def test_accelerators_add(self, device):
+        """Accelerators add."""
+        assert (torch.ones(1, device=device) + 1).item() == 2
+
+
+class TestLeaving:
+    @pytest.mark.mistaken(text="It was so.")
+    def test_text_was_never_right(self):
+        """It was never so."""
+        assert True
+'''
+
+BENCHMARKS = '''
+class TestSpeed:
+    def test_sum_is_quick(self, benchmark, device):
+        """A sum is quick."""
+        benchmark(sum, [1, 2])
+'''
+
+RELEASES: dict[str, Any] = {
+    "releases": ["1.7.1", "1.8.1", "2.0.1"],
+    "probes": {
+        "habit": {
+            "claims": ["T3"],
+            "question": "Are habits <zeros>?",
+            "question_zh": "习惯是零吗？",
+            "old": "habit.next()",
+            "new": "next(habit)",
+            "answers": {"1.7.1": "0", "1.8.1": None, "2.0.1": "None & <none>"},
+            "as_told": {"1.7.1": True, "1.8.1": None, "2.0.1": False},
+        }
+    },
+}
+
+CPU = Selected("cpu", "cpu")
+
+
+def furnish(folder: Path, tests: str = TESTS) -> None:
+    """Put the small specification, and the house's conftest, into ``folder``."""
+    for name in ("conftest.py", "pytest.ini"):
+        shutil.copy(ROOT / name, folder / name)
+    spec = folder / "spec"
+    spec.mkdir(exist_ok=True)
+    (spec / "contents.toml").write_text(CONTENTS, encoding="utf-8")
+    (spec / "test_1.py").write_text(tests, encoding="utf-8")
+    (spec / "bench_throughput.py").write_text(BENCHMARKS, encoding="utf-8")
+    (spec / "releases.json").write_text(json.dumps(RELEASES), encoding="utf-8")
+
+
+def run_in(folder: Path, *options: str, tests: str = TESTS, prepare: Any = lambda: None) -> Done:
+    """Run ``pytest spec`` on the small specification, in a copy of this process."""
+    furnish(folder, tests)
+    return gate(folder, *options, prepare=prepare)
+
+
+def a_run(folder: Path, outcomes: Sequence[tuple[str, ...]], **other: Any) -> gather.Run:
+    """A run of the small specification with these outcomes, without running anything.
+
+    Args:
+        folder: Where the specification is put.
+        outcomes: Test's name with its parameters, key, device, state, and the reason if any.
+        other: Fields of the run; ``failed`` gives the texts of failures by test's name.
+    """
+    furnish(folder)
+    table = contents.load(folder / "spec" / "contents.toml")
+    results, failures = Results(), Failures()
+    for name, key, device, state, *reason in outcomes:
+        node = f"spec/test_1.py::TestJoining::test_{name}"
+        results._outcomes[node] = Outcome(node, key, device, state, *reason)
+    for name, text in other.pop("failed", {}).items():
+        failures._texts[f"spec/test_1.py::TestJoining::test_{name}"] = text
+    return _run(table, results, failures, folder / "spec", **other)
+
+
+def whole_run(state: Callable[[int], str], **other: Any) -> gather.Run:
+    """A run of the real specification on the cpu, in which the n-th test came to ``state(n)``."""
+    table = contents.load(SPEC / "contents.toml")
+    results, failures = Results(), Failures()
+    for number, place in enumerate(table.places()):
+        if place.test.benchmark or place.test.kinds == ("accelerator",):
+            continue
+        node = f"spec/{place.page.file.name}::{place.test.class_name}::test_{place.test.id}"
+        device = "cpu" if "cpu" in place.test.kinds else (*place.test.kinds, "no device")[-1]
+        if device == "accelerator":
+            continue
+        came = state(number)
+        reason = "" if came == "held" else "AssertionError: <b>not so</b>"
+        results._outcomes[node] = Outcome(node, place.claim.key, device, came, reason)
+        if came == "broken":
+            failures._texts[node] = f"E  AssertionError: <b>not so</b>\n{'<x> & ' * 400}"
+    return _run(table, results, failures, SPEC, **other)
+
+
+def _run(
+    table: contents.Contents, results: Results, failures: Failures, spec: Path, **other: Any
+) -> gather.Run:
+    files = {file for page in table.pages for file in (page.file, page.benchmark_file)}
+    given: dict[str, Any] = {
+        "selection": Selection((CPU, META), missing=NO_ACCELERATOR),
+        "faults": list[Message](),
+        "ending": Ending(),
+        "images": None,
+        "threads": 2,
+        "probes": releases.load(spec / "releases.json"),
+    }
+    return gather.Run(
+        contents=table,
+        sources={file: file.read_text(encoding="utf-8") for file in files},
+        results=results,
+        failures=failures,
+        **(given | other),
+    )
+
+
+def html(run: gather.Run, lang: str = "en", measured: speed.Measured | None = None) -> str:
+    """The page of a run."""
+    return page.html(run, texts(lang, run.contents.pages[0].file.parent), measured).decode()
+
+
+VOID = {"meta", "link", "input", "br", "img"}
+
+
+@dataclass
+class Node:
+    """An element of a page, with what is in it."""
+
+    tag: str
+    attributes: dict[str, str]
+    children: "list[Node | str]" = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """All text in it, blanks as one."""
+        return " ".join(self.raw.split())
+
+    @property
+    def raw(self) -> str:
+        """All text in it, as it stands."""
+        return "".join(c if isinstance(c, str) else c.raw for c in self.children)
+
+    def all(self, tag: str = "", **attributes: str) -> "Iterator[Node]":
+        """The elements in it with this tag and these attributes; of ``cls``, one of the classes."""
+        for child in self.children:
+            if isinstance(child, Node):
+                if child._is(tag, attributes):
+                    yield child
+                yield from child.all(tag, **attributes)
+
+    def one(self, tag: str = "", **attributes: str) -> "Node":
+        """The first of them."""
+        found = next(self.all(tag, **attributes), None)
+        assert found is not None, f"no {tag} with {attributes}"
+        return found
+
+    def _is(self, tag: str, attributes: dict[str, str]) -> bool:
+        wanted = dict(attributes)
+        name = wanted.pop("cls", None)
+        has = name is None or name in self.attributes.get("class", "").split()
+        return has and tag in ("", self.tag) and wanted.items() <= self.attributes.items()
+
+
+class _Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open = [Node("page", {})]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        node = Node(tag, {name: value or "" for name, value in attrs})
+        self.open[-1].children.append(node)
+        if tag not in VOID:
+            self.open.append(node)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.open[-1].children.append(Node(tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open[-1].tag == tag, f"</{tag}> where {self.open[-1].tag} is open"
+        self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        self.open[-1].children.append(data)
+
+
+def read(page: str) -> Node:
+    """The page as a tree; every element is closed where it ought to be, or this fails."""
+    reader = _Reader()
+    reader.feed(page)
+    reader.close()
+    assert [node.tag for node in reader.open] == ["page"]
+    return reader.open[0]
