@@ -443,8 +443,6 @@ def cross_entropy_of_a_single_sample() -> Seen | None:
     "N18",
     "Does max pooling refuse a single sample?",
     "最大池化是否拒绝单个样本？",
-    old="pool(image.unsqueeze(0))",
-    new="pool(image)",
 )
 def pooling_of_a_single_sample() -> Seen | None:
     answer, error = attempt(lambda: shape(nn.MaxPool2d(2)(torch.ones(1, 32, 32))))
@@ -529,8 +527,6 @@ def net_zero_grad() -> Seen | None:
     "N39",
     "Does SGD ask for a learning rate, which the tutorial gives it?",
     "SGD 是否要求给出学习率，如教程所给的那样？",
-    old="SGD(net.parameters(), lr=0.001)",
-    new="SGD(net.parameters())",
 )
 def sgd_without_learning_rate() -> Seen | None:
     def rate() -> object:
@@ -676,8 +672,6 @@ def file_of_a_whole_net() -> Seen | None:
     "C30",
     "Are the net's outputs probabilities?",
     "网络的输出是否为概率？",
-    old="outputs",
-    new="softmax(outputs, 1)",
 )
 def outputs_as_probabilities() -> Seen | None:
     outputs = Net()(torch.randn(8, 1, 32, 32))
