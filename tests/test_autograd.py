@@ -103,6 +103,46 @@ class TestWeightsFromAFile:
 
         assert not (tmp_path / "executed").exists()
 
+    def test_pickled_objects_are_not_executed_where_the_environment_allows_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Harmful:
+            def __reduce__(self) -> tuple[Any, ...]:
+                return Path.touch, (tmp_path / "executed",)
+
+        monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+        cached = tmp_path / "home/hub/checkpoints/resnet18-f37072fd.pth"
+        cached.parent.mkdir(parents=True)
+        torch.save({"conv1.weight": Harmful()}, cached)
+
+        for weights in (cached, "default"):
+            with pytest.raises(autograd.UnusableWeights, match="damaged"):
+                autograd.resnet18(weights)
+
+        assert not (tmp_path / "executed").exists()
+
+    @pytest.mark.parametrize(
+        ("error", "told"),
+        [
+            (RuntimeError("It broke."), "It broke."),
+            (RuntimeError("it broke"), "it broke."),
+            (RuntimeError(), "RuntimeError."),
+            (RuntimeError("word " * 99), "word " * 46 + "word …."),
+        ],
+    )
+    def test_what_is_wrong_with_a_file_is_told_in_one_sentence(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+    ) -> None:
+        def fail(*_arguments: Any, **_options: Any) -> None:
+            raise error
+
+        monkeypatch.setattr(torch, "load", fail)
+
+        with pytest.raises(autograd.UnusableWeights) as caught:
+            autograd.resnet18(tmp_path / "own.pth")
+
+        assert f"holds more than tensors: {told} Save a state_dict" in str(caught.value)
+
     def test_weights_of_another_network(self, tmp_path: Path) -> None:
         torch.save(nn.Linear(3, 2).state_dict(), tmp_path / "linear.pth")
 
@@ -137,14 +177,15 @@ class TestDefaultWeights:
         asked = []
 
         def bring(url: Any, file: Any, hash_prefix: Any, progress: Any) -> None:
-            asked.append((url, hash_prefix))
+            asked.append((url, hash_prefix, progress))
             torch.save(weights, file)
 
         monkeypatch.setattr(torch.hub, "download_url_to_file", bring)
 
         models = [autograd.resnet18("default") for _ in range(2)]
 
-        assert asked == [("https://download.pytorch.org/models/resnet18-f37072fd.pth", "f37072fd")]
+        url = "https://download.pytorch.org/models/resnet18-f37072fd.pth"
+        assert asked == [(url, "f37072fd", False)]
         assert [model.fc.bias[0].item() for model in models] == [121, 121]
         assert (tmp_path / "home/hub/checkpoints/resnet18-f37072fd.pth").exists()
 
@@ -202,7 +243,9 @@ class TestDefaultWeights:
         file.parent.mkdir(parents=True)
         torch.save({"conv1.weight": Harmful()}, file)
 
-        with pytest.raises(autograd.UnusableWeights, match="damaged"):
+        with pytest.raises(
+            autograd.UnusableWeights, match=r"damaged: Weights only load failed.* Delete it"
+        ):
             autograd.resnet18("default")
         assert not (tmp_path / "executed").exists()
 
@@ -246,6 +289,12 @@ class TestTrainingStep:
     def test_network_without_parameters(self) -> None:
         with pytest.raises(ValueError, match="ReLU has no parameters to train"):
             autograd.training_step(nn.ReLU(), torch.ones(1, 3), torch.ones(1, 3))
+
+
+def test_tensors_are_made_on_the_cpu_where_no_device_is_asked_for() -> None:
+    made = [*autograd.a_and_b(), *autograd.random_image_and_labels()]
+
+    assert {tensor.device for tensor in made} == {torch.device("cpu")}
 
 
 class TestVectorJacobianProduct:
