@@ -355,6 +355,12 @@ class TestReplaceHead:
         assert head.weight.dtype == torch.float64
         assert head.weight.device == torch.device("meta")
 
+    def test_one_class_is_enough(self) -> None:
+        model = nn.Sequential()
+        model.fc = nn.Linear(7, 3)
+
+        assert autograd.replace_head(model, 1).weight.shape == (1, 7)
+
     def test_network_without_fc(self) -> None:
         with pytest.raises(
             ValueError, match=r"Sequential has no linear layer 'fc' to replace, but: 0, 1\. Use"
