@@ -260,17 +260,15 @@ def joined(device: str | None = None, limit: float = 0.0) -> Iterator[Processes]
 def _join(device: str | None, limit: float) -> tuple[Group, Watch]:
     environment = os.environ
     rank, count = int(environment["RANK"]), int(environment["WORLD_SIZE"])
-    beside = int(environment.get("LOCAL_WORLD_SIZE", count))
     store, rank, count = next(dist.rendezvous("env://", rank, count))
-    attempt = environment.get("TORCHELASTIC_RESTART_COUNT", "0")
-    prefix = f"blitz/{attempt}"
+    # torchrun's store outlives its restarts, and with it the addresses of processes that are gone.
+    prefix = f"blitz/{environment.get('TORCHELASTIC_RESTART_COUNT', '0')}/{count}"
+    store = dist.PrefixStore(prefix, store)
     watch = Watch(dist.PrefixStore(prefix, _connection(limit)), rank, count, limit)
     watch.start()
     dist.init_process_group(_backend(device), store=store, rank=rank, world_size=count)
-    local_rank = int(environment.get("LOCAL_RANK", rank))
-    return Group(
-        dist.PrefixStore(prefix, store), Part(rank, count, beside), local_rank, watch
-    ), watch
+    part = Part(rank, count, int(environment.get("LOCAL_WORLD_SIZE", count)))
+    return Group(store, part, int(environment.get("LOCAL_RANK", rank)), watch), watch
 
 
 def _connection(limit: float) -> dist.Store:

@@ -96,15 +96,18 @@ def train_as(
     raise SystemExit(main(["train", *arguments]))
 
 
-def small() -> None:
-    """Look at the training often, draw nothing, and keep the checkpoint for comparisons."""
+def small(grace: float = 0.2) -> None:
+    """Look at the training often, draw nothing, and keep the checkpoint for comparisons.
+
+    Where no agent is there to end what is left of a group, that waits for one only shortly.
+    """
     training.CHUNK_IMAGES = 12
     classifier.REPORT_EVERY = 4
     vars(plots).update(blank_figure=no_figure)
     type.__setattr__(RunFolder, "drop_checkpoint", lambda folder: None)
     torch.set_num_threads(1)
-    vars(distributed).update(GRACE=0.2)  # no agent is there to end the others
-    vars(distributed_watch).update(GRACE=0.2)
+    vars(distributed).update(GRACE=grace)
+    vars(distributed_watch).update(GRACE=grace)
 
 
 @pytest.fixture
