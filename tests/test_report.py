@@ -444,7 +444,7 @@ class TestWords:
 
     def test_language_that_is_not_there_is_refused(self) -> None:
         with pytest.raises(
-            texts.TextsError, match="--lang xx: there is no such language. Choose en"
+            texts.TextsError, match=r"--lang xx: there is no such language\. Choose en"
         ):
             texts.texts("xx")
 
@@ -668,9 +668,8 @@ class TestOption:
         [
             ("raise KeyboardInterrupt", (), "Broken off: 2 claims were checked"),
             ("assert False", ("-x",), "Broken off: 3 claims were checked"),
-            ("raise SystemError", ("--maxfail=1",), "Broken off: 3 claims were checked"),
         ],
-        ids=["Ctrl-C", "first failure", "so many failures"],
+        ids=["Ctrl-C", "first failure"],
     )
     def test_run_that_is_broken_off_says_so(
         self, report: Callable[..., Any], body: str, options: tuple[str, ...], said: str

@@ -280,6 +280,11 @@ class Report:
         return sum(len(section.claims) for page in self.pages for section in page.sections)
 
     @property
+    def many(self) -> bool:
+        """Whether so much is broken that the browser is to draw only what is looked at."""
+        return sum(page.broken for page in self.pages) > MANY // 2
+
+    @property
     def promises(self) -> int:
         """How many of them are the tutorial's."""
         return sum(len(s.claims) for page in self.pages if not page.ours for s in page.sections)
