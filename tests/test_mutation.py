@@ -271,6 +271,31 @@ class TestMutants:
 
         assert making.is_words(before, after) is words
 
+    @pytest.mark.parametrize(
+        ("line", "other", "dropped"),
+        [
+            ("ones(2, device=place)", "ones(2, device=None)", True),
+            ("ones(2, device=resolve(place))", "ones(2, )", True),
+            ("ones(2, device=place)", "ones(3, device=place)", False),
+            ("ones(2, device=place)", "None", False),
+            ("ones(2, dtype=wanted)", "ones(2)", False),
+            ("ones(2, dtype=wanted)", "ones(2, dtype=None)", False),
+            ("ones(2, device=place)", "ones(2, device=there)", False),
+        ],
+    )
+    def test_that_drop_a_device_are_told_apart(self, line: str, other: str, dropped: bool) -> None:
+        before, after = (ast.parse(f"def f():\n    {text}").body[0] for text in (line, other))
+
+        assert making.drops_device(before, after) is dropped
+
+    def test_that_drop_a_device_should_die_on_meta(self) -> None:
+        made = [replace(mutant, device=True) for mutant in mutants(3)]
+        found = outcomes(made)
+        for mutant, test in zip(made, ["t[meta]", "t[2-meta-sum]", "t_meta[cpu]"], strict=True):
+            found[mutant.name] = replace(found[mutant.name], test=test)
+
+        assert floor.not_on_meta({"blitz.tensors": made}, found) == (3, [made[2]])
+
 
 class TestWhatIsKept:
     def kept(self, root: Path, outcome: Outcome, mutant: Mutant) -> dict[str, Outcome]:

@@ -195,6 +195,11 @@ def _report(
     counted = sum(each.mutants for each in tallies)
     killed = sum(each.killed + each.timeout for each in tallies)
     print(f"{killed} of {counted} mutants killed: {floor.percent(tallies):.1f} %")
+    dropped, elsewhere = floor.not_on_meta(chosen, outcomes)
+    print(f"{dropped - len(elsewhere)} of the {dropped} that drop a device die on meta")
+    for mutant in elsewhere:
+        outcome = outcomes[mutant.name]
+        print(f"  not there: {mutant.name} {outcome.state} {outcome.test}")
     if others:
         print(f"this says nothing of the {len(others)} other modules: {', '.join(sorted(others))}")
     found = floor.faults(chosen, outcomes, survivors)

@@ -217,5 +217,18 @@ def faults(
     return found
 
 
+def on_meta(test: str) -> bool:
+    """Whether a test runs on meta, where there are no values, by its id."""
+    return "meta" in test.partition("[")[2].rstrip("]").split("-")
+
+
+def not_on_meta(
+    made: Mapping[str, Iterable[Mutant]], outcomes: Mapping[str, Outcome]
+) -> tuple[int, list[Mutant]]:
+    """How many mutants that were run drop a ``device=``, and those that a test on meta let live."""
+    dropped = [m for each in made.values() for m in each if m.device and m.name in outcomes]
+    return len(dropped), [m for m in dropped if not on_meta(outcomes[m.name].test)]
+
+
 def _death(outcome: Outcome) -> str:
     return f"{outcome.test} kills it" if outcome.test else "it runs on for ever"

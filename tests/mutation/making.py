@@ -30,12 +30,14 @@ class Mutant:
         change: The lines that differ, as they are and as the mutant has them.
         words: Whether nothing but the text of a message differs.
         digest: Of the function and the change; annotations make no difference.
+        device: Whether a ``device=`` is dropped.
     """
 
     name: str
     change: str
     words: bool
     digest: str
+    device: bool = False
 
     @property
     def module(self) -> str:
@@ -87,7 +89,8 @@ def read(file: Path, module: str) -> Iterator[Mutant]:
         change = _change(*(_lines_of(function, lines) for function in (original, node)))
         text = f"{change}\n{_without_annotations(original)}"
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        yield Mutant(f"{module}.{name}", change, is_words(original, node), digest)
+        words, device = is_words(original, node), drops_device(original, node)
+        yield Mutant(f"{module}.{name}", change, words, digest, device)
 
 
 def is_words(original: ast.AST, mutant: ast.AST) -> bool:
@@ -110,6 +113,23 @@ def is_words(original: ast.AST, mutant: ast.AST) -> bool:
         if isinstance(parent, ast.keyword) and parent.arg in ("metavar", "help"):
             return True
     return " " in before.strip()
+
+
+def drops_device(original: ast.AST, mutant: ast.AST) -> bool:
+    """Whether the only difference is that a call lacks its ``device=``, or is given None for it."""
+    differences = list(_differences(original, mutant))
+    if len(differences) != 1:
+        return False
+    (before, after, parents) = differences[0]
+    if isinstance(before, list) and isinstance(after, list):
+        return "device" in _keywords(before) - _keywords(after)
+    keyword = parents[-1]
+    none = isinstance(after, ast.Constant) and after.value is None
+    return none and isinstance(keyword, ast.keyword) and keyword.arg == "device"
+
+
+def _keywords(nodes: list[object]) -> set[str | None]:
+    return {node.arg for node in nodes if isinstance(node, ast.keyword)}
 
 
 def _forget_old(folder: Path, files: Iterable[Path]) -> None:

@@ -28,7 +28,7 @@ from typing import Any
 
 import pytest
 
-from . import recorder
+from . import floor, recorder
 from .floor import KILLED, SURVIVED, TIMEOUT, Outcome
 from .making import Mutant
 
@@ -325,7 +325,8 @@ class Runner:
         """The tests for a mutant, within the patience, those first that seem likeliest to kill.
 
         That is first what has killed mutants of the same function, then of the same module; then
-        the tests named after the module; then the quickest. Those of one file stay together.
+        the tests named after the module; then the quickest. Those of one file stay together. Where
+        a ``device=`` is dropped, those on meta come before all others: no cpu is needed to see it.
         """
         tests = [t for t in self._tests[mutant.function] if self._trusted.get(t, True)]
         own, beside = self._killers[mutant.function], self._killers[mutant.module]
@@ -339,7 +340,17 @@ class Runner:
             file, seconds = test.partition("::")[0], self._reached[test].seconds
             killed = own[test] / (seconds + 0.1), beside[test] / (seconds + 0.1)
             near = not file.partition("::")[0].endswith(f"_{named}.py")
-            return (-killed[0], -killed[1], seconds > SLOW, near, quickest[file], file, seconds)
+            elsewhere = mutant.device and not floor.on_meta(test)
+            return (
+                elsewhere,
+                -killed[0],
+                -killed[1],
+                seconds > SLOW,
+                near,
+                quickest[file],
+                file,
+                seconds,
+            )
 
         chosen: list[str] = []
         cost = 0.0
