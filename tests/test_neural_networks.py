@@ -116,6 +116,15 @@ class TestUpdate:
 
         assert ready.tolist() == [1.0, 1.0]
 
+    def test_learning_rate_is_a_hundredth_where_none_is_given(self, update: Any) -> None:
+        """A gradient of one moves a weight of 1 to 0.99."""
+        weight = nn.Parameter(torch.ones(1))
+        weight.sum().backward()
+
+        update([weight])
+
+        assert weight.item() == pytest.approx(0.99)
+
     @pytest.mark.parametrize("learning_rate", [-0.1, float("nan")])
     def test_learning_rate_below_zero_is_refused(self, update: Any, learning_rate: Any) -> None:
         """The message names the learning rate."""
