@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import report_pages as pages
-from pygments.lexers.python import PythonLexer
-from pygments.token import Token
+from pygments.lexers.python import PythonLexer  # type: ignore[import-untyped]
+from pygments.token import Token  # type: ignore[import-untyped]
 from report_pages import BENCHMARK, SPEC, Node, a_run, html, read, run_in, whole_run
 
 from blitz import throughput
@@ -398,7 +398,7 @@ class TestWholeSpecification:
             for file in (*SPEC.glob("test_*.py"), SPEC / "bench_throughput.py")
             for name in re.findall(r"def (test_\w+)", file.read_text(encoding="utf-8"))
         }
-        found = {re.search(r"def (test_\w+)", code)[1] for code in codes}  # type: ignore[index]
+        found = {re.search(r"def (test_\w+)", code)[1] for code in codes}
         unclaimed = functions - found
         assert found <= functions
         assert all(
