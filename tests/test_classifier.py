@@ -82,6 +82,22 @@ def losses_of_the_plain_loop(net: nn.Module, loader: Iterable[Any], epochs: Any)
     return losses
 
 
+class TestTrainingStep:
+    def test_has_the_tutorials_settings_where_none_are_given(self) -> None:
+        step = classifier.training_step(classifier.Net())
+
+        defaults = step.optimizer.defaults
+        assert (defaults["lr"], defaults["momentum"], step.exact) == (0.001, 0.9, True)
+        assert not defaults["fused"]
+
+    def test_takes_the_settings_it_is_given(self) -> None:
+        step = classifier.training_step(classifier.Net(), lr=0.5, momentum=0.25, exact=False)
+
+        defaults = step.optimizer.defaults
+        assert (defaults["lr"], defaults["momentum"], step.exact) == (0.5, 0.25, False)
+        assert defaults["fused"]
+
+
 class TestTrain:
     def test_gives_the_losses_of_a_plain_loop_to_the_last_bit(self, images: TensorDataset) -> None:
         torch.manual_seed(3)
