@@ -1,14 +1,16 @@
 """Run the specification in random orders, each of its tests alone, and spread over workers.
 
-    python tests/flakes.py                          # 20 orders, each test alone, -n 2, each chapter
-    python tests/flakes.py --orders 200 --workers 2 4
+    python tests/flakes.py                # 20 orders, each test and chapter alone, -n 2 and -n 4
+    python tests/flakes.py --orders 200   # what is done before a release: an hour and more
 
-The tests are collected once; each order, and each test that runs alone, has a fork of that process
-to itself. Every test must come out as it does in the usual order. Ends with 1 if one does not.
-It runs on the cpu and on meta: a process that has looked for a GPU cannot be forked.
+All of that is done with 1 thread and with 2. The tests are collected once; each order, and each
+test that runs alone, has a fork of that process to itself. Every test must come out as it does in
+the usual order with one thread. Ends with 1 if one does not. It runs on the cpu and on meta: a
+process that has looked for a GPU cannot be forked.
 """
 
 import argparse
+import itertools
 import multiprocessing
 import os
 import random
@@ -37,30 +39,38 @@ fork = multiprocessing.get_context("fork")
 class Repeats:
     """A pytest plugin that runs what was collected again and again, in forks."""
 
-    def __init__(self, orders: int, alone: bool) -> None:
+    def __init__(self, orders: int, alone: bool, threads: Sequence[int]) -> None:
         self.orders = orders
         self.alone = alone
+        self.threads = threads
         self.usual: Outcomes = {}
         self.differ: list[str] = []
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         _import_what_tests_would()
-        self.usual = _forked(session.items)
-        say(f"usual order: {_count(self.usual)}")
+        for threads in self.threads:
+            self._repeat(session.items, threads)
+        return True
+
+    def _repeat(self, every: list[pytest.Item], threads: int) -> None:
+        """All the repetitions with one number of threads."""
+        on = f"{threads} thread{'s' * (threads != 1)}"
+        found = _forked(every, threads)
+        self.usual = self.usual or found
+        self._compare(f"{on}, usual order", found, self.usual)
         for number in range(self.orders):
-            items = random.Random(number).sample(session.items, len(session.items))
-            self._compare(f"random order {number}", _forked(items), self.usual)
+            items = random.Random(number).sample(every, len(every))
+            self._compare(f"{on}, random order {number}", _forked(items, threads), self.usual)
         if self.alone:
             found = {}
-            for item in session.items:
-                found |= _forked([item])
-            self._compare("each test alone", found, self.usual)
-        for file in sorted({item.path for item in session.items}):
-            items = [item for item in session.items if item.path == file]
-            expected = {item.nodeid: self.usual[item.nodeid] for item in items}
-            self._compare(f"{file.name} alone", _forked(items), expected)
-        return True
+            for item in every:
+                found |= _forked([item], threads)
+            self._compare(f"{on}, each test alone", found, self.usual)
+        for file in sorted({item.path for item in every}):
+            items = [item for item in every if item.path == file]
+            expected = {item.nodeid: self.usual.get(item.nodeid, "lost") for item in items}
+            self._compare(f"{on}, {file.name} alone", _forked(items, threads), expected)
 
     def _compare(self, what: str, found: Outcomes, expected: Outcomes) -> None:
         differ = [t for t in expected if found.get(t, "lost") != expected[t]]
@@ -88,10 +98,10 @@ def _import_what_tests_would() -> None:
     torch.optim.SGD([torch.zeros(1, requires_grad=True)])
 
 
-def _forked(items: list[pytest.Item]) -> Outcomes:
-    """What becomes of ``items`` in this order, in a process of their own."""
+def _forked(items: list[pytest.Item], threads: int) -> Outcomes:
+    """What becomes of ``items`` in this order, in a process of their own with so many threads."""
     receiver, sender = fork.Pipe(duplex=False)
-    process = fork.Process(target=_run, args=(items, sender))
+    process = fork.Process(target=_run, args=(items, sender, threads))
     with warnings.catch_warnings():  # the fork touches no thread but its own
         warnings.simplefilter("ignore", DeprecationWarning)
         process.start()
@@ -104,7 +114,10 @@ def _forked(items: list[pytest.Item]) -> Outcomes:
         process.join()
 
 
-def _run(items: list[pytest.Item], sender: Any) -> None:
+def _run(items: list[pytest.Item], sender: Any, threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     outcome = Outcome()
@@ -114,10 +127,14 @@ def _run(items: list[pytest.Item], sender: Any) -> None:
     sender.send(outcome.outcomes)
 
 
-def _spread(tests: list[str], workers: int) -> str:
-    """The counts of a run on ``workers`` of pytest-xdist."""
+def _spread(tests: list[str], workers: int, threads: int) -> str:
+    """The counts of a run on ``workers`` of pytest-xdist, each of them with so many threads."""
     command = [sys.executable, "-m", "pytest", *tests, *OPTIONS, "-n", str(workers)]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    # The threads are shared out among the workers.
+    environment = {**os.environ, "OMP_NUM_THREADS": str(workers * threads)}
+    ended = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
     counts = re.findall(r"^.*\b(?:passed|failed|error).* in [\d.]+s.*$", ended.stdout, re.M)
     return re.sub(r" in .*", "", counts[-1]) if counts else f"ended with {ended.returncode}"
 
@@ -142,21 +159,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("tests", nargs="*", default=[str(SPEC)], help="(default: spec)")
     parser.add_argument("--orders", type=int, default=20, help="random orders (default: 20)")
     parser.add_argument("--no-alone", action="store_true", help="leave out each test alone")
-    parser.add_argument("--workers", type=int, nargs="*", default=[2], help="of xdist (default: 2)")
+    add = parser.add_argument
+    add("--workers", type=int, nargs="*", default=[2, 4], help="of xdist (default: 2 4)")
+    add("--threads", type=int, nargs="+", default=[1, 2], help="of torch (default: 1 2)")
     asked = parser.parse_args(arguments)
     os.chdir(ROOT)
-    repeats = Repeats(asked.orders, alone=not asked.no_alone)
+    repeats = Repeats(asked.orders, alone=not asked.no_alone, threads=asked.threads)
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
         pytest.main([*asked.tests, *OPTIONS, "-p", "no:cacheprovider", "-p", "no:xdist"], [repeats])
     failed = [test for test, state in repeats.usual.items() if state == "failed"]
     if failed or not repeats.usual:
         say(f"not green in the usual order: {' '.join(failed) or 'nothing ran'}")
         return 1
-    for workers in asked.workers:
-        counts = _spread(asked.tests, workers)
-        say(f"-n {workers}: {counts}")
+    for workers, threads in itertools.product(asked.workers, asked.threads):
+        counts = _spread(asked.tests, workers, threads)
+        what = f"-n {workers}, {threads} to each: {counts}"
+        say(what)
         if counts != _count(repeats.usual):
-            repeats.differ.append(f"-n {workers}: {counts}")
+            repeats.differ.append(what)
     for line in repeats.differ:
         say(f"OTHERWISE {line}")
     return 1 if repeats.differ else 0

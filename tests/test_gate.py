@@ -9,6 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import small_house
 import torch
 from forked import Done, gate
 from torch.utils import backend_registration
@@ -18,8 +19,6 @@ from blitz.__main__ import main
 from blitz.harness import conformance, containment, selection, shared
 from blitz.harness.selection import Selected, Selection, SelectionError
 from blitz.preflight import Finding, Verdict
-
-ROOT = Path(__file__).parents[1]
 
 needs_python_backends = pytest.mark.skipif(
     not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
@@ -70,14 +69,10 @@ CLOSE = TESTS.replace("0.3333]", "1 / 3]")
 
 @pytest.fixture
 def house(tmp_path: Path) -> Callable[..., Done]:
-    """Run the gate on a small specification of its own, with the real conftest and pytest.ini."""
-    for name in ("conftest.py", "pytest.ini"):
-        (tmp_path / name).write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
-    (tmp_path / "spec").mkdir()
+    """Run the gate on a small specification of its own."""
 
     def run(*options: str, tests: str = CLOSE, prepare: Any = lambda: None) -> Done:
-        (tmp_path / "spec" / "contents.toml").write_text(CONTENTS)
-        (tmp_path / "spec" / "test_1.py").write_text(tests)
+        small_house.make(tmp_path, CONTENTS, tests)
         return gate(tmp_path, *options, prepare=prepare)
 
     return run
@@ -580,11 +575,7 @@ WITH_A_CRASH = CLOSE.replace(
 def shared_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Done, Path]:
     """A run on two workers with a stale profile, in which a test kills its worker."""
     folder = tmp_path_factory.mktemp("house")
-    for name in ("conftest.py", "pytest.ini"):
-        (folder / name).write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
-    (folder / "spec").mkdir()
-    (folder / "spec" / "contents.toml").write_text(CONTENTS)
-    (folder / "spec" / "test_1.py").write_text(WITH_A_CRASH)
+    small_house.make(folder, CONTENTS, WITH_A_CRASH)
     (folder / "profile.toml").write_text('[claims]\nT3 = { xfail = "rounds" }')
     options = ["-n2", "--device=cpu", "--profile=profile.toml", "--junitxml=report.xml"]
     return gate(folder, *options, "--conformance=result.json"), folder

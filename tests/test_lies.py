@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import small_house
 import torch
 from lies import run
 from lies.all import LIES
@@ -52,14 +53,8 @@ class TestJoining:
 
 @pytest.fixture
 def spec(tmp_path: Path) -> Path:
-    """A small specification in a house of its own, with the real conftest.py and pytest.ini."""
-    for name in ("conftest.py", "pytest.ini"):
-        (tmp_path / name).write_text((ROOT / name).read_text(encoding="utf-8"))
-    folder = tmp_path / "spec"
-    folder.mkdir()
-    (folder / "contents.toml").write_text(CONTENTS)
-    (folder / "test_1.py").write_text(TESTS)
-    return folder
+    """A small specification in a house of its own."""
+    return small_house.make(tmp_path, CONTENTS, TESTS)
 
 
 def told(spec: Path, install: Any, *breaks: str, **options: Any) -> run.Finding:

@@ -1,0 +1,16 @@
+"""A small specification in a folder of its own, with the real conftest.py and pytest.ini."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def make(folder: Path, contents: str, tests: str) -> Path:
+    """Write ``spec/contents.toml`` and ``spec/test_1.py``; the folder ``spec``."""
+    for name in ("conftest.py", "pytest.ini"):
+        (folder / name).write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
+    spec = folder / "spec"
+    spec.mkdir(exist_ok=True)
+    (spec / "contents.toml").write_text(contents, encoding="utf-8")
+    (spec / "test_1.py").write_text(tests, encoding="utf-8")
+    return spec
