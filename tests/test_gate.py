@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +21,8 @@ from blitz.__main__ import main
 from blitz.harness import conformance, containment, selection, shared
 from blitz.harness.selection import Selected, Selection, SelectionError
 from blitz.preflight import Finding, Verdict
+
+ROOT = Path(__file__).parents[1]
 
 needs_python_backends = pytest.mark.skipif(
     not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
@@ -693,3 +697,27 @@ def test_images_are_loaded_once_for_all_workers(tmp_path: Path) -> None:
     assert loads == ["now"]
     assert first.pixels().tolist() == second.pixels().tolist()
     assert (second.labels, second.origin) == ([3, 5], "made")
+
+
+COPIED_SLOWLY = """
+import faulthandler, os, signal, time
+os.register_at_fork(before=lambda: time.sleep(1.2))  # after what the clock does before a copy
+from blitz.harness.containment import _Clock
+clock = _Clock(60, lambda *_: None)
+with clock.limits("a test"):
+    copy = os.fork()
+    if copy == 0:
+        signal.alarm(5)  # it may hang
+        faulthandler.cancel_dump_traceback_later()
+        os._exit(0)
+    print("ended with", os.waitstatus_to_exitcode(os.waitpid(copy, 0)[1]))
+clock.stop()
+"""
+
+
+def test_watchdog_is_not_wound_up_while_the_process_is_copied() -> None:
+    """The copy would wait for ever for a thread that it does not have."""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", COPIED_SLOWLY]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT, check=True)
+
+    assert done.stdout == "ended with 0\n"

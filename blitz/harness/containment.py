@@ -119,6 +119,7 @@ class _Clock:
         self._limit, self._end_run = limit, end_run
         self._running: tuple[str, float] | None = None  # what runs, and when its time is up
         self._stopped = threading.Event()
+        self._forking = threading.Lock()  # held while the process is copied
         self._stderr = os.dup(2) if limit else -1  # not pytest's, which it captures
         self._old_handler: Callable[[int, FrameType | None], object] | int | None = None
         self._thread: threading.Thread | None = None
@@ -157,7 +158,11 @@ class _Clock:
         # The interpreter's watchdog is a thread, and a copy of the process would wait for it for
         # ever if it were set once more there.
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(before=self._let_go)
+            os.register_at_fork(
+                before=self._before_fork,
+                after_in_parent=self._forking.release,
+                after_in_child=self._forking.release,
+            )
         self._put_off()
         self._thread = threading.Thread(target=self._watch, daemon=True, name="blitz-watchdog")
         self._thread.start()
@@ -169,6 +174,10 @@ class _Clock:
         last = self._limit + 2 * GRACE
         faulthandler.dump_traceback_later(last, exit=True, file=self._stderr)
 
+    def _before_fork(self) -> None:
+        self._forking.acquire()  # or the thread would wind the watchdog up before the copy is made
+        self._let_go()
+
     def _let_go(self) -> None:
         if not self._stopped.is_set():
             faulthandler.cancel_dump_traceback_later()
@@ -178,7 +187,8 @@ class _Clock:
 
     def _watch(self) -> None:
         while not self._stopped.wait(min(0.5, GRACE / 4)):
-            self._put_off()
+            with self._forking:
+                self._put_off()
             running = self._running
             if running is not None and time.monotonic() > running[1]:
                 self._end_run(running[0], f"hung: no end after {self._limit:g} s")
