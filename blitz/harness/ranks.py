@@ -112,7 +112,10 @@ class Ranks:
         if not self._aside.poll(limit + 20):
             self.close()
             raise RanksError(f"no answer after {limit + 20:.0f} s")
-        found: list[Outcome] = self._aside.recv()
+        try:
+            found: list[Outcome] = self._aside.recv()
+        except EOFError:
+            raise RanksError(f"{function} cannot be found where it is to be run") from None
         return found
 
     def results(

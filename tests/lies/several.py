@@ -1,0 +1,156 @@
+"""Lies about several processes: their gradients, their parameters, their shares of the images."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.parallel import distributed as parallel
+from torch.utils.data import DistributedSampler
+
+from .lie import lie, replace
+
+
+def hooked(hook: Callable[[Any, dist.GradBucket], torch.futures.Future[torch.Tensor]]) -> None:
+    """Have every DistributedDataParallel join its gradients by ``hook``."""
+
+    def make(old: Callable[..., None]) -> Callable[..., None]:
+        def lying(self: DistributedDataParallel, *arguments: Any, **options: Any) -> None:
+            old(self, *arguments, **options)
+            self.register_comm_hook(self.process_group, hook)
+
+        return lying
+
+    replace(DistributedDataParallel, "__init__", make)
+
+
+def summed(group: dist.ProcessGroup, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
+    work = dist.all_reduce(bucket.buffer(), group=group, async_op=True)
+    return work.get_future().then(lambda done: done.value()[0])
+
+
+@lie("S01", "S02")
+def gradients_are_not_joined() -> None:
+    """Every process keeps the gradient of its own share."""
+
+    def hook(_: Any, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
+        kept: torch.futures.Future[torch.Tensor] = torch.futures.Future()
+        kept.set_result(bucket.buffer())
+        return kept
+
+    hooked(hook)
+
+
+@lie("S01", "S02")
+def gradients_are_summed_and_not_averaged() -> None:
+    """The gradients of the processes are added, and not divided by their number."""
+    hooked(summed)
+
+
+@lie("S01", "S02")
+def gradients_are_divided_by_one_more() -> None:
+    """The sum of the gradients is divided by the number of processes and one."""
+
+    def hook(
+        group: dist.ProcessGroup, bucket: dist.GradBucket
+    ) -> torch.futures.Future[torch.Tensor]:
+        return summed(group, bucket).then(lambda done: done.value() / (group.size() + 1))
+
+    hooked(hook)
+
+
+@lie("S01")
+def gradients_come_from_the_first_process() -> None:
+    """The gradient of the first process is taken for the average."""
+
+    def hook(
+        group: dist.ProcessGroup, bucket: dist.GradBucket
+    ) -> torch.futures.Future[torch.Tensor]:
+        work = dist.broadcast(bucket.buffer(), 0, group=group, async_op=True)
+        return work.get_future().then(lambda done: done.value()[0])
+
+    hooked(hook)
+
+
+@lie("S02")
+def processes_start_from_weights_of_their_own() -> None:
+    """DistributedDataParallel does not copy the first process's parameters to the others."""
+    replace(parallel, "_sync_module_states", lambda old: lambda **options: None)
+
+
+@lie("S03")
+def no_sync_joins_the_gradients() -> None:
+    """no_sync() changes nothing."""
+
+    @contextmanager
+    def lying(self: DistributedDataParallel) -> Iterator[None]:
+        yield
+
+    DistributedDataParallel.no_sync = lying
+
+
+@lie("S06")
+def sampler_gives_all_the_same_part() -> None:
+    """DistributedSampler gives the part of the first process to all."""
+
+    def make(old: Callable[..., None]) -> Callable[..., None]:
+        def lying(self: DistributedSampler, *arguments: Any, **options: Any) -> None:
+            old(self, *arguments, **options)
+            self.rank = 0
+
+        return lying
+
+    replace(DistributedSampler, "__init__", make)
+
+
+@lie("S06")
+def sampler_pads_with_the_last_images() -> None:
+    """DistributedSampler repeats the last images of the set, and not the first."""
+
+    def make(old: Callable[..., Any]) -> Callable[..., Any]:
+        def lying(self: DistributedSampler) -> Any:
+            last = len(self.dataset) - 1
+            places, taken = list(old(self)), self.num_samples * self.num_replicas
+            extra = taken - len(self.dataset)
+            return iter([*places[:-1], last] if extra > 0 else places)
+
+        return lying
+
+    replace(DistributedSampler, "__iter__", make)
+
+
+@lie("S06")
+def sampler_never_reshuffles() -> None:
+    """DistributedSampler.set_epoch() changes nothing."""
+    replace(DistributedSampler, "set_epoch", lambda old: lambda self, epoch: None)
+
+
+@lie("S06")
+def sampler_reshuffles_by_itself() -> None:
+    """DistributedSampler has another order in every pass, without set_epoch()."""
+
+    def make(old: Callable[..., Any]) -> Callable[..., Any]:
+        def lying(self: DistributedSampler) -> Any:
+            self.epoch += 1
+            return old(self)
+
+        return lying
+
+    replace(DistributedSampler, "__iter__", make)
+
+
+@lie("S05")
+def sums_leave_the_last_process_out() -> None:
+    """all_reduce() gives the sum over all processes but the last."""
+
+    def make(old: Callable[..., Any]) -> Callable[..., Any]:
+        def lying(tensor: torch.Tensor, *arguments: Any, **options: Any) -> Any:
+            if dist.get_rank() == dist.get_world_size() - 1 and not tensor.is_floating_point():
+                tensor.zero_()
+            return old(tensor, *arguments, **options)
+
+        return lying
+
+    replace(dist, "all_reduce", make)
