@@ -127,6 +127,14 @@ class TestTrain:
         assert [report.loss for report in reports] == [(0.0 + a + b + c) / 3, d]
         assert [report.rest for report in reports] == [False, True]
 
+    def test_momentum_can_be_left_out(self, images: TensorDataset) -> None:
+        def trained(**options: float) -> float:
+            torch.manual_seed(3)
+            return classifier.train(classifier.Net(), DataLoader(images, 4), **options)[-1].loss
+
+        assert trained(momentum=0.9) == trained()
+        assert trained(momentum=0.0) != trained()
+
     def test_reports_as_it_goes(self, images: TensorDataset) -> None:
         net, seen = classifier.Net(), []
 
@@ -231,6 +239,20 @@ class TestEvaluate:
         with pytest.raises(ValueError, match=f"label {label} fits none of the net's 3 outputs"):
             classifier.evaluate(nn.Identity(), [(torch.eye(3)[:1], torch.tensor([label]))])
 
+    def test_images_go_where_the_net_is(self) -> None:
+        class Elsewhere(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.weight = nn.Parameter(torch.ones(1, device="meta"))
+
+            def forward(self, images: torch.Tensor) -> torch.Tensor:
+                assert images.device == torch.device("meta")
+                return torch.eye(3)
+
+        accuracy = classifier.evaluate(Elsewhere(), [(torch.zeros(3, 2), torch.arange(3))])
+
+        assert accuracy.class_correct == (1, 1, 1)
+
     def test_one_label_for_many_images_is_refused(self) -> None:
         with pytest.raises(ValueError, match="for 3 images"):
             classifier.evaluate(nn.Identity(), [(torch.eye(3), torch.tensor([1]))])
@@ -243,8 +265,11 @@ class TestLines:
 
     @pytest.mark.parametrize("labels", [[10], [-1], [0.5], torch.tensor([3, 10])], ids=str)
     def test_label_without_a_name_is_refused(self, labels: Any) -> None:
+        wrong = float(labels[-1])
+
         with pytest.raises(
-            ValueError, match=r"names none of 10 classes. Give whole numbers from 0"
+            ValueError,
+            match=rf"label {wrong:g} names none of 10 classes\. Give whole numbers from 0 to 9\.",
         ):
             classifier.labels_line(labels)
 
@@ -359,9 +384,16 @@ class TestLoad:
         with pytest.raises(classifier.WeightsError, match=r"a net of width 6, not 12.*width=6"):
             classifier.load(path, width=12)
 
+    def test_net_without_a_width_is_another_net(self, tmp_path: Path) -> None:
+        torch.save(nn.Linear(3, 2).state_dict(), tmp_path / "linear.pth")
+
+        with pytest.raises(classifier.WeightsError, match=r"holds the weights of another net"):
+            classifier.load(tmp_path / "linear.pth", width=None)
+
     def test_missing_file_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(
-            classifier.WeightsError, match=r"none.pth: cannot be read: No such file"
+            classifier.WeightsError,
+            match=r"none.pth: cannot be read: No such file.*Save the weights again",
         ):
             classifier.load(tmp_path / "none.pth")
 
