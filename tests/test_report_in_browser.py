@@ -64,28 +64,53 @@ def browser() -> Iterator[Any]:
         started.close()
 
 
-@pytest.fixture
-def faults() -> list[str]:
-    """What the browser complained of, and what it asked for beside the page."""
-    return []
+FAULTS: list[str] = []
+"""What the browser complained of, and what it asked for beside the page."""
+
+FRESH = """() => {
+  localStorage.clear();
+  delete document.documentElement.dataset.theme;
+  history.replaceState(null, "", location.pathname);
+  document.getElementById("all").click();
+  for (const test of document.querySelectorAll("details.t")) {
+    test.open = test.querySelector(".c.broken") !== null;
+  }
+  document.activeElement.blur();
+  scrollTo(0, 0);
+}"""
 
 
-@pytest.fixture
-def page(browser: Any, address: str, faults: list[str]) -> Iterator[Any]:
-    """The page, open; whatever the test does, the browser has nothing to complain of."""
+@pytest.fixture(scope="module")
+def tabs(browser: Any, addresses: dict[str, str]) -> dict[str, Any]:
+    """The pages, open: to open one takes longer than what most tests do with it."""
+    return {lang: _opened(browser, address) for lang, address in addresses.items()}
+
+
+def _opened(browser: Any, address: str) -> Any:
     context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
-    opened = context.new_page()
-    opened.set_default_timeout(10_000)
-    opened.on("console", lambda said: faults.append(f"console: {said.type}: {said.text}"))
-    opened.on("pageerror", lambda error: faults.append(f"error: {error}"))
-    opened.on(
+    page = context.new_page()
+    page.set_default_timeout(10_000)
+    page.on("console", lambda said: FAULTS.append(f"console: {said.type}: {said.text}"))
+    page.on("pageerror", lambda error: FAULTS.append(f"error: {error}"))
+    page.on(
         "request",
-        lambda asked: asked.url.startswith((address, "data:")) or faults.append(asked.url),
+        lambda asked: asked.url.startswith((address, "data:")) or FAULTS.append(asked.url),
     )
-    opened.goto(address)
+    page.goto(address)
+    return page
+
+
+@pytest.fixture
+def page(tabs: dict[str, Any], lang: str) -> Iterator[Any]:
+    """The page as if just opened; whatever a test does, the browser has nothing to complain of."""
+    opened = tabs[lang]
+    opened.set_viewport_size({"width": 1280, "height": 900})
+    opened.emulate_media(color_scheme="light", media="screen")
+    opened.evaluate(FRESH)
+    sync_api.expect(opened.locator("article.claim[hidden]")).to_have_count(0)
+    FAULTS.clear()
     yield opened
-    context.close()
-    assert faults == []
+    assert FAULTS == []
 
 
 def shown(page: Any) -> list[str]:
@@ -252,7 +277,7 @@ class TestThemes:
         assert page.evaluate(THEME) == light
 
     def test_texts_stand_out_from_what_is_behind_them(self, page: Any) -> None:
-        page.goto(f"{page.url}#N34")
+        page.evaluate("location.hash = '#N34'")
         page.wait_for_selector("#N34 pre.code:visible")
 
         for scheme in ("light", "dark"):
@@ -317,6 +342,7 @@ class TestPrint:
 
 class TestKeyboard:
     def test_first_stop_skips_to_the_claims(self, page: Any) -> None:
+        page.reload()
         page.keyboard.press("Tab")
         skip = page.evaluate(
             "[document.activeElement.className, document.activeElement.getBoundingClientRect().top]"
