@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from mutation import __main__ as command
-from mutation import floor, keeping, making
+from mutation import floor, keeping, making, running
 from mutation.floor import Outcome, ResultError, Survivor
 from mutation.making import Mutant
 
@@ -34,6 +34,8 @@ class Net:
     def xǁNetǁforward__mutmut_1(self, x):
         return self.layer(None)
 """
+
+TEST = "def test_y() -> None:\n    assert 1\n"
 
 
 def mutants(count: int, module: str = "blitz.tensors") -> list[Mutant]:
@@ -299,16 +301,17 @@ class TestMutants:
 
 class TestWhatIsKept:
     def kept(self, root: Path, outcome: Outcome, mutant: Mutant) -> dict[str, Outcome]:
+        running.digest_of.cache_clear()
         return keeping.still_true({mutant.name: outcome}, [mutant], root)
 
     @pytest.fixture
     def killed(self, tmp_path: Path) -> tuple[Mutant, Outcome]:
         """A mutant and its outcome, in a checkout that is as it was."""
         (tmp_path / "tests").mkdir()
-        (tmp_path / "tests" / "test_x.py").write_text("before")
+        (tmp_path / "tests" / "test_x.py").write_text(TEST)
         [mutant] = mutants(1)
         test = "tests/test_x.py::test_y"
-        digest = keeping.digest_of(tmp_path, test)
+        digest = running.digest_of(tmp_path, test)
         return mutant, Outcome(mutant.name, "d", "killed", test, digest)
 
     def test_what_was_killed_is(self, tmp_path: Path, killed: tuple[Mutant, Outcome]) -> None:
@@ -330,7 +333,7 @@ class TestWhatIsKept:
 
         assert self.kept(tmp_path, outcome, replace(mutant, digest="e")) == {}
 
-    @pytest.mark.parametrize("content", ["after", None])
+    @pytest.mark.parametrize("content", [TEST.replace("1", "2"), f"HELP = 1\n{TEST}", None])
     def test_what_a_changed_test_killed_is_tried_again(
         self, tmp_path: Path, killed: tuple[Mutant, Outcome], content: str | None
     ) -> None:
@@ -340,6 +343,15 @@ class TestWhatIsKept:
             (tmp_path / "tests" / "test_x.py").write_text(content)
 
         assert self.kept(tmp_path, outcome, mutant) == {}
+
+    def test_another_test_in_the_file_makes_no_difference(
+        self, tmp_path: Path, killed: tuple[Mutant, Outcome]
+    ) -> None:
+        mutant, outcome = killed
+        more = TEST + "\n\ndef test_z() -> None:\n    pass\n"
+        (tmp_path / "tests" / "test_x.py").write_text(more)
+
+        assert self.kept(tmp_path, outcome, mutant) == {mutant.name: outcome}
 
 
 class TestCommand:

@@ -28,7 +28,7 @@ class Outcome:
         state: ``killed`` by a test, ``timeout`` (it ran on for ever, which kills it too) or
             ``survived``.
         test: The test that killed it.
-        test_digest: Of that test's file.
+        test_digest: Of that test.
         ran: How many tests it was given.
         seconds: How long that took.
     """

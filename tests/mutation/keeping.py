@@ -35,7 +35,7 @@ def write_reached(path: Path, root: Path, reached: Mapping[str, Reached]) -> Non
     tests = {
         test: (sorted(what.functions), what.seconds, what.state) for test, what in reached.items()
     }
-    files = {test.partition("::")[0]: digest_of(root, test) for test in reached}
+    files = {file: _digest_of_file(root / file) for file in _files_of(reached)}
     content = {"package": digest(root, tests=False), "files": files, "tests": tests}
     path.write_text(json.dumps(content), encoding="utf-8")
 
@@ -49,7 +49,7 @@ def read_reached(path: Path, root: Path) -> dict[str, Reached]:
         same = {
             file
             for file, before in content["files"].items()
-            if (root / file).exists() and digest_of(root, file) == before
+            if (root / file).exists() and _digest_of_file(root / file) == before
         }
         return {
             test: Reached(frozenset(functions), seconds, state)
@@ -60,13 +60,21 @@ def read_reached(path: Path, root: Path) -> dict[str, Reached]:
         return {}
 
 
+def _files_of(tests: Iterable[str]) -> set[str]:
+    return {test.partition("::")[0] for test in tests}
+
+
+def _digest_of_file(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
 def still_true(
     outcomes: Mapping[str, Outcome], mutants: Iterable[Mutant], root: Path
 ) -> dict[str, Outcome]:
     """Those of ``outcomes`` that a new run need not repeat.
 
-    A mutant that was killed stays so while its function and the file of the test that killed it
-    stay as they are. Whether one that survived still does is always tried again.
+    A mutant that was killed stays so while its function and the test that killed it stay as they
+    are. Whether one that survived still does is always tried again.
     """
     kept = {}
     for mutant in mutants:

@@ -4,6 +4,7 @@ A process that has run a backward pass, or an OpenMP region, cannot be forked fo
 what the tests reach is found out in a fork, which hands it back in a file.
 """
 
+import ast
 import contextlib
 import gc
 import hashlib
@@ -488,6 +489,17 @@ def _with_next(
     return zip(items, [*items[1:], None], strict=True)
 
 
+@cache
 def digest_of(folder: Path, test: str) -> str:
-    """Of the file that a test stands in."""
-    return hashlib.sha256((folder / test.partition("::")[0]).read_bytes()).hexdigest()[:16]
+    """Of a test and of all that stands beside it in its file, but for the other tests."""
+    file, _, rest = test.partition("::")
+    own = rest.rpartition("::")[2].partition("[")[0]
+    tree = ast.parse((folder / file).read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef):
+            node.body = [each for each in node.body if not _is_other_test(each, own)]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+
+
+def _is_other_test(node: ast.stmt, own: str) -> bool:
+    return isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and node.name != own
