@@ -4,7 +4,7 @@ import io
 import os
 import pickle
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,11 @@ def losses_of_the_plain_loop(net: nn.Module, loader: Iterable[Any], epochs: Any)
 
 
 class TestTrainingStep:
-    def test_has_the_tutorials_settings_where_none_are_given(self) -> None:
-        step = classifier.training_step(classifier.Net())
+    @pytest.mark.parametrize("make", [classifier.training_step, classifier.TrainingStep])
+    def test_has_the_tutorials_settings_where_none_are_given(
+        self, make: Callable[[nn.Module], classifier.TrainingStep]
+    ) -> None:
+        step = make(classifier.Net())
 
         defaults = step.optimizer.defaults
         assert (defaults["lr"], defaults["momentum"], step.exact) == (0.001, 0.9, True)
@@ -96,6 +99,20 @@ class TestTrainingStep:
         defaults = step.optimizer.defaults
         assert (defaults["lr"], defaults["momentum"], step.exact) == (0.5, 0.25, False)
         assert defaults["fused"]
+
+    @pytest.mark.parametrize("exact", [True, False])
+    @pytest.mark.parametrize(("place", "fused"), [("cuda", True), ("xpu", False)])
+    def test_one_kernel_updates_all_parameters_on_cuda(
+        self, place: str, fused: bool, exact: bool
+    ) -> None:
+        class Elsewhere(nn.Parameter):
+            """It says that it is somewhere else than it is."""
+
+            device = torch.device(place)
+
+        net = nn.ParameterList([Elsewhere(torch.ones(1))])
+
+        assert classifier.training_step(net, exact=exact).optimizer.defaults["fused"] is fused
 
 
 class TestTrain:
