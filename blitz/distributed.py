@@ -129,7 +129,7 @@ class Group(Processes):
         watch: Sees whether the others hang.
     """
 
-    def __init__(self, store: dist.Store, part: Part, local_rank: int, watch: Watch) -> None:
+    def __init__(self, store: "dist.Store", part: Part, local_rank: int, watch: Watch) -> None:
         self.part = part
         self.launch = _launch()
         self.restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
@@ -271,7 +271,7 @@ def _join(device: str | None, limit: float) -> tuple[Group, Watch]:
     return Group(store, part, int(environment.get("LOCAL_RANK", rank)), watch), watch
 
 
-def _connection(limit: float) -> dist.Store:
+def _connection(limit: float) -> "dist.Store":
     """A connection of its own: one that is shared makes its users wait for each other."""
     return dist.TCPStore(
         os.environ["MASTER_ADDR"],

@@ -1,0 +1,254 @@
+"""Images/s of the recipe on 1, 2 and 4 processes, and how much of them is left of each.
+
+    python docs/scale_processes.py                              # two minutes on two cores
+    python docs/scale_processes.py --device cuda --out FILE.json
+    python docs/scale_processes.py --processes 1 2 --rounds 3 --seconds 0.5
+
+The batch is that of all processes together, as in ``python -m blitz train``: more processes have
+less of it each. Two sizes: the tutorial's net and batch, which cannot profit, since a step costs
+less than its processes' agreement; and a wide net with a large batch, which can.
+
+The efficiency is the images/s divided by those of one process, and by the number of processes: 1
+where nothing is lost. On the cpu each process computes with one thread; the row "all threads" is
+what one process makes of the same cores. Where there are fewer cores (or GPUs) than processes, the
+efficiency says so little that the row is left out for GPUs and marked for cores.
+
+The numbers of processes take turns, so that what else the machine does hits all of them; what is
+reported is the median of the rounds. Each asserts that its loss fell, and that the parameters are
+the same in all processes.
+"""
+
+import argparse
+import datetime
+import itertools
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch.distributed import TCPStore
+
+from blitz import classifier, devices, distributed
+from blitz.harness import benchmarks
+from blitz.harness.ranks import Ranks
+
+
+class Size(NamedTuple):
+    """A net and a batch.
+
+    Attributes:
+        name: What it is called in the table.
+        width: Channels of the net's first convolution.
+        batch: Images to a step, those of all processes together.
+    """
+
+    name: str
+    width: int
+    batch: int
+
+
+SIZES = (Size("the tutorial's", 6, 4), Size("a wide net", 48, 64))
+WARM_UP = 3
+"""Steps before the clock starts."""
+
+STEPS = 5
+"""Steps between two looks at the clock."""
+
+
+class Measured(NamedTuple):
+    """What one process saw: images/s of all together, the losses, and a sum of its parameters."""
+
+    images_per_second: float
+    first_loss: float
+    last_loss: float
+    checksum: float
+
+
+def main() -> None:
+    asked = _asked()
+    ranks = Ranks()
+    try:
+        there = ranks.results(_count_of, 1, asked.device)[0]
+        rows = [
+            _row(size, count, threads, there, rounds, asked)
+            for (size, count, threads), rounds in _measure(ranks, there, asked).items()
+        ]
+    finally:
+        ranks.close()
+    report = _report(_with_efficiency(rows), asked)
+    print("\n".join(_lines(report)))
+    if asked.out is not None:
+        asked.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def _asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument(
+        "--processes", type=int, nargs="+", default=[1, 2, 4], help="(default: 1 2 4)"
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each (default: 5)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each turn (default: 2)")
+    parser.add_argument("--out", type=Path, help="write the figures there too, as JSON")
+    return parser.parse_args()
+
+
+def _count_of(rank: int, device: str) -> int:
+    """How many processes can have a device, or a core, of their own."""
+    if device == "cpu":
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores()
+    return int(torch.get_device_module(device).device_count())
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
+
+
+Row = tuple[Size, int, int]
+"""Size, processes and threads of each."""
+
+
+def _measure(ranks: Ranks, there: int, asked: argparse.Namespace) -> dict[Row, list[float]]:
+    """Images/s, round by round."""
+    counts = [count for count in asked.processes if asked.device == "cpu" or count <= there]
+    if 1 not in counts:
+        counts.insert(0, 1)
+    every: list[Row] = [(size, count, 1) for size in SIZES for count in counts]
+    if asked.device == "cpu" and there > 1:
+        every += [(size, 1, there) for size in SIZES]
+    found: dict[Row, list[float]] = {row: [] for row in every}
+    for _, row in itertools.product(range(asked.rounds), every):
+        size, count, threads = row
+        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        measured: list[Measured] = ranks.results(
+            _train,
+            count,
+            count,
+            store.port,
+            asked.device,
+            size,
+            threads,
+            asked.seconds,
+            limit=60 + 10 * asked.seconds,
+        )
+        assert len({each.checksum for each in measured}) == 1, "the processes' nets differ"
+        assert all(each.last_loss < each.first_loss for each in measured), "nothing was learned"
+        found[row].append(measured[0].images_per_second)
+    return found
+
+
+def _train(
+    rank: int, count: int, port: int, device: str, size: Size, threads: int, seconds: float
+) -> Measured:
+    """Train for so long as one of the processes."""
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(count),
+        "LOCAL_WORLD_SIZE": str(count),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+    }
+    torch.set_num_threads(threads)
+    with distributed.joined(device) as processes:
+        place = processes.device(device)
+        torch.manual_seed(0)
+        step = processes.step(
+            classifier.Net(size.width).to(place), lr=0.001, momentum=0.9, exact=True
+        )
+        images = (torch.rand(size.batch, 3, 32, 32) * 2 - 1)[rank::count].to(place)
+        labels = torch.randint(10, (size.batch,))[rank::count].to(place)
+        losses = [step(images, labels) for _ in range(WARM_UP)]
+        devices.synchronize(place)
+        begun, taken = time.perf_counter(), 0
+        while processes.largest(int(time.perf_counter() - begun < seconds)):
+            losses += [step(images, labels) for _ in range(STEPS)][-1:]
+            taken += STEPS
+            devices.synchronize(place)
+        spent = time.perf_counter() - begun
+        first, last = processes.mean([losses[0].item(), losses[-1].item()])
+        checksum = sum(parameter.double().sum().item() for parameter in step.net.parameters())
+    return Measured(taken * size.batch / spent, first, last, checksum)
+
+
+def _row(
+    size: Size,
+    count: int,
+    threads: int,
+    there: int,
+    rounds: list[float],
+    asked: argparse.Namespace,
+) -> dict[str, Any]:
+    return {
+        "size": size.name,
+        "width": size.width,
+        "batch": size.batch,
+        "processes": count,
+        "threads of each": threads,
+        "more than cores": asked.device == "cpu" and count > there,
+        "images/s": statistics.median(rounds),
+        "least": min(rounds),
+        "most": max(rounds),
+        "all": rounds,
+    }
+
+
+def _with_efficiency(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, with what each is beside one process with one thread, round by round."""
+    alone = {
+        row["size"]: row["all"]
+        for row in rows
+        if row["processes"] == 1 and row["threads of each"] == 1
+    }
+    for row in rows:
+        ratios = [mine / one for mine, one in zip(row["all"], alone[row["size"]], strict=True)]
+        row["times one process"] = statistics.median(ratios)
+        row["efficiency"] = row["times one process"] / row["processes"] / row["threads of each"]
+    return rows
+
+
+def _report(rows: list[dict[str, Any]], asked: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "device": asked.device,
+        "device name": benchmarks.device_name(torch.device(asked.device)),
+        "cpu": benchmarks.cpu_name(),
+        "cores": _count_of(0, "cpu"),
+        "load": benchmarks.load(),
+        "system": platform.platform(),
+        "versions": benchmarks.versions(),
+        "precision": "float32",
+        "rounds": asked.rounds,
+        "seconds": asked.seconds,
+        "rows": rows,
+    }
+
+
+def _lines(report: dict[str, Any]) -> Iterator[str]:
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    yield f"{report['device']}: {report['device name']}"
+    yield f"{report['cpu']}, {report['cores']} cores, load {report['load']}; {report['date']}"
+    yield versions
+    yield f"{report['rounds']} rounds of {report['seconds']:g} s; medians"
+    yield (
+        f"{'':<16}{'width':>6}{'batch':>6}{'processes':>11}{'images/s':>10}{'ratio':>7}  efficiency"
+    )
+    for row in report["rows"]:
+        note = " (more processes than cores)" if row["more than cores"] else ""
+        if row["threads of each"] > 1:
+            note = f" (one process, {row['threads of each']} threads)"
+        yield (
+            f"{row['size']:<16}{row['width']:>6}{row['batch']:>6}{row['processes']:>11}"
+            f"{row['images/s']:>10,.0f}{row['times one process']:>7.2f}"
+            f"{row['efficiency']:>12.0%}{note}"
+        )
+
+
+if __name__ == "__main__":
+    main()
