@@ -39,7 +39,7 @@ def taken(work: Callable[[], object], device: torch.device) -> int | None:
 
         with profile(profile_memory=True) as profiled:
             work()
-        return sum(max(0, event.self_cpu_memory_usage) for event in profiled.function_events)
+        return sum(max(0, int(event.self_cpu_memory_usage)) for event in profiled.function_events)
     ask = getattr(getattr(torch, device.type, None), "memory_stats", None)
     if ask is None:
         return None

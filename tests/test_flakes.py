@@ -54,7 +54,7 @@ def repeat(tmp_path: Path) -> Callable[..., forked.Done]:
         spec = small_house.make(tmp_path, CONTENTS, tests)
 
         def run() -> int:
-            sys.__stderr__ = sys.stderr
+            sys.__stderr__ = sys.stderr  # type: ignore[misc]  # of this copy of the process
             flakes._import_what_tests_would = lambda: None  # these would not
             return flakes.main([str(spec), "--workers", *options])
 
