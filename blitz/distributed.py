@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -28,6 +28,9 @@ from blitz.distributed_step import DistributedStep
 from blitz.distributed_watch import GRACE, Watch
 from blitz.errors import BlitzError
 from blitz.feeds import WHOLE, Part
+
+if TYPE_CHECKING:  # torch has it only where it was built for it, and lists it nowhere
+    from torch.distributed import Store  # type: ignore[attr-defined]
 
 T = TypeVar("T")
 
@@ -129,7 +132,7 @@ class Group(Processes):
         watch: Sees whether the others hang.
     """
 
-    def __init__(self, store: "dist.Store", part: Part, local_rank: int, watch: Watch) -> None:
+    def __init__(self, store: "Store", part: Part, local_rank: int, watch: Watch) -> None:
         self.part = part
         self.launch = _launch()
         self.restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
@@ -258,22 +261,27 @@ def joined(device: str | None = None, limit: float = 0.0) -> Iterator[Processes]
 
 
 def _join(device: str | None, limit: float) -> tuple[Group, Watch]:
+    from torch.distributed import PrefixStore  # type: ignore[attr-defined]
+    from torch.distributed.rendezvous import rendezvous
+
     environment = os.environ
     rank, count = int(environment["RANK"]), int(environment["WORLD_SIZE"])
-    store, rank, count = next(dist.rendezvous("env://", rank, count))
+    store, rank, count = next(rendezvous("env://", rank, count))
     # torchrun's store outlives its restarts, and with it the addresses of processes that are gone.
     prefix = f"blitz/{environment.get('TORCHELASTIC_RESTART_COUNT', '0')}/{count}"
-    store = dist.PrefixStore(prefix, store)
-    watch = Watch(dist.PrefixStore(prefix, _connection(limit)), rank, count, limit)
+    store = PrefixStore(prefix, store)
+    watch = Watch(PrefixStore(prefix, _connection(limit)), rank, count, limit)
     watch.start()
     dist.init_process_group(_backend(device), store=store, rank=rank, world_size=count)
     part = Part(rank, count, int(environment.get("LOCAL_WORLD_SIZE", count)))
     return Group(store, part, int(environment.get("LOCAL_RANK", rank)), watch), watch
 
 
-def _connection(limit: float) -> "dist.Store":
+def _connection(limit: float) -> "Store":
     """A connection of its own: one that is shared makes its users wait for each other."""
-    return dist.TCPStore(
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+    return TCPStore(
         os.environ["MASTER_ADDR"],
         int(os.environ["MASTER_PORT"]),
         is_master=False,

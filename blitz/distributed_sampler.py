@@ -4,6 +4,7 @@ Tutorial: "Training on multiple GPUs".
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch.utils.data import DistributedSampler
@@ -57,7 +58,8 @@ class Share(DistributedSampler[int]):
                 f"--batch-size is that of all of them together. Give {processes} or more, or "
                 "start fewer processes."
             )
-        super().__init__(range(count), num_replicas=processes, rank=rank)
+        places: Any = range(count)  # of which it takes the length alone
+        super().__init__(places, num_replicas=processes, rank=rank)
         self.count = count
         self.batch_size = batch_size
         self.own_size = self._own(batch_size)

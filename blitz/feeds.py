@@ -20,7 +20,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -150,7 +150,7 @@ class Feed(ABC):
         self, step: TrainingStep, places: torch.Tensor, chunk: int
     ) -> Iterator[list[float]]:
         """Take the steps of the images at ``places``; their losses, ``chunk`` by ``chunk``."""
-        batches: Iterator[tuple[object, ...]] = self._batches(places)
+        batches: Iterator[tuple[Any, ...]] = self._batches(places)
         if self.share.num_replicas > 1:
             first = self.batches - -(-len(places) // self.batch_size)
             weights = map(self.share.weight, itertools.count(first))

@@ -35,6 +35,9 @@ PROCESSES = 4
 Work = Callable[[int, dist.ProcessGroup], Any]
 """Done by each process of a group; takes its rank and the group."""
 
+Found = list[dict[tuple[str, int], Any]]
+"""By process: the name of the work and how many did it → what came of it, or the error."""
+
 WORKS: list[tuple[Work, int]] = []
 """What the processes are to do, and how many of them."""
 
@@ -67,7 +70,7 @@ def everything(rank: int, meeting_point: str) -> dict[tuple[str, int], Any]:
 
 
 @pytest.fixture(scope="module")
-def found(several: Ranks) -> list[dict[tuple[str, int], Any]]:
+def found(several: Ranks) -> Found:
     """What each of the four processes found, all at once: starting them takes the time."""
     with tempfile.TemporaryDirectory() as folder:
         return several.results(everything, PROCESSES, str(Path(folder, "meeting")))
@@ -99,6 +102,11 @@ def tutorial_net() -> classifier.Net:
     return classifier.Net()
 
 
+def gradients_of(net: nn.Module) -> list[torch.Tensor]:
+    """The gradients of the parameters, in their order."""
+    return [parameter.grad for parameter in net.parameters() if parameter.grad is not None]
+
+
 @by(2, 4)
 def gradient_of_shares(rank: int, group: dist.ProcessGroup) -> float:
     net = line()
@@ -113,7 +121,7 @@ def gradients_of_the_tutorials_net(rank: int, group: dist.ProcessGroup) -> list[
     parallel = DistributedDataParallel(net, process_group=group)
     images, labels = (part[rank :: group.size()] for part in small_images(8))
     F.cross_entropy(parallel(images), labels).backward()
-    return [parameter.grad for parameter in net.parameters()]
+    return gradients_of(net)
 
 
 @by(4)
@@ -187,7 +195,7 @@ def counted_of_three_and_of_ten(rank: int, group: dist.ProcessGroup) -> list[tup
     ]
 
 
-def of(found: list[dict[tuple[str, int], Any]], work: Work, count: int) -> list[Any]:
+def of(found: Found, work: Work, count: int) -> list[Any]:
     """What came of ``work`` in each of ``count`` processes."""
     results = [facts[work.__name__, count] for facts in found[:count]]
     errors = [result for result in results if isinstance(result, str)]
@@ -197,7 +205,9 @@ def of(found: list[dict[tuple[str, int], Any]], work: Work, count: int) -> list[
 
 class TestSeveralProcesses:
     @pytest.mark.parametrize("count", [2, 4])
-    def test_average_of_gradients_is_the_gradient_of_the_joined_batch(self, count, found):
+    def test_average_of_gradients_is_the_gradient_of_the_joined_batch(
+        self, count: int, found: Found
+    ) -> None:
         """DistributedDataParallel leaves in each process the gradient of the joined batch."""
         gradients = of(found, gradient_of_shares, count)
 
@@ -205,22 +215,24 @@ class TestSeveralProcesses:
         assert gradients == [pytest.approx(102.0)] * count
 
     @pytest.mark.parametrize("count", [2, 4])
-    def test_gradients_of_the_tutorials_net_are_those_of_one_process(self, count, found):
+    def test_gradients_of_the_tutorials_net_are_those_of_one_process(
+        self, count: int, found: Found
+    ) -> None:
         """On 2 and 4 processes the tutorial's net gets the gradients that one process computes."""
         net, (images, labels) = tutorial_net(), small_images(8)
         F.cross_entropy(net(images), labels).backward()
 
         for_each = of(found, gradients_of_the_tutorials_net, count)
 
-        expected = [parameter.grad for parameter in net.parameters()]
+        expected = gradients_of(net)
         assert_close(for_each, [expected] * count)
 
-    def test_processes_start_from_the_weights_of_the_first(self, found):
+    def test_processes_start_from_the_weights_of_the_first(self, found: Found) -> None:
         """All processes start from the parameters of the first, whatever they began with."""
         assert of(found, weights_before_the_first_step, 4) == [2.0] * 4
 
     @pytest.mark.parametrize("count", [2, 4])
-    def test_parameters_stay_equal_over_the_processes(self, count, found):
+    def test_parameters_stay_equal_over_the_processes(self, count: int, found: Found) -> None:
         """After some steps on different data the parameters are the same in every process."""
         weights = of(found, weights_after_three_steps, count)
 
@@ -228,14 +240,16 @@ class TestSeveralProcesses:
         assert weights[0] == pytest.approx(2.0 * (1 - 0.001 * 51) ** 3)
 
     @pytest.mark.parametrize(("count", "summed"), [(2, 11 * 1.5), (4, 11 * 2.5)])
-    def test_no_sync_accumulates_without_a_sum(self, count, summed, found):
+    def test_no_sync_accumulates_without_a_sum(
+        self, count: int, summed: float, found: Found
+    ) -> None:
         """Within no_sync() each process adds to its own gradient; the next backward joins them."""
         alone, together = zip(*of(found, gradients_without_and_with_sum, count), strict=True)
 
         assert list(alone) == [1.0, 2.0, 3.0, 4.0][:count]
         assert list(together) == [pytest.approx(summed)] * count
 
-    def test_unequal_shares_have_to_be_weighted(self, found):
+    def test_unequal_shares_have_to_be_weighted(self, found: Found) -> None:
         """Where shares differ in size, the average is wrong until each counts by its size."""
         plain, weighted = zip(*of(found, gradients_of_unequal_shares, 2), strict=True)
 
@@ -243,7 +257,7 @@ class TestSeveralProcesses:
         assert plain == (4.0, 4.0)
         assert weighted == (3.0, 3.0)
 
-    def test_steps_of_four_processes_end_where_those_of_one_do(self, found):
+    def test_steps_of_four_processes_end_where_those_of_one_do(self, found: Found) -> None:
         """Steps on shared batches, short ones too, end with the parameters of one process."""
         alone = classifier.training_step(tutorial_net(), lr=0.1, momentum=0.9)
         losses = [loss for chunk in feed_of(feeds.WHOLE).train(alone, epoch=1) for loss in chunk]
@@ -254,7 +268,7 @@ class TestSeveralProcesses:
         expected = [parameter.detach() for parameter in alone.net.parameters()]
         assert_close(for_each, [expected] * 4)
 
-    def test_every_image_is_tested_once(self, found):
+    def test_every_image_is_tested_once(self, found: Found) -> None:
         """Four processes that share 3 or 10 test images out count each of them once."""
         three = (1, 1, 1, 0, 0, 0, 0, 0, 0, 0)
 
@@ -279,19 +293,19 @@ def shares_of(count: int, batch_size: int, epoch: int) -> list[Share]:
 
 
 class TestSharesOfAnEpoch:
-    def test_parts_of_the_sampler_are_disjoint_and_cover_the_set(self):
+    def test_parts_of_the_sampler_are_disjoint_and_cover_the_set(self) -> None:
         """DistributedSampler gives every image to one process, where they go round."""
         first, second, third = parts(12, 3)
 
         assert sorted(first + second + third) == list(range(12))
         assert len(first) == len(second) == len(third) == 4
 
-    def test_sampler_repeats_images_until_the_parts_are_equal(self):
+    def test_sampler_repeats_images_until_the_parts_are_equal(self) -> None:
         """Where the images do not go round, DistributedSampler gives the first ones out again."""
         assert parts(10, 4, shuffle=False) == [[0, 4, 8], [1, 5, 9], [2, 6, 0], [3, 7, 1]]
         assert parts(10, 4, shuffle=False, drop_last=True) == [[0, 4], [1, 5], [2, 6], [3, 7]]
 
-    def test_sampler_reshuffles_only_when_told_the_epoch(self):
+    def test_sampler_reshuffles_only_when_told_the_epoch(self) -> None:
         """DistributedSampler keeps its order until set_epoch() is called, and then has another."""
         sampler = DistributedSampler(range(100), 2, 0)
 
@@ -302,7 +316,7 @@ class TestSharesOfAnEpoch:
         assert list(sampler) != first
 
     @pytest.mark.parametrize(("count", "batch_size"), [(12, 4), (39, 4), (10, 5), (1, 2)])
-    def test_shares_make_up_every_batch_of_one_process(self, count, batch_size):
+    def test_shares_make_up_every_batch_of_one_process(self, count: int, batch_size: int) -> None:
         """Shares of a training here make up, batch by batch, what one process has alone."""
         alone = feeds.order(count, 0, 3).tolist()
         takers = [place % batch_size % 2 for place in range(count)]
@@ -324,7 +338,9 @@ def second(device: torch.device) -> torch.device:
 
 class TestReplicas:
     @pytest.mark.on("accelerator")
-    def test_replicas_have_the_values_and_give_their_gradients_back(self, device, second):
+    def test_replicas_have_the_values_and_give_their_gradients_back(
+        self, device: torch.device, second: torch.device
+    ) -> None:
         """DataParallel copies the net to each GPU; the copies' gradients add up in the net."""
         net = line().to(device)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed import GradBucket
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.parallel import distributed as parallel
 from torch.utils.data import DistributedSampler
@@ -13,7 +14,7 @@ from torch.utils.data import DistributedSampler
 from .lie import lie, replace
 
 
-def hooked(hook: Callable[[Any, dist.GradBucket], torch.futures.Future[torch.Tensor]]) -> None:
+def hooked(hook: Callable[[Any, GradBucket], torch.futures.Future[torch.Tensor]]) -> None:
     """Have every DistributedDataParallel join its gradients by ``hook``."""
 
     def make(old: Callable[..., None]) -> Callable[..., None]:
@@ -26,7 +27,7 @@ def hooked(hook: Callable[[Any, dist.GradBucket], torch.futures.Future[torch.Ten
     replace(DistributedDataParallel, "__init__", make)
 
 
-def summed(group: dist.ProcessGroup, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
+def summed(group: dist.ProcessGroup, bucket: GradBucket) -> torch.futures.Future[torch.Tensor]:
     work = dist.all_reduce(bucket.buffer(), group=group, async_op=True)
     return work.get_future().then(lambda done: done.value()[0])
 
@@ -35,7 +36,7 @@ def summed(group: dist.ProcessGroup, bucket: dist.GradBucket) -> torch.futures.F
 def gradients_are_not_joined() -> None:
     """Every process keeps the gradient of its own share."""
 
-    def hook(_: Any, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
+    def hook(_: Any, bucket: GradBucket) -> torch.futures.Future[torch.Tensor]:
         kept: torch.futures.Future[torch.Tensor] = torch.futures.Future()
         kept.set_result(bucket.buffer())
         return kept
@@ -53,9 +54,7 @@ def gradients_are_summed_and_not_averaged() -> None:
 def gradients_are_divided_by_one_more() -> None:
     """The sum of the gradients is divided by the number of processes and one."""
 
-    def hook(
-        group: dist.ProcessGroup, bucket: dist.GradBucket
-    ) -> torch.futures.Future[torch.Tensor]:
+    def hook(group: dist.ProcessGroup, bucket: GradBucket) -> torch.futures.Future[torch.Tensor]:
         return summed(group, bucket).then(lambda done: done.value() / (group.size() + 1))
 
     hooked(hook)
@@ -65,9 +64,7 @@ def gradients_are_divided_by_one_more() -> None:
 def gradients_come_from_the_first_process() -> None:
     """The gradient of the first process is taken for the average."""
 
-    def hook(
-        group: dist.ProcessGroup, bucket: dist.GradBucket
-    ) -> torch.futures.Future[torch.Tensor]:
+    def hook(group: dist.ProcessGroup, bucket: GradBucket) -> torch.futures.Future[torch.Tensor]:
         work = dist.broadcast(bucket.buffer(), 0, group=group, async_op=True)
         return work.get_future().then(lambda done: done.value()[0])
 
