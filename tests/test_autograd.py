@@ -103,6 +103,7 @@ class TestWeightsFromAFile:
 
         assert not (tmp_path / "executed").exists()
 
+    @pytest.mark.filterwarnings("ignore")  # torch warns where it gives in to the environment
     def test_pickled_objects_are_not_executed_where_the_environment_allows_it(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
