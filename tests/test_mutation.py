@@ -344,12 +344,16 @@ class TestWhatIsKept:
 
         assert self.kept(tmp_path, outcome, mutant) == {}
 
+    @pytest.mark.parametrize(
+        "more",
+        ["def test_z() -> None:\n    pass\n", "class TestZ:\n    def test_y(self): ...\n"],
+        ids=["test", "class"],
+    )
     def test_another_test_in_the_file_makes_no_difference(
-        self, tmp_path: Path, killed: tuple[Mutant, Outcome]
+        self, tmp_path: Path, killed: tuple[Mutant, Outcome], more: str
     ) -> None:
         mutant, outcome = killed
-        more = TEST + "\n\ndef test_z() -> None:\n    pass\n"
-        (tmp_path / "tests" / "test_x.py").write_text(more)
+        (tmp_path / "tests" / "test_x.py").write_text(TEST + more)
 
         assert self.kept(tmp_path, outcome, mutant) == {mutant.name: outcome}
 

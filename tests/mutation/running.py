@@ -492,14 +492,16 @@ def _with_next(
 @cache
 def digest_of(folder: Path, test: str) -> str:
     """Of a test and of all that stands beside it in its file, but for the other tests."""
-    file, _, rest = test.partition("::")
-    own = rest.rpartition("::")[2].partition("[")[0]
+    file, *names = test.partition("[")[0].split("::")
     tree = ast.parse((folder / file).read_bytes())
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef):
-            node.body = [each for each in node.body if not _is_other_test(each, own)]
+            node.body = [each for each in node.body if not _is_other(each, names)]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
 
 
-def _is_other_test(node: ast.stmt, own: str) -> bool:
-    return isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and node.name != own
+def _is_other(node: ast.stmt, names: list[str]) -> bool:
+    """Whether this is a test, or a class of tests, and none of those that ``names`` leads to."""
+    is_test = isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    is_tests = isinstance(node, ast.ClassDef) and node.name.startswith("Test")
+    return (is_test or is_tests) and getattr(node, "name", "") not in names
