@@ -100,6 +100,19 @@ class TestTrainingStep:
         assert (defaults["lr"], defaults["momentum"], step.exact) == (0.5, 0.25, False)
         assert defaults["fused"]
 
+    def test_moves_images_and_labels_to_the_net(self) -> None:
+        step = classifier.training_step(classifier.Net().to("meta"))
+        seen = []
+
+        def criterion(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+            seen.append((outputs.device.type, labels.device.type))
+            return outputs.sum()
+
+        step.criterion = criterion
+        step(torch.ones(2, 3, 32, 32), torch.tensor([1, 2]))
+
+        assert seen == [("meta", "meta")]
+
     @pytest.mark.parametrize("exact", [True, False])
     @pytest.mark.parametrize(("place", "fused"), [("cuda", True), ("xpu", False)])
     def test_one_kernel_updates_all_parameters_on_cuda(

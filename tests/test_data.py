@@ -43,6 +43,7 @@ class TestMadeOnTheSpot:
         assert len(data.load("train")) == 8000
         assert len(data.load("test")) == 2000
         assert len(data.load("test", count=3)) == 3
+        assert len(data.load("test", count=1)) == 1
 
     def test_classes_are_as_many_of_each_and_in_random_order(self, made: data.Images) -> None:
         assert made.classes == data.CLASSES
