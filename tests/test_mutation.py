@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -441,6 +442,11 @@ class TestCommand:
         command.main(["--check"])
 
         assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+
+
+@pytest.mark.parametrize("text", ["a → b", "it's → its", "ends with '", 'say("x")', r"\d"])
+def test_change_is_written_as_toml(text: str) -> None:
+    assert tomllib.loads(f"change = {command.quoted(text)}")["change"] == text
 
 
 def test_written_outcome_is_one_line(tmp_path: Path) -> None:

@@ -206,7 +206,7 @@ def _report(
     for fault in found:
         print(f"FAULT: {fault}")
     new = [
-        f'[[survivor]]\nname = "{mutant.name}"\nchange = {_quoted(mutant.change)}\nreason = ""\n'
+        f'[[survivor]]\nname = "{mutant.name}"\nchange = {quoted(mutant.change)}\nreason = ""\n'
         for mutants in chosen.values()
         for mutant in mutants
         if mutant.name in outcomes
@@ -216,7 +216,7 @@ def _report(
     return 1 if found else 0
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """``text``, one line, as a string of TOML."""
     return f"'{text}'" if "'" not in text else f"'''{text}'''"
 
