@@ -1,13 +1,13 @@
 """What the report's tests share: a small specification, reports of runs of it, and a reader."""
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import small_house
 from forked import Done, gate
 
 from blitz.harness import contents
@@ -111,12 +111,7 @@ CPU = Selected("cpu", "cpu")
 
 def furnish(folder: Path, tests: str = TESTS) -> None:
     """Put the small specification, and the house's conftest, into ``folder``."""
-    for name in ("conftest.py", "pytest.ini"):
-        shutil.copy(ROOT / name, folder / name)
-    spec = folder / "spec"
-    spec.mkdir(exist_ok=True)
-    (spec / "contents.toml").write_text(CONTENTS, encoding="utf-8")
-    (spec / "test_1.py").write_text(tests, encoding="utf-8")
+    spec = small_house.make(folder, CONTENTS, tests)
     (spec / "bench_throughput.py").write_text(BENCHMARKS, encoding="utf-8")
     (spec / "releases.json").write_text(json.dumps(RELEASES), encoding="utf-8")
 
