@@ -32,6 +32,15 @@ def made() -> data.Images:
 
 
 class TestMadeOnTheSpot:
+    def test_strokes_lie_fall_stand_and_rise(self) -> None:
+        lying, falling, upright, rising = made_images._strokes(3)
+
+        assert lying == ((0, 0), (0, 1), (0, 2))
+        assert falling == ((0, 0), (1, 1), (2, 2))
+        assert upright == ((0, 0), (1, 0), (2, 0))
+        assert rising == ((2, 0), (1, 1), (0, 2))
+        assert made_images._block(2) == ((0, 0), (0, 1), (1, 0), (1, 1))
+
     def test_item_is_a_pil_image_and_a_class_number(self, made: data.Images) -> None:
         image, label = made[0]
 
@@ -195,6 +204,13 @@ class TestLoader:
         assert orders[0] == orders[1]
         assert torch.equal(torch.get_rng_state(), before)
 
+    def test_start_method_is_for_workers_only(self) -> None:
+        images = data.normalized(data.load("test", count=6))
+
+        loader = data.loader(images, shuffle=False, start_method="spawn")
+
+        assert [len(labels) for _, labels in loader] == [4, 2]
+
     @pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"workers": -1}])
     def test_what_is_out_of_range_is_refused(self, wrong: dict[str, int]) -> None:
         images = data.normalized(data.load("test", count=6))
@@ -299,6 +315,8 @@ class TestFolder:
 
         assert sorted(images.labels) == sorted([*range(10)] * 2)
         assert len(set(pixels_of(images))) == 20
+        uneven = data.load("train", folder, count=13).labels
+        assert sorted(uneven) == [0, 0, 1, 1, 2, 2, *range(3, 10)]
         assert pixels_of(images) == pixels_of(data.load("train", folder, count=20, seed=0))
         assert set(pixels_of(images)) != set(
             pixels_of(data.load("train", folder, count=20, seed=1))
