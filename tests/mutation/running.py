@@ -326,8 +326,9 @@ class Runner:
         """The tests for a mutant, within the patience, those first that seem likeliest to kill.
 
         That is first what has killed mutants of the same function, then of the same module; then
-        the tests named after the module; then the quickest. Those of one file stay together. Where
-        a ``device=`` is dropped, those on meta come before all others: no cpu is needed to see it.
+        the tests named after the module; then the quickest. Those of one file stay together. Slow
+        ones wait for all the quick ones. Where a ``device=`` is dropped, those on meta come before
+        all others: no cpu is needed to see it.
         """
         tests = [t for t in self._tests[mutant.function] if self._trusted.get(t, True)]
         own, beside = self._killers[mutant.function], self._killers[mutant.module]
@@ -356,9 +357,10 @@ class Runner:
         chosen: list[str] = []
         cost = 0.0
         for test in sorted(tests, key=rank):
-            cost += self._reached[test].seconds
-            if chosen and cost > self._patience:
-                break
+            seconds = self._reached[test].seconds
+            if chosen and cost + seconds > self._patience:
+                continue
+            cost += seconds
             chosen.append(test)
         return chosen
 
