@@ -7,11 +7,13 @@ Tutorial: "Training on multiple GPUs".
 """
 
 import os
+import pickle
 import re
 import socket
 import sys
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -140,6 +142,7 @@ class Group(Processes):
         self._local_rank = local_rank
         self._watch = watch
         self._told = 0
+        self._last: deque[torch.Tensor] = deque(maxlen=8)
 
     def device(self, device: str | torch.device) -> torch.device:
         named = torch.device(device)
@@ -162,31 +165,54 @@ class Group(Processes):
         self._told += 1
         key = f"ready/{self._told}"
         if self.leads:
-            result = [work()]
+            result = work()
             self._store.set(key, "")
-        else:
-            result = cast("list[T]", [None])
-            while not self._store.check([key]):
-                if self._store.check([Watch.FAILED]):
-                    raise EndedElsewhere
-                time.sleep(POLL)
-        dist.broadcast_object_list(result, src=0, device=torch.device("cpu"))
-        return result[0]
+            self._give(pickle.dumps(result))
+            return result
+        while not self._store.check([key]):
+            if self._store.check([Watch.FAILED]):
+                raise EndedElsewhere
+            time.sleep(POLL)
+        return cast("T", pickle.loads(self._take()))
+
+    def _give(self, content: bytes) -> None:
+        for numbers in (
+            torch.tensor([len(content)]),
+            torch.frombuffer(bytearray(content), dtype=torch.uint8),
+        ):
+            dist.broadcast(self._kept(numbers), src=0)
+
+    def _take(self) -> bytes:
+        """What the first process gave; it is trusted, as torch's broadcast_object_list does."""
+        size = self._kept(torch.tensor([0]))
+        dist.broadcast(size, src=0)
+        content = self._kept(torch.empty(int(size.item()), dtype=torch.uint8))
+        dist.broadcast(content, src=0)
+        return content.numpy().tobytes()
+
+    def _kept(self, numbers: torch.Tensor) -> torch.Tensor:
+        """``numbers``, kept alive a while.
+
+        Where gloo's thread is the last to let go of a tensor, it waits for Python's lock, which
+        whoever destroys the group holds, and waits for that thread: torch 2.6 hangs there.
+        """
+        self._last.append(numbers)
+        return numbers
 
     def mean(self, numbers: Sequence[float]) -> list[float]:
-        sums = torch.tensor(numbers, dtype=torch.float64)
+        sums = self._kept(torch.tensor(numbers, dtype=torch.float64))
         dist.all_reduce(sums)
         means: list[float] = (sums / self.part.processes).tolist()
         return means
 
     def total(self, counts: Sequence[int]) -> list[int]:
-        sums = torch.tensor(counts, dtype=torch.int64)
+        sums = self._kept(torch.tensor(counts, dtype=torch.int64))
         dist.all_reduce(sums)
         totals: list[int] = sums.tolist()
         return totals
 
     def largest(self, number: int) -> int:
-        found = torch.tensor([number], dtype=torch.int64)
+        found = self._kept(torch.tensor([number], dtype=torch.int64))
         dist.all_reduce(found, op=dist.ReduceOp.MAX)
         return int(found.item())
 

@@ -32,12 +32,12 @@ def options(images: Path, out: Path) -> list[str]:
     return ["train", "--data", str(images), "--out", str(out), *small]
 
 
-def torchrun(node: int, *arguments: str) -> None:
+def torchrun(node: int, modules: Path, *arguments: str) -> None:
     """One agent, as the command ``torchrun`` starts it; its processes import torch anew."""
     from torch.distributed import run
 
-    os.chdir(ROOT)
-    os.environ |= {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "PYTHONPATH": str(ROOT)}
+    (modules / "matplotlib.py").write_text("raise ImportError('none, for speed')")
+    os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{modules}{os.pathsep}{ROOT}"}
     run.main(arguments)
 
 
@@ -78,10 +78,10 @@ def nothing() -> None:
 
 
 @pytest.fixture(scope="module")
-def alone(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def alone(several: Ranks, images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("alone") / "out"
-    with torch.random.fork_rng(devices=[]):
-        assert main(options(images, folder)) == 0
+    (outcome,) = several.outcomes(train_alone, 1, nothing, options(images, folder))
+    assert outcome.code == 0, outcome
     return folder
 
 
@@ -128,7 +128,7 @@ def test_what_is_refused_at_first_is_refused_after_a_restart_too(
     several: Ranks, images: Path, tmp_path: Path
 ) -> None:
     arguments = options(images, tmp_path / "out")
-    (older,) = several.outcomes(stopped_halfway, 1, arguments)
+    (older,) = several.outcomes(train_alone, 1, stops_at_step_8, arguments)
     assert older.code == 143, older
     before = checkpoint.load(tmp_path / "out" / "checkpoint.pt").losses
 
@@ -140,10 +140,12 @@ def test_what_is_refused_at_first_is_refused_after_a_restart_too(
     assert checkpoint.load(tmp_path / "out" / "checkpoint.pt").losses == before
 
 
-def stopped_halfway(rank: int, arguments: list[str]) -> None:
-    test_distributed.small()
-    test_distributed.stops_at_step_8(rank)
-    raise SystemExit(main(arguments))
+def train_alone(rank: int, before: Callable[[], object], arguments: list[str]) -> None:
+    train_forked(before, arguments)
+
+
+def stops_at_step_8() -> None:
+    test_distributed.stops_at_step_8(0)
 
 
 def test_two_machines_that_meet_on_the_loopback(
@@ -156,7 +158,14 @@ def test_two_machines_that_meet_on_the_loopback(
     arguments = ["--nnodes=2", "--nproc-per-node=1", "--local-addr=127.0.0.1", *meeting]
 
     agents: list[Outcome] = several.outcomes(
-        torchrun, 2, *arguments, "-m", "blitz", *options(images, tmp_path / "out"), limit=240
+        torchrun,
+        2,
+        tmp_path,
+        *arguments,
+        "-m",
+        "blitz",
+        *options(images, tmp_path / "out"),
+        limit=240,
     )
 
     assert [agent.code for agent in agents] == [0, 0], agents

@@ -9,6 +9,7 @@ Whatever becomes of this process, the copies end: each of them waits for the end
 its parent can write to.
 """
 
+import faulthandler
 import gc
 import importlib
 import os
@@ -226,13 +227,15 @@ def _await(
 def _outcome(process: BaseProcess, output: Path) -> Outcome:
     hung = process.is_alive()
     if hung:
+        os.kill(process.pid or 0, signal.SIGABRT)  # it writes down where it stands
+        process.join(PATIENCE)
         process.kill()
     process.join()
     returned = output.with_suffix(RETURNED)
     result, error = pickle.loads(returned.read_bytes()) if returned.exists() else (None, "")
     written = output.read_text(encoding="utf-8", errors="replace") if output.exists() else ""
     code = -signal.SIGKILL if process.exitcode is None else process.exitcode
-    return Outcome(code, result, "it took too long" if hung else error, written)
+    return Outcome(code, result, f"it took too long\n{written}" if hung else error, written)
 
 
 def _rank(call: Call, rank: int, output: str, alive: int, life: int) -> None:
@@ -246,6 +249,7 @@ def _rank(call: Call, rank: int, output: str, alive: int, life: int) -> None:
         os.dup2(stream.fileno(), 2)
     sys.stdout = os.fdopen(1, "w", closefd=False)
     sys.stderr = os.fdopen(2, "w", closefd=False)
+    faulthandler.enable()
     code, came = 0, (None, "")
     try:
         came = call.function(rank, *call.arguments), ""
