@@ -341,13 +341,13 @@ class Runner:
         def rank(test: str) -> tuple[Any, ...]:
             file, seconds = test.partition("::")[0], self._reached[test].seconds
             killed = own[test] / (seconds + 0.1), beside[test] / (seconds + 0.1)
-            near = not file.partition("::")[0].endswith(f"_{named}.py")
+            near = not file.endswith(f"_{named}.py")
             elsewhere = mutant.device and not floor.on_meta(test)
             return (
                 elsewhere,
+                seconds > SLOW,
                 -killed[0],
                 -killed[1],
-                seconds > SLOW,
                 near,
                 quickest[file],
                 file,
