@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import shutil
 import warnings
 from hashlib import md5, sha256
@@ -392,8 +393,10 @@ class TestUnusableFolder:
         self.refused(tmp_path, "holds no images .* holds nothing. Give the folder")
 
     def test_folder_of_something_else(self, tmp_path: Path) -> None:
-        for name in ("b", "a", "c", "d", "e", "f"):
+        for name in ("b", "a", "c", "d", "e"):
             (tmp_path / name).mkdir()
+        self.refused(tmp_path, r"it holds a, b, c, d, e\. Give")
+        (tmp_path / "f").mkdir()
         self.refused(tmp_path, "it holds a, b, c, d, e, ….* one with train/<class>/")
 
     def test_missing_split(self, folder: Path) -> None:
@@ -457,6 +460,11 @@ class TestUnusableFile:
         (folder / "test" / "cat" / "0.png").unlink()
         with pytest.raises(data.DataError, match=r"0\.png cannot be read as an image"):
             images.pixels()
+
+    @pytest.mark.parametrize("format_", ["GIF", "TIFF", "TGA"])
+    def test_other_format(self, folder: Path, format_: str) -> None:
+        Image.new("RGB", (32, 32)).save(folder / "test" / "cat" / "0.png", format=format_)
+        self.refused(folder, r"cat.0\.png cannot be read as an image .*\(BMP, JPEG, PNG, PPM, WEBP")
 
     def test_format_that_runs_a_program(self, folder: Path) -> None:
         (folder / "test" / "cat" / "0.png").write_bytes(
@@ -588,6 +596,30 @@ class TestOfficial:
         trust(official, monkeypatch)
 
         assert data.load("test", official).labels == [3]
+
+    @pytest.mark.parametrize(
+        ("words", "category"),
+        [("the end is near", np.exceptions.VisibleDeprecationWarning), ("dtype(): align", Warning)],
+    )
+    def test_other_warnings_are_shown(
+        self,
+        official: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        words: str,
+        category: type[Warning],
+    ) -> None:
+        from torchvision.datasets import CIFAR10
+
+        read = CIFAR10.__init__
+
+        def warn(self: Any, *arguments: Any, **options: Any) -> None:
+            warnings.warn(words, category, stacklevel=2)
+            read(self, *arguments, **options)
+
+        monkeypatch.setattr(CIFAR10, "__init__", warn)
+
+        with pytest.warns(category, match=re.escape(words)):
+            data.load("test", official)
 
     def test_digests_that_count_are_those_of_the_published_files(self) -> None:
         from torchvision.datasets import CIFAR10
