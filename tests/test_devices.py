@@ -99,6 +99,28 @@ class TestWhyUnusable:
         assert devices.why_unusable(CPU) is None
         assert devices.why_unusable(torch.device("meta")) is None
 
+    def test_tries_nothing_on_meta(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch, "arange", None)
+
+        assert devices.why_unusable(torch.device("meta")) is None
+
+    def test_tells_of_a_sum_that_fails(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Broken:
+            device = torch.device("xpu")
+
+            def to(self, device: torch.device) -> "Broken":
+                return self
+
+            def __add__(self, other: int) -> None:
+                raise RuntimeError("no kernel image")
+
+        monkeypatch.setattr(torch, "arange", lambda *_: Broken())
+
+        assert devices.why_unusable(Broken.device) == (
+            "no kernel image. Check that this torch build supports 'xpu' and that its plug-in is "
+            "imported."
+        )
+
     def test_tells_of_wrong_values(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch, "arange", lambda *_, **__: torch.zeros(4))
 
@@ -193,7 +215,11 @@ class TestMove:
 
 class TestSynchronize:
     @pytest.mark.parametrize("name", ["cpu", "meta"])
-    def test_returns_at_once_where_nothing_is_queued(self, name: str) -> None:
+    def test_returns_at_once_where_nothing_is_queued(
+        self, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        monkeypatch.delattr(torch.cpu, "synchronize")
+
         devices.synchronize(torch.device(name))
 
     def test_waits_for_the_device_itself(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -392,10 +418,10 @@ class TestSeed:
         seeded = []
         module = SimpleNamespace(manual_seed=lambda number: seeded.append(number))
         if several:
-            module.manual_seed_all = module.manual_seed
+            module.manual_seed_all = lambda number: seeded.append(f"{number} on all")
         monkeypatch.setattr(torch, "get_device_module", lambda device: module)
 
         with torch.random.fork_rng(devices=[]):
             devices.seed(7, [torch.device("cuda:0")])
 
-        assert seeded == [7]
+        assert seeded == (["7 on all"] if several else [7])
