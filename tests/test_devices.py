@@ -287,6 +287,9 @@ class TestDescribe:
 
         assert devices.describe(torch.device("cuda:1")) == "cuda:1 (Model 1)"
 
+    def test_device_without_a_module_has_its_name_only(self) -> None:
+        assert devices.describe(torch.device("vulkan")) == "vulkan"
+
 
 class TestImportOption:
     @pytest.fixture
@@ -404,9 +407,11 @@ class TestPretendAccelerator:
 
 
 class TestSeed:
-    def test_seeds_the_cpu(self) -> None:
+    def test_seeds_the_cpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with torch.random.fork_rng(devices=[]):
-            devices.seed(7, [CPU, torch.device("meta")])
+            with monkeypatch.context() as patch:
+                patch.setattr(torch, "get_device_module", None)  # neither has one to ask
+                devices.seed(7, [CPU, torch.device("meta")])
             drawn = torch.rand(3).tolist()
 
         assert drawn == torch.rand(3, generator=torch.Generator().manual_seed(7)).tolist()
