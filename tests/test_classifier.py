@@ -499,6 +499,19 @@ class TestLoad:
         torch.load(path, weights_only=False)  # the control: the file does run code
         assert trace.exists()
 
+    @pytest.mark.filterwarnings("ignore")  # torch warns where it gives in to the environment
+    def test_code_in_a_file_does_not_run_where_the_environment_allows_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+        trace, path = tmp_path / "trace", tmp_path / "net.pth"
+        path.write_bytes(bytes_of({**classifier.Net().state_dict(), "more": Obeys(trace)}))
+
+        with pytest.raises(classifier.WeightsError, match="nothing of it was run"):
+            classifier.load(path)
+
+        assert not trace.exists()
+
     def test_code_in_a_bare_pickle_does_not_run(self, tmp_path: Path) -> None:
         trace, path = tmp_path / "trace", tmp_path / "net.pth"
         path.write_bytes(pickle.dumps(Obeys(trace)))
