@@ -208,7 +208,7 @@ class TestCommands:
         small_images.make(tmp_path / "DIR")
         Image.new("RGB", (32, 32)).save(tmp_path / "photo.jpg")
         short = {"train": ["--epochs", "1"], "finetune": ["--steps", "1", "--batch-size", "2"]}
-        [block] = [block for block in fenced("console") if "blitz train" in block]
+        [block] = [b for b in fenced("console") if "$ python -m blitz train" in b]
 
         for line in block.splitlines():
             words = shlex.split(line.removeprefix("$ "), comments=True)
