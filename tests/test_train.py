@@ -803,6 +803,33 @@ class TestUntrusted:
         assert f"is in format {number!r}, and this version reads format 1" in error
         assert path.read_bytes() == before
 
+    @pytest.mark.parametrize(
+        ("parts", "damage"),
+        [
+            ({"seconds": "soon"}, r"\(ValueError: could not convert string to float: 'soon'\)"),
+            ({"net": None}, r"\(TypeError: 'NoneType'"),
+        ],
+        ids=["seconds", "net"],
+    )
+    def test_damage_is_named(
+        self, tampered: Callable[..., Path], parts: dict[str, Any], damage: str
+    ) -> None:
+        with pytest.raises(
+            CheckpointError,
+            match=rf"pt: does not hold what a checkpoint must {damage}.* Start anew",
+        ):
+            checkpoint.load(tampered(**parts))
+
+    def test_start_by_torchrun_may_be_missing(self, tampered: Callable[..., Path]) -> None:
+        path = tampered(launch="the third")
+        assert checkpoint.load(path).launch == "the third"
+
+        content = torch.load(path, weights_only=True)
+        del content["launch"]
+        torch.save(content, path)
+
+        assert checkpoint.load(path).launch == ""
+
     @pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
     def test_single_wrong_bit_is_found(
         self,
