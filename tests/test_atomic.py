@@ -46,6 +46,18 @@ class TestWrite:
         assert steps[:2] == [("flushed", file, 7), ("renamed", file, 7)]
         assert [step[:2] for step in steps[2:]] == [("flushed", folder)]
 
+    def test_system_that_opens_no_folders_will_do(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: object) -> None:
+            raise PermissionError
+
+        monkeypatch.setattr(os, "open", refuse)
+
+        atomic.write(tmp_path / "file", b"content")
+
+        assert (tmp_path / "file").read_bytes() == b"content"
+
     def test_leaves_nothing_where_it_fails(self, tmp_path: Path) -> None:
         (tmp_path / "folder").mkdir()
 

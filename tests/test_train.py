@@ -820,6 +820,16 @@ class TestUntrusted:
         ):
             checkpoint.load(tampered(**parts))
 
+    def test_reports_and_curve_come_back(self, tampered: Callable[..., Path]) -> None:
+        losses = torch.load(tampered(), weights_only=True)["losses"]
+        reports, curve = ({"epoch": 1, "batches": n, "loss": 0.5, "rest": False} for n in (2, 3))
+
+        path = tampered(losses={**losses, "reports": [reports], "curve": [curve, curve]})
+
+        found = checkpoint.load(path).losses
+        assert found.reports == [classifier.Report(1, 2, 0.5)]
+        assert found.curve == 2 * [classifier.Report(1, 3, 0.5)]
+
     def test_start_by_torchrun_may_be_missing(self, tampered: Callable[..., Path]) -> None:
         path = tampered(launch="the third")
         assert checkpoint.load(path).launch == "the third"
