@@ -11,7 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -829,6 +829,29 @@ class TestUntrusted:
         found = checkpoint.load(path).losses
         assert found.reports == [classifier.Report(1, 2, 0.5)]
         assert found.curve == 2 * [classifier.Report(1, 3, 0.5)]
+
+    @pytest.mark.parametrize("which", ["running", "fine"])
+    @pytest.mark.parametrize(
+        ("wrong", "refused"),
+        [
+            ({"every": 0}, True),
+            ({"every": 2.0}, True),
+            ({"epoch": 0}, True),
+            ({"batches": -1}, True),
+            ({"every": 1, "epoch": 1, "batches": 0}, False),
+        ],
+        ids=str,
+    )
+    def test_counts_that_count_nothing_are_refused(
+        self, tampered: Callable[..., Path], wrong: dict[str, float], refused: bool, which: str
+    ) -> None:
+        losses = torch.load(tampered(), weights_only=True)["losses"]
+        path = tampered(losses={**losses, which: {**losses[which], **wrong}})
+
+        with (
+            pytest.raises(CheckpointError, match="counts no batches") if refused else nullcontext()
+        ):
+            checkpoint.load(path)
 
     def test_start_by_torchrun_may_be_missing(self, tampered: Callable[..., Path]) -> None:
         path = tampered(launch="the third")
