@@ -13,7 +13,8 @@ fault too. Ends with 0 if all is well, with 1 if not, and with 2 if nothing can 
 Mutants that change nothing but the text of a message (a string literal of several words, or one
 in a raise, or the metavar or help of an option) are counted and left out: the floor is over the
 others. Mutmut itself makes none of decorated functions, of code outside of functions, and of
-f-strings.
+f-strings. A function that is called as its module is imported has its mutants there too late, and
+needs a test that calls it.
 
 Nothing runs on CUDA here. One process collects the tests; each mutant gets a fork of it, which runs
 those tests that reach the mutated function, up to the first that fails. A test that kills for the
@@ -118,12 +119,14 @@ def _run_mutants(
 ) -> None:
     from mutation import floor, keeping, running
 
-    kept: Mapping[str, Outcome] = {}
+    earlier: Mapping[str, Outcome] = {}
     if asked.resume and results.exists():
-        kept = keeping.still_true(floor.read_outcomes(results), mutants, ROOT)
+        earlier = floor.read_outcomes(results)
     elif not asked.resume:
         results.unlink(missing_ok=True)
+    kept = keeping.still_true(earlier, mutants, ROOT)
     left = [mutant for mutant in mutants if mutant.name not in kept]
+    left.sort(key=lambda mutant: mutant.name in earlier)  # news first
     say(f"{len(mutants)} mutants, {len(left)} of them to run")
     if left:
         _at_the_copy(folder)
