@@ -44,7 +44,7 @@ def gradients_are_not_joined() -> None:
     hooked(hook)
 
 
-@lie("S01", "S02")
+@lie("S01", "S02", "S04")
 def gradients_are_summed_and_not_averaged() -> None:
     """The gradients of the processes are added, and not divided by their number."""
     hooked(summed)
@@ -151,3 +151,9 @@ def sums_leave_the_last_process_out() -> None:
         return lying
 
     replace(dist, "all_reduce", make)
+
+
+@lie("S07")
+def remainders_are_those_of_one_more() -> None:
+    """tensor % n is the remainder of a division by n + 1."""
+    replace(torch.Tensor, "__mod__", lambda old: lambda self, n: old(self, n + 1))

@@ -37,8 +37,13 @@ SIGNS = {HELD: "✓", BROKEN: "✗", UNSUPPORTED: "⊘", KNOWN: "◇", NOT_RUN: 
 
 AS_TOLD, NOT_AS_TOLD, NOT_PROBED = "=", "≠", "·"
 
-NAMES = {HELD: "held", BROKEN: "broken", UNSUPPORTED: "unsupported", KNOWN: "known_gap"}
-NAMES |= {NOT_RUN: "not_run"}
+NAMES = {
+    HELD: "held",
+    BROKEN: "broken",
+    UNSUPPORTED: "unsupported",
+    KNOWN: "known_gap",
+    NOT_RUN: "not_run",
+}
 """What the states are called in the texts and in the page's classes."""
 
 FAILURES_SHOWN, MANY = 5, 100
