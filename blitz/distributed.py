@@ -145,6 +145,7 @@ class Group(Processes):
         self._last: deque[torch.Tensor] = deque(maxlen=8)
 
     def device(self, device: str | torch.device) -> torch.device:
+        """The one of ``device``'s kind that has this process's number on its machine."""
         named = torch.device(device)
         if named.type in ("cpu", "meta"):
             return devices.resolve(named)
@@ -160,6 +161,7 @@ class Group(Processes):
         return own
 
     def first(self, work: Callable[[], T]) -> T:
+        """What ``work()`` returns in the first process; it has to be something that pickles."""
         # The others look from time to time instead of waiting in a broadcast: that has a deadline,
         # of half an hour by default, and the first may be downloading for an hour.
         self._told += 1
@@ -200,32 +202,38 @@ class Group(Processes):
         return numbers
 
     def mean(self, numbers: Sequence[float]) -> list[float]:
+        """Means over the processes."""
         sums = self._kept(torch.tensor(numbers, dtype=torch.float64))
         dist.all_reduce(sums)
         means: list[float] = (sums / self.part.processes).tolist()
         return means
 
     def total(self, counts: Sequence[int]) -> list[int]:
+        """Sums over the processes."""
         sums = self._kept(torch.tensor(counts, dtype=torch.int64))
         dist.all_reduce(sums)
         totals: list[int] = sums.tolist()
         return totals
 
     def largest(self, number: int) -> int:
+        """The largest of the processes' numbers."""
         found = self._kept(torch.tensor([number], dtype=torch.int64))
         dist.all_reduce(found, op=dist.ReduceOp.MAX)
         return int(found.item())
 
     def step(self, net: nn.Module, *, lr: float, momentum: float, exact: bool) -> TrainingStep:
+        """A step that all processes take together."""
         return DistributedStep(net, lr=lr, momentum=momentum, exact=exact, on_step=self._on_step)
 
     def _on_step(self) -> None:
         self._watch.step += 1
 
     def at_step(self, steps: int, busy: bool = True) -> None:
+        """Tell the watch, which names a process that stays behind."""
         self._watch.step, self._watch.busy = steps, busy
 
     def failed(self) -> None:
+        """Tell the others, where the store is still there."""
         with suppress(RuntimeError):  # the store may be gone with the process that keeps it
             self._store.set(Watch.FAILED, f"rank {self.part.rank}")
 

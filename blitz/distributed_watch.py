@@ -26,9 +26,14 @@ EXIT_CODE = 1
 class Store(Protocol):
     """What is used of a ``torch.distributed.Store``: one that all processes can reach."""
 
-    def set(self, key: str, value: str) -> None: ...
-    def get(self, key: str) -> bytes: ...
-    def check(self, keys: list[str]) -> bool: ...
+    def set(self, key: str, value: str) -> None:
+        """Put ``value`` under ``key``, for all to see."""
+
+    def get(self, key: str) -> bytes:
+        """What is under ``key``; waits until something is."""
+
+    def check(self, keys: list[str]) -> bool:
+        """Whether there is something under each of ``keys``."""
 
 
 @dataclass
