@@ -166,6 +166,7 @@ class TestFinding:
             [str(len(everything))],  # Chinese says the whole first
         )
         page.click("#all")
+        page.wait_for_function("!document.querySelector('form.filtered')")
         assert shown(page) == everything
 
     def test_changed_only(self, page: Any) -> None:
@@ -213,6 +214,7 @@ class TestFinding:
 
         assert shown(page) == []
         page.click("#all")
+        page.wait_for_function("!document.querySelector('form.filtered')")
         page.wait_for_selector("#nothing", state="hidden")
         assert len(shown(page)) == everything
 
