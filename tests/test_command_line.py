@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from blitz import __main__ as command_line
+from blitz.errors import first_line
 
 
 @pytest.mark.parametrize("name", command_line.COMMANDS)
@@ -63,3 +64,16 @@ def test_reader_that_leaves_is_told_in_a_line_not_a_traceback() -> None:
         "error: nobody reads what this command prints any more; it stopped"
     ]
     writer.stderr.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "first"),
+    [
+        ("it broke\nand more", "it broke"),
+        ("", "RuntimeError"),
+        ("word " * 99, "word " * 58 + "word …"),
+    ],
+    ids=["lines", "nothing", "long"],
+)
+def test_errors_are_told_in_one_short_line(said: str, first: str) -> None:
+    assert first_line(RuntimeError(said)) == first

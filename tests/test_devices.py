@@ -145,6 +145,16 @@ class TestWhyUnusable:
             "imported."
         )
 
+    def test_tells_a_sentence_as_it_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(*_: object, **__: object) -> None:
+            raise RuntimeError("No kernel image.")
+
+        monkeypatch.setattr(torch, "arange", fail)
+
+        fault = devices.why_unusable(torch.device("xpu"))
+        assert fault is not None
+        assert fault.startswith("No kernel image. Check that")
+
     def test_tells_the_kind_of_an_error_without_words(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from blitz import classifier, data, devices, feeds, memory
+from blitz import classifier, data, devices, feeds, memory, tuning
 
 CPU = torch.device("cpu")
 
@@ -192,6 +192,14 @@ class TestBatches:
     ) -> None:
         with pytest.raises(ValueError, match="epochs count from 1"):
             next(make(name, images).train(Seen(), **wrong))
+
+
+def test_little_work_is_images_times_weights_of_the_largest_convolution() -> None:
+    net = torch.nn.Sequential(torch.nn.Conv2d(4, 4, 1), torch.nn.Conv2d(2, 2, 1))
+
+    assert tuning.little_work(net, 2**10)
+    assert not tuning.little_work(net, 2**10 + 1)
+    assert tuning.little_work(torch.nn.Linear(2, 2), 10**9)  # no convolution
 
 
 class TestLosses:

@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -852,6 +853,14 @@ class TestUntrusted:
             pytest.raises(CheckpointError, match="counts no batches") if refused else nullcontext()
         ):
             checkpoint.load(path)
+
+    @pytest.mark.parametrize("first", [None, 3, torch.tensor(1.0)], ids=str)
+    def test_net_of_no_width_is_refused(self, unfinished: Path, first: Any) -> None:
+        path = unfinished / "checkpoint.pt"
+        found = replace(checkpoint.load(path), net={"conv1.weight": first})
+
+        with pytest.raises(CheckpointError, match=r"holds a net of width unknown, .* say 6"):
+            checkpoint.check_width(path, found, 6)
 
     def test_start_by_torchrun_may_be_missing(self, tampered: Callable[..., Path]) -> None:
         path = tampered(launch="the third")
