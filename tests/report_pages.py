@@ -22,16 +22,9 @@ ROOT = Path(__file__).parents[1]
 SPEC = ROOT / "spec"
 BENCHMARK = ROOT / "docs" / "two_cores.json"
 
-CONTENTS = """
-[[page]]
-title = "Tensors"
-url = "https://example.org/tensors.html"
-file = "test_1.py"
-[[page.section]]
-heading = "Joining <tensors>"
-anchor = "joining"
-class = "TestJoining"
-[page.section.claims]
+CONTENTS = (
+    small_house.PAGE.replace('"Joining"', '"Joining <tensors>"')
+    + """
 T1 = ["sum_is_six"]
 T2 = ["shape_is_three", "sign_is_smaller"]
 T3 = ["old_habit"]
@@ -46,6 +39,7 @@ class = "TestLeaving"
 [page.section.claims]
 T8 = ["text_was_never_right"]
 """
+)
 
 TESTS = '''
 import pytest

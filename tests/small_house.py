@@ -4,6 +4,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
+PAGE = """
+[[page]]
+title = "Tensors"
+url = "https://example.org/tensors.html"
+file = "test_1.py"
+[[page.section]]
+heading = "Joining"
+anchor = "joining"
+class = "TestJoining"
+[page.section.claims]
+"""
+"""The contents of one page with one section, up to its claims, which are to follow."""
+
 
 def make(folder: Path, contents: str, tests: str) -> Path:
     """Write ``spec/contents.toml`` and ``spec/test_1.py``; the folder ``spec``."""

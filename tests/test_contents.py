@@ -5,22 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import small_house
 
 from blitz.harness import contents
 
 SPEC = Path(__file__).parents[1] / "spec"
 
-PAGE = """
-[[page]]
-title = "Tensors"
-url = "https://example.org/tensors.html"
-file = "test_1.py"
-[[page.section]]
-heading = "Joining"
-anchor = "joining"
-class = "TestJoining"
-[page.section.claims]
-"""
 
 TESTS = '''
 import pytest
@@ -44,7 +34,7 @@ FITTING = 'T1 = ["cat_joins", "stack_stacks"]'
 @pytest.fixture
 def load(tmp_path: Path) -> Callable[..., contents.Contents]:
     def load(claims: str, tests: str = TESTS) -> contents.Contents:
-        (tmp_path / "contents.toml").write_text(PAGE + claims)
+        (tmp_path / "contents.toml").write_text(small_house.PAGE + claims)
         (tmp_path / "test_1.py").write_text(tests)
         return contents.load(tmp_path / "contents.toml")
 

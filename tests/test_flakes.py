@@ -12,18 +12,12 @@ import forked
 import pytest
 import small_house
 
-CONTENTS = """
-[[page]]
-title = "Tensors"
-url = "https://example.org/tensors.html"
-file = "test_1.py"
-[[page.section]]
-heading = "Joining"
-anchor = "joining"
-class = "TestJoining"
-[page.section.claims]
+CONTENTS = (
+    small_house.PAGE
+    + """
 T1 = ["first", "second", "third"]
 """
+)
 
 TESTS = """
 import torch

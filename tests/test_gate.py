@@ -30,20 +30,14 @@ needs_python_backends = pytest.mark.skipif(
 )
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs fork")
 
-CONTENTS = """
-[[page]]
-title = "Tensors"
-url = "https://example.org/tensors.html"
-file = "test_1.py"
-[[page.section]]
-heading = "Joining"
-anchor = "joining"
-class = "TestJoining"
-[page.section.claims]
+CONTENTS = (
+    small_house.PAGE
+    + """
 T1 = ["sum_is_six"]
 T2 = ["running_sums", "running_sums_of_nothing"]
 T3 = ["third_of_one"]
 """
+)
 
 TESTS = '''
 import pytest

@@ -17,19 +17,13 @@ from blitz.harness import contents
 
 ROOT = Path(__file__).parents[1]
 
-CONTENTS = """
-[[page]]
-title = "Tensors"
-url = "https://example.org/tensors.html"
-file = "test_1.py"
-[[page.section]]
-heading = "Joining"
-anchor = "joining"
-class = "TestJoining"
-[page.section.claims]
+CONTENTS = (
+    small_house.PAGE
+    + """
 T1 = ["sum_is_six"]
 T2 = ["shape_is_three", "shape_has_one_dimension"]
 """
+)
 
 TESTS = '''
 import pytest

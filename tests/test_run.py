@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import small_house
 import torch
 
 from blitz import devices
@@ -13,22 +14,16 @@ pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parents[1]
 
-CONTENTS = """
-[[page]]
-title = "Tensors"
-url = "https://example.org/tensors.html"
-file = "test_1.py"
-[[page.section]]
-heading = "Joining"
-anchor = "joining"
-class = "TestJoining"
-[page.section.claims]
+CONTENTS = (
+    small_house.PAGE
+    + """
 T1 = ["sum_is_six"]
 T2 = ["shape_is_three"]
 T3 = ["old_habit"]
 T4 = { erratum = "A quote is missing." }
 T5 = { untestable = "It is a matter of taste." }
 """
+)
 
 TESTS = '''
 import pytest
@@ -54,14 +49,9 @@ class TestJoining:
 @pytest.fixture
 def run(pytester: pytest.Pytester) -> Callable[..., Any]:
     """Run pytest in a small house of its own, with the real conftest.py and pytest.ini."""
-    pytester.makeconftest((ROOT / "conftest.py").read_text(encoding="utf-8"))
-    pytester.makefile(".ini", pytest=(ROOT / "pytest.ini").read_text(encoding="utf-8"))
 
     def run(*options: str, tests: str = TESTS, claims: str = CONTENTS) -> pytest.RunResult:
-        spec = pytester.mkdir("spec") if not (pytester.path / "spec").exists() else None
-        spec = spec or pytester.path / "spec"
-        (spec / "contents.toml").write_text(claims)
-        (spec / "test_1.py").write_text(tests)
+        small_house.make(pytester.path, claims, tests)
         return pytester.runpytest_inprocess("spec", *options)
 
     return run
