@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import small_images
 import torch
+from torch import nn
 from torch.distributed import TCPStore
 from torch.utils.data import DistributedSampler, TensorDataset
 
@@ -25,6 +26,7 @@ from blitz import (
     classifier,
     data,
     distributed,
+    distributed_step,
     distributed_watch,
     feeds,
     plots,
@@ -602,3 +604,63 @@ class TestAlone:
         assert processes.total([1, 2]) == [1, 2]
         assert processes.largest(3) == 3
         assert processes.first(lambda: 4) == 4
+
+
+class Wrapped:
+    """What stands in for DistributedDataParallel: the net itself, and what it was wrapped with."""
+
+    def __init__(self, net: nn.Module, device_ids: list[torch.device] | None) -> None:
+        self.net, self.device_ids = net, device_ids
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.net(images)
+        return scores
+
+
+class TestStep:
+    """The step's own part, in one process that has joined no others."""
+
+    @pytest.fixture(autouse=True)
+    def _wrapped(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(distributed_step, "DistributedDataParallel", Wrapped)
+
+    @pytest.mark.parametrize("given", [{}, {"lr": 0.5, "momentum": 0.0}, {"exact": False}], ids=str)
+    def test_weight_scales_loss_and_gradients(self, given: dict[str, Any]) -> None:
+        images, labels = torch.rand(3, 3, 32, 32), torch.tensor([1, 2, 3])
+        step, alone = (
+            kind(net_of_tests(), **given) for kind in (DistributedStep, classifier.TrainingStep)
+        )
+
+        loss = step(images, labels, 0.5)
+
+        assert loss.item() == pytest.approx(0.5 * alone(images, labels).item())
+        assert not loss.requires_grad
+        for (name, ours), theirs in zip(
+            step.net.named_parameters(), alone.net.parameters(), strict=True
+        ):
+            torch.testing.assert_close(2 * ours.grad, theirs.grad, msg=name)
+        assert str(step.optimizer) == str(alone.optimizer)
+        assert step.exact == alone.exact
+
+    def test_steps_of_weight_1_are_those_of_one_process(self) -> None:
+        images, labels = torch.rand(3, 3, 32, 32), torch.tensor([1, 2, 3])
+        step, alone = DistributedStep(net_of_tests()), classifier.TrainingStep(net_of_tests())
+
+        losses = [[each(images, labels).item() for _ in range(3)] for each in (step, alone)]
+
+        assert losses[0] == losses[1]
+        assert step.parallel.device_ids is None
+
+    def test_that_begins_is_told(self) -> None:
+        begun: list[str] = []
+        step = DistributedStep(net_of_tests(), on_step=lambda: begun.append("told"))
+
+        with pytest.raises(ValueError, match="label"):
+            step(torch.rand(1, 3, 32, 32), torch.tensor([10]))
+
+        assert begun == ["told"]
+
+    def test_net_on_another_device_is_kept_there(self) -> None:
+        step = DistributedStep(net_of_tests().to("meta"))
+
+        assert step.parallel.device_ids == [torch.device("meta")]
