@@ -133,7 +133,43 @@ class TestPlan:
     def test_work_that_takes_no_time_ends(self) -> None:
         ticking = Ticking(0.0)
 
-        assert timing.plan(ticking.work, ticking.read).rounds == timing.MOST
+        assert timing.plan(ticking.work, ticking.read) == timing.Plan(2**20, timing.MOST)
+
+    @pytest.mark.parametrize(
+        ("durations", "times"),
+        [
+            ((0.0, 0.1), 1),  # a round's time, and no less
+            ((0.09,), 2),
+            ((0.0065,), 16),  # as many times more as are tried at once
+            ((0.0031,), 39),  # 120 ms, as was aimed at
+        ],
+        ids=str,
+    )
+    def test_calls_of_a_round(self, durations: tuple[float, ...], times: int) -> None:
+        ticking = Ticking(*durations)
+
+        assert timing.plan(ticking.work, ticking.read) == timing.Plan(times, rounds=9)
+
+    @pytest.mark.parametrize(("seconds", "calls"), [(1.0, 2), (1.5, 1)])
+    def test_first_call_counts_if_it_takes_more_than_a_second(
+        self, seconds: float, calls: int
+    ) -> None:
+        ticking = Ticking(seconds)
+
+        assert timing.plan(ticking.work, ticking.read) == timing.Plan(times=1, rounds=3)
+        assert ticking.calls == calls
+
+
+class TestSummaries:
+    def test_quartiles_lie_within_the_values(self) -> None:
+        assert timing.quartiles([5.0, 1.0, 2.0, 4.0, 3.0]) == (2.0, 3.0, 4.0)
+
+    def test_timing_nothing_is_the_median_of_a_hundred(self) -> None:
+        steps = [1.0] * 49 + [3.0] * 51
+        readings = (time for step in steps for time in (0.0, step))
+
+        assert timing.no_op_seconds(lambda: next(readings)) == 3.0
+        assert next(readings, None) is None
 
 
 def batches(images: Any = 4) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

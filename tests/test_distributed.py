@@ -560,6 +560,12 @@ class TestShare:
 
         assert share.places(3).tolist() == share.places()[6:].tolist()
 
+    def test_one_process_has_everything(self) -> None:
+        share = Share(5, 2, partial(feeds.order, 5, 7))
+
+        assert list(share) == feeds.order(5, 7, 0).tolist()
+        assert (share.total_size, len(share), share.own_size) == (5, 5, 2)
+
     def test_fewer_images_to_a_batch_than_processes_are_refused(self) -> None:
         with pytest.raises(ShareError, match="a batch of 2 cannot be shared out among 3 processes"):
             self.shares(9, 2, 3)
