@@ -2,11 +2,13 @@
 
 import itertools
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -533,8 +535,44 @@ class TestMachine:
         assert memory.free(CPU) == 5 * 1024
         assert memory.free(torch.device("mps")) is None
 
-    def test_memory_of_the_cpu_is_not_counted(self) -> None:
-        assert memory.allocated(CPU) is None
+    def test_free_memory_without_that_file_is_what_the_system_says(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr(memory, "MEMINFO", tmp_path / "none")
+        known = {"SC_AVPHYS_PAGES": 3, "SC_PAGE_SIZE": 4096}
+        monkeypatch.setattr(os, "sysconf", lambda name: known[name])
+
+        assert memory.free(CPU) == 3 * 4096
+
+        def unknown(name: str) -> int:
+            raise ValueError(f"unrecognized configuration name {name}")
+
+        monkeypatch.setattr(os, "sysconf", unknown)
+        assert memory.free(CPU) is None
+
+    def test_memory_of_an_accelerator_is_what_torch_says_of_it(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        device = torch.device("cuda", 1)
+        monkeypatch.setattr(torch.cuda, "mem_get_info", {device: (11, 99)}.__getitem__)
+        monkeypatch.setattr(torch.cuda, "memory_allocated", {device: 88}.__getitem__)
+
+        assert memory.free(device) == 11
+        assert memory.allocated(device) == 88
+
+    def test_memory_of_the_cpu_is_not_counted(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("cpu", "meta"):  # whatever torch may come to say of them
+            says = SimpleNamespace(memory_allocated=lambda device: 1)
+            monkeypatch.setattr(torch, name, says, raising=False)
+            assert memory.allocated(torch.device(name)) is None
+
+    def test_memory_is_unknown_where_torch_has_no_word_for_the_device(self) -> None:
+        device = torch.device("vulkan")
+
+        assert not hasattr(torch, "vulkan")
+        assert memory.free(device) is None
+        assert memory.allocated(device) is None
+        assert memory.taken(lambda: None, device) is None
 
     def test_memory_that_work_takes_is_measured(self) -> None:
         a = torch.zeros(1000)
@@ -547,10 +585,16 @@ class TestMachine:
     def test_memory_that_work_takes_is_what_the_allocator_counts(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        total = iter([{}, {"allocated_bytes.all.allocated": 512}])
-        monkeypatch.setattr(torch.cuda, "memory_stats", lambda device: next(total))
+        key, device = "allocated_bytes.all.allocated", torch.device("cuda", 1)
+        total = iter([{}, {key: 512}, {key: 512}, {key: 1536}, {}, {}])
 
-        assert memory.taken(lambda: None, torch.device("cuda")) == 512
+        def stats(of: torch.device) -> dict[str, int]:
+            assert of == device
+            return next(total)
+
+        monkeypatch.setattr(torch.cuda, "memory_stats", stats)
+
+        assert [memory.taken(lambda: None, device) for _ in range(3)] == [512, 1024, None]
 
 
 ROWS = """
