@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -249,6 +250,117 @@ class TestStepParts:
         assert step_parts.busy_share(lambda: None, torch.device("mps")) is None
 
 
+class KnownStep:
+    """A training step whose parts take known times, and the clock that shows them."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.fetched = 0
+        self.devices: set[str] = set()
+        self.calls: list[tuple[int, int]] = []
+        self.optimizer = self
+
+    def read(self) -> float:
+        return self.now
+
+    def batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        while True:
+            self.fetched += 1
+            self.now += self.fetched
+            yield torch.ones(4), torch.ones(4, dtype=torch.int64)
+
+    def zero_grad(self) -> None:
+        self.now += 1
+
+    def net(self, images: torch.Tensor) -> torch.Tensor:
+        self.now += 2
+        return images
+
+    def criterion(self, outputs: torch.Tensor, labels: torch.Tensor) -> "KnownStep":
+        self.devices |= {outputs.device.type, labels.device.type}
+        self.now += 4
+        return self
+
+    def backward(self) -> None:
+        self.now += 8
+
+    def step(self) -> None:
+        self.now += 16
+
+    def __call__(self, images: torch.Tensor, labels: torch.Tensor) -> None:
+        self.devices |= {images.device.type, labels.device.type}
+        self.calls.append((len(images), len(labels)))
+        self.now += 1 + len(images)
+
+
+class TestKnownParts:
+    @pytest.fixture
+    def step(self, monkeypatch: pytest.MonkeyPatch) -> Any:
+        step = KnownStep()
+        monkeypatch.setattr(timing, "clock", lambda device: step.read)
+        return step
+
+    def test_every_second_goes_to_its_part(self, step: Any) -> None:
+        parts = step_parts.measure(step, step.batches(), CPU)
+
+        assert step.fetched == 5 + 30 + 1
+        fetching = (6 + 35) / 2  # the first five are for warming up
+        seconds = {"data": fetching, "transfer": 0, "forward": 7, "backward": 8, "optimizer": 16}
+        assert parts.seconds == seconds
+        assert parts.busy == pytest.approx(31 / (31 + fetching))
+        assert parts.growth == pytest.approx(9 / 5)
+        rounds = 3 * (30 * [(4, 4)] + 30 * [(8, 8)])
+        assert step.calls == [(8, 8), *rounds]
+
+    def test_batches_are_moved_and_the_profiler_is_asked(
+        self, step: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked = []
+
+        def busy_share(work: Callable[[], object], device: torch.device, times: int) -> float:
+            work()
+            asked.append((step.calls[-1], device, times))
+            return 0.25
+
+        monkeypatch.setattr(step_parts, "busy_share", busy_share)
+        meta = torch.device("meta")
+
+        assert step_parts.measure(step, step.batches(), meta, steps=2).busy == 0.25
+        assert asked == [((4, 4), meta, 2)]
+        assert step.devices == {"meta"}
+
+    def test_busy_share_is_the_kernels_part_of_the_time(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ticking, device, asked = Ticking(0.5), torch.device("cuda", 1), []
+
+        def kernel_seconds(work: Callable[[], object], on: torch.device, times: int) -> float:
+            asked.append((work, on, times))
+            return 0.125
+
+        def clock(on: torch.device) -> timing.Clock:
+            assert on == device
+            return ticking.read
+
+        monkeypatch.setattr(step_parts, "kernel_seconds", kernel_seconds)
+        monkeypatch.setattr(timing, "clock", clock)
+        work = ticking.work
+
+        assert step_parts.busy_share(work, device) == pytest.approx(0.25)
+        assert ticking.calls == 10
+        assert step_parts.busy_share(work, device, times=3) == pytest.approx(0.25)
+        assert ticking.calls == 13
+        assert asked == [(work, device, 10), (work, device, 3)]
+
+    def test_shares_that_are_even_are_not_feed_bound(self) -> None:
+        halves = {"data": 0.25, "transfer": 0.25, "forward": 0.25, "backward": 0.25, "optimizer": 0}
+
+        assert Parts(halves, busy=None, growth=1.5).bound == "compute-bound"
+        assert Parts({**halves, "transfer": 0.3}, busy=None, growth=2.0).words == (
+            "feed-bound: 52% of a step goes to data and transfer"
+        )
+
+
 class TestKernelTime:
     """What counts as device time among the profiler's events."""
 
@@ -271,6 +383,34 @@ class TestKernelTime:
     )
     def test_kernels_count_and_named_ranges_do_not(self, event: Any, counted: int) -> None:
         assert step_parts._kernel_microseconds(self.Event(*event)) == counted
+
+    def test_event_of_a_torch_that_tells_no_annotations_counts(self) -> None:
+        event: Any = self.Event("gemm", torch.autograd.DeviceType.CUDA, 7)
+        del event.is_user_annotation
+
+        assert step_parts._kernel_microseconds(event) == 7
+
+    def test_seconds_are_those_of_one_work(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        kernel = self.Event("gemm", torch.autograd.DeviceType.CUDA, 3_000_000)
+        ticking, device, asked = Ticking(1.0), torch.device("cuda", 1), []
+
+        @contextmanager
+        def profile(activities: list[Any]) -> Iterator[Any]:
+            asked.extend(activities)
+            yield SimpleNamespace(events=lambda: [kernel] * ticking.calls)
+
+        def clock(on: torch.device) -> timing.Clock:
+            assert on == device
+            return ticking.read
+
+        monkeypatch.setattr(torch.profiler, "profile", profile)
+        monkeypatch.setattr(timing, "clock", clock)
+
+        assert step_parts.kernel_seconds(ticking.work, device) == pytest.approx(3)
+        assert ticking.calls == 10
+        ticking.calls = 0
+        assert step_parts.kernel_seconds(ticking.work, device, times=4) == pytest.approx(3)
+        assert asked == 2 * [torch.profiler.ProfilerActivity.CUDA]
 
 
 def point(device: torch.device, width: int, batch: int, rate: Any, **changes: Any) -> Point:
