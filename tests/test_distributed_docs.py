@@ -46,6 +46,30 @@ def test_arithmetic_of_the_table(row: list[str]) -> None:
     assert row[4:] == [f"{1000 * seconds(parameters, processes, b):.3g} ms" for b in LINKS]
 
 
+def test_measured_table_is_that_of_the_file() -> None:
+    figures = json.loads((DOCS / "scale_two_cores.json").read_text(encoding="utf-8"))
+    measured = [row for row in figures["rows"] if row["threads of each"] == 1]
+    more = {True: ", more than cores", False: ""}
+
+    table = PAGE.partition("| processes | images/s | efficiency |\n|---|---|---|---|---|---|\n")[2]
+
+    assert table.partition("\n\n")[0].splitlines() == [
+        f"| {row['size']} | {row['width']} | {row['batch']} "
+        f"| {row['processes']}{more[row['more than cores']]} | {row['images/s']:,.0f} "
+        f"| {row['efficiency']:.0%} |"
+        for row in measured
+    ]
+    assert f"{figures['date']}, median of {figures['rounds']} rounds of 2 s" in PAGE
+    assert (figures["cpu"], figures["seconds"], figures["cores"]) == ("AMD EPYC", 2, 2)
+    wide = {
+        (row["processes"], row["threads of each"]): row["times one process"]
+        for row in figures["rows"]
+        if row["width"] == 48
+    }
+    assert f"the wide net {wide[1, 2]:.2f}\ntimes as fast" in PAGE
+    assert f"two processes {wide[2, 1]:.2f} times" in PAGE
+
+
 def test_formula_at_a_glance() -> None:
     """Two that exchange 8 bytes over 8 bytes a second take a second: each sends half twice."""
     assert seconds(parameters=2, processes=2, bandwidth=8.0) == 1.0

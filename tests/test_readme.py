@@ -363,8 +363,14 @@ FEEDS = {
         "tutorial's loop, 0 workers, 1 thread",
     ],
     "`--feed loader`": ["blitz, loader feed"],
-    "Lightning, fed with ready tensors": ["Lightning, ready tensors"],
-    "Ignite, fed with ready tensors": ["Ignite, ready tensors"],
+    "Lightning, fed with ready tensors; with one thread": [
+        "Lightning, ready tensors",
+        "Lightning, ready tensors, 1 thread",
+    ],
+    "Ignite, fed with ready tensors; with one thread": [
+        "Ignite, ready tensors",
+        "Ignite, ready tensors, 1 thread",
+    ],
     "`--feed resident`, the default on a cpu, with the losses of the tutorial's loop to the last "
     "bit": ["blitz, resident feed"],
     "`--feed resident --fast`, rounding otherwise": ["blitz, resident feed, --fast"],
