@@ -566,6 +566,99 @@ def full(*names: Any, factor: Any = 1.0) -> list[dict[str, Any]]:
     ]
 
 
+class TestResults:
+    def test_point_is_what_the_row_says(self) -> None:
+        row = info("cuda:0", 24, 64, 100.0)
+
+        assert throughput.point(row) == Point(
+            device="cuda:0",
+            name="the cuda:0 model",
+            threads=2,
+            width=24,
+            batch=64,
+            rate=100.0,
+            low=row["images/s, low"],
+            high=row["images/s, high"],
+            rounds=5,
+        )
+        assert throughput.point({**row, "row": "inference"}) is None
+        assert throughput.point({**row, "images/s": None}) is None
+        assert throughput.point({"images/s": 3.0}) is None
+
+    def test_kind_is_the_devices_type(self) -> None:
+        assert [point(device, 6, 4, 1.0).kind for device in ("cpu", "cuda:0")] == ["cpu", "cuda"]
+
+    def test_machine_is_what_the_file_says(self, results: Callable[..., Path]) -> None:
+        rows = [info("cpu", 6, 4, 50.0), {"row": "other"}, info("cpu", 24, 4, 20.0)]
+        rows[1]["versions"] = rows[2]["versions"] = {}
+
+        assert throughput.read(results(rows, "my run", "torch finds none")) == throughput.Machine(
+            name="my run",
+            points=tuple(filter(None, map(throughput.point, rows))),
+            no_accelerator="torch finds none",
+            versions={"torch": "2.15.0"},
+            date="2026-11-23",
+        )
+
+    def test_machine_need_not_be_ours(self, results: Callable[..., Path]) -> None:
+        file = results([info("cpu", 6, 4, 50.0)])
+        content = json.loads(file.read_text())
+        content["machine_info"] = {}
+        file.write_text(json.dumps(content))
+
+        assert throughput.read(file).no_accelerator is None
+
+    def test_faults_are_named(self, results: Callable[..., Path], tmp_path: Path) -> None:
+        missing = tmp_path / "missing.json"
+        with pytest.raises(throughput.ResultsError, match=r"g\.json: cannot be read: No such "):
+            throughput.read(missing)
+        missing.write_text("{}")
+        with pytest.raises(throughput.ResultsError, match=r"ks \(KeyError: 'benchmarks'\)\. Give"):
+            throughput.read(missing)
+
+    def test_batches_and_kinds_stand_in_order(self) -> None:
+        points = [
+            *(point("cuda:0", 6, 64, 1.0), point("cpu", 6, 4, 1.0)),
+            *(point("aip:0", 6, 1024, 1.0), point("cuda:1", 6, 64, 1.0)),
+        ]
+
+        assert throughput.batches(points) == [4, 64, 1024]
+        assert throughput.kinds(points) == ["cpu", "aip", "cuda"]
+
+    def test_curve_is_of_one_kind_and_batch(self) -> None:
+        ours = [point("cpu", width, 4, 1.0) for width in (96, 6, 24)]
+        others = [point("cuda:0", 7, 4, 1.0), point("cpu", 8, 64, 1.0)]
+
+        found = throughput.curve([*others, *ours], "cpu", 4)
+
+        assert list(found.items()) == [(6, ours[1]), (24, ours[2]), (96, ours[0])]
+
+    def test_as_fast_as_the_cpu_is_not_faster(self) -> None:
+        assert throughput.overtakes_from(grid(cpu=[9, 8], cuda=[9, 9]), "cuda", 4) == 24
+
+    def test_verdicts_are_on_each_accelerator_and_batch(self) -> None:
+        points = [
+            *grid(cpu=[1, 2], cuda=[2, 3], xpu=[3, 1]),
+            *(point("cpu", 6, 64, 1.0), point("xpu:0", 6, 64, 2.0)),
+        ]
+
+        assert list(throughput.verdicts(points, "unused")) == [
+            "cuda overtakes cpu from width 6, the smallest measured, at batch 4.",
+            "xpu never overtakes cpu at batch 4 (widths measured: 6 to 24).",
+            "xpu overtakes cpu from width 6, the smallest measured, at batch 64.",
+        ]
+        assert list(throughput.verdicts(grid(cpu=[1]), None)) == [
+            "no accelerator was measured: it was not asked for"
+        ]
+
+    def test_names_that_several_have_are_counted(self) -> None:
+        machines = [throughput.Machine(name, (), None, {}, "") for name in "abaca"]
+
+        names = [machine.name for machine in throughput.named_apart(machines)]
+
+        assert names == ["a (1)", "b", "a (2)", "c", "a (3)"]
+
+
 class TestPlot:
     @pytest.fixture(autouse=True)
     def _matplotlib(self) -> None:

@@ -1,13 +1,17 @@
 """The frame of ``python -m blitz``: commands, exit codes, and readers that leave."""
 
+import argparse
+import ast
 import importlib
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from blitz import __main__ as command_line
+from blitz.commands import options
 from blitz.errors import first_line
 
 
@@ -77,3 +81,46 @@ def test_reader_that_leaves_is_told_in_a_line_not_a_traceback() -> None:
 )
 def test_errors_are_told_in_one_short_line(said: str, first: str) -> None:
     assert first_line(RuntimeError(said)) == first
+
+
+MOST = 2**63 - 1
+
+
+class TestNumbers:
+    """What an option takes, to the last number, and what it says of the first that it does not."""
+
+    @pytest.mark.parametrize(
+        ("kind", "taken"),
+        [
+            (options.whole(3), ["3", "4", str(MOST)]),
+            (options.whole(0, 5), ["0", "5"]),
+            (options.rate, ["1e-9", "1", "2.5"]),
+            (options.momentum, ["0", "0.5", "0.999"]),
+            (options.seconds, ["0", "0.5", "1e9"]),
+            (options.minutes, ["0.001", "1", "1e9"]),
+            (options.percent, ["0", "0.5", "100"]),
+        ],
+    )
+    def test_taken(self, kind: Callable[[str], float], taken: list[str]) -> None:
+        for text in taken:
+            assert kind(text) == ast.literal_eval(text)
+
+    @pytest.mark.parametrize(
+        ("kind", "refused", "words"),
+        [
+            (options.whole(3), ["2", "-9", "3.0", "three", str(MOST + 1)], "3 or more"),
+            (options.whole(0, 5), ["-1", "6", "", "nan"], "0 to 5"),
+            (options.whole(0, MOST - 1), [str(MOST)], f"0 to {MOST - 1}"),
+            (options.rate, ["0", "-1", "inf", "nan", "fast"], "above 0"),
+            (options.momentum, ["-0.001", "1", "nan", "much"], "0 to less than 1"),
+            (options.seconds, ["-0.001", "inf", "nan", "soon"], "0 seconds or more"),
+            (options.minutes, ["0", "-1", "inf", "nan", "soon"], "more than 0 minutes"),
+            (options.percent, ["-0.001", "100.001", "nan", "all"], "0 to 100"),
+        ],
+    )
+    def test_refused(self, kind: Callable[[str], float], refused: list[str], words: str) -> None:
+        for text in refused:
+            with pytest.raises(argparse.ArgumentTypeError) as error:
+                kind(text)
+            assert str(error.value).startswith(f"{text!r}: give ")
+            assert str(error.value).endswith(words)

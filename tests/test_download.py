@@ -14,13 +14,15 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from hashlib import md5
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.error import URLError
+from urllib.request import ProxyHandler
 
 import pytest
 
@@ -714,6 +716,21 @@ class TestOneAtATime:
         child.kill()
         child.join()
 
+    def test_lock_on_windows_is_of_the_first_byte(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked = []
+
+        def locking(handle: int, mode: int, count: int) -> None:
+            asked.append((handle, mode, count))
+            if handle == 8:
+                raise PermissionError(13, "Permission denied")
+
+        windows = SimpleNamespace(LK_NBLCK=2, locking=locking)
+        monkeypatch.setattr(locks, "msvcrt", windows, raising=False)
+        monkeypatch.setattr(locks, "sys", SimpleNamespace(platform="win32"))
+
+        assert [locks._try(7), locks._try(8)] == [True, False]
+        assert asked == [(7, 2, 1), (8, 2, 1)]
+
     def test_lock_is_free_after_an_error(self, get: Callable[..., Any], server: Server) -> None:
         server.answers = [status(404), whole]
         with pytest.raises(DownloadError):
@@ -749,6 +766,198 @@ class TestProgress:
 
         assert looks[:4] == [False, True, False, True]
         assert meter.rate == pytest.approx(400, rel=0.02)
+
+    @pytest.mark.parametrize(
+        ("seconds", "words"),
+        [
+            *((0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (3599, "59 min 59 s")),
+            *((3600, "1 h 00 min"), (7261, "2 h 01 min")),
+        ],
+    )
+    def test_durations_turn_over(self, seconds: float, words: str) -> None:
+        assert transfer._duration(seconds) == words
+
+    def test_time_left_is_that_of_the_rest(self) -> None:
+        assert Progress("a", 600, 1000, rate=0.5).seconds_left == 800
+        assert Progress("a", 600, 1000).seconds_left is None
+
+    def test_rate_goes_back_half_a_minute_and_two_looks(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = [0.0]
+        monkeypatch.setattr(transfer.time, "monotonic", lambda: now[0])
+        meter, rates = transfer._Meter(0), []
+        for now[0], received in [(0.0, 5), (0.5, 100), (30.0, 600), (70.0, 1000), (70.5, 1002)]:
+            meter.add(received)
+            rates.append(meter.rate)
+
+        assert rates == [0.0, 200.0, 20.0, 10.0, 4.0]
+
+
+class TestTransfer:
+    """One file from one server, without the archive around it."""
+
+    @pytest.fixture
+    def wanted(self, server: Server) -> transfer.Wanted:
+        return transfer.Wanted(server.url, len(BODY), ARCHIVE.md5)
+
+    def test_options_may_be_left_out(self, wanted: transfer.Wanted, tmp_path: Path) -> None:
+        transfer.download(wanted, tmp_path / "file")
+
+        assert [path.name for path in tmp_path.iterdir()] == ["file"]
+        assert (tmp_path / "file").read_bytes() == BODY
+
+    def test_deadline_goes_before_the_time_limit(
+        self, wanted: transfer.Wanted, tmp_path: Path, server: Server
+    ) -> None:
+        with pytest.raises(DownloadError, match="time limit is over"):
+            transfer.download(wanted, tmp_path / "file", deadline=time.monotonic())
+        assert server.asked == []
+
+    @pytest.mark.parametrize(
+        ("patience", "least", "most"),
+        [
+            (replace(QUICK, tries=1, stall=3.0, time_limit=100), 3.0, 3.0),
+            (replace(QUICK, tries=1, stall=3.0, time_limit=2), 1.0, 2.0),
+        ],
+        ids=["stall", "limit"],
+    )
+    def test_what_is_asked(
+        self,
+        wanted: transfer.Wanted,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        patience: Patience,
+        least: float,
+        most: float,
+    ) -> None:
+        asked: list[Any] = []
+
+        class Opener:
+            def open(self, request: Any, timeout: float) -> None:
+                asked.extend((request, timeout))
+                raise URLError("not today")
+
+        monkeypatch.setattr(transfer, "_opener", lambda url: Opener() if url else None)
+
+        with pytest.raises(DownloadError, match=r"no connection \(not today\)\. 0 of"):
+            transfer.download(wanted, tmp_path / "file", patience=patience)
+        request, timeout = asked
+        assert request.full_url == wanted.url
+        assert request.headers == {"User-agent": "blitz", "Accept-encoding": "identity"}
+        assert least <= timeout <= most
+
+    def test_what_came_is_on_the_disk_before_it_gets_its_name(
+        self, wanted: transfer.Wanted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seen = []
+        sync = os.fsync
+        part = tmp_path / "file.part"
+
+        def fsync(handle: int) -> None:
+            seen.append((os.fstat(handle).st_ino == part.stat().st_ino, part.stat().st_size))
+            sync(handle)
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        transfer.download(wanted, tmp_path / "file")
+
+        assert seen == [(True, len(BODY))]
+
+    def test_other_answers_are_no_answers(
+        self, wanted: transfer.Wanted, tmp_path: Path, server: Server
+    ) -> None:
+        server.answers = [status(204)]
+
+        with pytest.raises(DownloadError, match="answered 204 No Content, 3 times in a row"):
+            transfer.download(wanted, tmp_path / "file", patience=QUICK)
+
+    @pytest.mark.parametrize(
+        ("total", "taken"), [("*", True), (str(len(BODY)), True), ("99", False)]
+    )
+    def test_range_may_be_of_an_unknown_whole(
+        self,
+        wanted: transfer.Wanted,
+        tmp_path: Path,
+        server: Server,
+        total: str,
+        taken: bool,
+    ) -> None:
+        (tmp_path / "file.part").write_bytes(BODY[:9])
+
+        def rest(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+            handler.send_response(206)
+            handler.send_header("Content-Range", f"bytes 9-{len(body) - 1}/{total}")
+            handler.end_headers()
+            handler.wfile.write(body[9:])
+
+        server.answers = [rest]
+
+        with nullcontext() if taken else pytest.raises(DownloadError, match="99 bytes"):
+            transfer.download(wanted, tmp_path / "file", patience=QUICK)
+
+        assert (tmp_path / "file").exists() == taken
+        assert server.ranges == ["bytes=9-"]
+
+    def test_retry_after_that_is_no_number_is_passed_over(
+        self,
+        wanted: transfer.Wanted,
+        tmp_path: Path,
+        server: Server,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        waits: list[float] = []
+        monkeypatch.setattr(transfer.time, "sleep", waits.append)
+        server.answers = [status(503, Retry_After="tomorrow"), status(503), whole]
+
+        transfer.download(wanted, tmp_path / "file", patience=QUICK)
+
+        assert waits == [0.01, 0.02]
+
+    def test_notes_say_what_is_waited_for(
+        self, wanted: transfer.Wanted, tmp_path: Path, server: Server
+    ) -> None:
+        (tmp_path / "file.part").write_bytes(BODY[:9])
+        server.answers = [status(503), whole_whatever_is_asked]
+        told: list[Progress] = []
+
+        transfer.download(wanted, tmp_path / "file", patience=QUICK, progress=told.append)
+
+        assert {(each.name, each.size) for each in told} == {("file", len(BODY))}
+        assert [(each.received, each.note) for each in told] == [
+            (9, "the server answered 503 Service Unavailable; next try in 0.01 seconds"),
+            (9, "the server sends all of it again; passing over what is here"),
+            (len(BODY), ""),
+        ]
+
+    @pytest.mark.parametrize(
+        ("host", "proxied"),
+        [
+            *(("localhost", False), ("127.8.9.1:80", False), ("[::1]:80", False)),
+            *(("1.127.0.1", True), ("localhost.example.org", True), ("", True)),
+        ],
+    )
+    def test_proxies_stand_before_other_machines(
+        self, monkeypatch: pytest.MonkeyPatch, host: str, proxied: bool
+    ) -> None:
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+
+        handlers = transfer._opener(f"http://{host}/file").handlers
+
+        assert any(isinstance(each, ProxyHandler) for each in handlers) == proxied
+
+    def test_disk_that_takes_a_part_gets_the_rest_too(self) -> None:
+        class Small:
+            def __init__(self) -> None:
+                self.taken = b""
+
+            def write(self, block: memoryview) -> int:
+                self.taken += bytes(block[:3])
+                return min(3, len(block))
+
+        disk: Any = Small()
+        transfer._write_all(disk, b"all of it")
+
+        assert disk.taken == b"all of it"
 
 
 class TestFetchOfCifar10:

@@ -1,6 +1,8 @@
 """The three feeds: the same batches in the same order, and the same losses."""
 
+import itertools
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -185,7 +187,11 @@ class TestBatches:
         assert set(step.settings) == {(2, two_threads)}
 
     @pytest.mark.parametrize(
-        "wrong", [{"epoch": 0}, {"epoch": 1, "start": 9}, {"epoch": 1, "chunk": 0}]
+        "wrong",
+        [
+            *({"epoch": 0}, {"epoch": 1, "start": 9}),
+            *({"epoch": 1, "start": -1}, {"epoch": 1, "chunk": 0}),
+        ],
     )
     def test_what_is_out_of_range_is_refused(
         self, images: data.Images, name: str, wrong: dict[str, int]
@@ -247,6 +253,137 @@ class TestLosses:
         whole = losses(make("resident", images), new_step(), 1)
 
         assert losses(make("resident", images), new_step(), 1, chunk=3) == whole
+
+
+class Weighed(Seen):
+    """The same for a step of several processes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights: list[float] = []
+
+    def __call__(self, images: Any, labels: torch.Tensor, weight: float = -1.0) -> torch.Tensor:
+        self.weights.append(weight)
+        return super().__call__(images, labels)
+
+
+@pytest.mark.parametrize("name", ["loader", "resident"])
+class TestSeveralProcesses:
+    @pytest.mark.parametrize("start", [0, 6])
+    @pytest.mark.parametrize("rank", [0, 1, 2])
+    def test_each_has_its_part_of_every_batch(
+        self, images: data.Images, name: str, rank: int, start: int
+    ) -> None:
+        """Of the last two images the third process has none: one stands in for it."""
+        step: Any = Weighed()
+        pixels, _ = data.normalized(images).tensors
+        whole = feeds.order(30, seed=3, epoch=2).split(4)[start:]
+
+        list(make(name, images, part=feeds.Part(rank, 3)).train(step, 2, start))
+
+        own = [batch[rank::3] for batch in whole]
+        assert step.weights == [3 * len(o) / len(w) for o, w in zip(own, whole, strict=True)]
+        for (got, _), places in zip(step.batches, own, strict=True):
+            assert torch.equal(got, pixels[places if len(places) else [0]])
+
+    def test_after_the_last_batch_nobody_stands_in(self, images: data.Images, name: str) -> None:
+        step: Any = Weighed()
+
+        list(make(name, images, part=feeds.Part(2, 3)).train(step, 1, start=8))
+
+        assert step.batches == []
+
+    def test_one_process_weighs_nothing(self, images: data.Images, name: str) -> None:
+        step: Any = Weighed()
+
+        list(make(name, images).train(step, 1))
+
+        assert step.weights == 8 * [-1.0]
+
+
+class TestFeed:
+    def test_a_hundred_steps_make_a_chunk(self) -> None:
+        feed = make("resident", data.load("train", count=101), batch_size=1)
+
+        assert [len(chunk) for chunk in feed.train(Seen(), 1)] == [100, 1]
+
+    @pytest.mark.parametrize("name", ["loader", "resident"])
+    def test_endless_goes_on_with_the_next_epoch(self, images: data.Images, name: str) -> None:
+        got = [labels for _, labels in itertools.islice(make(name, images).endless(), 9)]
+
+        orders = [feeds.order(30, seed=3, epoch=epoch) for epoch in (1, 2)]
+        places = torch.cat([orders[0], orders[1][:4]])
+        assert torch.equal(torch.cat(got), torch.tensor(images.labels)[places])
+
+    def test_no_more_is_gathered_than_was_meant(
+        self, images: data.Images, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        feed: Any = make("resident", images)
+        batch = 4 * 3072 * 4
+        monkeypatch.setattr(tuning, "GATHERED_ON_CPU", 3 * batch)
+        monkeypatch.setattr(feeds, "GATHERED", 5 * batch - 1)
+
+        assert feed._gathered_at_once() == 3
+        feed.device = torch.device("cuda", 0)
+        assert feed._gathered_at_once() == 4
+        monkeypatch.setattr(feeds, "GATHERED", batch - 1)
+        assert feed._gathered_at_once() == 1
+
+    def test_workers_are_those_asked_for(self, images: data.Images) -> None:
+        made: list[Any] = [make("loader", images), make("loader", images, workers=2)]
+
+        assert [feed._workers for feed in made] == [0, 2]
+
+
+class Stream:
+    """A stream that notes what waits for what."""
+
+    def __init__(self, log: list[str], name: str) -> None:
+        self.log, self.name = log, name
+
+    def wait_stream(self, other: "Stream") -> None:
+        self.log.append(f"{self.name} waits for {other.name}")
+
+
+class TestRecord:
+    """How a graph is captured, as far as it can be seen without a device that has graphs."""
+
+    @pytest.fixture
+    def log(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        log: list[str] = []
+
+        @contextmanager
+        def inside(what: object) -> Iterator[None]:
+            log.append(f"into {what}")
+            yield
+            log.append(f"out of {what}")
+
+        class Graph:
+            def replay(self) -> None:
+                log.append("replay")
+
+        for name, stands_in in {
+            "device": inside,
+            "Stream": lambda: Stream(log, "aside"),
+            "current_stream": lambda: Stream(log, "current"),
+            "stream": lambda stream: inside(stream.name),
+            "CUDAGraph": Graph,
+            "graph": lambda graph, stream: inside(f"{type(graph).__name__}, {stream.name}"),
+        }.items():
+            monkeypatch.setattr(torch.cuda, name, stands_in)
+        return log
+
+    def test_warms_up_aside_captures_there_and_replays(self, log: list[str]) -> None:
+        replay = feeds.record(lambda: log.append("work"), torch.device("cuda", 1))
+
+        assert log == [
+            *("into cuda:1", "aside waits for current", "into aside", "work", "work"),
+            *("out of aside", "current waits for aside"),
+            *("into Graph, aside", "work", "out of Graph, aside", "out of cuda:1"),
+        ]
+        log.clear()
+        replay()
+        assert log == ["into cuda:1", "replay", "out of cuda:1"]
 
 
 class TestCaptured:
@@ -386,6 +523,36 @@ class TestChoice:
 
         assert feeds._fastest(obstacles) == "loader"
         assert obstacles["captured"] == "100 images need 2 MiB, and cuda:0 has 0 MiB free"
+
+    def test_processes_beside_each_other_share_the_memory(self, free: dict[str, int]) -> None:
+        need, cuda, two = 6 * 3072 * 100, torch.device("cuda", 0), feeds.Part(0, 2, 2)
+
+        free.update(cpu=2 * need, cuda=need)
+        assert feeds._obstacle("resident", 100, cuda, two) is None
+        assert feeds._obstacle("resident", 100, CPU, two) is None
+        free["cpu"] -= 1
+        assert feeds._obstacle("resident", 100, cuda, two) == (
+            "100 images need 4 MiB, and cpu has 4 MiB free"
+        )
+        free.update(cpu=2 * need, cuda=need - 1)
+        assert feeds._obstacle("resident", 100, cuda, two) is not None
+
+    def test_steps_of_several_processes_are_not_captured(self, free: dict[str, int]) -> None:
+        cuda = torch.device("cuda", 0)
+
+        assert feeds._obstacle("captured", 100, cuda, feeds.Part(1, 1)) is None
+        assert feeds._obstacle("captured", 100, cuda, feeds.Part(0, 2)) == (
+            "the steps of 2 processes, which wait for each other, are not captured"
+        )
+
+    def test_reasons(self) -> None:
+        cuda = torch.device("cuda", 0)
+
+        assert feeds._reason("loader", {"resident": "too large"}, cuda) == "too large"
+        assert feeds._reason("resident", {}, cuda) == "all images fit the memory of cuda:0"
+        assert feeds._reason("captured", {}, cuda) == (
+            "all images fit the memory of cuda:0, which replays captured steps"
+        )
 
     def test_what_was_asked_for_is_given(self, images: data.Images) -> None:
         assert make("loader", images).name == "loader"

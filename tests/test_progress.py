@@ -98,3 +98,95 @@ def test_without_a_terminal_there_are_lines_alone(
 )
 def test_durations(seconds: float, words: str) -> None:
     assert progress.duration(seconds) == words
+
+
+def test_starts_with_nothing_done(clock: Any) -> None:
+    stream = Terminal()
+    with Bar(4, "batches", stream=stream):
+        pass
+
+    assert stream.getvalue() == f"\r  0% {'░' * 24} 0 of 4 batches\x1b[K\r\x1b[K"
+
+
+@pytest.mark.parametrize(
+    ("done", "seconds", "pace"),
+    [
+        (0, 10.0, ""),
+        (1, 0.0, ""),
+        (1, 1.0, ", 1/s, 3 s left"),
+        (1, 0.5, ", 2/s, 2 s left"),
+        (4, 2.0, ", 2/s, 0 s left"),
+    ],
+)
+def test_pace_is_said_once_there_is_one(clock: Any, done: int, seconds: float, pace: str) -> None:
+    bar = Bar(4, "batches", stream=Terminal())
+    clock[0] = seconds
+    bar.update(done)
+
+    assert bar.text(80).endswith(f"░ {done} of 4 batches{pace}" if done < 4 else pace)
+
+
+def test_of_nothing_is_all_done(clock: Any) -> None:
+    assert Bar(0, "batches", stream=Terminal()).text(80) == f"100% {'█' * 24} 0 of 0 batches"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "blocks"),
+    [("utf-8", "████████████░░░░░░░░░░░░"), ("UTF8", "████████████░░░░░░░░░░░░")]
+    + [(other, "") for other in ("ascii", "latin-1", None)],
+)
+def test_blocks_need_an_encoding_that_has_them(
+    clock: Any, encoding: str | None, blocks: str
+) -> None:
+    stream = Terminal()
+    stream.encoding = encoding
+    bar = Bar(10, "batches", stream=stream)
+    bar.update(5)
+
+    assert bar.text(80) == f" 50% {blocks} 5 of 10 batches"
+
+
+def test_is_drawn_again_after_a_tenth_of_a_second(clock: Any) -> None:
+    stream = Terminal()
+    bar = Bar(4, "batches", stream=stream)
+
+    for clock[0] in (0.05, 0.1, 0.15):
+        bar.update(1)
+
+    assert stream.getvalue().count("\r") == 1
+
+
+def test_what_is_written_is_seen_at_once(clock: Any) -> None:
+    class Flushed(Terminal):
+        flushed = 0
+
+        def flush(self) -> None:
+            self.flushed = len(self.getvalue())
+
+    stream, out = Flushed(), Flushed()
+    with Bar(2, "batches", stream=stream, out=out) as bar:
+        assert stream.flushed == len(stream.getvalue()) > 0
+        bar.line("loss: 2.3")
+        assert out.flushed == len(out.getvalue()) > 0
+
+    assert stream.flushed == len(stream.getvalue())
+
+
+def test_goes_to_where_people_look(clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    stderr, stdout = Terminal(), io.StringIO()
+    monkeypatch.setattr(progress.sys, "stderr", stderr)
+    monkeypatch.setattr(progress.sys, "stdout", stdout)
+
+    with Bar(2, "batches") as bar:
+        bar.line("loss: 2.3")
+
+    assert "0 of 2 batches" in stderr.getvalue()
+    assert stdout.getvalue() == "loss: 2.3\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 s"), (59, "59 s"), (60, "1:00 min"), (3599, "59:59 min"), (7200, "2:00:00 h")],
+)
+def test_durations_turn_over(seconds: float, words: str) -> None:
+    assert progress.duration(seconds) == words

@@ -9,6 +9,11 @@ import small_house
 import torch
 
 from blitz import devices
+from blitz.harness import verdict
+from blitz.harness.report.texts import Message
+from blitz.harness.results import BROKEN, HELD, KNOWN, NOT_RUN, UNSUPPORTED, Outcome, Results
+from blitz.harness.selection import Selected, Selection
+from blitz.harness.verdict import Ending
 
 pytest_plugins = ["pytester"]
 
@@ -303,3 +308,76 @@ class TestOneClaim:
 
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         result.stderr.fnmatch_lines(["*--claim T9: the contents have no such claim*"])
+
+
+class TestVerdict:
+    """What a run comes to, from made-up outcomes."""
+
+    CPU, ONE, ALL = Selected("cpu", "cpu"), Selected("xpu:1", "xpu:1"), Selected("xpu", "xpu:0", 2)
+
+    def results(self, *outcomes: tuple[str, str, str]) -> Any:
+        found = Results()
+        for number, (key, device, state) in enumerate(outcomes):
+            node = f"test_{number}"
+            found._outcomes[node] = Outcome(node, key, device, state)
+        return found
+
+    def faults(self, found: Any, *devices: Selected, **options: Any) -> list[Message]:
+        settings = {"asked_for": True, "profile": None} | options
+        return verdict.faults(found, Selection(devices), **settings)
+
+    def test_nothing_run_is_no_fault(self) -> None:
+        assert self.faults(self.results(), self.CPU) == []
+
+    def test_all_skipped_is_one(self) -> None:
+        found = self.results(("T1", "cpu", NOT_RUN), ("T2", "cpu", UNSUPPORTED))
+
+        assert self.faults(found, self.CPU, asked_for=False) == [Message("fault.all_skipped")]
+
+    def test_device_that_was_asked_for_and_stayed_idle_is_one(self) -> None:
+        found = self.results(("T1", "cpu", HELD), ("T1", "xpu:1", NOT_RUN))
+        idle = [Message("fault.idle", {"device": "xpu:1"})]
+
+        assert self.faults(found, self.CPU, self.ONE) == idle
+        assert self.faults(found, self.CPU, self.ONE, asked_for=False) == []
+
+    def test_one_of_several_devices_at_work_is_enough(self) -> None:
+        assert self.faults(self.results(("T1", "xpu:1", HELD)), self.ALL) == []
+        assert self.faults(self.results(("T1", "xpu:1", HELD)), self.ONE) == []
+        assert self.faults(self.results(("T1", "xpu:0", HELD)), self.ONE) != []
+        assert self.faults(self.results(("T1", "cpu", HELD)), self.ALL) == [
+            Message("fault.idle", {"device": "xpu:0"})
+        ]
+
+    def test_stale_lines_of_a_profile_are_some(self) -> None:
+        found = self.results(("T1", "cpu", HELD))
+
+        class Profile:
+            def stale(self, results: Any) -> list[Message]:
+                return [Message("stale")] if results is found else []
+
+        assert self.faults(found, self.CPU, profile=Profile()) == [Message("stale")]
+
+    @pytest.mark.parametrize(
+        ("states", "ending", "faults", "key", "more"),
+        [
+            ([HELD, HELD], Ending(), [], "held", {"claims": 1}),
+            ([HELD, NOT_RUN], Ending(), [], "held", {"claims": 1}),
+            ([HELD, UNSUPPORTED], Ending(), [], "gaps", {"claims": 1, "gaps": 1}),
+            ([KNOWN], Ending(), [], "gaps", {"claims": 1, "gaps": 1}),
+            ([HELD], Ending(code=3), [], "otherwise", {"claims": 1, "code": 3}),
+            ([BROKEN, HELD], Ending(code=1), ["f"], "broken", {"claims": 1, "broken": 1}),
+            ([BROKEN], Ending(2, True), ["f"], "broken_off", {"claims": 1, "broken": 1}),
+            ([BROKEN], Ending(2, True, "t"), [], "hung", {"claims": 1, "broken": 1, "test": "t"}),
+            ([], Ending(5), [], "nothing", None),
+            ([HELD], Ending(), ["f", "g"], "fault", None),
+        ],
+    )
+    def test_sentence(
+        self, states: list[str], ending: Ending, faults: Any, key: str, more: Any
+    ) -> None:
+        found = self.results(*(("T1", "cpu", state) for state in states))
+        counts = {"claims": 0, "broken": 0, "gaps": 0}
+        values = counts | more if more is not None else ({"fault": "f"} if faults else {})
+
+        assert verdict.sentence(found, faults, ending) == Message(f"verdict.{key}", values)

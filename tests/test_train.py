@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import platform
 import random
 import shlex
 import shutil
@@ -10,12 +11,15 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
+from hashlib import blake2b
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import small_images
 import torch
@@ -26,11 +30,14 @@ from blitz import (
     checkpoint,
     classifier,
     data,
+    devices,
+    distributed,
     download,
     feeds,
     interrupts,
     locks,
     plots,
+    run_record,
     training,
 )
 from blitz.__main__ import main
@@ -767,6 +774,342 @@ def tampered(unfinished: Path) -> Callable[..., Path]:
         return path
 
     return change
+
+
+class TestRecord:
+    PARTS = {  # noqa: RUF012
+        "settings": {"seed": 3},
+        "device": "cpu",
+        "data": {"train": {"digest": "d1"}},
+        "accuracy": 50,
+    }
+
+    @pytest.fixture
+    def record_of(self) -> Callable[..., dict[str, Any]]:
+        def record_of(*counts: tuple[int, ...], seconds: float = 2.0) -> dict[str, Any]:
+            trained: Any = SimpleNamespace(
+                settings=training.Settings(data="there", seed=3, threads=2),
+                seconds=seconds,
+                feed=SimpleNamespace(name="resident"),
+                processes=SimpleNamespace(part=feeds.Part(1, 2)),
+                images=10,
+                images_digest="d1",
+                losses=SimpleNamespace(reports=[classifier.Report(1, 2, 0.5)]),
+            )
+            train = data.Images(["a", "b"], [0, 1], "ours")
+            test = data.Images(["c"], [0], "theirs")
+            return run_record.of(trained, train, test, classifier.Accuracy(*counts))
+
+        return record_of
+
+    def test_holds_all_of_the_training(self, record_of: Callable[..., dict[str, Any]]) -> None:
+        record = record_of((1, *9 * (0,)), (2, *9 * (0,)))
+
+        assert record.pop("versions") == run_record.versions()
+        assert record == {
+            "format": 1,
+            "settings": {
+                "data": "there",
+                "epochs": 2,
+                "batch_size": 4,
+                "lr": 0.001,
+                "momentum": 0.9,
+                "width": 6,
+                "seed": 3,
+                "threads": 2,
+                "workers": 0,
+                "feed": "resident",
+                "fast": False,
+            },
+            "device": "cpu",
+            "device_name": "cpu",
+            "processes": 2,
+            "data": {
+                "source": "there",
+                "train": {"origin": "ours", "images": 2, "digest": "d1"},
+                "test": {"origin": "theirs", "images": 1},
+            },
+            "loss_trace": [{"epoch": 1, "batches": 2, "loss": 0.5, "rest": False}],
+            "accuracy": 50.0,
+            "correct": 1,
+            "total": 2,
+            "class_accuracy": {**dict.fromkeys(data.CLASSES), data.CLASSES[0]: 50.0},
+            "seconds": 2.0,
+            "images_per_second": 5.0,
+        }
+
+    def test_no_time_is_no_rate(self, record_of: Callable[..., dict[str, Any]]) -> None:
+        record = record_of(10 * (1,), 10 * (1,), seconds=0.0)
+
+        assert record["images_per_second"] is None
+
+    def test_every_class_has_a_rate(self, record_of: Callable[..., dict[str, Any]]) -> None:
+        with pytest.raises(ValueError, match="zip"):
+            record_of((1, 1), (1, 2))
+
+    def test_versions_are_of_what_computed_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(run_record, "installed", lambda package: f"{package}'s")
+
+        assert run_record.versions() == {
+            "blitz": "blitz's",
+            "torch": str(torch.__version__),
+            "torchvision": "torchvision's",
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        }
+
+    def test_content_is_json_that_people_read(self) -> None:
+        assert run_record.content({"a": "é", "b": [1]}) == (
+            '{\n  "a": "é",\n  "b": [\n    1\n  ]\n}\n'.encode()
+        )
+        with pytest.raises(ValueError, match="JSON"):
+            run_record.content({"a": float("nan")})
+
+    def test_comes_back(self, tmp_path: Path) -> None:
+        file = tmp_path / "result.json"
+        file.write_bytes(run_record.content(self.PARTS))
+
+        assert run_record.read(file) == self.PARTS
+        assert run_record.settings_of(self.PARTS) == {"seed": 3, "device": "cpu"}
+
+    @pytest.mark.parametrize(
+        ("wrong", "fault"),
+        [
+            ({"settings": None}, "TypeError"),
+            ({"data": {}}, "KeyError: 'train'"),
+            ({"data": {"train": {}}}, "KeyError: 'digest'"),
+            ({"accuracy": "good"}, "ValueError: could not convert"),
+            ({"accuracy": None}, "TypeError"),
+        ],
+        ids=str,
+    )
+    def test_that_lacks_something_is_refused(
+        self, tmp_path: Path, wrong: dict[str, Any], fault: str
+    ) -> None:
+        file = tmp_path / "result.json"
+        file.write_bytes(run_record.content({**self.PARTS, **wrong}))
+
+        with pytest.raises(
+            run_record.RecordError, match=rf"json is not the result of a training \({fault}"
+        ):
+            run_record.read(file)
+
+    def test_that_is_not_there_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(run_record.RecordError, match="FileNotFoundError"):
+            run_record.read(tmp_path / "result.json")
+
+
+class Noted(distributed.Processes):
+    """One process that notes what it is told, and finds every loss to be 1."""
+
+    launch = "the third"
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[int, bool]] = []
+
+    def mean(self, numbers: Sequence[float]) -> list[float]:
+        return [1.0 for _ in numbers]
+
+    def at_step(self, steps: int, busy: bool = True) -> None:
+        self.steps.append((steps, busy))
+
+
+class TestSettings:
+    SAVED = asdict(training.Settings(data="there", batch_size=8))
+    WHERE = Path("c.pt")
+
+    def test_one_thread_does_little_work(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 5)
+        monkeypatch.setattr(devices, "pick", lambda: torch.device("meta"))
+
+        assert training.chosen({"device": "cpu"}) == training.Settings()
+        assert training.chosen({"device": "cpu", "width": 24}).threads == 5
+        assert training.chosen({"device": "cpu", "batch_size": 16}).threads == 5
+        assert training.chosen({"epochs": 3}) == training.Settings(
+            epochs=3, device="meta", threads=5
+        )
+
+    def test_saved_ones_come_back_but_for_those_that_may_change(self) -> None:
+        free = {"data": "here", "workers": 2, "feed": "loader"}
+
+        assert training.resumed({}, self.SAVED, self.WHERE) == training.Settings(**self.SAVED)
+        same = {"batch_size": 8, "device": "cpu"}
+        assert training.resumed({**free, **same}, self.SAVED, self.WHERE) == (
+            training.Settings(batch_size=8, data="here", workers=2, feed="loader")
+        )
+
+    def test_others_are_named(self) -> None:
+        given = {"batch_size": 4, "workers": 2, "lr": 0.5}
+
+        with pytest.raises(CheckpointError) as refused:
+            training.resumed(given, self.SAVED, self.WHERE)
+
+        assert str(refused.value).startswith(
+            "c.pt: its training has other settings than those given: --batch-size 4 (there: 8), "
+            "--lr 0.5 (there: 0.001). Leave them out"
+        )
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [{"epochs": "3"}, {"epochs": 3.0}, {"lr": 1}, {"fast": 1}, {"device": 0}, {"more": 1}],
+        ids=str,
+    )
+    def test_what_is_none_is_refused(self, wrong: dict[str, Any]) -> None:
+        with pytest.raises(CheckpointError, match=r"c\.pt: holds no settings of a training"):
+            training.resumed({}, {**self.SAVED, **wrong}, self.WHERE)
+
+    @pytest.mark.parametrize("name", sorted(SAVED))
+    def test_what_lacks_one_is_refused(self, name: str) -> None:
+        saved = {key: value for key, value in self.SAVED.items() if key != name}
+
+        with pytest.raises(CheckpointError, match="holds no settings"):
+            training.resumed({}, saved, self.WHERE)
+
+
+class TestTraining:
+    """The training by itself, on images that are all black."""
+
+    @pytest.fixture
+    def few(self) -> Iterator[data.Images]:
+        with torch.random.fork_rng(devices=[]):
+            yield data.Images(np.zeros((39, 32, 32, 3), np.uint8), 39 * [3], "ours")
+
+    def test_digest_is_of_labels_and_pixels(self) -> None:
+        pixels = np.arange(2 * 32 * 32 * 3).astype(np.uint8).reshape(2, 32, 32, 3)
+        labels = b"\x07" + 7 * b"\0" + b"\x01" + 7 * b"\0"
+
+        known = blake2b(labels + pixels.tobytes(), digest_size=16).hexdigest()
+
+        assert training.digest(data.Images(pixels, [7, 1], "")) == known
+        apart = np.repeat(pixels, 2, axis=0)[::2]
+        assert training.digest(data.Images(apart, [7, 1], "")) == known
+
+    @pytest.mark.parametrize("folder", ["/data/train", "elsewhere"])
+    def test_digest_of_files_is_of_labels_and_names(self, folder: str) -> None:
+        files = [f"{folder}/cat/a.png", f"{folder}/dog/b.png"]
+        labels = b"\x07" + 7 * b"\0" + b"\x01" + 7 * b"\0"
+
+        known = blake2b(labels + b"cat/a.png\ndog/b.png", digest_size=16).hexdigest()
+
+        assert training.digest(data.Images(files, [7, 1], "")) == known
+
+    def test_goes_by_its_settings(self, few: data.Images) -> None:
+        settings = training.Settings(epochs=60, lr=0.5, momentum=0.25, fast=True)
+
+        made = training.Training(settings, few)
+
+        (group,) = made._step.optimizer.param_groups
+        assert (group["lr"], group["momentum"], made._step.exact) == (0.5, 0.25, False)
+        assert (made.feed.name, made.images, made.seconds) == ("resident", 60 * 39, 0.0)
+        assert made.images_digest == training.digest(few)
+        assert made.losses.running.every == 4
+        assert made.losses.fine.every == 6  # a hundred points of 600 batches
+
+    def test_defaults(self, few: data.Images) -> None:
+        made = training.Training(training.Settings(), few, images_digest="known")
+
+        assert made.images_digest == "known"
+        assert made._step.exact
+        assert made.losses.fine.every == 1
+
+    def test_workers_need_the_loader(self, few: data.Images) -> None:
+        loader: Any = training.Training(training.Settings(workers=2), few).feed
+        resident = training.Training(training.Settings(workers=2, feed="resident"), few).feed
+
+        assert (loader.name, loader._workers, resident.name) == ("loader", 2, "resident")
+
+    def test_first_weights_are_the_seeds(self, few: data.Images) -> None:
+        first = []
+        for seed in (1, 1, 2):
+            torch.rand(1)
+            made = training.Training(training.Settings(seed=seed), few)
+            first.append(made.net.fc3.bias.tolist())
+
+        assert first[0] == first[1] != first[2]
+
+    def test_orders_are_the_seeds(self, few: data.Images) -> None:
+        feed = training.Training(training.Settings(seed=5), few).feed
+
+        assert torch.equal(feed.share.places(), feeds.order(39, 5, feed.share.epoch))
+
+    @pytest.mark.parametrize(
+        ("batch_size", "images", "size"), [(4, 12, 3), (13, 12, 1), (1, 99, 99), (1, 102, 100)]
+    )
+    def test_chunks_are_of_so_many_images(
+        self,
+        few: data.Images,
+        monkeypatch: pytest.MonkeyPatch,
+        batch_size: int,
+        images: int,
+        size: int,
+    ) -> None:
+        asked = []
+
+        def train(step: object, epoch: int, start: int, chunk: int) -> Iterator[list[float]]:
+            asked.append((step, epoch, start, chunk))
+            return iter(())
+
+        monkeypatch.setattr(training, "CHUNK_IMAGES", images)
+        made = training.Training(training.Settings(batch_size=batch_size), few)
+        monkeypatch.setattr(made.feed, "train", train)
+        made.losses.running.batches = 2
+        list(made._rest_of_epoch())
+
+        assert asked == [(made._step, 1, 2, size)]
+        made.losses.running.batches = made.feed.batches
+        assert list(made._rest_of_epoch()) == []
+        assert len(asked) == 1
+
+    def test_goes_to_the_end_and_tells(self, few: data.Images) -> None:
+        processes = Noted()
+        made = training.Training(training.Settings(), few, processes)
+        made.seconds = 1000.0
+
+        reports = [report for due in made.chunks() for report in due]
+
+        assert reports == [
+            classifier.Report(epoch, batches, 1.0, rest)
+            for epoch in (1, 2)
+            for batches, rest in [(4, False), (8, False), (10, True)]
+        ]
+        assert processes.steps == [(0, True), (20, False)]
+        assert 1000 < made.seconds < 1100
+        assert made.checkpoint().launch == "the third"
+
+    def test_goes_on_from_where_another_was(self, few: data.Images) -> None:
+        other, made = (training.Training(training.Settings(seed=n), few) for n in (1, 2))
+        other.losses.add(0.5)
+        other.seconds = 7.0
+
+        saved = other.checkpoint()
+        made.go_on_from(saved, Path("c.pt"))
+
+        assert (made.losses, made.seconds, made.done) == (other.losses, 7.0, 1)
+        assert torch.equal(made.net.fc3.bias, other.net.fc3.bias)
+        assert saved.settings == asdict(other.settings)
+
+    @pytest.mark.parametrize(
+        ("epoch", "batches", "refused"),
+        [(1, 10, False), (1, 11, True), (3, 0, False), (4, 0, True)],
+    )
+    def test_place_has_to_be_there(
+        self, few: data.Images, epoch: int, batches: int, refused: bool
+    ) -> None:
+        made = training.Training(training.Settings(), few)
+        saved = made.checkpoint()
+        saved.losses.running.epoch, saved.losses.running.batches = epoch, batches
+
+        words = rf"c\.pt: stands at batch {batches} of epoch {epoch}, "
+        with pytest.raises(CheckpointError, match=words) if refused else nullcontext():
+            made.go_on_from(saved, Path("c.pt"))
+
+    def test_other_state_is_refused(self, few: data.Images) -> None:
+        made = training.Training(training.Settings(), few)
+
+        with pytest.raises(CheckpointError, match=r"c\.pt: its training had other images"):
+            made.go_on_from(replace(made.checkpoint(), images="others"), Path("c.pt"))
+        with pytest.raises(CheckpointError, match=r"c\.pt: does not hold what"):
+            made.go_on_from(replace(made.checkpoint(), net={}), Path("c.pt"))
 
 
 class TestUntrusted:

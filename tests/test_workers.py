@@ -64,6 +64,18 @@ class TestScript:
         assert 'Put what your script does under `if __name__ == "__main__":`' in last
         assert "workers=0" in last
 
+    def test_only_one_that_imports_the_script_again_is_tried(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tried: list[str] = []
+        monkeypatch.setattr(workers, "_try", tried.append)
+        monkeypatch.setattr(multiprocessing, "get_start_method", lambda: "forkserver")
+
+        for method in ("spawn", "fork", None):
+            workers.check(method)
+
+        assert tried == ["spawn", "forkserver"]
+
     def test_without_a_guard_does_not_hang_over_a_large_data_set(self, tmp_path: Path) -> None:
         """The 6 MB of these images fill the pipe to a worker that died as it was spawned."""
         done = run(tmp_path, "from blitz import data", LOAD.format(method="spawn"), False)
