@@ -98,6 +98,13 @@ def train_as(
     raise SystemExit(main(["train", *arguments]))
 
 
+def try_as(rank: int, count: int, port: int, arguments: Sequence[str]) -> None:
+    """The command that tests a net, in one process."""
+    as_torchrun_would(rank, count, port, {})
+    small()
+    raise SystemExit(main(["test", *arguments]))
+
+
 def small(grace: float = 0.2) -> None:
     """Look at the training often, draw nothing, and keep the checkpoint for comparisons.
 
@@ -413,6 +420,33 @@ class TestFailures:
         assert first.code == 1
         assert "the connection to another process is lost" in first.output
         assert checkpoint.load(out / "checkpoint.pt").losses.running.batches == 6
+
+
+class TestCommandThatTests:
+    def test_the_first_shows_the_accuracy_of_all_images(
+        self, several: Ranks, images: Path, alone: Path
+    ) -> None:
+        arguments = ("--model", str(alone / "model.pt"), "--data", str(images), "--device", "cpu")
+
+        with store_of_an_agent() as port:
+            first, second, third = several.outcomes(try_as, 3, 3, port, arguments)
+
+        assert codes([first, second, third]) == [0, 0, 0]
+        accuracy = int(result_in(alone)["accuracy"])
+        assert f"Accuracy of the network on the 12 test images: {accuracy} %" in first.output
+        assert second.output == third.output == ""
+
+    def test_file_that_is_not_there_is_named_once(
+        self, several: Ranks, images: Path, tmp_path: Path
+    ) -> None:
+        arguments = ("--model", str(tmp_path / "none.pt"), "--data", str(images))
+
+        with store_of_an_agent() as port:
+            outcomes = several.outcomes(try_as, 2, 2, port, (*arguments, "--device", "cpu"))
+
+        assert outcomes[0].code == 2
+        assert outcomes[1].code != 0
+        assert "".join(outcome.output for outcome in outcomes).count("none.pt") == 1
 
 
 class TestHangs:

@@ -2,11 +2,21 @@
 
 The file is not trusted: its checksums are compared, and no code in it runs. Without --data the net
 is tested on images made on the spot.
+
+On N devices, or N processes of the cpu: torchrun --nproc-per-node N -m blitz test, with the same
+options. Each image is counted once; the first process reads the files and shows the figures.
 """
 
 import argparse
+from typing import TYPE_CHECKING
 
 from blitz.commands import options
+
+if TYPE_CHECKING:
+    from torch.utils.data import TensorDataset
+
+    from blitz.classifier import Net
+    from blitz.distributed import Processes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the images: the folder that holds cifar-10-batches-py/, or one with train/<class>/ "
         "and test/<class>/; the test images are taken (default: made on the spot)",
     )
-    add("--device", help="cpu, cuda, cuda:1, … (default: the first accelerator, else the cpu)")
+    add(
+        "--device",
+        help="cpu, cuda, cuda:1, … (default: the first accelerator, else the cpu); under torchrun "
+        "the kind alone, since each process has a device of its own",
+    )
     add(
         "--batch-size",
         type=options.whole(1),
@@ -31,13 +45,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Test, and print the figures: 0."""
-    from blitz import classifier, data, devices
+    from blitz import distributed
 
-    device = devices.pick() if args.device is None else args.device
-    net = classifier.load(args.model, device, width=None)
+    with distributed.joined(args.device) as processes:
+        return _run(args, processes)
+
+
+def _run(args: argparse.Namespace, processes: "Processes") -> int:
+    from blitz import devices, distributed
+
+    device = processes.device(devices.pick() if args.device is None else args.device)
+    net, images = processes.first(lambda: _read(args))
+    accuracy = distributed.evaluate(net.to(device), images, processes, batch_size=args.batch_size)
+    if processes.leads:
+        print(accuracy.line(), *accuracy.class_lines(), sep="\n")
+    return 0
+
+
+def _read(args: argparse.Namespace) -> "tuple[Net, TensorDataset]":
+    """The net, on the cpu, and the images: of several processes the first alone has the files."""
+    from blitz import classifier, data
+
+    net = classifier.load(args.model, width=None)
     images = data.load("test", args.data)
     print(f"images: {images.origin}", flush=True)
-    batches = data.loader(data.normalized(images), args.batch_size, shuffle=False)
-    accuracy = classifier.evaluate(net, batches)
-    print(accuracy.line(), *accuracy.class_lines(), sep="\n")
-    return 0
+    return net, data.normalized(images)
