@@ -406,10 +406,12 @@ class TestKernelTime:
         monkeypatch.setattr(torch.profiler, "profile", profile)
         monkeypatch.setattr(timing, "clock", clock)
 
-        assert step_parts.kernel_seconds(ticking.work, device) == pytest.approx(3)
+        assert step_parts.kernel_seconds(ticking.work, device) == pytest.approx(3, rel=1e-9)
         assert ticking.calls == 10
         ticking.calls = 0
-        assert step_parts.kernel_seconds(ticking.work, device, times=4) == pytest.approx(3)
+        assert step_parts.kernel_seconds(ticking.work, device, times=4) == pytest.approx(
+            3, rel=1e-9
+        )
         assert asked == 2 * [torch.profiler.ProfilerActivity.CUDA]
 
 
