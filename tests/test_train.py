@@ -1372,6 +1372,43 @@ def test_generators_go_on_where_they_were(tmp_path: Path) -> None:
     assert torch.equal(torch.rand(3), drawn)
 
 
+def saved_of(step: classifier.TrainingStep, **parts: Any) -> checkpoint.Checkpoint:
+    losses = checkpoint.Losses(classifier.RunningLoss(), classifier.RunningLoss())
+    state = checkpoint.state_of(step) | parts
+    return checkpoint.Checkpoint(settings={}, images="", losses=losses, seconds=0.0, **state)
+
+
+def test_generator_of_an_accelerator_goes_on_wherever_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    there, here = torch.device("cuda", 0), torch.device("cuda", 1)
+    state, got = torch.tensor([7]), {}
+
+    def set_rng_state(state: torch.Tensor, device: torch.device) -> None:
+        got[device] = state
+
+    module = SimpleNamespace(get_rng_state={there: state}.__getitem__, set_rng_state=set_rng_state)
+    monkeypatch.setattr(torch, "get_device_module", {there: module, here: module}.__getitem__)
+    step = classifier.training_step(classifier.Net())
+
+    step.device = there
+    saved = saved_of(step)
+    step.device = here
+    checkpoint.restore("c.pt", saved, step)
+
+    assert saved.generators["cuda:0"] is got[here] is state
+    assert (saved.generators.keys(), got.keys()) == ({"cpu", "cuda:0"}, {here})
+
+
+def test_momentum_of_another_shape_is_named() -> None:
+    step = classifier.training_step(classifier.Net())
+    saved = saved_of(step, optimizer={"state": {0: {"momentum_buffer": torch.zeros(2)}}})
+
+    words = r"c\.pt: .*\(ValueError: momentum_buffer of parameter 0 has shape \(2,\)\)\. Start"
+    with pytest.raises(CheckpointError, match=words):
+        checkpoint.restore("c.pt", saved, step)
+
+
 def test_mirror_needs_download(
     train: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
