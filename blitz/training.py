@@ -98,11 +98,10 @@ def resumed(given: Mapping[str, Any], saved: Mapping[str, Any], where: Path) -> 
     Raises:
         CheckpointError: what is given differs from what is saved, or that is not in order.
     """
-    known = {field.name: type(field.default) for field in fields(Settings)}
+    known = {field.name: {type(field.default)} for field in fields(Settings)}
+    known |= {name: {str, type(None)} for name in ("data", "feed")}
     if saved.keys() != known.keys() or not all(
-        saved[name] is None or type(saved[name]) is kind
-        for name, kind in known.items()
-        if name not in ("data", "feed")
+        type(saved[name]) in kinds for name, kinds in known.items()
     ):
         raise CheckpointError(f"{where}: holds no settings of a training. Choose another --out.")
     if "device" in given:

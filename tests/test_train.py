@@ -951,7 +951,17 @@ class TestSettings:
 
     @pytest.mark.parametrize(
         "wrong",
-        [{"epochs": "3"}, {"epochs": 3.0}, {"lr": 1}, {"fast": 1}, {"device": 0}, {"more": 1}],
+        [
+            {"epochs": "3"},
+            {"epochs": 3.0},
+            {"epochs": None},
+            {"lr": 1},
+            {"fast": 1},
+            {"device": 0},
+            {"data": 3},
+            {"feed": ["resident"]},
+            {"more": 1},
+        ],
         ids=str,
     )
     def test_what_is_none_is_refused(self, wrong: dict[str, Any]) -> None:
