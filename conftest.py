@@ -265,6 +265,15 @@ def device(request: pytest.FixtureRequest) -> torch.device | None:
     return made
 
 
+@pytest.fixture
+def second(device: torch.device) -> torch.device:
+    """The accelerator beside the one in use; the test is skipped on a machine that has one only."""
+    count = torch.get_device_module(device).device_count()
+    if count < 2:
+        pytest.skip(f"needs two accelerators of one type, and this machine has {count}")
+    return torch.device(device.type, 1)
+
+
 @pytest.fixture(scope="session")
 def train_images(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory

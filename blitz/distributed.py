@@ -397,8 +397,6 @@ def evaluate(
     else:
         none = (0,) * len(data.CLASSES)
         counted = Accuracy(none, none)
-    if not processes.several:
-        return counted
     classes = len(counted.class_total)
     counts = processes.total([*counted.class_correct, *counted.class_total])
     return Accuracy(tuple(counts[:classes]), tuple(counts[classes:]))

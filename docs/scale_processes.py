@@ -35,7 +35,7 @@ from torch.distributed import TCPStore
 
 from blitz import classifier, devices, distributed
 from blitz.harness import benchmarks
-from blitz.harness.ranks import Ranks
+from blitz.harness.ranks import Ranks, as_torchrun_would
 
 
 class Size(NamedTuple):
@@ -146,15 +146,7 @@ def _train(
     rank: int, count: int, port: int, device: str, size: Size, threads: int, seconds: float
 ) -> Measured:
     """Train for so long as one of the processes."""
-    os.environ |= {
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": str(count),
-        "LOCAL_WORLD_SIZE": str(count),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "TORCHELASTIC_USE_AGENT_STORE": "True",
-    }
+    as_torchrun_would(rank, count, port)
     torch.set_num_threads(threads)
     with distributed.joined(device) as processes:
         place = processes.device(device)

@@ -30,15 +30,6 @@ def no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.get_device_module(found), "is_available", lambda: False)
 
 
-@pytest.fixture
-def second(device: torch.device) -> torch.device:
-    """The accelerator beside the one in use; the test is skipped on a machine that has one only."""
-    count = torch.get_device_module(device).device_count()
-    if count < 2:
-        pytest.skip(f"needs two accelerators of one type, and this machine has {count}")
-    return torch.device(device.type, 1)
-
-
 @dataclass(frozen=True)
 class Task:
     """A net of the tutorial, a batch, and how it is trained: what two devices can both do."""

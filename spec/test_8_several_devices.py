@@ -326,15 +326,6 @@ class TestSharesOfAnEpoch:
         assert list(first) == list(second) == []
 
 
-@pytest.fixture
-def second(device: torch.device) -> torch.device:
-    """The accelerator beside the one in use; the test is skipped on a machine that has one only."""
-    count = torch.get_device_module(device).device_count()
-    if count < 2:
-        pytest.skip(f"needs two accelerators of one type, and this machine has {count}")
-    return torch.device(device.type, 1)
-
-
 class TestReplicas:
     @pytest.mark.on("accelerator")
     def test_replicas_have_the_values_and_give_their_gradients_back(

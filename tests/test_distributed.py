@@ -36,7 +36,7 @@ from blitz.__main__ import main
 from blitz.distributed_sampler import Share, ShareError
 from blitz.distributed_step import DistributedStep
 from blitz.distributed_watch import Ledger
-from blitz.harness.ranks import Outcome, Ranks
+from blitz.harness.ranks import Outcome, Ranks, as_torchrun_would
 from blitz.run_folder import RunFolder
 
 SMALL = ("--device", "cpu", "--epochs", "3", "--checkpoint-every", "0")
@@ -59,20 +59,6 @@ def no_figure(width: float, height: float) -> Any:
     raise plots.NoMatplotlib("no matplotlib in these tests")
 
 
-def as_torchrun_would(rank: int, count: int, port: int, more: dict[str, str]) -> None:
-    """The environment that torchrun gives a process, whose agent keeps the store."""
-    os.environ |= {
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": str(count),
-        "LOCAL_WORLD_SIZE": str(count),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "TORCHELASTIC_USE_AGENT_STORE": "True",
-        **more,
-    }
-
-
 @contextmanager
 def store_of_an_agent() -> Iterator[int]:
     """A store as torchrun keeps one for its processes; its port."""
@@ -91,7 +77,8 @@ def train_as(
 ) -> None:
     """The command in one process: reports after every 4 batches, a look after every 3."""
     if count > 1:
-        as_torchrun_would(rank, count, port, environment)
+        as_torchrun_would(rank, count, port)
+        os.environ |= environment
     small()
     if before is not None:
         before(rank)
@@ -100,7 +87,7 @@ def train_as(
 
 def try_as(rank: int, count: int, port: int, arguments: Sequence[str]) -> None:
     """The command that tests a net, in one process."""
-    as_torchrun_would(rank, count, port, {})
+    as_torchrun_would(rank, count, port)
     small()
     raise SystemExit(main(["test", *arguments]))
 
@@ -630,7 +617,7 @@ def images_of_tests(count: int) -> TensorDataset:
 
 
 def counted_as(rank: int, count: int, port: int, images: int) -> classifier.Accuracy:
-    as_torchrun_would(rank, count, port, {})
+    as_torchrun_would(rank, count, port)
     with distributed.joined("cpu") as processes:
         return distributed.evaluate(net_of_tests(), images_of_tests(images), processes)
 

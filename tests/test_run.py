@@ -52,8 +52,9 @@ class TestJoining:
 
 
 @pytest.fixture
-def run(pytester: pytest.Pytester) -> Callable[..., Any]:
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Run pytest in a small house of its own, with the real conftest.py and pytest.ini."""
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # the run in there is nobody's worker
 
     def run(*options: str, tests: str = TESTS, claims: str = CONTENTS) -> pytest.RunResult:
         small_house.make(pytester.path, claims, tests)

@@ -37,10 +37,13 @@ class Asked:
         self, config: pytest.Config, items: list[pytest.Function]
     ) -> None:
         """Keep the tests of the claims."""
-        left_out = [item for item in items if not self._wants(item)]
+        wanted: list[pytest.Function] = []
+        left_out: list[pytest.Function] = []
+        for item in items:
+            (wanted if self._wants(item) else left_out).append(item)
         if left_out:
             config.hook.pytest_deselected(items=left_out)
-            items[:] = [item for item in items if item not in left_out]
+            items[:] = wanted
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: "pytest.TerminalReporter") -> None:

@@ -41,6 +41,25 @@ PREPARED = ("torch._dynamo", "torch.distributed", "torch.nn.parallel")
 DistributedDataParallel or an optimizer is made, and takes seconds for it."""
 
 
+def as_torchrun_would(rank: int, count: int, port: int) -> None:
+    """Give this process the environment that torchrun gives one, whose agent keeps the store.
+
+    Args:
+        rank: This process, from 0.
+        count: How many there are, all of them on this machine.
+        port: Of the store.
+    """
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(count),
+        "LOCAL_WORLD_SIZE": str(count),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+    }
+
+
 class RanksError(Exception):
     """Processes that did not do what they were to do; the message says which, and their errors."""
 
