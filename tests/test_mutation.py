@@ -291,6 +291,18 @@ class TestMutants:
 
         assert making.drops_device(before, after) is dropped
 
+    def test_are_made_beside_nothing_of_an_earlier_copy(self, tmp_path: Path) -> None:
+        folder = tmp_path / "blitz" / "report"
+        folder.mkdir(parents=True)
+        for name in ("page.py", "page.py.meta", "gone.py", "page.html.j2"):
+            (folder / name).write_text("")
+        (tmp_path / "tests").mkdir()
+
+        making._forget_old(tmp_path, [Path("blitz/report/page.py")])
+
+        assert sorted(path.name for path in folder.iterdir()) == ["page.py", "page.py.meta"]
+        assert not (tmp_path / "tests").exists()
+
     def test_that_drop_a_device_should_die_on_meta(self) -> None:
         made = [replace(mutant, device=True) for mutant in mutants(3)]
         found = outcomes(made)

@@ -16,6 +16,9 @@ from pathlib import Path
 FOLDER = "mutants"
 """Mutmut's working folder, under the root of the checkout."""
 
+NOTES = (".meta", ".spans")
+"""What mutmut keeps beside each file of mutants."""
+
 
 class MakingError(Exception):
     """The mutants cannot be made as they were asked for."""
@@ -138,8 +141,8 @@ def _forget_old(folder: Path, files: Iterable[Path]) -> None:
     for path in folder.iterdir() if folder.exists() else ():
         if path.is_dir() and path.name != "blitz":
             shutil.rmtree(path)
-    for path in (folder / "blitz").rglob("*.py"):
-        if path not in kept:
+    for path in (folder / "blitz").rglob("*"):
+        if path.is_file() and path not in kept and path.suffix not in NOTES:
             path.unlink()
 
 
