@@ -503,9 +503,12 @@ class TestFaults:
         self, get: Callable[..., Any], server: Server
     ) -> None:
         server.answers = [truncated, wrong_bytes]
+        told: list[Progress] = []
 
-        self.refused(get, "its MD5 is")
+        self.refused(get, "its MD5 is", progress=told.append)
         assert server.ranges == [None, f"bytes={HALF}-", None]
+        notes = [progress.note for progress in told]
+        assert "the pieces do not fit together: from the start again" in notes
 
     def test_file_of_another_length_is_refused_before_it_comes(
         self, get: Callable[..., Any], server: Server
@@ -524,7 +527,7 @@ class TestFaults:
 
         monkeypatch.setattr(transfer, "_opener", lambda url: Opener())
 
-        self.refused(get, r"not trusted \(.*self-signed.* SSL_CERT_FILE")
+        self.refused(get, r"not trusted \(.*self-signed.* SSL_CERT_FILE names a file of them\. 0")
 
     def test_redirection_is_followed_with_the_range(
         self, get: Callable[..., Any], server: Server, root: Path
@@ -755,6 +758,11 @@ class TestProgress:
         assert str(Progress("a", 0, 2_000_000)) == "a: 0.0 of 2.0 MB (0 %)"
         assert str(Progress("a", 0, 2_000_000, note="waiting")).endswith("(0 %), waiting")
 
+    def test_line_is_in_millions_and_thousands_of_bytes(self) -> None:
+        line = str(Progress("a", 5 * 10**11, 10**12, rate=1e9))
+
+        assert line == "a: 500000.0 of 1000000.0 MB (50 %), 1000000 kB/s, 8 min 20 s left"
+
     def test_rate_is_that_of_the_last_half_minute(self, monkeypatch: pytest.MonkeyPatch) -> None:
         now = [0.0]
         monkeypatch.setattr(transfer.time, "monotonic", lambda: now[0])
@@ -784,10 +792,11 @@ class TestProgress:
     def test_rate_goes_back_half_a_minute_and_two_looks(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        now = [0.0]
+        now = [100.0]
         monkeypatch.setattr(transfer.time, "monotonic", lambda: now[0])
         meter, rates = transfer._Meter(0), []
-        for now[0], received in [(0.0, 5), (0.5, 100), (30.0, 600), (70.0, 1000), (70.5, 1002)]:
+        for after, received in [(0.0, 5), (0.5, 100), (30.0, 600), (70.0, 1000), (70.5, 1002)]:
+            now[0] = 100.0 + after
             meter.add(received)
             rates.append(meter.rate)
 
@@ -930,6 +939,7 @@ class TestTransfer:
             (9, "the server sends all of it again; passing over what is here"),
             (len(BODY), ""),
         ]
+        assert [each.rate for each in told[:2]] == [0.0, 0.0]
 
     @pytest.mark.parametrize(
         ("host", "proxied"),
@@ -960,6 +970,246 @@ class TestTransfer:
         transfer._write_all(disk, b"all of it")
 
         assert disk.taken == b"all of it"
+
+
+NOW = 1000.0
+"""What a clock that stands still shows."""
+
+ELSEWHERE = "Name another server with mirror=URL (--mirror URL); the address of a folder ends in /."
+AGAIN = "Check the connection and try again, or name another server with mirror=URL (--mirror URL)."
+
+
+def closed(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+    handler.send_response(503, "We moved to UNIX.")
+    handler.end_headers()
+
+
+def page_to_sign_in(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+    without_a_length(handler, b"<html>Sign in to this network</html>")
+
+
+class TestMessages:
+    """The whole text: file, fault, bytes, address, digest, and what to do next."""
+
+    @pytest.mark.parametrize(
+        ("answer", "tries", "part", "fault", "received", "remedy"),
+        [
+            (status(404), 3, 0, "the server answered 404 Not Found", 0, ELSEWHERE),
+            (status(503), 1, 0, "the server answered 503 Service Unavailable", 0, AGAIN),
+            (
+                *(status(503), 2, 0),
+                *("the server answered 503 Service Unavailable, 2 times in a row", 0, AGAIN),
+            ),
+            (closed, 1, 0, "the server answered 503 We moved to UNIX", 0, AGAIN),
+            (status(206), 1, 9, "the server answered another range (none named)", 9, AGAIN),
+            (
+                *(other_range, 1, 9),
+                f"the server answered another range (bytes 7-{len(BODY) - 1}/{len(BODY)})",
+                *(9, AGAIN),
+            ),
+            (status(416), 1, 9, "the server has no such range", 9, AGAIN),
+            (page_to_sign_in, 3, 9, "the server sends other bytes than came before", 9, ELSEWHERE),
+            (truncated, 1, 0, "the connection ended early", HALF, AGAIN),
+            (
+                *(other_file, 3, 0),
+                *("the server offers 36 bytes, which is another file", 0, ELSEWHERE),
+            ),
+            (
+                *(wrong_bytes, 3, 0),
+                f"its MD5 is {md5(BODY[:-1] + bytes([BODY[-1] ^ 1])).hexdigest()}: this is "
+                "another file, or a spoiled one; it was not kept",
+                *(len(BODY), ELSEWHERE),
+            ),
+        ],
+        ids=[
+            *("not found", "once", "twice", "own words", "no range named", "another range"),
+            *("no such range", "page to sign in", "broken off", "another length", "wrong bytes"),
+        ],
+    )
+    def test_says_what_came_and_what_to_do(
+        self,
+        server: Server,
+        tmp_path: Path,
+        answer: Answer,
+        tries: int,
+        part: int,
+        fault: str,
+        received: int,
+        remedy: str,
+    ) -> None:
+        file, rest = tmp_path / "file", tmp_path / "file.part"
+        if part:
+            rest.write_bytes(BODY[:part])
+        server.answers = [answer]
+        wanted = transfer.Wanted(server.url, len(BODY), ARCHIVE.md5)
+
+        with pytest.raises(DownloadError) as caught:
+            transfer.download(wanted, file, patience=replace(QUICK, tries=tries))
+
+        if received and remedy == AGAIN:
+            remedy = f"What came is kept in {rest}: the next call goes on from there. {AGAIN}"
+        assert str(caught.value) == (
+            f"file: {fault}. {received:,} of {len(BODY):,} bytes received from {server.url}, MD5 "
+            f"{ARCHIVE.md5} expected. {remedy}"
+        )
+        assert len(server.asked) == (1 if remedy == ELSEWHERE else tries)
+
+    @pytest.mark.parametrize("part", [0, 9])
+    def test_of_the_time_limit_asks_for_more(self, tmp_path: Path, part: int) -> None:
+        file, rest = tmp_path / "file", tmp_path / "file.part"
+        if part:
+            rest.write_bytes(b"x" * part)
+        kept = f"What came is kept in {rest}: the next call goes on from there. " if part else ""
+
+        with pytest.raises(DownloadError) as caught:
+            transfer.download(transfer.Wanted("http://a/b", 1234, "00"), file, deadline=0.0)
+
+        assert str(caught.value) == (
+            f"file: the time limit is over. {part} of 1,234 bytes received from http://a/b, MD5 00 "
+            f"expected. Allow more time. {kept}{AGAIN}"
+        )
+
+    def test_of_the_disk_asks_for_another_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "file.part").mkdir()
+        wanted = transfer.Wanted("http://a/b", 10**9, "00")
+
+        with pytest.raises(DownloadError) as caught:
+            transfer._Download(wanted, tmp_path / "file", QUICK, NOW, print)._drop()
+
+        assert f"file: cannot be written in {tmp_path}: " in str(caught.value)
+        assert str(caught.value).endswith(
+            " MD5 00 expected. Choose a folder that you may write to, on a disk with room. What "
+            f"came before is kept in {tmp_path / 'file.part'}."
+        )
+
+
+class Blocks:
+    """An answer whose blocks come one by one, each after ``before_each``."""
+
+    status, reason, length = 200, "OK", None
+
+    def __init__(self, *blocks: bytes, before_each: Callable[[], object] = lambda: None) -> None:
+        self.blocks = list(blocks)
+        self.before_each = before_each
+        self.at_most: list[int] = []
+
+    def __enter__(self) -> "Blocks":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def open(self, request: Any, timeout: float) -> "Blocks":
+        return self
+
+    def read1(self, at_most: int) -> bytes:
+        self.at_most.append(at_most)
+        self.before_each()
+        return self.blocks.pop(0)
+
+
+class TestBlocks:
+    """How the bytes of an answer reach the disk."""
+
+    @pytest.fixture
+    def part(self, tmp_path: Path) -> Path:
+        return tmp_path / "file.part"
+
+    @pytest.fixture
+    def fetch(
+        self, part: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> Callable[..., None]:
+        def fetch(answer: Blocks, deadline: float | None = None, size: int = 6) -> None:
+            monkeypatch.setattr(transfer, "_opener", lambda url: answer)
+            wanted = transfer.Wanted("http://a/b", size, md5(b"abcdef").hexdigest())
+            patience = replace(QUICK, tries=1)
+            transfer.download(wanted, tmp_path / "file", patience=patience, deadline=deadline)
+
+        return fetch
+
+    def test_each_is_in_the_file_before_the_next_is_asked_for(
+        self, fetch: Callable[..., None], part: Path
+    ) -> None:
+        there: list[bytes] = []
+        answer = Blocks(b"ab", b"c", b"def", before_each=lambda: there.append(part.read_bytes()))
+
+        fetch(answer)
+
+        assert there == [b"", b"ab", b"abc"]
+        assert part.with_name("file").read_bytes() == b"abcdef"
+
+    def test_no_more_is_asked_for_than_the_file_has(self, fetch: Callable[..., None]) -> None:
+        answer = Blocks(b"ab", b"c", b"def")
+
+        fetch(answer)
+
+        assert answer.at_most == [6, 4, 3]
+
+    def test_no_more_than_64_kib_are_asked_for_at_once(self, fetch: Callable[..., None]) -> None:
+        answer = Blocks(b"ab", b"")
+
+        with pytest.raises(DownloadError, match="connection ended early"):
+            fetch(answer, size=100_000)
+
+        assert answer.at_most == [65536, 65536]
+
+    def test_part_that_another_process_took_away_is_no_fault_of_the_disk(
+        self, fetch: Callable[..., None], part: Path
+    ) -> None:
+        part.write_bytes(b"other")
+        answer = Blocks(b"abcde", before_each=part.unlink)
+        answer.length = 6
+
+        with pytest.raises(DownloadError, match=r"sends other bytes than came before\. 0 of 6"):
+            fetch(answer)
+
+    @pytest.mark.parametrize(
+        ("end", "fails", "done"),
+        [
+            (0.0, False, []),
+            (5.0, False, ["asked"]),
+            (2.0, True, ["asked"]),
+            (2.5, True, ["asked", "waited 2"]),
+        ],
+        ids=["the start", "the first block", "the pause", "the next try"],
+    )
+    def test_time_limit_that_is_just_reached_is_over(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+        end: float,
+        fails: bool,
+        done: list[str],
+    ) -> None:
+        """An answer takes 5 seconds, a fault none; a pause is half a second too long."""
+        now = [NOW]
+        did: list[str] = []
+        monkeypatch.setattr(transfer.time, "monotonic", lambda: now[0])
+
+        def wait(seconds: float) -> None:
+            now[0] += seconds + 0.5
+            did.append(f"waited {seconds:g}")
+
+        class Slow(Blocks):
+            def open(self, request: Any, timeout: float) -> Blocks:
+                did.append("asked")
+                if fails:
+                    raise URLError("not today")
+                now[0] += 5
+                return self
+
+            def read1(self, at_most: int) -> bytes:
+                did.append("read")
+                return super().read1(at_most)
+
+        monkeypatch.setattr(transfer.time, "sleep", wait)
+        monkeypatch.setattr(transfer, "_opener", lambda url: Slow(b"abcdef"))
+        wanted = transfer.Wanted("http://a/b", 6, md5(b"abcdef").hexdigest())
+        patience = replace(QUICK, first_wait=2.0, longest_wait=2.0)
+
+        with pytest.raises(DownloadError, match="time limit is over"):
+            transfer.download(wanted, tmp_path / "file", patience=patience, deadline=NOW + end)
+        assert did == done
 
 
 class TestFetchOfCifar10:
