@@ -26,7 +26,7 @@ from enum import Enum
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from blitz.errors import first_line
 from blitz.versions import installed
@@ -213,11 +213,12 @@ def trial(device_name: str, modules: Sequence[str], say: Say) -> None:
 
 
 def _found(torch: ModuleType, name: str) -> "Device":
-    if name != ANY:
-        return cast("Device", torch.device(name))
-    if not torch.accelerator.is_available():
-        raise RuntimeError("no accelerator is available to torch: no such device")
-    return cast("Device", torch.device(torch.accelerator.current_accelerator().type, 0))
+    if name == ANY:
+        if not torch.accelerator.is_available():
+            raise RuntimeError("no accelerator is available to torch: no such device")
+        name = f"{torch.accelerator.current_accelerator().type}:0"
+    device: Device = torch.device(name)
+    return device
 
 
 class _Gaps:
