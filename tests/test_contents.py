@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import locales
 import pytest
 import small_house
 
@@ -136,12 +137,273 @@ def test_claim_is_accounted_for_in_one_way(
     assert claim.kind == kind
 
 
-@pytest.mark.parametrize("text", ["page = [", "[[page]]\ntitle = 'x'"])
-def test_damaged_contents_are_refused_by_name(tmp_path: Path, text: str) -> None:
-    (tmp_path / "contents.toml").write_text(text)
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("page = [", "TOMLDecodeError: "),
+        ("[[page]]\ntitle = 'x'\nsection = []", "KeyError: 'file'"),
+        ("page = [3]", "TypeError: "),
+    ],
+)
+def test_damaged_contents_are_refused_by_name(tmp_path: Path, text: str, fault: str) -> None:
+    file = tmp_path / "contents.toml"
+    file.write_text(text)
 
-    with pytest.raises(contents.ContentsError, match=r"contents\.toml"):
-        contents.load(tmp_path / "contents.toml")
+    with pytest.raises(contents.ContentsError) as refused:
+        contents.load(file)
+
+    assert str(refused.value).startswith(f"{file}: {fault}")
+
+
+PAGES = """
+[[page]]
+title = "Tensors"
+url = "https://example.org/tensors.html"
+file = "test_1.py"
+[[page.section]]
+heading = "Joining"
+anchor = "joining"
+class = "TestJoining"
+[page.section.claims]
+T1 = ["cat_joins"]
+T2 = { benchmark = ["speed"] }
+T3 = { tests = ["stack_stacks"], benchmark = ["pace"], erratum = "A quote is missing." }
+[[page.section]]
+heading = "Elsewhere"
+url = "https://example.org/more.html"
+anchor = "end"
+class = "TestElsewhere"
+[page.section.claims]
+T4 = { untestable = "It is a matter of taste – ½ of it." }
+[[page]]
+title = "Mistakes"
+url = "https://example.org/mistakes.html"
+file = "test_2.py"
+ours = true
+section = []
+"""
+
+BENCHMARKS = '''
+import pytest
+
+def test_speed(benchmark):
+    """It is fast."""
+    benchmark(int)
+
+@pytest.mark.benchmark(group="x")
+def test_pace(timer):
+    """It is – steady."""
+
+def test_cat_joins():
+    """It measures nothing."""
+'''
+
+
+@pytest.fixture
+def pages(tmp_path: Path) -> contents.Contents:
+    """Two pages: one with every kind of claim and its benchmarks, one that is still empty."""
+    (tmp_path / "contents.toml").write_text(PAGES, encoding="utf-8")
+    (tmp_path / "test_1.py").write_text(TESTS)
+    (tmp_path / "bench_throughput.py").write_text(BENCHMARKS, encoding="utf-8")
+    return contents.load(tmp_path / "contents.toml")
+
+
+class TestPages:
+    def test_file_says_pages_sections_and_claims(
+        self, pages: contents.Contents, tmp_path: Path
+    ) -> None:
+        bench = tmp_path / "bench_throughput.py"
+        joining = contents.Section(
+            "Joining",
+            "https://example.org/tensors.html#joining",
+            "TestJoining",
+            (
+                contents.Claim("T1", ("cat_joins",)),
+                contents.Claim("T2", benchmarks=("speed",)),
+                contents.Claim("T3", ("stack_stacks",), ("pace",), "A quote is missing."),
+            ),
+        )
+        elsewhere = contents.Section(
+            "Elsewhere",
+            "https://example.org/more.html#end",
+            "TestElsewhere",
+            (contents.Claim("T4", untestable="It is a matter of taste – ½ of it."),),
+        )
+
+        assert pages.pages == (
+            contents.Page("Tensors", tmp_path / "test_1.py", bench, (joining, elsewhere), False),
+            contents.Page("Mistakes", tmp_path / "test_2.py", bench, (), True),
+        )
+        assert [(claim.key, section) for claim, section in pages.claims()] == [
+            ("T1", joining),
+            ("T2", joining),
+            ("T3", joining),
+            ("T4", elsewhere),
+        ]
+
+    def test_everything_fits_and_a_file_that_is_not_yet_written_has_no_tests(
+        self, pages: contents.Contents
+    ) -> None:
+        assert pages.misfits() == []
+
+    def test_tests_and_benchmarks_have_places(
+        self, pages: contents.Contents, tmp_path: Path
+    ) -> None:
+        places = list(pages.places())
+
+        assert [(place.claim.key, place.test.id, place.test.benchmark) for place in places] == [
+            ("T1", "cat_joins", False),
+            ("T2", "speed", True),
+            ("T3", "stack_stacks", False),
+            ("T3", "pace", True),
+        ]
+        assert {place.page.title for place in places} == {"Tensors"}
+        assert {place.section.heading for place in places} == {"Joining"}
+        bench = tmp_path / "bench_throughput.py"
+        assert pages.place(bench, "pace") == places[3]
+        assert pages.place(bench, "stack_stacks") is None
+
+    def test_benchmark_of_a_test_s_name_does_not_take_its_place(
+        self, pages: contents.Contents, tmp_path: Path
+    ) -> None:
+        assert pages.place(tmp_path / "test_1.py", "cat_joins").test.class_name == "TestJoining"
+        assert pages.place(tmp_path / "bench_throughput.py", "cat_joins") is None
+
+    def test_files_are_read_in_utf_8_whatever_the_locale(
+        self, pages: contents.Contents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        locales.speak_ascii(monkeypatch)
+
+        again = contents.load(tmp_path / "contents.toml")
+
+        assert again.pages == pages.pages
+        assert list(again.places()) == list(pages.places())
+
+    def test_misfits_are_told_of_the_files_that_were_collected(self, tmp_path: Path) -> None:
+        bad = PAGES.replace('["pace"]', '["haste"]')
+        (tmp_path / "contents.toml").write_text(bad, encoding="utf-8")
+        (tmp_path / "test_1.py").write_text(TESTS)
+        found = contents.load(tmp_path / "contents.toml")
+        of_benchmarks = [
+            "T2 names the benchmark 'speed', but bench_throughput.py has no test_speed",
+            "T3 names the benchmark 'haste', but bench_throughput.py has no test_haste",
+        ]
+
+        assert found.misfits() == of_benchmarks
+        assert found.misfits({tmp_path / "bench_throughput.py"}) == of_benchmarks
+        assert found.misfits({tmp_path / "test_1.py", tmp_path / "other.py"}) == of_benchmarks
+        assert found.misfits({tmp_path / "test_2.py"}) == []
+
+
+def test_every_misfit_is_told_in_a_sentence(load: Callable[..., contents.Contents]) -> None:
+    claims = """
+        T1 = ["stands_elsewhere", "says_nothing", "nobody_wrote"]
+        T2 = { benchmark = ["speed"] }
+        T3 = {}
+        T4 = ["says_nothing"]
+    """
+    tests = '''
+def test_stands_elsewhere():
+    """It stands in no class."""
+
+class TestJoining:
+    def helper(self):
+        """It is no test."""
+
+    def test_says_nothing(self):
+        pass
+
+    def test_nobody_claims(self):
+        """It is written twice."""
+
+    def test_nobody_claims(self):
+        """It is written twice."""
+'''
+
+    assert load(claims, tests).misfits() == [
+        "T1: test_stands_elsewhere stands in None, its section 'Joining' is TestJoining",
+        "test_1.py: test_says_nothing has no docstring to say what it claims",
+        "T1 names 'nobody_wrote', but test_1.py has no test_nobody_wrote",
+        "T2 names the benchmark 'speed', but bench_throughput.py has no test_speed",
+        "T3 is accounted for by nothing: name its tests, or say why it is a benchmark, an erratum "
+        "or untestable",
+        "test_1.py: test_says_nothing has no docstring to say what it claims",
+        "the id 'says_nothing' stands 2 times in the contents",
+        "test_1.py: test_nobody_claims belongs to no claim in the contents",
+        "test_1.py: test_nobody_claims is written 2 times",
+    ]
+
+
+SHAPES = '''import pytest
+@pytest.fixture
+def table(device, self):
+    return device
+@pytest.fixture
+def ledger(table, ink, *, pen):
+    return table
+class TestJoining:
+    @pytest.fixture
+    def desk(self, desk, /, lamp):
+        return desk
+    def test_plain(self):
+        """It needs no device."""
+    def test_own(self, device):
+        """It takes a device."""
+    @pytest.mark.slow
+    @retry(3)
+    @pytest.mark.parametrize("n", [1])
+    @pytest.mark.on("cpu", "meta")
+    def test_marked(self, n, *, ledger):
+        """Its fixture's fixture
+        takes one.
+
+        And more.
+        """
+    @pytest.mark.on("meta")
+    @pytest.mark.mistaken(text="All desks are tidy.")
+    def test_idle(self, desk):
+        """A mark alone is no device."""
+    def test_by_two(self, desk, ledger):
+        """It is asked of the usual devices."""
+'''
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence", "lines", "kinds", "verdict"),
+    [
+        ("plain", "It needs no device.", (12, 13), (), None),
+        ("own", "It takes a device.", (14, 15), ("cpu", "accelerator"), None),
+        ("marked", "Its fixture's fixture takes one.", (16, 25), ("cpu", "meta"), None),
+        (
+            "idle",
+            "A mark alone is no device.",
+            (26, 29),
+            (),
+            contents.Verdict("mistaken", "All desks are tidy."),
+        ),
+        (
+            "by_two",
+            "It is asked of the usual devices.",
+            (30, 31),
+            ("cpu", "accelerator"),
+            None,
+        ),
+    ],
+)
+def test_source_says_what_a_test_is(
+    load: Callable[..., contents.Contents],
+    tmp_path: Path,
+    name: str,
+    sentence: str,
+    lines: tuple[int, int],
+    kinds: tuple[str, ...],
+    verdict: contents.Verdict | None,
+) -> None:
+    found = load(f'T1 = ["{name}"]', SHAPES).place(tmp_path / "test_1.py", name)
+
+    assert found.test == contents.Test(
+        name, "TestJoining", sentence, verdict, benchmark=False, lines=lines, kinds=kinds
+    )
 
 
 class TestTheRealContents:

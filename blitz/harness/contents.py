@@ -124,15 +124,16 @@ class Contents:
         files = {file for page in pages for file in (page.file, page.benchmark_file)}
         self._tests = {file: _tests_in(file) for file in files}
         self._places = {
-            (page.file if test.id in claim.tests else page.benchmark_file, test.id): Place(
-                claim, section, page, test
-            )
+            (file, test.id): Place(claim, section, page, test)
             for page in pages
             for section in page.sections
             for claim in section.claims
-            for file in (page.file, page.benchmark_file)
+            for file, ids in (
+                (page.file, claim.tests),
+                (page.benchmark_file, claim.benchmarks),
+            )
             for test in self._tests[file]
-            if test.id in claim.tests + claim.benchmarks
+            if test.id in ids
         }
 
     def claims(self) -> Iterator[tuple[Claim, Section]]:
