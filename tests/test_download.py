@@ -8,13 +8,14 @@ import shutil
 import signal
 import socket
 import ssl
+import stat
 import struct
 import tarfile
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from hashlib import md5
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,6 +34,9 @@ from blitz.image_files import DataError
 from blitz.transfer import DownloadError, Patience, Progress
 
 FILES = {"data_batch_1": os.urandom(150_000), "batches.meta": b"names"}
+NOW = 1000.0
+"""What a clock shows that stands still until it is put forward."""
+
 QUICK = Patience(tries=3, first_wait=0.01, longest_wait=0.1, stall=0.3, time_limit=20)
 
 
@@ -259,8 +263,47 @@ class TestFetch:
         get(progress=told.append)
 
         assert told[-2].received == told[-2].size == len(BODY)
-        assert told[-1].note == "unpacking"
+        assert told[-1] == Progress("cifar.tar.gz", len(BODY), len(BODY), note="unpacking")
         assert str(told[-2]).startswith("cifar.tar.gz: 0.2 of 0.2 MB (100 %)")
+
+    def test_makes_the_folders_that_are_not_there(self, server: Server, tmp_path: Path) -> None:
+        folder = tmp_path / "a" / "b"
+
+        assert is_complete(fetch_archive(folder, ARCHIVE, server.url, QUICK))
+
+    def test_keeps_a_damaged_archive_until_there_is_a_better_one(
+        self, get: Callable[..., Any], server: Server, root: Path
+    ) -> None:
+        (root / "cifar.tar.gz").write_bytes(BODY[:-1] + bytes([BODY[-1] ^ 1]))
+        server.answers = [status(404)]
+
+        with pytest.raises(DownloadError, match="answered 404"):
+            get()
+
+        assert (root / "cifar.tar.gz").stat().st_size == len(BODY)
+        server.answers = [whole]
+        assert is_complete(get())
+
+    def test_time_spent_waiting_counts(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        now, ends = [NOW], []
+        monkeypatch.setattr(download.time, "monotonic", lambda: now[0])
+
+        @contextmanager
+        def held(file: Path, **options: Any) -> Iterator[None]:
+            now[0] += 15
+            ends.append(options["deadline"])
+            yield
+
+        def transferred(*arguments: Any, **options: Any) -> None:
+            ends.append(options["deadline"])
+            raise DownloadError("no more is looked at")
+
+        monkeypatch.setattr(locks, "held", held)
+        monkeypatch.setattr(transfer, "download", transferred)
+
+        with pytest.raises(DownloadError, match="no more"):
+            fetch_archive(root, ARCHIVE, "http://a/b", QUICK)
+        assert ends == [NOW + QUICK.time_limit] * 2
 
     def test_does_without_a_length(self, get: Callable[..., Any], server: Server) -> None:
         server.answers = [without_a_length]
@@ -319,6 +362,15 @@ class TestRest:
 
         assert is_complete(get())
         assert server.ranges == ["bytes=1000-"]
+
+    def test_starts_from_the_part_where_there_is_one(
+        self, get: Callable[..., Any], server: Server, root: Path
+    ) -> None:
+        (root / "cifar.tar.gz").write_bytes(BODY[:1000])
+        (root / "cifar.tar.gz.part").write_bytes(BODY[:HALF])
+
+        assert is_complete(get())
+        assert server.ranges == [f"bytes={HALF}-"]
 
     def test_of_a_whole_file_is_nothing(
         self, get: Callable[..., Any], server: Server, root: Path
@@ -565,15 +617,31 @@ class TestFaults:
 
         self.refused(get, f"cannot be written in {root}: {os.strerror(errno.ENOSPC)}. 0")
 
-    def test_disk_without_the_room(
-        self, get: Callable[..., Any], server: Server, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("part", [0, HALF], ids=["nothing", "half"])
+    def test_disk_needs_room_for_the_rest_and_the_files(
+        self,
+        get: Callable[..., Any],
+        server: Server,
+        root: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        part: int,
     ) -> None:
-        free = shutil.disk_usage(".")._replace(free=300_000)
-        monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
+        if part:
+            (root / "cifar.tar.gz.part").write_bytes(BODY[:part])
+        needed = len(BODY) - part + ARCHIVE.unpacked
+        disk = shutil.disk_usage(".")
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: disk._replace(free=needed - 1))
 
-        with pytest.raises(DataError, match=r"needs 35\d,\d+ bytes more there.* 300,000 are free"):
+        with pytest.raises(DataError) as caught:
             get()
+        assert str(caught.value) == (
+            f"{root}: cifar.tar.gz needs {needed:,} bytes more there, unpacked, and {needed - 1:,} "
+            "are free. Make room, or choose a folder on another disk."
+        )
         assert server.asked == []
+
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: disk._replace(free=needed))
+        assert is_complete(get())
 
     def test_file_in_the_place_of_the_folder(self, get: Callable[..., Any], tmp_path: Path) -> None:
         (tmp_path / "data").write_text("mine")
@@ -629,6 +697,33 @@ class TestArchive:
         assert not (tmp_path / "data" / "cifar").exists()
         assert not (tmp_path / "data" / "cifar.part").exists()
 
+    def test_takes_a_link_for_no_file(
+        self, get: Callable[..., Any], server: Server, root: Path
+    ) -> None:
+        """Though it leads to a file of the archive that is right."""
+        both = {"first": b"names", "batches.meta": b"names"}
+        members = {"link": link("cifar/first", "batches.meta"), "cifar/batches.meta": b"names"}
+        server.body = tarred(members)
+
+        with pytest.raises(DownloadError, match="its first is not the file with MD5"):
+            get(archive_of(server.body, both))
+        assert not (root / "cifar").exists()
+
+    def test_makes_files_that_only_their_owner_may_write(
+        self, get: Callable[..., Any], server: Server, root: Path
+    ) -> None:
+        file = io.BytesIO()
+        with tarfile.open(fileobj=file, mode="w:gz") as tar:
+            for name, content in FILES.items():
+                info = tarfile.TarInfo(f"cifar/{name}")
+                info.size, info.mode = len(content), 0o4666
+                tar.addfile(info, io.BytesIO(content))
+        server.body = file.getvalue()
+
+        get(archive_of(server.body))
+
+        assert {stat.S_IMODE((root / "cifar" / name).stat().st_mode) for name in FILES} == {0o644}
+
     def test_leaves_everything_else_packed(
         self, get: Callable[..., Any], server: Server, tmp_path: Path
     ) -> None:
@@ -653,7 +748,8 @@ class TestArchive:
 
         monkeypatch.setattr(tarfile.TarFile, "extractall", full)
 
-        with pytest.raises(DownloadError, match="cannot be kept there: No space left on device"):
+        words = f"^{root}: cifar.tar.gz cannot be kept there: No space left on device. Choose"
+        with pytest.raises(DownloadError, match=words):
             get()
         assert sorted(path.name for path in root.iterdir()) == [".cifar.tar.gz.lock", ARCHIVE.name]
 
@@ -972,9 +1068,6 @@ class TestTransfer:
         assert disk.taken == b"all of it"
 
 
-NOW = 1000.0
-"""What a clock that stands still shows."""
-
 ELSEWHERE = "Name another server with mirror=URL (--mirror URL); the address of a folder ends in /."
 AGAIN = "Check the connection and try again, or name another server with mirror=URL (--mirror URL)."
 
@@ -1249,6 +1342,37 @@ class TestFetchOfCifar10:
             download.fetch(tmp_path / "data", mirror=mirror)
         assert not (tmp_path / "data").exists()
 
+    @pytest.mark.parametrize(
+        ("options", "url", "patience"),
+        [
+            ({}, download.CIFAR10.url, Patience()),
+            (
+                {"mirror": "https://host/a/", "time_limit": 0.5, "tries": 1},
+                "https://host/a/cifar-10-python.tar.gz",
+                Patience(time_limit=0.5, tries=1),
+            ),
+        ],
+        ids=["nothing", "everything"],
+    )
+    def test_what_is_asked_for_is_what_is_done(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        options: dict[str, Any],
+        url: str,
+        patience: Patience,
+    ) -> None:
+        asked: list[Any] = []
+
+        def fetch_it(*arguments: Any) -> Path:
+            asked.extend(arguments)
+            return tmp_path
+
+        monkeypatch.setattr(download, "fetch_archive", fetch_it)
+
+        assert download.fetch(str(tmp_path), progress=print, **options) == tmp_path
+        assert asked == [tmp_path, download.CIFAR10, url, patience, print]
+
     @pytest.mark.parametrize("wrong", [{"time_limit": 0}, {"tries": 0}])
     def test_limits_are_positive(self, tmp_path: Path, wrong: dict[str, int]) -> None:
         with pytest.raises(ValueError, match="give more than 0 for both"):
@@ -1321,22 +1445,97 @@ class TestCommand:
         assert main(["download", "--out", str(tmp_path)]) == 130
         assert "the same command goes on from there" in capsys.readouterr().err
 
-    def test_terminal_gets_one_line_kept_up_to_date(self) -> None:
-        from blitz.commands.download import shown
+    def test_options_are_handed_on(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[Any] = []
 
-        class Terminal(io.StringIO):
+        def fetch_it(folder: str, **options: Any) -> Path:
+            asked.append((folder, {**options, "progress": callable(options["progress"])}))
+            return Path(folder)
+
+        monkeypatch.setattr(download, "fetch", fetch_it)
+        monkeypatch.chdir(tmp_path)
+
+        limits = ("--time-limit", "0.5", "--tries", "1")
+        assert main(["download"]) == 0
+        assert main(["download", *limits, "--mirror", "x", "--out", "b"]) == 0
+
+        defaults = {"mirror": None, "progress": True, "time_limit": 7200.0, "tries": 5}
+        given = {"mirror": "x", "progress": True, "time_limit": 30.0, "tries": 1}
+        assert asked == [("data", defaults), ("b", given)]
+
+    def test_help_explains_the_options(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", "1000")
+
+        with pytest.raises(SystemExit, match="0"):
+            main(["download", "--help"])
+
+        shown = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+        place = shown.index("options:")
+        assert shown[0] == (
+            "usage: python -m blitz download [-h] [--out DIR] [--mirror URL] "
+            "[--time-limit MINUTES] [--tries N]"
+        )
+        assert shown[place + 2 : place + 6] == [
+            "--out DIR where to put it (default: data)",
+            "--mirror URL another address of cifar-10-python.tar.gz, or of the folder it lies in, "
+            "with / at its end; the digest must be the original's",
+            "--time-limit MINUTES give up after so long; what came is kept (default: 120)",
+            "--tries N failures in a row at which to give up; the pauses between them double "
+            "(default: 5)",
+        ]
+
+    @pytest.mark.parametrize(
+        ("terminal", "lines"),
+        [
+            (
+                True,
+                [
+                    *("\r\x1b[Ka: 0.0 of 4.0 MB (0 %)", "\r\x1b[Ka: 1.0 of 4.0 MB (25 %)"),
+                    "\r\x1b[Ka: 2.0 of 4.0 MB (50 %)",
+                    "\r\x1b[Ka: 2.0 of 4.0 MB (50 %), waiting\n",
+                    *("\r\x1b[Ka: 3.0 of 4.0 MB (75 %)", "\r\x1b[Ka: 4.0 of 4.0 MB (100 %)\n"),
+                ],
+            ),
+            (
+                False,
+                [
+                    *("a: 0.0 of 4.0 MB (0 %)\n", "", "a: 2.0 of 4.0 MB (50 %)\n"),
+                    *("a: 2.0 of 4.0 MB (50 %), waiting\n", "", "a: 4.0 of 4.0 MB (100 %)\n"),
+                ],
+            ),
+        ],
+        ids=["terminal", "file"],
+    )
+    def test_progress_is_one_line_on_a_terminal_and_few_in_a_file(
+        self, monkeypatch: pytest.MonkeyPatch, terminal: bool, lines: list[str]
+    ) -> None:
+        """Each stands there at once; in a file, half a minute after the last one."""
+        from blitz.commands import download as command
+
+        class Stream(io.StringIO):
+            there = ""
+
             def isatty(self) -> bool:
-                return True
+                return terminal
 
-        terminal, file = Terminal(), io.StringIO()
-        for stream in (terminal, file):
-            show = shown(stream)
-            for received in (10, 20, 30, 40):
-                show(Progress("a", received, 40))
+            def flush(self) -> None:
+                self.there = self.getvalue()
 
-        assert terminal.getvalue().count("\n") == 1
-        assert terminal.getvalue().count("\r") == 4
-        assert file.getvalue().count("\n") == 2
+        now, stream = [NOW], Stream()
+        monkeypatch.setattr(command.time, "monotonic", lambda: now[0])
+        show = command.shown(stream)
+        seen: list[str] = []
+        for after, millions, note in [
+            *((0.0, 0, ""), (29.9, 1, ""), (30.0, 2, ""), (31.0, 2, "waiting")),
+            *((60.9, 3, ""), (60.9, 4, "")),
+        ]:
+            now[0], before = NOW + after, stream.there
+            show(Progress("a", millions * 10**6, 4 * 10**6, note=note))
+            seen.append(stream.there.removeprefix(before))
+
+        assert seen == lines
 
     def test_defaults_are_those_of_fetch(self) -> None:
         from blitz.__main__ import parser
