@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from blitz import classifier, data, devices, feeds, memory, tuning
+from blitz import classifier, data, devices, feeds, interrupts, memory, tuning
 
 CPU = torch.device("cpu")
 
@@ -126,6 +126,11 @@ class TestBatches:
         chunks = list(make(name, images).train(Seen(), 1, start=1, chunk=3))
 
         assert chunks == [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0]]
+
+    def test_a_chunk_may_be_one_loss(self, images: data.Images, name: str) -> None:
+        chunks = list(make(name, images).train(Seen(), 1, start=6, chunk=1))
+
+        assert chunks == [[1.0], [2.0]]
 
     def test_no_step_is_taken_ahead_of_a_yield(self, images: data.Images, name: str) -> None:
         step = Seen()
@@ -270,19 +275,19 @@ class Weighed(Seen):
 @pytest.mark.parametrize("name", ["loader", "resident"])
 class TestSeveralProcesses:
     @pytest.mark.parametrize("start", [0, 6])
-    @pytest.mark.parametrize("rank", [0, 1, 2])
+    @pytest.mark.parametrize(("rank", "count"), [(0, 2), (1, 2), (0, 3), (1, 3), (2, 3)])
     def test_each_has_its_part_of_every_batch(
-        self, images: data.Images, name: str, rank: int, start: int
+        self, images: data.Images, name: str, rank: int, count: int, start: int
     ) -> None:
-        """Of the last two images the third process has none: one stands in for it."""
+        """Of the last two images a third process has none: one stands in for it."""
         step: Any = Weighed()
         pixels, _ = data.normalized(images).tensors
         whole = feeds.order(30, seed=3, epoch=2).split(4)[start:]
 
-        list(make(name, images, part=feeds.Part(rank, 3)).train(step, 2, start))
+        list(make(name, images, part=feeds.Part(rank, count)).train(step, 2, start))
 
-        own = [batch[rank::3] for batch in whole]
-        assert step.weights == [3 * len(o) / len(w) for o, w in zip(own, whole, strict=True)]
+        own = [batch[rank::count] for batch in whole]
+        assert step.weights == [count * len(o) / len(w) for o, w in zip(own, whole, strict=True)]
         for (got, _), places in zip(step.batches, own, strict=True):
             assert torch.equal(got, pixels[places if len(places) else [0]])
 
@@ -333,6 +338,33 @@ class TestFeed:
         made: list[Any] = [make("loader", images), make("loader", images, workers=2)]
 
         assert [feed._workers for feed in made] == [0, 2]
+
+    def test_workers_leave_ctrl_c_to_their_parent(
+        self, images: data.Images, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[tuple[int, object]] = []
+
+        class Loader:
+            def __init__(self, *arguments: Any, **options: Any) -> None:
+                asked.append((options["num_workers"], options["worker_init_fn"]))
+
+            def __iter__(self) -> Iterator[Any]:
+                return iter(())
+
+        monkeypatch.setattr(data, "Loader", Loader)
+
+        assert seen(make("loader", images, workers=2), 1) == []
+        assert asked == [(2, interrupts.left_to_parent)]
+
+    def test_resident_images_lie_and_are_gathered_on_the_device(self, images: data.Images) -> None:
+        meta = torch.device("meta")
+        feed: Any = feeds._Resident(images, 4, 3, meta)
+
+        batches = list(itertools.islice(feed.endless(), 8))
+
+        assert [each.device for each in (feed._images, feed._labels)] == [meta, meta]
+        assert {each.device for batch in batches for each in batch} == {meta}
+        assert [len(pixels) for pixels, _ in batches] == [*[4] * 7, 2]
 
 
 class Stream:
@@ -431,6 +463,49 @@ class TestCaptured:
             losses(make("resident", images), step, 1)
 
         assert losses(captured, replayed, 2, chunk=4) == losses(make("resident", images), plain, 2)
+
+    def test_is_built_by_its_name(self, images: data.Images) -> None:
+        feed = feeds._build("captured", images, 4, 3, CPU, 0, feeds.WHOLE)
+
+        assert feed.name == "captured"
+        expected = losses(make("resident", images), new_step(), 2)
+        assert losses(feed, new_step(), 2, chunk=3) == expected
+
+    def test_recording_that_failed_is_made_at_the_next_call(
+        self, images: data.Images, captured: feeds._Captured, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(work: Callable[[], object], device: torch.device) -> None:
+            raise RuntimeError("out of memory")
+
+        step = new_step()
+        with monkeypatch.context() as patched:
+            patched.setattr(feeds, "record", fail)
+            with pytest.raises(RuntimeError, match="out of memory"):
+                losses(captured, step, 1, chunk=3)
+
+        expected = losses(make("resident", images), new_step(), 1)
+        assert losses(captured, step, 1, chunk=3) == expected
+
+    def test_recording_lies_where_the_images_are(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        meta, recorded_on = torch.device("meta"), []
+        monkeypatch.setattr(feeds, "record", lambda work, device: recorded_on.append(device))
+        step = classifier.training_step(classifier.Net().to(meta))
+        pixels, labels = torch.empty(9, 3, 32, 32, device=meta), torch.empty(9, device=meta)
+
+        recording = feeds._Recording(step, 2, 4, pixels, labels)
+
+        assert recorded_on == [meta]
+        assert (recording._places.device, recording._places.shape) == (meta, (8,))
+        assert (recording._losses.device, recording._losses.shape) == (meta, (2,))
+
+    def test_recording_serves_parameters_that_are_wrapped_anew_in_their_memory(self) -> None:
+        step = classifier.training_step(classifier.Net(), momentum=0.0)
+        before = feeds._addresses(step)
+
+        (group,) = step.optimizer.param_groups
+        group["params"] = [torch.nn.Parameter(each.data) for each in group["params"]]
+
+        assert feeds._addresses(step) == before
 
     @pytest.mark.parametrize("change", ["rate", "optimizer", "chunk", "step"])
     def test_stale_recording_is_made_anew(
@@ -536,6 +611,14 @@ class TestChoice:
         )
         free.update(cpu=2 * need, cuda=need - 1)
         assert feeds._obstacle("resident", 100, cuda, two) is not None
+
+    def test_process_that_shares_the_memory_gets_the_loader(
+        self, images: data.Images, free: dict[str, int]
+    ) -> None:
+        free["cpu"] = 2 * 30 * 3072 * 6 - 1
+
+        assert make(None, images).name == "resident"
+        assert make(None, images, part=feeds.Part(0, 2, 2)).name == "loader"
 
     def test_steps_of_several_processes_are_not_captured(self, free: dict[str, int]) -> None:
         cuda = torch.device("cuda", 0)
