@@ -527,6 +527,7 @@ class TestPages:
             shown(run(HELD), "zh", claims={"shape_is_three": "形状是三。"}), "shape_is_three"
         )
 
+        assert row(shown(run(HELD)), "shape_is_three").sentence == Said("The shape is three.")
         assert replace(shape, code=Markup()) == gather.TestRow(
             id="shape_is_three",
             sentence=Said("形状是三。"),
@@ -560,9 +561,12 @@ class TestPages:
         }
 
     def test_benchmark_is_shown_from_its_own_file(self, run: Made) -> None:
-        quick = row(shown(run(HELD)), "sum_is_quick")
+        node = "spec/bench_throughput.py::test_sum_is_quick"
+
+        quick = row(shown(run([Outcome(node, "T6", "no device", "held")])), "sum_is_quick")
 
         assert (quick.file, quick.line) == ("spec/bench_throughput.py", 1)
+        assert states(quick)["no device"] == "held"
         assert quick.code.striptags().startswith("def test_sum_is_quick(benchmark):")
 
     def test_code_is_told_without_the_indent_of_its_class(self, run: Made) -> None:
@@ -727,21 +731,28 @@ class TestFailures:
         assert [(failure.text, failure.cut) for failure in failures] == [("0123456789" * 2, 80)] * 6
 
     @pytest.mark.parametrize(
-        ("text", "kept"),
-        [("<" * 30, 5), ("<" * 2 + "x" * 20, 20), ("é" * 30, 10), ("x" * 6 + "'" * 14, 4)],
+        ("text", "room", "kept"),
+        [
+            ("<" * 30, 20, 5),
+            ("<" * 30, 19, 4),
+            ("<" * 2 + "x" * 20, 20, 20),
+            ("é" * 30, 20, 10),
+            ("x" * 6 + "'" * 14, 20, 4),
+            ("x", 0, 0),
+        ],
     )
     def test_room_is_measured_in_the_bytes_of_the_page(
-        self, run: Made, text: str, kept: int
+        self, run: Made, text: str, room: int, kept: int
     ) -> None:
         outcomes = self.broken(1)
 
         [failure] = row(
-            shown(run(outcomes, {outcomes[0].node: text}, room=20)), "sum_is_six"
+            shown(run(outcomes, {outcomes[0].node: text}, room=room)), "sum_is_six"
         ).failures
 
-        assert failure.text == text[-kept:]
-        assert failure.cut == len(text) - kept
-        assert len(escape(failure.text).encode()) <= 20
+        cut = len(text) - kept
+        assert (failure.text, failure.cut) == (text[cut:], cut)
+        assert len(escape(failure.text).encode()) <= room
 
 
 class TestEvidence:

@@ -377,9 +377,6 @@ class _Gatherer:
             found += by_turns if selected.visible > 1 and by_turns else [selected.place]
         return found or [kinds[0]]
 
-    def _label(self, device: str) -> str:
-        return next((c.label for c in self._columns if c.name == device), device)
-
     # The claims
 
     def _page(self, number: int, page: Page) -> PageRow:
@@ -437,25 +434,24 @@ class _Gatherer:
 
     def _code(self, file: Path, test: Test) -> Markup:
         first, last = test.lines
-        lines = self._lines.get(file, [])[first - 1 : last]
-        indent = min((len(s) - len(s.lstrip(" ")) for s in lines[:1]), default=0)
-        bare = [line[indent:] if line[:indent].isspace() else line for line in lines]
-        return highlight.python("\n".join(bare))
+        code = "\n".join(self._lines.get(file, [])[first - 1 : last])
+        indent = code[: len(code) - len(code.lstrip())]
+        return highlight.python(code.removeprefix(indent).replace(f"\n{indent}", "\n"))
 
     def _failure(self, outcome: Outcome) -> Failure:
         text = self._run.failures.get(outcome.node) or printable(outcome.reason)
         cut = max(0, len(text) - self._room)
-        while (excess := len(escape(text[cut:]).encode()) - self._room) > 0 and cut < len(text):
+        while (excess := len(escape(text[cut:]).encode()) - self._room) > 0:
             cut += max(1, excess // 6)  # the most that one character can take, or nearly
         case = outcome.node.partition("[")[2].removesuffix("]")
-        return Failure(self._label(outcome.device), printable(case), text[cut:], cut)
+        return Failure(self._column(outcome.device).label, printable(case), text[cut:], cut)
 
     def _reasons(self, outcomes: Sequence[Outcome], kinds: Sequence[str]) -> list[Reason]:
         counts: dict[tuple[str, str, str], int] = {}
         for outcome in outcomes:
             if outcome.state in (NOT_RUN, UNSUPPORTED, KNOWN) and outcome.reason:
                 reason = self._reason(outcome, kinds)
-                what = (self._label(outcome.device), outcome.state, reason)
+                what = (self._column(outcome.device).label, outcome.state, reason)
                 counts[what] = counts.get(what, 0) + 1
         return [Reason(*what, count) for what, count in counts.items()]
 

@@ -251,6 +251,6 @@ def _scale(low: float, high: float, start: float, end: float) -> Callable[[float
 
 def _round_numbers(low: float, high: float) -> list[int]:
     """1, 2 and 5 times the powers of ten from ``low`` to ``high``; of many, the powers alone."""
-    decades = range(math.floor(math.log10(max(low, 1))), math.ceil(math.log10(max(high, 1))) + 1)
-    found = [m * 10**d for d in decades for m in (1, 2, 5) if low <= m * 10**d <= high]
+    digits = len(str(int(high)))
+    found = [m * 10**d for d in range(digits) for m in (1, 2, 5) if low <= m * 10**d <= high]
     return found if len(found) <= 7 else [n for n in found if str(n).strip("0") == "1"]
