@@ -107,6 +107,9 @@ class TestTrial:
         assert all(given[4] is gaps for given in steps[2:])
         assert isinstance(gaps, preflight._Gaps)
         assert heard[-1] == ("facts", {"device": "meta", "count": "1"})
+        with gaps.may_lack("float64", also=(ValueError,)):
+            raise ValueError("no room")
+        assert heard.gaps == {"float64": "no room"}
 
     def test_on_the_cpu_probes_nothing(self, heard: Heard, steps: list[Any]) -> None:
         preflight.trial("cpu", [], heard)
@@ -134,12 +137,14 @@ class TestTrial:
     ) -> None:
         moved: list[Any] = []
         monkeypatch.setattr(preflight, "_found", lambda torch, name: asked)
+        monkeypatch.setattr(torch, "toy", SimpleNamespace(device_count=lambda: 4), raising=False)
         monkeypatch.setattr(
             torch.Tensor, "to", lambda _, to: moved.append(to) or SimpleNamespace(device=got)
         )
 
         if right:
             preflight.trial("toy", [], heard)
+            assert heard[-1] == ("facts", {"device": str(got), "count": "4"})
         else:
             with pytest.raises(WrongValues, match="a tensor for toy came to lie on"):
                 preflight.trial("toy", [], heard)
