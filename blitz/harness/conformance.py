@@ -248,8 +248,11 @@ def pairs(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str | Non
     pairs: list[tuple[str | None, str | None]] = [(name, name) for name in was if name in now]
     lost = [name for name in was if name not in now]
     new = [name for name in now if name not in was]
-    if len(lost) == len(new) == 1 and _is_accelerator(lost[0]) and _is_accelerator(new[0]):
-        return [*pairs, (lost[0], new[0])]
+    gone, come = (list(filter(_is_accelerator, names)) for names in (lost, new))
+    if len(gone) == len(come) == 1:
+        pairs.append((gone[0], come[0]))
+        lost.remove(gone[0])
+        new.remove(come[0])
     return [*pairs, *((name, None) for name in lost), *((None, name) for name in new)]
 
 
