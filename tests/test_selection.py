@@ -1,0 +1,336 @@
+"""The devices of a run: which are tried, with what, and what is said of those that fail."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from blitz import preflight
+from blitz.harness import selection
+from blitz.harness.selection import META, NO_ACCELERATOR, Selected, Selection, SelectionError
+from blitz.preflight import Finding, Verdict
+
+CPU = Selected("cpu", "cpu")
+
+
+@dataclass
+class Machine:
+    """A machine with four GPUs, of which the third hangs in its trial; its trials are recorded.
+
+    Attributes:
+        trials: Name, plug-ins and limit of each.
+        found: Findings that come in place of the usual ones, by the device's name.
+    """
+
+    trials: list[tuple[str, tuple[str, ...], float]] = field(default_factory=list)
+    found: dict[str, Finding] = field(default_factory=dict)
+
+    def check(self, name: str, *, modules: Any = (), limit: float = preflight.LIMIT) -> Finding:
+        self.trials.append((name, tuple(modules), limit))
+        if name in self.found:
+            return self.found[name]
+        place = "cuda:0" if name in ("accelerator", "cuda") else name
+        count = "2" if name == "cpu" else "4"  # two sockets, which nobody shares out
+        verdict = Verdict.HUNG if place == "cuda:2" else Verdict.USABLE
+        return Finding(name, verdict, "no end", "sums", {"device": place, "count": count})
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    made = Machine()
+    monkeypatch.setattr(preflight, "check", made.check)
+    monkeypatch.setattr(selection.devices, "accelerator", lambda: torch.device("cuda:0"))
+    return made
+
+
+@pytest.fixture
+def plug_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Write a plug-in that can be imported; its name."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(text: str = "", name: str = "brings_a_device") -> str:
+        (tmp_path / f"{name}.py").write_text(text)
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        return name
+
+    return write
+
+
+def places(chosen: Selection) -> list[str]:
+    return [selected.place for selected in chosen.devices]
+
+
+class TestNobodyNamesADevice:
+    def test_cpu_meta_and_every_accelerator_that_works_are_used(self, machine: Machine) -> None:
+        chosen = selection.select(None, (), limit=7)
+
+        assert places(chosen) == ["cpu", "cuda:0", "cuda:1", "cuda:3", "meta"]
+        assert [s.name for s in chosen.devices] == ["cpu", "cuda", "cuda:1", "cuda:3", "meta"]
+        assert [s.visible for s in chosen.devices] == [1, 1, 1, 1, 1]
+        hung = Finding("cuda:2", Verdict.HUNG, "no end", "sums")
+        assert chosen.unusable == (str(hung),)
+        assert chosen.missing is None
+
+    def test_each_is_tried_once_and_the_cpu_first(self, machine: Machine) -> None:
+        selection.select(None, (), limit=7)
+
+        assert machine.trials[:2] == [("cpu", (), 7), ("cuda:0", (), 7)]
+        assert sorted(machine.trials[2:]) == [(f"cuda:{i}", (), 7) for i in (1, 2, 3)]
+
+    def test_plug_ins_go_to_the_trials_of_accelerators_and_are_then_imported(
+        self, machine: Machine, plug_in: Callable[..., str]
+    ) -> None:
+        name = plug_in()
+
+        chosen = selection.select(None, (name,), limit=7)
+
+        assert machine.trials[:2] == [("cpu", (), 7), ("accelerator", (name,), 7)]
+        assert sorted(machine.trials[2:]) == [(f"cuda:{i}", (name,), 7) for i in (1, 2, 3)]
+        assert places(chosen)[1] == "cuda:0"
+        assert name in sys.modules
+
+    def test_workers_share_the_accelerators_and_try_one(self, machine: Machine) -> None:
+        chosen = selection.select(None, (), limit=7, shared=True)
+
+        shared = Selected("cuda", "cuda:0", visible=4)
+        assert chosen == Selection((CPU, shared, META))
+        assert machine.trials == [("cpu", (), 7), ("cuda:0", (), 7)]
+
+    def test_one_that_fails_is_left_out_with_its_kind_and_said_to_be_missing(
+        self, machine: Machine
+    ) -> None:
+        broken = Finding("cuda:0", Verdict.WRONG_VALUES, "1 + 1 is 3", "sums")
+        machine.found["cuda:0"] = broken
+
+        chosen = selection.select(None, (), limit=7)
+
+        assert chosen == Selection((CPU, META), (str(broken),), str(broken))
+        assert len(machine.trials) == 2
+
+    def test_machine_without_one_has_cpu_and_meta(
+        self, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(selection.devices, "accelerator", lambda: None)
+
+        assert selection.select(None, (), limit=7) == Selection((CPU, META), (), NO_ACCELERATOR)
+        assert NO_ACCELERATOR == "torch finds no accelerator on this machine"
+        assert machine.trials == [("cpu", (), 7)]
+
+    def test_plug_in_may_find_none_either(
+        self, machine: Machine, plug_in: Callable[..., str]
+    ) -> None:
+        machine.found["accelerator"] = Finding("accelerator", Verdict.NO_DRIVER)
+
+        chosen = selection.select(None, (plug_in(),), limit=7)
+
+        assert chosen == Selection((CPU, META), (), NO_ACCELERATOR)
+
+    def test_cpu_that_fails_ends_the_run(self, machine: Machine) -> None:
+        machine.found["cpu"] = Finding("cpu", Verdict.WRONG_VALUES, "1 + 1 is 3", "sums")
+
+        with pytest.raises(SelectionError) as refused:
+            selection.select(None, (), limit=7)
+
+        assert str(refused.value) == str(machine.found["cpu"])
+
+
+class TestNamed:
+    @pytest.mark.parametrize(
+        ("names", "used", "trials"),
+        [
+            ("cpu", ["cpu"], [("cpu", "plugged")]),
+            ("meta", ["meta"], [("cpu", "plugged")]),
+            ("cpu, meta,cpu", ["cpu", "meta"], [("cpu", "plugged")]),
+            ("cuda:1", ["cuda:1"], [("cuda:1", "plugged")]),
+            ("cuda:1,cpu", ["cuda:1", "cpu"], [("cpu", "alone"), ("cuda:1", "plugged")]),
+            ("cuda:3,meta", ["cuda:3", "meta"], [("cuda:3", "plugged")]),
+        ],
+    )
+    def test_each_is_used_in_order_and_tried_once(
+        self,
+        machine: Machine,
+        plug_in: Callable[..., str],
+        names: str,
+        used: list[str],
+        trials: list[tuple[str, str]],
+    ) -> None:
+        name = plug_in()
+
+        chosen = selection.select(names, (name,), limit=7)
+
+        assert places(chosen) == [s.name for s in chosen.devices] == used
+        assert (chosen.unusable, chosen.missing) == ((), None)
+        assert machine.trials == [
+            (tried, (name,) if how == "plugged" else (), 7) for tried, how in trials
+        ]
+        assert name in sys.modules
+
+    def test_one_that_fails_is_refused(self, machine: Machine) -> None:
+        with pytest.raises(SelectionError) as refused:
+            selection.select("cpu,cuda:2", (), limit=7)
+
+        assert str(refused.value) == (
+            "--device: device 'cuda:2' cannot be used: hung (no end), at the stage 'sums'. "
+            + Verdict.HUNG.remedy
+        )
+
+    def test_type_is_shared_by_the_workers_and_alone_without_them(self, machine: Machine) -> None:
+        alone = Selected("cuda", "cuda:0")
+
+        assert selection.select("cpu,cuda", (), limit=7).devices == (CPU, alone)
+        assert selection.select("cpu,cuda", (), limit=7, shared=True).devices == (
+            CPU,
+            replace(alone, visible=4),
+        )
+
+    def test_first_device_is_called_by_its_type_and_is_that_one_for_every_worker(
+        self, machine: Machine
+    ) -> None:
+        chosen = selection.select("cuda:0", (), limit=7, shared=True)
+
+        assert chosen.devices == (Selected("cuda", "cuda:0"),)
+
+    def test_what_the_trial_found_is_kept(self, machine: Machine) -> None:
+        facts = {"device": "cuda:0", "count": "1", "model": "H200"}
+        gaps = {"float64": "no double here"}
+        machine.found["cuda"] = Finding("cuda", Verdict.USABLE, facts=facts, gaps=gaps, seconds=1.5)
+
+        [chosen] = selection.select("cuda", (), limit=7).devices
+
+        assert chosen == Selected("cuda", "cuda:0", gaps=gaps, model="H200", seconds=1.5)
+
+
+class TestPlugIns:
+    @pytest.mark.parametrize("names", [None, "cpu", "cuda"])
+    def test_misspelt_one_is_refused_before_anything_is_tried(
+        self, machine: Machine, names: str | None
+    ) -> None:
+        # The first has a parent that is not there: its own import is to say so.
+        modules = ("nowhere.deep", "torch_gpu_")
+
+        with pytest.raises(SelectionError) as refused:
+            selection.select(names, modules, limit=7)
+
+        assert str(refused.value) == (
+            "--import torch_gpu_: ModuleNotFoundError: No module named 'torch_gpu_'"
+        )
+        assert machine.trials == []
+
+    @pytest.mark.parametrize(
+        ("text", "fault"),
+        [
+            ("raise RuntimeError('no driver')", "RuntimeError: no driver"),
+            ("import nowhere_", "ModuleNotFoundError: No module named 'nowhere_'"),
+        ],
+    )
+    def test_one_that_raises_here_is_refused_with_what_it_said(
+        self, machine: Machine, plug_in: Callable[..., str], text: str, fault: str
+    ) -> None:
+        name = plug_in(text)
+
+        with pytest.raises(SelectionError) as refused:
+            selection.select("cuda:1", (name,), limit=7)
+
+        assert str(refused.value) == f"--import {name}: {fault}"
+        assert machine.trials == [("cuda:1", (name,), 7)]
+
+    def test_they_are_imported_in_order(self, plug_in: Callable[..., str]) -> None:
+        first = plug_in("order = []", "first_of_two")
+        second = plug_in("from first_of_two import order\norder.append('second')", "second_of_two")
+
+        selection.import_modules([first, second])
+
+        assert sys.modules[first].order == ["second"]
+
+    @pytest.mark.parametrize(
+        ("verdict", "said"),
+        [
+            (Verdict.FAILED, "no driver"),
+            (Verdict.CRASHED, f"crashed (no driver). {Verdict.CRASHED.remedy}"),
+            (Verdict.HUNG, f"hung (no driver). {Verdict.HUNG.remedy}"),
+        ],
+    )
+    @pytest.mark.parametrize(("names", "tried"), [(None, "accelerator"), ("cuda:1", "cuda:1")])
+    def test_one_that_fails_in_a_trial_is_blamed_in_the_device_s_place(
+        self,
+        machine: Machine,
+        plug_in: Callable[..., str],
+        names: str | None,
+        tried: str,
+        verdict: Verdict,
+        said: str,
+    ) -> None:
+        machine.found[tried] = Finding(tried, verdict, "no driver", "import torch_x")
+
+        with pytest.raises(SelectionError) as refused:
+            selection.select(names, (plug_in(),), limit=7)
+
+        assert str(refused.value) == f"--import torch_x: {said}"
+
+    @pytest.mark.parametrize("stage", ["import torch", "sums", "sums torch_x"])
+    def test_device_that_fails_elsewhere_is_blamed_itself(
+        self, machine: Machine, stage: str
+    ) -> None:
+        machine.found["cuda:1"] = Finding("cuda:1", Verdict.CRASHED, "SIGSEGV", stage)
+
+        with pytest.raises(
+            SelectionError, match=r"^--device: device 'cuda:1' cannot be used: crash"
+        ):
+            selection.select("cuda:1", (), limit=7)
+
+    def test_trial_that_went_well_blames_nobody_whatever_its_last_stage(
+        self, machine: Machine
+    ) -> None:
+        facts = {"device": "cuda:1", "count": "1"}
+        machine.found["cuda:1"] = Finding(
+            "cuda:1", Verdict.USABLE, stage="import torch_x", facts=facts
+        )
+
+        assert places(selection.select("cuda:1", (), limit=7)) == ["cuda:1"]
+
+
+class TestSelection:
+    CUDA = Selected("cuda", "cuda:0", 4, {"float64": "no double here"}, "H200", 1.5)
+    ALL = Selection((CPU, CUDA, META), ("device 'cuda:2' …",), "why")
+
+    def test_workers_have_the_visible_devices_by_turns_under_one_name(self) -> None:
+        found = [self.ALL.for_worker(number) for number in range(6)]
+
+        assert [places(chosen)[1] for chosen in found] == [
+            f"cuda:{number}" for number in (0, 1, 2, 3, 0, 1)
+        ]
+        assert [replace(chosen.devices[1], place="cuda:0") for chosen in found] == [self.CUDA] * 6
+        assert [chosen.devices[::2] for chosen in found] == [(CPU, META)] * 6
+        assert [(chosen.unusable, chosen.missing) for chosen in found] == [
+            (("device 'cuda:2' …",), "why")
+        ] * 6
+
+    def test_it_can_be_sent_to_a_worker(self) -> None:
+        sent = json.loads(json.dumps(self.ALL.packed()))
+
+        assert Selection.unpacked(sent) == self.ALL
+
+    def test_devices_are_asked_for_by_kind_and_by_place(self) -> None:
+        assert [s.kind for s in self.ALL.devices] == ["cpu", "accelerator", "meta"]
+        assert self.ALL.of_kinds(["accelerator", "meta"]) == [self.CUDA, META]
+        assert self.ALL.get(torch.device("cuda:0")) is self.CUDA
+        assert self.ALL.get(torch.device("cuda:1")) is None
+
+    @pytest.mark.parametrize(
+        ("selected", "shown"),
+        [
+            (CUDA, "cuda:0 to cuda:3 by turns (H200)"),
+            (replace(CUDA, model=""), "cuda:0 to cuda:3 by turns"),
+            (replace(CUDA, visible=1), "cuda:0 (H200)"),
+            (CPU, "cpu"),
+        ],
+    )
+    def test_head_of_a_run_names_a_device_or_the_range(
+        self, selected: Selected, shown: str
+    ) -> None:
+        assert str(selected) == shown
