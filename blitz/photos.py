@@ -28,10 +28,11 @@ def read(path: str | os.PathLike[str]) -> Image.Image:
         PhotoError: the file is missing, or Pillow makes no image of it.
     """
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # large, or with odd metadata: readable all the same
-            upright = ImageOps.exif_transpose(image)
-            return _rgb(upright).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+            with Image.open(path) as image:
+                upright = ImageOps.exif_transpose(image)
+                return _rgb(upright).resize((SIDE, SIDE))  # bicubic
     except OSError as error:
         fault = error.strerror or str(error)
     except Exception as error:  # Pillow's decoders raise whatever they trip over
@@ -43,9 +44,11 @@ def read(path: str | os.PathLike[str]) -> Image.Image:
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits; Pillow would cut off all above 255
-        values = np.asarray(image).clip(0, 65535) // 256
+        values = (np.asarray(image) >> 8).clip(0, 255)
         return Image.fromarray(values.astype(np.uint8)).convert("RGB")
-    if image.mode not in ("RGBA", "RGBa", "LA", "La", "PA") and "transparency" not in image.info:
+    if image.mode == "La":  # grey times alpha; Pillow turns it into nothing but this
+        image = image.convert("LA")
+    if image.mode not in ("RGBA", "LA", "PA") and "transparency" not in image.info:
         return image.convert("RGB")
     layered = image.convert("RGBA")
     white = Image.new("RGBA", layered.size, "white")

@@ -1,4 +1,4 @@
-"""``python -m blitz test``, ``predict`` and ``finetune``, photos, and the help of the commands."""
+"""``python -m blitz test``, ``predict`` and ``finetune``, and the help of the commands."""
 
 import os
 import re
@@ -8,13 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import small_images
 import torch
 from PIL import Image
 
-from blitz import autograd, classifier, data, photos
+from blitz import autograd, classifier, data
 from blitz.__main__ import main
 
 
@@ -115,58 +114,6 @@ class TestPredict:
         assert f"error: {files[0]} cannot be read as an image: cannot identify" in printed.err
         assert f"error: {files[1]} cannot be read as an image: No such file" in printed.err
         assert printed.out.startswith(f"{photo}: ")
-
-
-class TestPhotos:
-    def saved(self, tmp_path: Path, image: Any, **options: Any) -> np.ndarray:
-        image.save(tmp_path / "photo.png", **options)
-        return np.asarray(photos.read(tmp_path / "photo.png"))
-
-    def test_any_size_becomes_32_by_32(self, tmp_path: Path) -> None:
-        image = Image.new("RGB", (200, 50), (200, 0, 0))
-        image.paste((0, 0, 200), (100, 0, 200, 50))
-
-        pixels = self.saved(tmp_path, image)
-
-        assert pixels.shape == (32, 32, 3)
-        assert pixels[5, 2].tolist() == [200, 0, 0]
-        assert pixels[5, 29].tolist() == [0, 0, 200]
-
-    def test_32_by_32_stays_as_it_is(self, tmp_path: Path) -> None:
-        noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
-
-        assert (self.saved(tmp_path, Image.fromarray(noise)) == noise).all()
-
-    @pytest.mark.parametrize("mode", ["L", "P", "1"])
-    def test_other_modes_become_rgb(self, tmp_path: Path, mode: str) -> None:
-        image = Image.new("L", (40, 40), 255).convert(mode)
-
-        assert self.saved(tmp_path, image).tolist() == [[[255, 255, 255]] * 32] * 32
-
-    def test_what_is_transparent_becomes_white(self, tmp_path: Path) -> None:
-        image = Image.new("RGBA", (32, 32), (0, 0, 0, 0))
-        image.paste((10, 20, 30, 255), (0, 0, 16, 32))
-
-        pixels = self.saved(tmp_path, image)
-
-        assert pixels[0, 31].tolist() == [255, 255, 255]
-        assert pixels[0, 0].tolist() == [10, 20, 30]
-
-    def test_16_bits_are_scaled(self, tmp_path: Path) -> None:
-        values = np.full((32, 32), 128 * 256, np.uint16)
-
-        assert self.saved(tmp_path, Image.fromarray(values))[0, 0].tolist() == [128] * 3
-
-    def test_photo_is_turned_upright(self, tmp_path: Path) -> None:
-        image = Image.new("RGB", (32, 32), (255, 255, 255))
-        image.paste((0, 0, 0), (0, 0, 32, 16))  # black above
-        exif = Image.Exif()
-        exif[0x0112] = 3  # upside down
-
-        pixels = self.saved(tmp_path, image, exif=exif)
-
-        assert pixels[0, 0].tolist() == [255] * 3
-        assert pixels[31, 0].tolist() == [0] * 3
 
 
 @pytest.fixture
