@@ -194,6 +194,29 @@ class TestMarks:
         assert set(PROBES[name]["as_told"].values()) == {True}
 
 
+SMALL: dict[str, Any] = {
+    "releases": ["1.7.1", "1.8.1", "2.0.1"],
+    "probes": {
+        "habit": {
+            "claims": ["T3", "T4"],
+            "question": "Is it?",
+            "question_zh": "是吗？",
+            "question_de": "",
+            "answers": {"1.7.1": "0", "2.0.1": 3, "1.6.0": "unseen"},
+            "as_told": {"1.7.1": True, "1.8.1": None, "2.0.1": False},
+        },
+        "other": {
+            "claims": [],
+            "question": "What?",
+            "old": "before",
+            "new": "now",
+            "answers": {},
+            "as_told": {},
+        },
+    },
+}
+
+
 class TestReading:
     """What the report makes of the file."""
 
@@ -216,6 +239,53 @@ class TestReading:
         read = {probe.name: probe for probe in releases.load(FILE)}["step_on_an_accelerator"]
         assert set(read.cells.values()) == {(None, "")}
         assert read.spans == []
+
+    def test_probes_are_read_with_their_questions_spellings_and_answers(
+        self, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "releases.json"
+        file.write_text(json.dumps(SMALL), encoding="utf-8")
+
+        assert releases.load(file) == (
+            releases.Probe(
+                "habit",
+                ("T3", "T4"),
+                {"en": "Is it?", "zh": "是吗？"},
+                None,
+                None,
+                {"1.7.1": (True, "0"), "1.8.1": (None, ""), "2.0.1": (False, "3")},
+            ),
+            releases.Probe(
+                "other",
+                (),
+                {"en": "What?"},
+                "before",
+                "now",
+                dict.fromkeys(("1.7.1", "1.8.1", "2.0.1"), (None, "")),
+            ),
+        )
+        assert releases.load(tmp_path / "none.json") == ()
+
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            ("{", "JSONDecodeError: Expecting property name"),
+            ("{}", "KeyError: 'releases'"),
+            ("[]", "TypeError: list indices must be integers"),
+            ('{"releases": [], "probes": []}', "AttributeError: 'list' object has no"),
+        ],
+    )
+    def test_file_that_holds_something_else_is_refused(
+        self, tmp_path: Path, content: str, said: str
+    ) -> None:
+        file = tmp_path / "releases.json"
+        file.write_text(content, encoding="utf-8")
+
+        with pytest.raises(releases.ReleasesError) as refused:
+            releases.load(file)
+
+        assert str(refused.value).startswith(f"{file}: {said}")
+        assert str(refused.value).endswith(". Put it back as it came.")
 
 
 class TestScript:
