@@ -29,16 +29,16 @@ def run(args: argparse.Namespace) -> int:
 
     net = classifier.load(args.model, args.device, width=None)
     to_tensor = data.transform()
-    unusable = 0
+    code = 0
     for path in args.images:
         try:
             image = to_tensor(photos.read(path)).unsqueeze(0)
         except photos.PhotoError as error:
             print(f"error: {error}", file=sys.stderr)
-            unusable += 1
+            code = 2
             continue
         print(f"{path}: {_top(classifier.probabilities(net, image)[0])}", flush=True)
-    return 2 if unusable else 0
+    return code
 
 
 def _top(probabilities: "torch.Tensor") -> str:
