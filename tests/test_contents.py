@@ -347,7 +347,7 @@ class TestJoining:
         return desk
     def test_plain(self):
         """It needs no device."""
-    def test_own(self, device):
+    def test_own(self, device, desk):
         """It takes a device."""
     @pytest.mark.slow
     @retry(3)

@@ -346,9 +346,10 @@ class TestVerdict:
         assert self.faults(self.results(("T1", "xpu:1", HELD)), self.ALL) == []
         assert self.faults(self.results(("T1", "xpu:1", HELD)), self.ONE) == []
         assert self.faults(self.results(("T1", "xpu:0", HELD)), self.ONE) != []
-        assert self.faults(self.results(("T1", "cpu", HELD)), self.ALL) == [
-            Message("fault.idle", {"device": "xpu:0"})
-        ]
+        for elsewhere in [("T1", "cpu", HELD)], [("T1", "cpu", HELD), ("T1", "xpu:1", NOT_RUN)]:
+            assert self.faults(self.results(*elsewhere), self.ALL) == [
+                Message("fault.idle", {"device": "xpu:0"})
+            ]
 
     def test_stale_lines_of_a_profile_are_some(self) -> None:
         found = self.results(("T1", "cpu", HELD))

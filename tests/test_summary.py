@@ -1,0 +1,134 @@
+"""The lines that a run adds to pytest's own, each to the letter."""
+
+import platform
+from pathlib import Path
+
+import pytest
+import small_house
+import torch
+
+from blitz.harness import contents, summary
+from blitz.harness.results import (
+    BROKEN,
+    HELD,
+    KNOWN,
+    NO_DEVICE,
+    NOT_RUN,
+    UNSUPPORTED,
+    Outcome,
+    Results,
+)
+from blitz.harness.selection import META, Selected, Selection
+
+CPU = Selected("cpu", "cpu")
+
+CLAIMS = """
+T1 = ["sum"]
+T2 = ["habit", "zeros"]
+T3 = { erratum = "A quote is missing." }
+T4 = { untestable = "It is a matter of taste." }
+T5 = { benchmark = ["speed"] }
+T6 = { benchmark = ["pace"] }
+[[page]]
+title = "Mistakes"
+url = "https://example.org/mistakes.html"
+file = "test_2.py"
+ours = true
+[[page.section]]
+heading = "All"
+anchor = "all"
+class = "TestAll"
+[page.section.claims]
+M1 = { erratum = "Ours." }
+"""
+
+TESTS = '''
+class TestJoining:
+    def test_sum(self, device):
+        """Sums are sums."""
+
+    @pytest.mark.mistaken(text="Habits are old.")
+    def test_habit(self):
+        """Habits are new."""
+
+    @pytest.mark.changed(since="2.0", text="Grads are zeros.")
+    def test_zeros(self):
+        """Grads are None."""
+'''
+
+
+class TestHeader:
+    def test_versions_devices_threads_and_images_are_named(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(summary, "installed", lambda name: f"<{name}>")
+        gaps = {"float64": "no double here", "aten::sum": "not here"}
+        devices = (CPU, Selected("xpu", "xpu:0", gaps=gaps, model="Arc"), META)
+
+        assert summary.header(Selection(devices, ("xpu:1 hung", "xpu:2 hung")), 3, "made") == [
+            f"torch {torch.__version__}, torchvision <torchvision>, NumPy <numpy>, "
+            f"Python {platform.python_version()}",
+            "devices: cpu, xpu:0 (Arc), meta; xpu:1 hung; xpu:2 hung",
+            "unsupported on xpu:0: float64, aten::sum",
+            "threads: 3",
+            "images: made",
+        ]
+
+    @pytest.mark.parametrize(
+        ("selection", "line"),
+        [
+            (Selection((CPU,)), "devices: cpu"),
+            (Selection((CPU,), missing="no driver"), "devices: cpu; no driver"),
+            (Selection((CPU,), ("xpu hung",), "xpu hung"), "devices: cpu; xpu hung"),
+        ],
+    )
+    def test_what_is_left_out_is_named_once(self, selection: Selection, line: str) -> None:
+        assert summary.header(selection, 1, "")[1] == line
+
+
+class TestLines:
+    @pytest.fixture
+    def book(self, tmp_path: Path) -> contents.Contents:
+        (tmp_path / "contents.toml").write_text(small_house.PAGE + CLAIMS)
+        (tmp_path / "test_1.py").write_text(TESTS)
+        return contents.load(tmp_path / "contents.toml")
+
+    def test_verdict_tells_claims_devices_and_what_is_untrue(self, book: contents.Contents) -> None:
+        found = Results()
+        outcomes = [
+            ("T2", NO_DEVICE, HELD, ""),
+            ("T1", "meta", NOT_RUN, "needs values"),
+            ("T1", "xpu:1", UNSUPPORTED, "float64"),
+            ("T2", "xpu:1", KNOWN, "profile: rounds"),
+            ("T1", "xpu:0", BROKEN, "2 is not 3"),
+            ("T1", "cpu", HELD, ""),
+            ("T1", "cpu", HELD, ""),
+        ]
+        for number, (key, device, state, reason) in enumerate(outcomes):
+            found._outcomes[str(number)] = Outcome(str(number), key, device, state, reason)
+
+        assert list(summary.lines(book, found, None)) == [
+            "6 claims in the tutorial: 2 tested, 2 left to the benchmarks (pytest "
+            "--benchmark-only), 1 slips in a listing, 1 no test can check",
+            "1 claims of our own beside them: Mistakes",
+            "  cpu:         1 claims held, 0 broken, 0 not run (2 tests ran)",
+            "  xpu:0:       0 claims held, 1 broken, 0 not run (1 tests ran)",
+            "  xpu:1:       0 claims held, 0 broken, 1 unsupported, 1 known gap, 0 not run "
+            "(1 tests ran)",
+            "               1 unsupported: float64",
+            "               1 known gap: profile: rounds",
+            "  meta:        0 claims held, 0 broken, 1 not run (0 tests ran)",
+            "               1 not run: needs values",
+            "  no device:   1 claims held, 0 broken, 0 not run (1 tests ran)",
+            "",
+            "No longer true, or never true:",
+            "  T2  mistaken: the text says Habits are old. Now: Habits are new.",
+            "  T2  changed in 2.0: the text says Grads are zeros. Now: Grads are None.",
+            "  T3  slip in a listing: A quote is missing.",
+            "  M1  slip in a listing: Ours.",
+        ]
+
+    def test_missing_accelerator_is_told_in_its_place(self, book: contents.Contents) -> None:
+        told = list(summary.lines(book, Results(), "no driver"))
+
+        assert told[2:4] == ["  0 claims ran on an accelerator: no driver", ""]
