@@ -90,8 +90,8 @@ def _line(axes: "Axes", points: Sequence[Point], color: str, marker: str, label:
 
 def _crossover(axes: "Axes", machine: Machine, kind: str, batch: int, color: str) -> None:
     """Mark the first measured width from which on ``kind`` is ahead of its machine's cpu."""
-    width = throughput.overtakes_from(machine.points, kind, batch) if kind != "cpu" else None
-    if width is None:
+    width = throughput.overtakes_from(machine.points, kind, batch)
+    if width is None:  # as always for the cpu itself
         return
     axes.axvline(width, color=color, linestyle=":", linewidth=1.2)
     axes.annotate(
