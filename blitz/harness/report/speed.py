@@ -225,7 +225,7 @@ def _panel(points: Sequence[Point], batch: int, texts: Texts) -> Panel:
             for w, p in curve.items()
         ]
         lines.append(Line(number, marks))
-        width = throughput.overtakes_from(points, kind, batch) if kind != "cpu" else None
+        width = throughput.overtakes_from(points, kind, batch)  # None of the cpu itself
         if width is not None:
             crossovers.append((x(width), number))
     return Panel(
