@@ -564,7 +564,7 @@ def _ending(code: int | None, limit: float, last_words: str) -> tuple[Verdict, s
     if code is None:
         return Verdict.HUNG, f"no end after {limit:g} s"
     how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    if code == -getattr(signal, "SIGKILL", 9):
+    if how == "SIGKILL":
         how += ", perhaps from a system short of memory"
     return Verdict.CRASHED, f"{how}: {last_words}" if last_words else how
 

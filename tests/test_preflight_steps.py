@@ -648,7 +648,7 @@ class TestErrors:
         ("error", "missing"),
         [
             (RuntimeError("COULD NOT RUN 'aten::mm' here"), "aten::mm"),
-            (RuntimeError("unsupported: aten::X.x."), "aten::X.x"),
+            (RuntimeError("unsupported: aten::x.X."), "aten::x.X"),
             (TypeError("this device Does Not support float64"), "float64"),
             (NotImplementedError("first\nsecond"), "first"),
             (RuntimeError("first"), None),
@@ -706,6 +706,14 @@ class TestChild:
         assert max(clock.slept) == 0.05
         assert killed == [(7, signal.SIGKILL)]
         assert 103.0 <= clock.now < 103.1
+
+    def test_is_ended_by_the_one_signal_that_windows_has(
+        self, monkeypatch: pytest.MonkeyPatch, clock: Clock, killed: list[Any]
+    ) -> None:
+        monkeypatch.setattr(sys, "platform", "win32")
+
+        assert preflight._Child(7, lambda: -15 if killed else None).ended_within(0.1) is None
+        assert killed == [(7, signal.SIGTERM)]
 
     def test_that_cannot_be_killed_is_left_after_a_while(
         self, clock: Clock, killed: list[Any]
