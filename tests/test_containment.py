@@ -326,8 +326,12 @@ class TestClock:
         containment.GRACE = grace
         clock = _Clock(60.0, never)
         waited: list[float] = []
-        clock._stopped.wait = lambda seconds: waited.append(seconds) or True
 
+        def wait(seconds: float) -> bool:
+            waited.append(seconds)
+            return True
+
+        clock._stopped.wait = wait
         clock._watch()
 
         assert waited == [pause]
