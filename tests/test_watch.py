@@ -158,18 +158,25 @@ class TestSignsOfLife:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(distributed_watch, "BEAT", 0.01)
-        store, threads = Shared(), set(threading.enumerate())
+        store, signs, more = Shared(), [], threading.Event()
+        take = store.set
+
+        def note(key: str, value: str) -> None:
+            take(key, value)
+            signs.append((key, value, threading.current_thread().name))
+            if len(signs) > 2:
+                more.set()
+
+        monkeypatch.setattr(store, "set", note)
+        threads = set(threading.enumerate())
         watch = Watch(store, 0, 1, 0.0)
         watch.start()
-        first = store.content["0"]
         (thread,) = set(threading.enumerate()) - threads
-
-        more = threading.Event()
-        monkeypatch.setattr(store, "set", lambda key, value: value[0] > "1" and more.set())
         assert more.wait(10)
         watch.stop()
 
-        assert first == b"1 0 0"
+        own = threading.current_thread().name
+        assert signs[:3] == [("0", f"{n} 0 0", own if n == 1 else "watch") for n in (1, 2, 3)]
         assert (thread.name, thread.daemon, thread.is_alive()) == ("watch", True, False)
 
     @pytest.mark.parametrize("limit", [0.0, 2.0, 100.0])
