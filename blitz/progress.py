@@ -78,8 +78,8 @@ class Bar:
         return f", {done / seconds:,.0f}/s, {duration(left)} left"
 
     def _can_draw(self) -> bool:
-        encoding = getattr(self._stream, "encoding", None) or "ascii"
-        return encoding.lower().replace("-", "").startswith("utf")
+        encoding: str | None = getattr(self._stream, "encoding", None)
+        return encoding is not None and encoding.lower().startswith("utf")
 
     def _draw(self) -> None:
         if self._shown:
