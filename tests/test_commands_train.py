@@ -157,6 +157,7 @@ class TestRun:
     ) -> None:
         def run(*_: Any) -> int:
             print("unheard")
+            sys.stdout.write("nor this")
             return 5
 
         monkeypatch.setattr(train, "_run", run)
@@ -317,6 +318,18 @@ class TestPrepare:
 
         assert prepared.settings == Settings(epochs=5, workers=1)
         assert prepared.saved.losses == course.losses
+
+    def test_one_that_torchrun_starts_again_goes_on_unasked(
+        self, folder: RunFolder, loaded: dict[Any, Any]
+    ) -> None:
+        course, process = course_of(), Process()
+        saved = replace(course.checkpoint(), launch="the third")
+        checkpoint.save(folder.checkpoint, saved)
+        process.restarted, process.launch = True, "the third"
+
+        prepared: Any = train._prepare(asked(), folder, process)
+
+        assert prepared.saved.images == course.images_digest
 
     def test_one_on_weights_of_another_width_does_not_go_on(
         self, folder: RunFolder, loaded: dict[Any, Any]

@@ -1,6 +1,7 @@
 """The bar on a terminal, and nothing where there is none."""
 
 import io
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -40,8 +41,9 @@ def test_shows_what_is_done_the_pace_and_the_time_left(clock: Any) -> None:
 
 
 def test_what_was_done_before_does_not_count_for_the_pace(clock: Any) -> None:
+    clock[0] = 90.0
     bar = Bar(1000, "batches", done=900, stream=Terminal())
-    clock[0] = 10.0
+    clock[0] = 100.0
     bar.update(950)
 
     assert bar.text(80).endswith("950 of 1,000 batches, 5/s, 10 s left")
@@ -146,14 +148,22 @@ def test_blocks_need_an_encoding_that_has_them(
     assert bar.text(80) == f" 50% {blocks} 5 of 10 batches"
 
 
+def test_stream_that_says_nothing_of_an_encoding_gets_no_blocks(clock: Any) -> None:
+    stream: Any = SimpleNamespace(isatty=lambda: True)
+
+    assert Bar(10, "batches", stream=stream).text(80) == "  0%  0 of 10 batches"
+
+
 def test_is_drawn_again_after_a_tenth_of_a_second(clock: Any) -> None:
     stream = Terminal()
     bar = Bar(4, "batches", stream=stream)
 
+    drawn = []
     for clock[0] in (0.05, 0.1, 0.15):
         bar.update(1)
+        drawn.append(stream.getvalue().count("\r"))
 
-    assert stream.getvalue().count("\r") == 1
+    assert drawn == [0, 1, 1]
 
 
 def test_what_is_written_is_seen_at_once(clock: Any) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import platform
 import random
@@ -938,6 +939,15 @@ class TestSettings:
             training.Settings(batch_size=8, data="here", workers=2, feed="loader")
         )
 
+    def test_device_may_be_named_by_its_kind(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        named = {"cuda": "cuda:0", "cuda:1": "cuda:1"}
+        monkeypatch.setattr(devices, "resolve", named.__getitem__)
+        saved = {**self.SAVED, "device": "cuda:0"}
+
+        assert training.resumed({"device": "cuda"}, saved, self.WHERE).device == "cuda:0"
+        with pytest.raises(CheckpointError, match=r"--device cuda:1 \(there: cuda:0\)"):
+            training.resumed({"device": "cuda:1"}, saved, self.WHERE)
+
     def test_others_are_named(self) -> None:
         given = {"batch_size": 4, "workers": 2, "lr": 0.5}
 
@@ -1004,16 +1014,16 @@ class TestTraining:
         assert training.digest(data.Images(files, [7, 1], "")) == known
 
     def test_goes_by_its_settings(self, few: data.Images) -> None:
-        settings = training.Settings(epochs=60, lr=0.5, momentum=0.25, fast=True)
+        settings = training.Settings(epochs=65, lr=0.5, momentum=0.25, fast=True)
 
         made = training.Training(settings, few)
 
         (group,) = made._step.optimizer.param_groups
         assert (group["lr"], group["momentum"], made._step.exact) == (0.5, 0.25, False)
-        assert (made.feed.name, made.images, made.seconds) == ("resident", 60 * 39, 0.0)
+        assert (made.feed.name, made.images, made.seconds) == ("resident", 65 * 39, 0.0)
         assert made.images_digest == training.digest(few)
         assert made.losses.running.every == 4
-        assert made.losses.fine.every == 6  # a hundred points of 600 batches
+        assert repr(made.losses.fine.every) == "6"  # about a hundred points of 650 batches
 
     def test_defaults(self, few: data.Images) -> None:
         made = training.Training(training.Settings(), few, images_digest="known")
@@ -1021,6 +1031,48 @@ class TestTraining:
         assert made.images_digest == "known"
         assert made._step.exact
         assert made.losses.fine.every == 1
+
+    def test_feed_and_net_are_for_the_process_and_its_device(
+        self, few: data.Images, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        calls, device = [], torch.device("meta")
+
+        def make(*given: Any, **named: Any) -> Any:
+            calls.append((*given, named))
+            return SimpleNamespace(batches=10)
+
+        processes = Noted()
+        monkeypatch.setattr(feeds, "make", make)
+        monkeypatch.setattr(processes, "device", {"the first's": device}.__getitem__)
+        monkeypatch.setattr(processes, "part", feeds.Part(1, 2))
+        settings = training.Settings(batch_size=6, seed=3, device="the first's")
+
+        made = training.Training(settings, few, processes)
+
+        named = {
+            "batch_size": 6,
+            "seed": 3,
+            "device": device,
+            "workers": 0,
+            "part": feeds.Part(1, 2),
+        }
+        assert calls == [(None, few, named)]
+        assert all(parameter.is_meta for parameter in made.net.parameters())
+
+    @pytest.mark.parametrize("loss", [math.nan, math.inf])
+    def test_loss_that_is_no_number_is_told_with_its_place(
+        self, few: data.Images, loss: float
+    ) -> None:
+        made = training.Training(training.Settings(lr=0.25), few)
+        made.losses.running.epoch, made.losses.running.batches = 2, 4
+
+        with pytest.raises(training.Diverged) as diverged:
+            made._add(loss)
+
+        assert str(diverged.value) == (
+            f"the loss of batch 5 of epoch 2 is {loss}: the steps are too large. Start anew with "
+            "a learning rate below 0.25."
+        )
 
     def test_workers_need_the_loader(self, few: data.Images) -> None:
         loader: Any = training.Training(training.Settings(workers=2), few).feed
