@@ -112,7 +112,7 @@ class TestFailures:
         kept.pytest_runtest_logreport(
             self.report(
                 "failed",
-                "\n\nE  \x1b[31mred\x1b[0m\n\n",
+                "\n\n    def test_X\nE  \x1b[31mred\x1b[0m X\n\n",
                 ("Captured stdout call", "\n out\r\n\n"),
                 ("Captured log call", " \n"),
                 ("Other", "unseen"),
@@ -121,7 +121,8 @@ class TestFailures:
         )
 
         first = (
-            "E  red\n\n--- Captured stdout call ---\n\n out\n\n--- Captured stderr call ---\nerr"
+            "    def test_X\nE  red X\n\n--- Captured stdout call ---\n\n out\n"
+            "\n--- Captured stderr call ---\nerr"
         )
         assert kept.get("a.py::b") == first
         kept.pytest_runtest_logreport(self.report("failed", "at its end"))
