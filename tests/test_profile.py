@@ -1,0 +1,398 @@
+"""A backend's profile: its file, what it does to the tests, and which of its lines are stale."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from blitz.harness import profile, properties
+from blitz.harness.contents import Claim
+from blitz.harness.profile import Applied, Line, Profile, ProfileError
+from blitz.harness.report.texts import Message
+from blitz.harness.results import BROKEN, HELD, KNOWN, NOT_RUN, Outcome
+
+pytest_plugins = ["pytester"]
+
+CPU, CUDA, XPU, META = (torch.device(name) for name in ("cpu", "cuda:0", "xpu:1", "meta"))
+PATH = Path("backend.toml")
+SKIP = Line("T1", "skip", "too long")
+XFAIL = Line("T2", "xfail", "no gradient")
+WIDER = Line("T3", "tolerance", "bfloat16 inside", 1e-2, 0.5)
+LINES = {line.key: line for line in (SKIP, XFAIL, WIDER)}
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Callable[..., Profile]:
+    def load(text: str, keys: Any = None) -> Profile:
+        (tmp_path / "backend.toml").write_text(text, encoding="utf-8")
+        return profile.load(tmp_path / "backend.toml", keys)
+
+    return load
+
+
+class TestFile:
+    def test_lines_are_what_it_says(self, load: Callable[..., Profile], tmp_path: Path) -> None:
+        loaded = load(
+            'device = "npu:1"\n[claims]\n'
+            'T1 = { skip = "too long" }\nT2 = { xfail = "no gradient" }\n'
+            'T3 = { rtol = 1e-2, atol = 0.5, reason = "bfloat16 inside" }\n'
+            'T4 = { rtol = 1, reason = "größer" }\nT5 = { atol = 0, reason = "as it is" }\n',
+            keys=["T5", "T4", "T3", "T2", "T1", "T0"],
+        )
+
+        lines = {
+            **LINES,
+            "T4": Line("T4", "tolerance", "größer", rtol=1, atol=0),
+            "T5": Line("T5", "tolerance", "as it is", rtol=0, atol=0),
+        }
+        assert loaded == Profile(tmp_path / "backend.toml", lines, device_type="npu")
+
+    def test_file_without_a_line_is_none_too(
+        self, load: Callable[..., Profile], tmp_path: Path
+    ) -> None:
+        assert load("", keys=[]) == Profile(tmp_path / "backend.toml", {}, None)
+
+    def test_claims_are_not_asked_for_where_they_are_not_known(
+        self, load: Callable[..., Profile]
+    ) -> None:
+        assert list(load('[claims]\nT9 = { skip = "why" }').lines) == ["T9"]
+
+    def test_claims_that_do_not_exist_are_stale(
+        self, load: Callable[..., Profile], tmp_path: Path
+    ) -> None:
+        text = '[claims]\nT9 = { skip = "x" }\nT1 = { skip = "x" }\nT7 = { skip = "x" }'
+
+        with pytest.raises(ProfileError) as caught:
+            load(text, keys=["T1"])
+        assert str(caught.value) == (
+            f"profile {tmp_path / 'backend.toml'}: T7, T9: stale, there is no such claim. "
+            "Keys stand in spec/contents.toml."
+        )
+
+    @pytest.mark.parametrize(
+        ("text", "what"),
+        [
+            ('[claim]\nT1 = { skip = "x" }', "claim"),
+            ("one = 1\ntwo = 2\n[claims]", "one, two"),
+            ("device = 7", "a value"),
+            ("claims = 7", "a value"),
+        ],
+    )
+    def test_what_is_not_known_is_refused(
+        self, load: Callable[..., Profile], tmp_path: Path, text: str, what: str
+    ) -> None:
+        with pytest.raises(ProfileError) as caught:
+            load(text)
+        assert str(caught.value) == (
+            f"profile {tmp_path / 'backend.toml'}: {what} is not known. Give device = "
+            '"TYPE" and a table [claims] with lines such as T16 = { skip = "why" }.'
+        )
+
+    @pytest.mark.parametrize(
+        "entry",
+        [
+            '"skip"',
+            "{}",
+            '{ skips = "x" }',
+            '{ skip = "x", xfail = "x" }',
+            '{ skip = "x", reason = "x" }',
+            '{ reason = "x" }',
+            "{ rtol = 1e-3 }",
+            '{ tol = 1e-3, reason = "x" }',
+            '{ rtol = 1e-3, tol = 1e-3, reason = "x" }',
+        ],
+    )
+    def test_line_that_says_something_else_is_refused(
+        self, load: Callable[..., Profile], tmp_path: Path, entry: str
+    ) -> None:
+        with pytest.raises(ProfileError) as caught:
+            load(f"[claims]\nT1 = {entry}")
+        assert str(caught.value) == (
+            f"profile {tmp_path / 'backend.toml'}: T1: give "
+            '{ skip = "why" }, { xfail = "why" } or '
+            '{ rtol = 1e-3, atol = 1e-4, reason = "why" }.'
+        )
+
+    @pytest.mark.parametrize(
+        "entry",
+        [
+            "{ skip = 7 }",
+            '{ xfail = " " }',
+            '{ rtol = -0.1, reason = "x" }',
+            '{ atol = -0.1, reason = "x" }',
+            '{ rtol = 0.1, atol = "0.1", reason = "x" }',
+            "{ rtol = 0.1, reason = 7 }",
+        ],
+    )
+    def test_reason_is_a_sentence_and_tolerances_are_numbers(
+        self, load: Callable[..., Profile], tmp_path: Path, entry: str
+    ) -> None:
+        with pytest.raises(ProfileError) as caught:
+            load(f"[claims]\nT1 = {entry}")
+        assert str(caught.value) == (
+            f"profile {tmp_path / 'backend.toml'}: T1: the reason is a sentence, and "
+            "tolerances are numbers of 0 or more."
+        )
+
+    @pytest.mark.parametrize("content", [None, b"\xff", b"[claims"])
+    def test_file_that_cannot_be_read_is_named_with_the_fault(
+        self, tmp_path: Path, content: bytes | None
+    ) -> None:
+        if content is not None:
+            (tmp_path / "backend.toml").write_bytes(content)
+
+        with pytest.raises(ProfileError) as caught:
+            profile.load(tmp_path / "backend.toml")
+        assert str(caught.value) == f"profile {tmp_path / 'backend.toml'}: {caught.value.__cause__}"
+
+
+class TestLine:
+    @pytest.mark.parametrize(
+        ("device_type", "alone", "fitting"),
+        [
+            (None, False, {CUDA, XPU}),
+            (None, True, {CUDA, XPU, CPU, META}),
+            ("cuda", False, {CUDA}),
+            ("cuda", True, {CUDA}),
+            ("cpu", False, {CPU}),
+        ],
+    )
+    def test_is_for_the_devices_that_the_profile_is_for(
+        self, device_type: str | None, alone: bool, fitting: set[torch.device]
+    ) -> None:
+        known = Profile(PATH, LINES, device_type)
+
+        for device in (CPU, CUDA, XPU, META):
+            assert known.line("T1", device, alone) == (SKIP if device in fitting else None)
+            assert known.line("T9", device, alone) is None
+        assert known.line("T1", None, alone) is None
+
+
+class Item:
+    """A test as far as a profile looks at it."""
+
+    def __init__(self, key: str | None, device: torch.device | None = CUDA) -> None:
+        self.user_properties = [] if key is None else [("claim", key)]
+        self.callspec = SimpleNamespace(params={} if device is None else {"device": device})
+        self.marks: list[Any] = []
+
+    def add_marker(self, mark: Any) -> None:
+        self.marks.append(mark)
+
+    @property
+    def done(self) -> str | None:
+        """What the profile did to it."""
+        return properties.get(self.user_properties, properties.PROFILE)
+
+
+def applied(**lines: Line) -> Applied:
+    return Applied(Profile(PATH, lines or LINES), alone=False)
+
+
+class TestApplied:
+    def test_tests_get_the_line_of_their_claim_and_device(self) -> None:
+        items = [Item("T1"), Item("T1", CPU), Item("T1", None), Item(None), Item("T9"), Item("T2")]
+
+        lines = [applied().line_of(item) for item in items]
+
+        assert lines == [SKIP, None, None, None, None, XFAIL]
+        assert Applied(Profile(PATH, LINES), alone=True).line_of(Item("T1", CPU)) == SKIP
+
+    def test_tests_are_marked_and_skipped(self) -> None:
+        items = [Item("T9"), Item("T1"), Item("T2"), Item("T3"), Item("T3", CPU)]
+
+        applied().apply(items)
+
+        assert [item.done for item in items] == [None, "skip", "xfail", "tolerance", None]
+        assert [len(item.marks) for item in items] == [0, 1, 0, 0, 0]
+        (skip,) = items[1].marks
+        assert (skip.name, skip.kwargs) == ("skip", {"reason": "profile: too long"})
+
+    def test_claims_are_whole_whose_tests_are_all_there(self, pytester: pytest.Pytester) -> None:
+        items = pytester.getitems(
+            "import pytest\n"
+            "@pytest.mark.parametrize('device', ['cpu', 'meta'])\n"
+            "def test_one(device): pass\n"
+            "def test_two(): pass\n"
+            "def test_three(): pass\n"
+            "def test_four(): pass\n"
+            "def test_nobodys(): pass\n"
+        )
+        for item, key in zip(items, ["T1", "T1", "T1", "T2", "T3"], strict=False):
+            properties.put(item, "claim", key)
+        claims = [
+            *(Claim("T1", ("one", "two")), Claim("T2", ("three", "five"))),
+            *(Claim("T3", ("four",)), Claim("T4", ("six",))),
+        ]
+        contents: Any = SimpleNamespace(claims=lambda: ((claim, None) for claim in claims))
+        file = Item("T4")
+        judge = applied()
+        assert judge.whole == set()
+
+        judge.collected([file, *items], contents)
+        assert judge.whole == {"T1", "T3"}
+        judge.pytest_deselected([Item("T3"), Item(None)])
+        judge.collected(items, contents)
+        assert judge.whole == {"T1"}
+
+
+class TestWidening:
+    @pytest.fixture(autouse=True)
+    def _restored(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch.testing, "assert_close", torch.testing.assert_close)
+
+    def call(self, judge: Applied, item: Item, work: Callable[[], object]) -> Any:
+        """Run ``work`` as the test ``item``; what the hook returns for it."""
+        hook = judge.pytest_runtest_call(item)
+        assert next(hook) is None
+        try:
+            done = work()
+        except AssertionError as error:
+            return hook.throw(error)
+        with pytest.raises(StopIteration) as stopped:
+            hook.send(done)
+        return stopped.value.value
+
+    def close(self, difference: float, **options: Any) -> Callable[[], str]:
+        def close() -> str:
+            torch.testing.assert_close(torch.tensor(difference), torch.tensor(0.0), **options)
+            return "close"
+
+        return close
+
+    def test_is_undone_and_not_begun_where_no_line_needs_it(self) -> None:
+        ours = torch.testing.assert_close
+
+        applied(T2=XFAIL).widen()()
+        assert torch.testing.assert_close is ours
+        undo = applied().widen()
+        assert torch.testing.assert_close is not ours
+        undo()
+        assert torch.testing.assert_close is ours
+
+    @pytest.mark.parametrize(
+        ("key", "difference", "done"),
+        [("T3", 0.0, "tolerance"), ("T3", 0.4, "tolerance needed"), ("T2", 0.0, "xfail")],
+    )
+    def test_needed_tolerance_is_noted(self, key: str, difference: float, done: str) -> None:
+        judge, item = applied(), Item(key)
+        judge.apply([item])
+        judge.widen()
+
+        assert self.call(judge, item, self.close(difference)) == "close"
+        assert item.done == done
+
+    @pytest.mark.parametrize(("key", "difference"), [("T3", 0.6), ("T2", 0.4), (None, 0.4)])
+    def test_what_is_farther_off_fails(self, key: str | None, difference: float) -> None:
+        judge, item = applied(), Item(key)
+        judge.apply([item])
+        judge.widen()
+        before = item.done
+
+        with pytest.raises(AssertionError, match="Scalars are not close"):
+            self.call(judge, item, self.close(difference))
+        assert item.done == before
+
+    def test_failure_after_a_needed_tolerance_is_noted_too(self) -> None:
+        judge, item = applied(), Item("T3")
+        judge.widen()
+
+        def work() -> None:
+            self.close(0.4)()
+            raise AssertionError("another")
+
+        with pytest.raises(AssertionError, match="another"):
+            self.call(judge, item, work)
+        assert item.done == "tolerance needed"
+        with pytest.raises(AssertionError):
+            self.close(0.4)()  # no longer in force
+
+    @pytest.mark.parametrize(
+        ("least", "given", "asked"),
+        [
+            ((1e-2, 0.0), {}, {"rtol": 1e-2, "atol": 1e-5}),
+            ((0.0, 0.5), {}, {"rtol": 1.3e-6, "atol": 0.5}),
+            ((1e-2, 0.5), {"rtol": 0.1, "atol": 0.7}, {"rtol": 0.1, "atol": 0.7}),
+            ((1e-2, 0.5), {"rtol": None, "atol": 0.1}, {"rtol": 1e-2, "atol": 0.5}),
+            ((1e-2, 0.5), {"check_dtype": False}, {"check_dtype": False, "rtol": 0.01}),
+        ],
+    )
+    def test_least_tolerances_are_used_with_the_tests_own_options(
+        self, least: tuple[float, float], given: dict[str, Any], asked: dict[str, Any]
+    ) -> None:
+        calls: list[tuple[Any, ...]] = []
+
+        def refuse_once(*values: Any, **options: Any) -> None:
+            calls.append((values, options))
+            assert len(calls) > 1
+
+        heeding = profile.widening(refuse_once)
+        with profile.widened(9.0, 9.0), profile.widened(*least) as use:
+            heeding("one", "other", **given)
+
+        assert use == profile.Use(*least, needed=True)
+        assert calls[0] == (("one", "other"), given)
+        values, options = calls[1]
+        assert values == ("one", "other")
+        assert options == {"atol": 0.5} | given | asked
+        assert len(calls) == 2
+
+    def test_tolerance_that_was_not_needed_or_not_enough_is_not_noted(self) -> None:
+        heeding = profile.widening(torch.testing.assert_close)
+        one, other = torch.tensor(1.0), torch.tensor(2.0)
+
+        with profile.widened(0.1, 0.1) as use:
+            heeding(one, one)
+            assert not use.needed
+            with pytest.raises(AssertionError):
+                heeding(one, other)
+            assert not use.needed
+            heeding(one, one + 0.05)
+            assert use.needed
+
+
+class TestStale:
+    @pytest.mark.parametrize(
+        ("key", "outcomes", "fault"),
+        [
+            ("T1", [(NOT_RUN, "skip")], None),
+            ("T1", [(HELD, "skip")], None),
+            ("T2", [(KNOWN, "xfail")], None),
+            ("T2", [(HELD, "xfail"), (KNOWN, "xfail")], None),
+            ("T2", [(HELD, "xfail"), (HELD, "xfail")], "fault.stale_xfail"),
+            ("T2", [(HELD, "xfail"), (NOT_RUN, "xfail")], "fault.stale_xfail"),
+            ("T2", [(HELD, "xfail"), (KNOWN, "")], "fault.stale_xfail"),
+            ("T2", [(NOT_RUN, "xfail")], None),
+            ("T2", [(HELD, "")], None),
+            ("T2", [], None),
+            ("T3", [(HELD, "tolerance")], "fault.stale_tolerance"),
+            ("T3", [(HELD, "tolerance"), (HELD, "tolerance needed")], None),
+            ("T3", [(HELD, "tolerance"), (BROKEN, "tolerance")], None),
+            ("T3", [(NOT_RUN, "tolerance")], None),
+        ],
+    )
+    def test_lines_that_the_run_refutes(
+        self, key: str, outcomes: list[tuple[str, str]], fault: str | None
+    ) -> None:
+        results: Any = [Outcome("x", key, "cuda:0", state, "", did) for state, did in outcomes]
+        results.append(Outcome("y", "T9", "cuda:0", KNOWN, "", "xfail"))
+        judge = applied()
+        assert judge.stale(results) == []  # no claim's tests are known to be all there
+        judge.whole = {"T1", "T2", "T3"}
+
+        faults = [] if fault is None else [Message(fault, {"profile": "backend.toml", "key": key})]
+        assert judge.stale(results) == faults
+
+    def test_every_line_is_judged(self) -> None:
+        judge = applied(T2=XFAIL, T3=WIDER, T5=Line("T5", "xfail", "no pool"))
+        judge.whole = {"T2", "T3", "T5"}
+        results: Any = [
+            Outcome("x", "T2", "cuda:0", NOT_RUN, "", "xfail"),
+            Outcome("x", "T3", "cuda:0", HELD, "", "tolerance"),
+            Outcome("x", "T5", "cuda:0", HELD, "", "xfail"),
+        ]
+
+        assert [message.values["key"] for message in judge.stale(results)] == ["T3", "T5"]
