@@ -112,7 +112,7 @@ class TestFailures:
         kept.pytest_runtest_logreport(
             self.report(
                 "failed",
-                "\n\n    def test_X\nE  \x1b[31mred\x1b[0m X\n\n",
+                "\n\ndef test_X\nE  \x1b[31mred\x1b[0m X\n\n",
                 ("Captured stdout call", "\n out\r\n\n"),
                 ("Captured log call", " \n"),
                 ("Other", "unseen"),
@@ -121,7 +121,7 @@ class TestFailures:
         )
 
         first = (
-            "    def test_X\nE  red X\n\n--- Captured stdout call ---\n\n out\n"
+            "def test_X\nE  red X\n\n--- Captured stdout call ---\n\n out\n"
             "\n--- Captured stderr call ---\nerr"
         )
         assert kept.get("a.py::b") == first

@@ -36,7 +36,7 @@ def printable(text: str) -> str:
 
 
 def _parts(report: pytest.TestReport) -> Iterator[str]:
-    yield report.longreprtext.strip("\n")
+    yield report.longreprtext
     for title, content in report.sections:
         if title.startswith("Captured") and content.strip():
             yield f"\n--- {title} ---\n{content.rstrip()}"
