@@ -867,12 +867,14 @@ class TestKeep:
         course = course_of(processes=FIRST)
         prepared = prepared_of(course)
         evaluate, said = noted(TWO_CLASSES), noted()
+        written: list[Any] = []
 
         def write(*given: Any) -> None:
             assert given[:2] == (course, prepared)
             assert torch.equal(given[2].tensors[0], data.normalized(prepared.test).tensors[0])
             assert given[3:] == (TWO_CLASSES, folder)
             assert len(said.calls) == 1
+            written.append(given)
 
         monkeypatch.setattr(distributed, "evaluate", evaluate)
         monkeypatch.setattr(train, "_write", write)
@@ -880,6 +882,7 @@ class TestKeep:
 
         assert train._keep(course, prepared, folder) == 25.0
 
+        assert len(written) == 1
         ((net, test, processes),) = evaluate.calls
         assert (net, processes, len(test)) == (course.net, FIRST, 4)
         assert said.calls == [
