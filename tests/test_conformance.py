@@ -446,7 +446,7 @@ class TestCompare:
             ("cuda_0", "mps_0 xpu_0", ["cuda:0 -", "- mps:0", "- xpu:0"]),
             ("cuda_0 cuda_1", "mps_0 xpu_0", ["cuda:0 -", "cuda:1 -", "- mps:0", "- xpu:0"]),
             ("cuda_0", "cpu", ["cuda:0 -", "- cpu"]),
-            ("cpu", "cuda_0", ["cpu -", "- cuda:0"]),
+            ("cpu_0", "cuda_0", ["cpu:0 -", "- cuda:0"]),
             ("meta", "cuda_0", ["meta -", "- cuda:0"]),
         ],
     )

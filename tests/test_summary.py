@@ -132,3 +132,9 @@ class TestLines:
         told = list(summary.lines(book, Results(), "no driver"))
 
         assert told[2:4] == ["  0 claims ran on an accelerator: no driver", ""]
+
+
+def test_cpu_comes_first_then_accelerators_then_what_computes_nothing() -> None:
+    order = ["cpu", "aipu:0", "xpu:0", "xpu:1", "meta", NO_DEVICE]
+
+    assert sorted(reversed(order), key=summary.cpu_first) == order

@@ -60,7 +60,7 @@ class Results:
             return
         if report.passed and report.when != "call":
             return
-        state = HELD if report.passed else BROKEN if report.failed else NOT_RUN
+        state = HELD if report.passed else BROKEN
         if report.skipped:
             state = marks.get(properties.OUTCOME, NOT_RUN)
         before = self._outcomes.get(report.nodeid)
