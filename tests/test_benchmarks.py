@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -490,33 +491,50 @@ def info(device: torch.device, width: int, batch: int, rate: Any) -> dict[str, A
 
 class TestSummary:
     def test_devices_stand_side_by_side(self) -> None:
-        rows = [info("cpu", 6, 4, 4000.0), info("cuda:0", 6, 4, 1000.0)]
-        rows += [info("cpu", 24, 4, 2000.0), info("cuda:0", 24, 4, 9000.0)]
+        rows = [info("cpu", 6, 4, 4000.0), info("cuda:0", 6, 4, 1000.0), info("xpu:1", 6, 4, 8000)]
+        rows += [info("cpu", 24, 64, 2000.0), info("cuda:0", 24, 64, 9000.0), {"row": "other"}]
 
-        lines = list(benchmarks.lines(rows, None))
-
-        assert lines[1].split() == ["width", "batch", "cpu", "cuda", "speed-up"]
-        assert lines[2].split() == ["6", "4", "4,000", "1,000", "0.25", "x"]
-        assert lines[3].split() == ["24", "4", "2,000", "9,000", "4.50", "x"]
-        assert "cuda overtakes cpu from width 24 at batch 4." in lines
-        assert "cuda:0: the cuda:0 model, 2 threads of the host" in lines
+        assert list(benchmarks.lines(rows, None)) == [
+            "images/s: forward, backward and step, on images already there (median of the rounds)",
+            "  width  batch           cpu          cuda  speed-up",
+            "      6      4         4,000         1,000    0.25 x",
+            "     24     64         2,000         9,000    4.50 x",
+            "  width  batch           cpu           xpu  speed-up",
+            "      6      4         4,000         8,000    2.00 x",
+            "     24     64         2,000             —         —",
+            "cpu: the cpu model, 2 threads of the host",
+            "cuda:0: the cuda:0 model, 2 threads of the host",
+            "xpu:1: the xpu:1 model, 2 threads of the host",
+            "cuda never overtakes cpu at batch 4 (widths measured: width 6).",
+            "cuda overtakes cpu from width 24, the smallest measured, at batch 64.",
+            "xpu overtakes cpu from width 6, the smallest measured, at batch 4.",
+        ]
 
     def test_missing_accelerator_is_a_dash_and_a_sentence(self) -> None:
         lines = list(benchmarks.lines([info("cpu", 6, 4, 4000.0)], "torch finds none"))
 
-        assert lines[1].split() == ["width", "batch", "cpu", "accelerator", "speed-up"]
-        assert lines[2].split() == ["6", "4", "4,000", "—", "—"]
-        assert "no accelerator was measured: torch finds none" in lines
+        assert lines[1:] == [
+            "  width  batch           cpu   accelerator  speed-up",
+            "      6      4         4,000             —         —",
+            "cpu: the cpu model, 2 threads of the host",
+            "no accelerator was measured: torch finds none",
+        ]
 
     def test_parts_of_a_step_have_shares_and_words(self) -> None:
         parts = dict(zip(step_parts.PARTS, (0.7, 0, 0.1, 0.15, 0.05), strict=True))
         row = {"device": "cpu", "feed": "loader", "width": 6, "batch": 4, "parts": parts}
+        row |= {"busy": 0.3, "bound": "feed-bound: so"}
+        other = row | {"device": "mps", "width": 384, "batch": 1024, "busy": None, "bound": "thus"}
 
-        lines = list(benchmarks.lines([row | {"busy": 0.3, "bound": "feed-bound: so"}], None))
-
-        assert lines[-1].split() == [
-            *("cpu", "loader", "6", "4", "70%", "0%", "10%", "15%", "5%", "30%"),
-            *("feed-bound:", "so"),
+        assert list(benchmarks.lines([row, {"row": "other"}, other], None)) == [
+            "",
+            "where a step goes",
+            "   device      feed width batch"
+            "      data  transfer   forward  backward optimizer  busy",
+            "      cpu    loader     6     4"
+            "       70%        0%       10%       15%        5%   30%  feed-bound: so",
+            "      mps    loader   384  1024"
+            "       70%        0%       10%       15%        5%     —  thus",
         ]
 
     def test_floor_of_a_step_is_said(self) -> None:
@@ -527,9 +545,57 @@ class TestSummary:
             "cuda:0, captured feed, batch 4: its kernels take 50 of the 100 µs of a step (50% busy)"
         ]
 
-    @pytest.mark.parametrize(("load", "lines"), [(None, 0), (2.0, 1), (3.1, 2)])
-    def test_busy_machine_is_named(self, load: float | None, lines: int) -> None:
-        assert len(list(benchmarks._load_lines(load, 2))) == lines
+    @pytest.mark.parametrize(
+        ("load", "cores", "said"),
+        [
+            (None, 2, []),
+            (3.0, 2, ["load of the machine meanwhile: 3.0 on 2 cores"]),
+            (
+                1.6,
+                None,  # as where the system does not tell
+                [
+                    "load of the machine meanwhile: 1.6 on 1 cores",
+                    "other work took part of them: measure again when the machine is calm",
+                ],
+            ),
+        ],
+    )
+    def test_cost_of_timing_is_said_and_a_busy_machine_is_named(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        load: float | None,
+        cores: int | None,
+        said: list[str],
+    ) -> None:
+        monkeypatch.setattr(benchmarks, "load", lambda: load)
+        monkeypatch.setattr(os, "cpu_count", lambda: cores)
+        rows = [{"device": "cpu", "no-op seconds": 4e-7}, {"device": "cuda:0"}]
+        rows += [{"device": "cuda:0", "no-op seconds": 1.23e-5}]
+
+        assert list(benchmarks.lines(rows, None)) == [
+            "",
+            "timing nothing costs 0.4 µs on cpu, 12.3 µs on cuda:0; "
+            "a round takes 0.1 s or more, or one call",
+            *said,
+        ]
+
+    def test_summary_has_a_title_and_is_of_the_rows_of_the_run(self) -> None:
+        written = []
+        terminal = SimpleNamespace(
+            section=lambda title: written.append(f"# {title}"), write_line=written.append
+        )
+        config = SimpleNamespace(stash=pytest.Stash())
+        summary = benchmarks.BenchmarkSummary(config, "torch finds none")
+        config.stash[benchmarks.rows_key].append(info("cpu", 6, 4, 4000.0))
+
+        summary.pytest_terminal_summary(terminal)
+
+        rows = [info("cpu", 6, 4, 4000.0)]
+        assert written == [
+            "# how fast the 60 Minute Blitz is on this machine",
+            *benchmarks.lines(rows, "torch finds none"),
+        ]
+        assert benchmarks.BenchmarkSummary(config, None)._rows == rows
 
     def test_nothing_is_written_where_nothing_was_timed(self, pytestconfig: pytest.Config) -> None:
         class Terminal:
@@ -753,12 +819,82 @@ class TestPlot:
 class TestMachine:
     def test_cpu_has_a_name(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         file = tmp_path / "cpuinfo"
-        file.write_text("processor : 0\nmodel name\t: A Chip 9\nmodel name\t: A Chip 9\n")
+        file.write_text(
+            "processor : 0\nmodel name\t: A Chip 9: µ \nmodel name\t: Another\n", encoding="utf-8"
+        )
         monkeypatch.setattr(benchmarks, "CPUINFO", file)
+        told = {"processor": "x86 Family 6", "machine": "x86_64"}
+        for name in told:
+            monkeypatch.setattr(platform, name, lambda name=name: told[name])
 
-        assert benchmarks.device_name(CPU) == "A Chip 9"
-        monkeypatch.setattr(benchmarks, "CPUINFO", tmp_path / "none")
-        assert benchmarks.device_name(CPU)
+        assert benchmarks.device_name(CPU) == "A Chip 9: µ"
+        file.write_text("processor : 0\n")  # as on ARM
+        assert benchmarks.device_name(CPU) == "x86 Family 6"
+        file.unlink()
+        assert benchmarks.device_name(CPU) == "x86 Family 6"
+        told["processor"] = ""
+        assert benchmarks.device_name(CPU) == "x86_64"
+
+    def test_accelerator_has_a_name_or_that_of_its_type(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(torch.cuda, "get_device_name", {torch.device("cuda", 1): 90}.get)
+        monkeypatch.delattr(torch.xpu, "get_device_name", raising=False)
+
+        names = [benchmarks.device_name(torch.device(name)) for name in ("cuda:1", "xpu", "vulkan")]
+
+        assert names == ["90", "xpu", "vulkan"]
+
+    def test_load_is_that_of_five_minutes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(os, "getloadavg", lambda: (1.11, 2.22, 3.33), raising=False)
+
+        assert benchmarks.load() == 2.2
+        monkeypatch.delattr(os, "getloadavg")  # Windows has none
+        assert benchmarks.load() is None
+
+    def test_rows_and_the_run_note_what_they_ran_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(benchmarks, "installed", "{} of today".format)
+        monkeypatch.setattr(torch, "__version__", "2.15.0+ours")
+        monkeypatch.setattr(torch.version, "cuda", "13.0")
+        monkeypatch.setattr(torch.version, "hip", None)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+        monkeypatch.setattr(platform, "python_version", lambda: "3.99")
+        monkeypatch.setattr(benchmarks, "cpu_name", lambda: "A Chip")
+        monkeypatch.setattr(benchmarks, "load", lambda: 0.5)
+        monkeypatch.setattr(os, "cpu_count", lambda: 7)
+        versions = {
+            "torch": "2.15.0+ours",
+            "torchvision": "torchvision of today",
+            "numpy": "numpy of today",
+            "python": "3.99",
+            "cuda": "13.0",
+        }
+
+        assert benchmarks.about(torch.device("cpu")) == {
+            "device": "cpu",
+            "device name": "A Chip",
+            "threads": 3,
+            "versions": versions,
+        }
+        noted: dict[str, Any] = {"cpu": "theirs"}
+        config = SimpleNamespace(stash=pytest.Stash())
+        summary = benchmarks.BenchmarkSummary(config, "none found")
+        summary.pytest_benchmark_update_machine_info(noted)
+        assert noted == {
+            "cpu": "theirs",
+            "blitz": {
+                "cpu": "A Chip",
+                "threads": 3,
+                "cores": 7,
+                "load": 0.5,
+                "versions": versions,
+                "no accelerator": "none found",
+            },
+        }
+        monkeypatch.setattr(torch.version, "cuda", None)
+        monkeypatch.setattr(torch.version, "hip", "7.2")
+        found = benchmarks.versions()
+        assert (found["hip"], "cuda" in found) == ("7.2", False)
 
     def test_free_memory_is_what_the_kernel_would_give(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
