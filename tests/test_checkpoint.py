@@ -142,6 +142,16 @@ class TestFile:
         assert (content["kind"], content["format"]) == ("blitz checkpoint", 1)
         assert content["losses"]["running"] == {"every": 4, "epoch": 2, "batches": 3, "total": 1.5}
 
+    def test_of_before_there_was_torchrun_is_of_no_start(
+        self, tmp_path: Path, step: classifier.TrainingStep
+    ) -> None:
+        checkpoint.save(tmp_path / "c.pt", saved_of(step))
+        content = torch.load(tmp_path / "c.pt", weights_only=True)
+        del content["launch"]
+        torch.save(content, tmp_path / "c.pt")
+
+        assert checkpoint.load(tmp_path / "c.pt").launch == ""
+
     @pytest.mark.parametrize(
         ("error", "fault"),
         [(OSError(errno.ENOSPC, "It is full"), "It is full"), (OSError("odd"), "odd")],
