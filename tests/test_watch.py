@@ -1,7 +1,6 @@
 """The watch over processes that wait for each other, with a store and a clock that stand in."""
 
 import io
-import os
 import sys
 import threading
 from collections.abc import Callable
@@ -325,9 +324,6 @@ class TestEnd:
             "with --resume.\n"
         )
         assert left == [(1, words)]
-
-    def test_is_without_pythons_own_end_which_may_wait(self) -> None:
-        assert Watch._end.__defaults__ == (os._exit,)
 
     def test_does_not_come_once_the_watch_is_stopped(
         self, capsys: pytest.CaptureFixture[str], short_grace: None
