@@ -1,16 +1,14 @@
 """The picture of training throughput over the width of the net."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from blitz import plots, throughput
 from blitz.throughput import Machine, Point
 
 if TYPE_CHECKING:
-    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 """Okabe and Ito's, which people of every colour vision tell apart."""
@@ -37,10 +35,9 @@ def throughput_over_width(machines: Sequence[Machine]) -> "Figure":
     for axes, batch in zip(panels, sizes, strict=True):
         _panel(axes, machines, batch)
     panels[0].set_ylabel("images/s (forward, backward and step)")
-    handles = {text: line for axes in panels for line, text in _legend(axes)}
+    handles = {bars.get_label(): bars for axes in panels for bars in axes.containers}
     figure.legend(
-        list(handles.values()),
-        list(handles),
+        handles=list(handles.values()),
         loc="outside lower center",
         frameon=False,
         fontsize=9,
@@ -54,6 +51,8 @@ def throughput_over_width(machines: Sequence[Machine]) -> "Figure":
 
 def _panel(axes: "Axes", machines: Sequence[Machine], batch: int) -> None:
     """Draw the lines of one batch size."""
+    from matplotlib.ticker import LogLocator
+
     widths = {p.width for m in machines for p in m.points if p.batch == batch}
     line = 0
     for machine in machines:
@@ -67,8 +66,7 @@ def _panel(axes: "Axes", machines: Sequence[Machine], batch: int) -> None:
     axes.set(xscale="log", yscale="log", xlabel="width", title=f"batch {batch}")
     axes.set_xticks(sorted(widths), [str(width) for width in sorted(widths)])
     axes.minorticks_off()
-    ticks = cast("LogLocator", axes.yaxis.get_major_locator())
-    ticks.set_params(subs=(1, 2, 5))  # one decade may be all there is
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # one decade may be all there is
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.grid(color="0.9")
 
@@ -110,11 +108,6 @@ def _label(machine: Machine, point: Point, several: bool) -> str:
     which = f"{machine.name}: " if several else ""
     threads = f", {point.threads} threads" if point.kind == "cpu" else ""
     return f"{which}{point.kind} ({point.name}{threads})"
-
-
-def _legend(axes: "Axes") -> Iterator[tuple["Artist", str]]:
-    handles, labels = axes.get_legend_handles_labels()
-    yield from zip(handles, labels, strict=True)
 
 
 def _notes(machines: Sequence[Machine]) -> Iterator[str]:

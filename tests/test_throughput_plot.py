@@ -143,26 +143,45 @@ class TestLegend:
             ["torch 2.15.0, float32, 2026-11-23; median and quartiles of 5 rounds"],
         )
 
-    def test_several_machines_are_named(self) -> None:
+    @pytest.mark.parametrize("count", [2, 3])
+    def test_several_machines_are_named(self, count: int) -> None:
         points = (point("cpu", 6, 4, 1.0, rounds=9), point("cpu", 24, 4, 1.0), POINTS[2])
         other = Machine("rack", points, "torch finds none", {}, "2026-11-24")
         third = replace(other, name="shelf", points=points[1:], no_accelerator=None)
 
-        assert self.shown([MACHINE, other, third]) == (
-            [
-                *("desk: cpu (a chip, 2 threads)", "desk: cuda (a card)"),
-                *("rack: cpu (a chip, 2 threads)", "shelf: cpu (a chip, 2 threads)"),
-            ],
-            [
-                "desk: torch 2.15.0, float32, 2026-11-23; median and quartiles of 5 rounds",
-                "rack: torch of an unknown version, float32, 2026-11-24; "
-                "median and quartiles of 5 to 9 rounds",
-                "rack: no accelerator was measured: torch finds none",
-                "shelf: torch of an unknown version, float32, 2026-11-24; "
-                "median and quartiles of 5 rounds",
+        entries, notes = self.shown([MACHINE, other, third][:count])
+
+        assert entries == [
+            "desk: cpu (a chip, 2 threads)",
+            "desk: cuda (a card)",
+            "rack: cpu (a chip, 2 threads)",
+            *["shelf: cpu (a chip, 2 threads)"][: count - 2],
+        ]
+        unknown = "torch of an unknown version, float32, 2026-11-24; median and quartiles of"
+        assert notes == [
+            "desk: torch 2.15.0, float32, 2026-11-23; median and quartiles of 5 rounds",
+            f"rack: {unknown} 5 to 9 rounds",
+            "rack: no accelerator was measured: torch finds none",
+            *[
+                f"shelf: {unknown} 5 rounds",
                 "shelf: no accelerator was measured: it was not asked for",
-            ],
-        )
+            ][: 2 * count - 4],
+        ]
+
+    def test_entry_has_the_colour_of_its_line(self) -> None:
+        points = [point(name, 6, 4, 100.0) for name in "ab"]
+        points += [point(name, 6, 64, 100.0) for name in "ac"]
+
+        (legend,) = throughput_over_width([replace(MACHINE, points=tuple(points))]).legends
+
+        assert [text.get_text() for text in legend.get_texts()] == [
+            f"{name} (a card)" for name in "abc"
+        ]
+        shown = [handle.get_color()[0].tolist() for handle in legend.legend_handles]
+        assert shown == [
+            [*(int(color[place : place + 2], 16) / 255 for place in (1, 3, 5)), 1]
+            for color in COLORS[:3]
+        ]
 
     @pytest.mark.parametrize(("count", "columns"), [(1, 1), (2, 2), (3, 3), (4, 3)])
     def test_stands_below_the_panels_in_three_columns_at_most(
