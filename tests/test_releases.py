@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import locales
 import pytest
 import torch
 
@@ -265,6 +266,15 @@ class TestReading:
             ),
         )
         assert releases.load(tmp_path / "none.json") == ()
+
+    def test_questions_are_read_in_utf8_whatever_the_locale(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = tmp_path / "releases.json"
+        file.write_text(json.dumps(SMALL, ensure_ascii=False), encoding="utf-8")
+        locales.speak_ascii(monkeypatch)
+
+        assert releases.load(file)[0].question["zh"] == "是吗？"
 
     @pytest.mark.parametrize(
         ("content", "said"),

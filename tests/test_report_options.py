@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import locales
 import pytest
 import report_pages as pages
 
@@ -95,6 +96,15 @@ class TestRequested:
         assert list(requested(house, report=Path("page.html")).sources) == [
             house / "spec" / "test_1.py"
         ]
+
+    def test_sources_are_read_in_utf8_whatever_the_locale(
+        self, house: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = house / "spec" / "bench_throughput.py"
+        file.write_text("# größer\n", encoding="utf-8")
+        locales.speak_ascii(monkeypatch)
+
+        assert requested(house, report=Path("page.html")).sources[file] == "# größer\n"
 
     def test_nothing_is_asked_for(self, house: Path) -> None:
         assert requested(house) is None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import locales
 import pytest
 from markupsafe import Markup
 from report_pages import BENCHMARK, a_run, html, read
@@ -66,6 +67,16 @@ def test_style_sheet_has_no_needless_blanks_and_the_dark_theme_in_it(
     monkeypatch.setattr(page, "DARK", "--x: 1;\n--y: 2;")
 
     assert page._style() == ("a{b: c d;e: f;} @media{html{--x: 1;--y: 2;} } g{--x: 1;--y: 2;}")
+
+
+def test_pieces_are_read_in_utf8_whatever_the_locale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "page.js").write_text(" 'größer'\n", encoding="utf-8")
+    monkeypatch.setattr(page, "HERE", tmp_path)
+    locales.speak_ascii(monkeypatch)
+
+    assert page._asset("page.js") == "'größer'"
 
 
 def test_policy_names_a_script_by_its_hash() -> None:

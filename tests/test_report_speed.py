@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import locales
 import pytest
 
 from blitz.harness.report import speed
@@ -374,6 +375,19 @@ class TestSteps:
         [(_, said)] = speed.speed(measured, texts("zh")).steps
 
         assert said == texts("zh")("throughput.compute_bound", growth="1.93")
+
+    def test_steps_are_read_in_utf8_whatever_the_locale(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = a_file(tmp_path, a_row())
+        content = json.loads(file.read_text(encoding="utf-8"))
+        content["benchmarks"][1]["extra_info"]["feed"] = "größer"
+        file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+        locales.speak_ascii(monkeypatch)
+
+        [step] = speed.read(file).steps
+
+        assert step.feed == "größer"
 
     @pytest.mark.parametrize(
         ("changed", "said"),

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import locales
 import pytest
 
 from blitz.harness.report import failures, texts
@@ -17,6 +18,13 @@ class TestTexts:
         assert texts.texts("en", tmp_path) is texts.english()
         assert (texts.english().lang, texts.english().html_lang) == ("en", "en")
         assert (texts.texts("zh").lang, texts.texts("zh").html_lang) == ("zh", "zh-Hans")
+
+    def test_words_are_read_in_utf8_whatever_the_locale(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        locales.speak_ascii(monkeypatch)
+
+        assert texts.texts("zh")("state.held") == "成立"
 
     def test_language_that_is_not_there_is_refused(self) -> None:
         with pytest.raises(texts.TextsError) as refused:
