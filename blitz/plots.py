@@ -109,7 +109,7 @@ def _mark(axes: "Axes", name: str, answer: str) -> None:
     """The net's answer under an image, told apart by a sign, by the frame and by its colour."""
     right = name == answer
     color, width, style = (BLUE, 1.5, "solid") if right else (VERMILLION, 3.5, (0, (3, 1.5)))
-    axes.set_xlabel(f"{'✓' if right else '✗'} {answer}", fontsize=9, color=color, labelpad=4)
+    axes.set_xlabel(f"{'✓' if right else '✗'} {answer}", fontsize=9, color=color)
     for side in axes.spines.values():
         side.set(color=color, linewidth=width, linestyle=style)
 

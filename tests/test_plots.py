@@ -46,6 +46,7 @@ class TestSampleGrid:
 
         assert [axes.get_title() for axes in figure.axes][::3] == ["plane", "cat", "frog", "truck"]
         assert figure.get_suptitle() == "10 images and their classes"
+        assert figure.texts[0].get_fontsize() == 11
         assert {axes.title.get_fontsize() for axes in figure.axes} == {9}
         assert {axes.get_xlabel() for axes in figure.axes} == {""}
 
@@ -74,10 +75,13 @@ class TestSampleGrid:
         assert shown[1, 2].tolist() == pytest.approx([6 / 23, 14 / 23, 22 / 23])
 
     def test_shows_grey_images(self) -> None:
-        images = torch.tensor([-3.0, -1.0, 0.0, 3.0]).expand(2, 1, 4, 4)
+        images = torch.zeros(2, 1, 4, 4)
+        images[1] = torch.tensor([-3.0, -1.0, 0.0, 3.0])
 
-        figure = plots.sample_grid(images, [0, 1], classes=("no", "yes"))
+        figure = plots.sample_grid(images, [0, 1], [1, 1], classes=("no", "yes"))
 
+        assert [axes.get_xlabel() for axes in figure.axes] == ["✗ yes", "✓ yes"]
+        assert figure.axes[0].get_images()[0].get_clim() == (0, 1)  # one grey is no black
         assert [axes.get_title() for axes in figure.axes] == ["no", "yes"]
         (shown,) = figure.axes[1].get_images()
         assert shown.get_array().tolist() == [[0, 0, 0.5, 1]] * 4
@@ -93,6 +97,7 @@ class TestSampleGrid:
         assert figure.get_suptitle() == (
             "Ground truth above, the net's answer below: 2 of 3 right (✓)"
         )
+        assert figure.texts[0].get_fontsize() == 11
         for axes, color, width, style in [
             (right, plots.BLUE, 1.5, "solid"),
             (wrong, plots.VERMILLION, 3.5, (0, (3, 1.5))),
@@ -169,6 +174,7 @@ class TestLossCurve:
         assert means.get_edgecolor().tolist() == [list(to_rgba(plots.BLUE))]
         assert means.get_linewidth().tolist() == [2.5]
         assert [end.get_xdata()[0] for end in (first, second)] == [3000, 6000]
+        assert first.get_label() == "end of an epoch"
         assert {(end.get_color(), end.get_linestyle()) for end in (first, second)} == {("0.5", ":")}
         legend = axes.get_legend()
         assert not legend.get_frame_on()

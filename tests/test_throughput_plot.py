@@ -145,9 +145,12 @@ class TestLegend:
 
     @pytest.mark.parametrize("count", [2, 3])
     def test_several_machines_are_named(self, count: int) -> None:
-        points = (point("cpu", 6, 4, 1.0, rounds=9), point("cpu", 24, 4, 1.0), POINTS[2])
+        points = (
+            *(point("cpu", 6, 4, 1.0, rounds=9), point("cpu", 24, 4, 1.0)),
+            point("cpu", 6, 64, 1.0, rounds=7),
+        )
         other = Machine("rack", points, "torch finds none", {}, "2026-11-24")
-        third = replace(other, name="shelf", points=points[1:], no_accelerator=None)
+        third = replace(other, name="shelf", points=points[1:2], no_accelerator=None)
 
         entries, notes = self.shown([MACHINE, other, third][:count])
 
