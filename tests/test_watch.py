@@ -87,8 +87,8 @@ class TestLedger:
             (["0 0 1 4 1", "0 1 1 4 1", "0 2 1 4 1", "9 0 1 5 1", "9 2 2 5 1"], 10, None),
             (["0 0 1 4 1", "0 1 1 4 1", "0 2 1 5 1", "9 0 2 4 1", "9 1 2 4 1"], 10, None),
             (
-                ["0 0 1 4 1", "0 1 1 4 1", "0 2 1 5 1", "4 0 2 5 1", "9 1 2 4 1", "9 2 2 5 1"],
-                10.5,
+                ["2 0 1 4 1", "2 1 1 4 1", "2 2 1 5 1", "6 0 2 5 1", "11 1 2 4 1", "11 2 2 5 1"],
+                12.5,
                 "rank 1 has not reached step 5 for 10 s",
             ),
             (
@@ -177,6 +177,28 @@ class TestSignsOfLife:
         own = threading.current_thread().name
         assert signs[:3] == [("0", f"{n} 0 0", own if n == 1 else "watch") for n in (1, 2, 3)]
         assert (thread.name, thread.daemon, thread.is_alive()) == ("watch", True, False)
+
+    def test_that_are_held_up_do_not_hold_up_the_end(
+        self, monkeypatch: pytest.MonkeyPatch, short_grace: None
+    ) -> None:
+        monkeypatch.setattr(distributed_watch, "BEAT", 0.01)
+        store, asked, answered = Shared(), threading.Event(), threading.Event()
+
+        def check(keys: list[str]) -> bool:
+            asked.set()
+            answered.wait(5)
+            raise RuntimeError("Connection reset")
+
+        monkeypatch.setattr(store, "check", check)
+        watch = Watch(store, 0, 1, 0.0)
+        watch.start()
+        assert asked.wait(10)
+
+        watch.stop()
+
+        assert watch._thread.is_alive()
+        answered.set()
+        watch._thread.join(10)
 
     @pytest.mark.parametrize("limit", [0.0, 2.0, 100.0])
     def test_come_every_second_or_four_times_within_the_limit(
@@ -280,7 +302,7 @@ class TestFault:
         self, run: Callable[..., Script], ended: list[str]
     ) -> None:
         store = Shared()
-        store.gone = "\n Connection reset\nat frame #0"
+        store.gone = "\n Connection reset\nat frame #0\nat frame #1"
 
         waited = run(store, False, False)
 
