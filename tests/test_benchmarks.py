@@ -570,11 +570,11 @@ class TestSummary:
         monkeypatch.setattr(benchmarks, "load", lambda: load)
         monkeypatch.setattr(os, "cpu_count", lambda: cores)
         rows = [{"device": "cpu", "no-op seconds": 4e-7}, {"device": "cuda:0"}]
-        rows += [{"device": "cuda:0", "no-op seconds": 1.23e-5}]
+        rows += [{"device": "cuda:0", "no-op seconds": 0.2}]
 
         assert list(benchmarks.lines(rows, None)) == [
             "",
-            "timing nothing costs 0.4 µs on cpu, 12.3 µs on cuda:0; "
+            "timing nothing costs 0.4 µs on cpu, 200000.0 µs on cuda:0; "
             "a round takes 0.1 s or more, or one call",
             *said,
         ]

@@ -95,6 +95,7 @@ class TestFile:
         "entry",
         [
             '"skip"',
+            "7",
             "{}",
             '{ skips = "x" }',
             '{ skip = "x", xfail = "x" }',
@@ -266,9 +267,10 @@ class TestWidening:
     def test_is_undone_and_not_begun_where_no_line_needs_it(self) -> None:
         ours = torch.testing.assert_close
 
-        applied(T2=XFAIL).widen()()
+        undo = applied(T2=XFAIL).widen()
         assert torch.testing.assert_close is ours
-        undo = applied().widen()
+        undo()
+        undo = applied(T3=WIDER).widen()
         assert torch.testing.assert_close is not ours
         undo()
         assert torch.testing.assert_close is ours
@@ -352,6 +354,15 @@ class TestWidening:
             assert not use.needed
             heeding(one, one + 0.05)
             assert use.needed
+
+    def test_report_of_a_failure_does_not_show_it(self) -> None:
+        heeding = profile.widening(torch.testing.assert_close)
+
+        with profile.widened(0.1, 0.1), pytest.raises(AssertionError) as caught:
+            heeding(torch.tensor(1.0), torch.tensor(2.0))
+
+        (ours,) = (frame for frame in caught.traceback if frame.path == Path(profile.__file__))
+        assert ours.ishidden(caught)
 
 
 class TestStale:

@@ -196,7 +196,7 @@ class Applied:
             key = properties.get(item.user_properties, properties.KEY)
             if key is not None and isinstance(item, pytest.Function):
                 found.setdefault(key, set()).add(item.originalname.removeprefix("test_"))
-        self.whole = {key for key, ids in found.items() if ids >= tests.get(key, set())}
+        self.whole = {key for key, ids in found.items() if ids >= tests[key]}
         self.whole -= self._left_out
 
     @pytest.hookimpl(wrapper=True)
