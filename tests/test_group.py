@@ -40,7 +40,7 @@ class Shared:
         if self.gone:
             raise RuntimeError("Broken pipe")
         self.keys.append(key)
-        self.content[key] = value
+        self.content[key] = value.encode()
 
     def add(self, key: str, number: int) -> int:
         if self.gone:
@@ -201,7 +201,7 @@ class TestFirst:
             group_of(store, 1).first(lambda: 5)
 
         assert (ended.value.code, ended.value.args) == (1, (1,))
-        assert store.content == {"failed": "rank 0"}
+        assert store.content == {"failed": b"rank 0"}
         assert waits == []
 
 
@@ -438,6 +438,14 @@ class TestEnd:
         assert distributed._is_loss(error) is lost
 
     @pytest.mark.parametrize(
+        "error",
+        [
+            " [/torch/gloo/pair.cc:553] Read error by peer. More of it. And more\nat #0\nat #1\n",
+            "Read error by peer\nat #0. More\nat #1",
+        ],
+        ids=["sentences", "lines"],
+    )
+    @pytest.mark.parametrize(
         ("rank", "said"),
         [
             (
@@ -455,12 +463,11 @@ class TestEnd:
         store: Shared,
         waits: list[float],
         capsys: pytest.CaptureFixture[str],
+        error: str,
         rank: int,
         said: str,
     ) -> None:
-        error = RuntimeError(" [/torch/gloo/pair.cc:553] Read error by peer. More of it\nat #0\n")
-
-        distributed._lost(group_of(store, rank), error)
+        distributed._lost(group_of(store, rank), RuntimeError(error))
 
         assert capsys.readouterr() == ("", said)
         assert waits == [GRACE]
