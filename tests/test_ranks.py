@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import forked
+import locales
 import pytest
 
 from blitz.harness import ranks
@@ -77,7 +78,7 @@ def asks_for_fds(rank: int) -> bool:
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing of torch is imported, and what ignores a signal is not waited for."""
     monkeypatch.setattr(ranks, "PREPARED", ("json",))
-    monkeypatch.setattr(ranks, "PATIENCE", 0.3)
+    monkeypatch.setattr(ranks, "PATIENCE", 0.25)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
@@ -294,6 +295,115 @@ class TestEnd:
         outcome = ranks._outcome(done, output)
 
         assert outcome == Outcome(-signal.SIGKILL, None, "", "words" if wrote else "")
+
+
+class Clock:
+    """Time that passes while one waits; what is waited for and sent is noted."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        self.log: list[Any] = []
+        self.ready: list[Any] = []
+        monkeypatch.setattr(ranks.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(ranks.connection, "wait", self.wait)
+        monkeypatch.setattr(os, "kill", lambda pid, number: self.log.append((pid, number)))
+
+    def wait(self, what: list[Any], seconds: float) -> list[Any]:
+        self.log.append((what, seconds))
+        self.now += seconds
+        return self.ready
+
+
+class Stand:
+    """Stands in for process ``pid``, which ends by itself after so many seconds, with ``code``."""
+
+    def __init__(self, clock: Clock, pid: int, seconds: float = 60.0, code: int = 0) -> None:
+        self.clock, self.pid, self.code = clock, pid, code
+        self.end = clock.now + seconds
+        self.sentinel = f"end of {pid}"
+
+    def is_alive(self) -> bool:
+        return self.clock.now < self.end
+
+    @property
+    def exitcode(self) -> int | None:
+        return None if self.is_alive() else self.code
+
+    def terminate(self) -> None:
+        self.clock.log.append(f"terminate {self.pid}")
+
+    def kill(self) -> None:
+        self.clock.log.append(f"kill {self.pid}")
+        self.end = self.clock.now
+
+    def join(self, seconds: float | None = None) -> None:
+        self.clock.log.append(f"join {self.pid} for {seconds}")
+
+
+class TestWaiting:
+    """Second by second, with a clock and processes that stand in."""
+
+    @pytest.fixture
+    def clock(self, monkeypatch: pytest.MonkeyPatch) -> Clock:
+        return Clock(monkeypatch)
+
+    def test_ends_after_the_limit(self, clock: Clock) -> None:
+        ranks._await(Call(returns, 2, limit=1.0), [Stand(clock, 8), Stand(clock, 9)], None)
+
+        assert clock.log == [(["end of 8", "end of 9"], 0.5)] * 3
+
+    def test_sends_each_signal_when_it_is_due(self, clock: Clock) -> None:
+        kills = {1: (signal.SIGTERM, 0.25), 0: (signal.SIGINT, 0.75), 2: (signal.SIGINT, 0.75)}
+        stands = [Stand(clock, 7, 2.0), Stand(clock, 8, 2.0), Stand(clock, 9, 0.5)]
+
+        ranks._await(Call(returns, 3, kills=kills), stands, None)
+
+        three, two = ["end of 7", "end of 8", "end of 9"], ["end of 7", "end of 8"]
+        assert clock.log == [
+            *((three, 0.25), (8, signal.SIGTERM), (three, 0.5), (7, signal.SIGINT)),
+            *((two, 0.5), (two, 0.5), (two, 0.5)),
+        ]
+
+    def test_ends_the_others_once_and_then_for_good(self, clock: Clock) -> None:
+        stands = [Stand(clock, 8, 0.5, code=3), Stand(clock, 9, 1.0)]
+
+        ranks._await(Call(returns, 2, together=True), stands, None)
+
+        rest = ["end of 9"]
+        assert clock.log == [
+            *((["end of 8", "end of 9"], 0.5), "terminate 9", (rest, ranks.PATIENCE)),
+            *((9, signal.SIGKILL), (rest, 0.5)),
+        ]
+
+    def test_ends_all_at_once_where_the_caller_is_gone(
+        self, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        caller: Any = "the caller"
+        clock.ready = [caller]
+
+        def leave(code: int) -> None:
+            raise SystemExit(code)
+
+        monkeypatch.setattr(os, "_exit", leave)
+
+        with pytest.raises(SystemExit) as ended:
+            ranks._await(Call(returns, 1), [Stand(clock, 8)], caller)
+
+        assert ended.value.code == 1
+        assert clock.log == [(["end of 8", "the caller"], 0.5), "kill 8"]
+
+    def test_has_one_that_hangs_say_where_it_stands(
+        self, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        locales.speak_ascii(monkeypatch)
+        (tmp_path / "0").write_text("in Größe", encoding="utf-8")
+        process: Any = Stand(clock, 8, code=-9)
+
+        outcome = ranks._outcome(process, tmp_path / "0")
+
+        assert outcome == Outcome(-9, None, "it took too long\nin Größe", "in Größe")
+        patience = f"join 8 for {ranks.PATIENCE}"
+        assert clock.log == [(8, signal.SIGABRT), patience, "kill 8", "join 8 for None"]
 
 
 def tells_and_sleeps(rank: int, writes: int) -> None:
