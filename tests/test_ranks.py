@@ -76,10 +76,11 @@ def asks_for_fds(rank: int) -> bool:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing of torch is imported, and what ignores a signal is not waited for."""
+    """No torch is imported, no ignored signal waited for; files go to a folder of the test."""
     monkeypatch.setattr(ranks, "PREPARED", ("json",))
     monkeypatch.setattr(ranks, "PATIENCE", 0.25)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
