@@ -5,6 +5,7 @@ import select
 import signal
 import sys
 import tempfile
+import threading
 import time
 import types
 from collections.abc import Iterator
@@ -277,6 +278,26 @@ class TestEnd:
             assert read_within(reads, 10) == b""
         finally:
             child.kill()
+            os.close(reads)
+
+    def test_of_all_comes_with_that_of_the_copy_they_come_from(self) -> None:
+        reads, writes = os.pipe()
+        several = Ranks()
+        os.close(writes)
+
+        def ask() -> None:
+            with pytest.raises(RanksError):
+                several.outcomes(tells_and_sleeps, 2, writes)
+
+        caller = threading.Thread(target=ask)
+        caller.start()
+        try:
+            assert read_within(reads, 10) + read_within(reads, 10) == b"there" * 2
+            os.kill(several._pid, signal.SIGKILL)
+            assert read_within(reads, 10) == b""
+        finally:
+            caller.join(10)
+            several.close()
             os.close(reads)
 
     def test_of_a_copy_is_1_where_its_parent_is_gone(self) -> None:
