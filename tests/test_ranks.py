@@ -8,6 +8,7 @@ import tempfile
 import threading
 import time
 import types
+import uuid
 from collections.abc import Iterator
 from multiprocessing import get_context
 from pathlib import Path
@@ -26,6 +27,11 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has 
 
 def returns(rank: int, *arguments: Any) -> tuple[Any, ...]:
     return (rank, *arguments)
+
+
+def writes_and_sleeps(rank: int, folder: str) -> None:
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(60)
 
 
 def speaks(rank: int) -> str:
@@ -220,9 +226,37 @@ class TestOutcomes:
         with pytest.raises(RanksError, match=r"^no answer after 25 s$"):
             several.outcomes(returns, 2, "a", limit=5.0)
 
-        assert asked == [Call(returns, 2, ("a",), 5.0, None, False), 25.0]
+        (_, call), seconds = asked
+        assert call == Call(returns, 2, ("a",), 5.0, None, False)
+        assert seconds == pytest.approx(25.0, abs=0.5)
         with pytest.raises(ChildProcessError):
             os.waitpid(pid, 0)
+
+    def test_are_never_those_of_a_fork_that_is_gone(self, several: Ranks) -> None:
+        aside = several._aside
+        assert aside is not None
+        aside.send((uuid.uuid4(), Call(returns, 1, ("of the fork",))))  # as a fork would
+        assert aside.poll(30)
+
+        assert several.results(returns, 1, "of this process") == [(0, "of this process")]
+
+    def test_do_not_wait_for_those_of_a_fork_that_is_gone(
+        self, several: Ranks, tmp_path: Path
+    ) -> None:
+        aside = several._aside
+        assert aside is not None
+        aside.send((uuid.uuid4(), Call(writes_and_sleeps, 2, (str(tmp_path),))))
+        started = time.monotonic()
+        while len(list(tmp_path.iterdir())) < 2 and time.monotonic() - started < 30:
+            time.sleep(0.02)
+
+        assert several.results(returns, 1, "at once") == [(0, "at once")]
+
+        assert time.monotonic() - started < 45
+        assert len(list(tmp_path.iterdir())) == 2
+        for file in tmp_path.iterdir():
+            with pytest.raises(ProcessLookupError):
+                os.kill(int(file.name), 0)
 
 
 class TestWithoutFork:
@@ -400,7 +434,11 @@ class TestWaiting:
     def test_ends_all_at_once_where_the_caller_is_gone(
         self, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        caller: Any = "the caller"
+        class Gone:
+            def recv(self) -> None:
+                raise EOFError
+
+        caller: Any = Gone()
         clock.ready = [caller]
 
         def leave(code: int) -> None:
@@ -412,7 +450,7 @@ class TestWaiting:
             ranks._await(Call(returns, 1), [Stand(clock, 8)], caller)
 
         assert ended.value.code == 1
-        assert clock.log == [(["end of 8", "the caller"], 0.5), "kill 8"]
+        assert clock.log == [(["end of 8", caller], 0.5), "kill 8"]
 
     def test_has_one_that_hangs_say_where_it_stands(
         self, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

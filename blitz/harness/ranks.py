@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 import traceback
+import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -128,15 +129,19 @@ class Ranks:
         call = Call(function, count, arguments, limit, kills, together)
         if self._aside is None:
             return _run(call, get_context("spawn"))
-        self._aside.send(call)
-        if not self._aside.poll(limit + 20):
-            self.close()
-            raise RanksError(f"no answer after {limit + 20:.0f} s")
-        try:
-            found: list[Outcome] = self._aside.recv()
-        except EOFError:
-            raise RanksError(f"{function} cannot be found where it is to be run") from None
-        return found
+        asked = uuid.uuid4()
+        self._aside.send((asked, call))
+        end = time.monotonic() + limit + 20
+        while self._aside.poll(max(0.0, end - time.monotonic())):
+            try:
+                answered, found = self._aside.recv()
+            except EOFError:
+                raise RanksError(f"{function} cannot be found where it is to be run") from None
+            if answered == asked:  # and not what a fork of this process asked, which is gone
+                outcomes: list[Outcome] = found
+                return outcomes
+        self.close()
+        raise RanksError(f"no answer after {limit + 20:.0f} s")
 
     def results(
         self, function: Callable[..., Any], count: int, *arguments: Any, limit: float = LIMIT
@@ -182,13 +187,27 @@ def _set_aside() -> tuple[connection.Connection, int]:
         os._exit(0)
 
 
+class _Superseded(Exception):
+    """Whoever made the call is gone, and another, who shares the connection, makes one."""
+
+    def __init__(self, asked: uuid.UUID, call: Call) -> None:
+        super().__init__(asked, call)
+        self.asked, self.call = asked, call
+
+
 def _serve(caller: connection.Connection) -> None:
     while True:
         try:
-            call = caller.recv()
+            asked, call = caller.recv()
         except EOFError:
             return
-        caller.send(_run(call, get_context("fork"), caller))
+        found = None
+        while found is None:
+            try:
+                found = _run(call, get_context("fork"), caller)
+            except _Superseded as newer:
+                asked, call = newer.asked, newer.call
+        caller.send((asked, found))
 
 
 def _run(call: Call, context: Any, caller: connection.Connection | None = None) -> list[Outcome]:
@@ -210,13 +229,18 @@ def _run(call: Call, context: Any, caller: connection.Connection | None = None) 
         finally:
             for process in processes:
                 process.kill()
+                process.join(PATIENCE)
             os.close(life)
 
 
 def _await(
     call: Call, processes: Sequence[BaseProcess], caller: connection.Connection | None
 ) -> None:
-    """Wait until the processes have ended; send the signals that are asked for meanwhile."""
+    """Wait until the processes have ended; send the signals that are asked for meanwhile.
+
+    Raises:
+        _Superseded: ``caller`` makes another call.
+    """
     started = time.monotonic()
     due = dict(call.kills or {})
     closing = False
@@ -237,10 +261,14 @@ def _await(
         pause = min((when - seconds for _, when in due.values()), default=0.5)
         waited_for: list[Any] = [process.sentinel for process in running]
         ready = connection.wait([*waited_for, *([caller] if caller else [])], max(0.0, pause))
-        if caller is not None and caller in ready:  # it sends nothing meanwhile: it is gone
-            for process in processes:
-                process.kill()
-            os._exit(1)
+        if caller is not None and caller in ready:  # whoever waited for the answer is gone
+            try:
+                asked, newer = caller.recv()
+            except EOFError:
+                for process in processes:
+                    process.kill()
+                os._exit(1)
+            raise _Superseded(asked, newer)
 
 
 def _outcome(process: BaseProcess, output: Path) -> Outcome:
