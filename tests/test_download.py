@@ -152,6 +152,15 @@ def other_file(handler: BaseHTTPRequestHandler, body: bytes) -> None:
     whole(handler, b"<html>Sign in to this network</html>")
 
 
+def stands_in(
+    monkeypatch: pytest.MonkeyPatch,
+    monotonic: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Another clock for downloads, and for nothing else that runs meanwhile."""
+    monkeypatch.setattr(transfer, "time", SimpleNamespace(monotonic=monotonic, sleep=sleep))
+
+
 def status(code: int, **headers: str) -> Answer:
     def answer(handler: BaseHTTPRequestHandler, body: bytes) -> None:
         handler.send_response(code)
@@ -496,7 +505,7 @@ class TestFaults:
         self, get: Callable[..., Any], server: Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         waits = []
-        monkeypatch.setattr(transfer.time, "sleep", waits.append)
+        stands_in(monkeypatch, sleep=waits.append)
         server.answers = [status(503)] * 3 + [status(429, Retry_After="2"), whole]
 
         patience = Patience(tries=5, first_wait=0.5, longest_wait=1.5, time_limit=60)
@@ -507,7 +516,7 @@ class TestFaults:
         self, get: Callable[..., Any], server: Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         waits = []
-        monkeypatch.setattr(transfer.time, "sleep", waits.append)
+        stands_in(monkeypatch, sleep=waits.append)
         server.answers = [status(503, Retry_After="7"), whole]
 
         get(patience=Patience())
@@ -861,7 +870,7 @@ class TestProgress:
 
     def test_rate_is_that_of_the_last_half_minute(self, monkeypatch: pytest.MonkeyPatch) -> None:
         now = [0.0]
-        monkeypatch.setattr(transfer.time, "monotonic", lambda: now[0])
+        stands_in(monkeypatch, monotonic=lambda: now[0])
         meter = transfer._Meter(1000)
         looks = []
         for second in range(1, 200):
@@ -889,7 +898,7 @@ class TestProgress:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         now = [100.0]
-        monkeypatch.setattr(transfer.time, "monotonic", lambda: now[0])
+        stands_in(monkeypatch, monotonic=lambda: now[0])
         meter, rates = transfer._Meter(0), []
         for after, received in [(0.0, 5), (0.5, 100), (30.0, 600), (70.0, 1000), (70.5, 1002)]:
             now[0] = 100.0 + after
@@ -1013,7 +1022,7 @@ class TestTransfer:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         waits: list[float] = []
-        monkeypatch.setattr(transfer.time, "sleep", waits.append)
+        stands_in(monkeypatch, sleep=waits.append)
         server.answers = [status(503, Retry_After="tomorrow"), status(503), whole]
 
         transfer.download(wanted, tmp_path / "file", patience=QUICK)
@@ -1277,7 +1286,6 @@ class TestBlocks:
         """An answer takes 5 seconds, a fault none; a pause is half a second too long."""
         now = [NOW]
         did: list[str] = []
-        monkeypatch.setattr(transfer.time, "monotonic", lambda: now[0])
 
         def wait(seconds: float) -> None:
             now[0] += seconds + 0.5
@@ -1295,7 +1303,7 @@ class TestBlocks:
                 did.append("read")
                 return super().read1(at_most)
 
-        monkeypatch.setattr(transfer.time, "sleep", wait)
+        stands_in(monkeypatch, monotonic=lambda: now[0], sleep=wait)
         monkeypatch.setattr(transfer, "_opener", lambda url: Slow(b"abcdef"))
         wanted = transfer.Wanted("http://a/b", 6, md5(b"abcdef").hexdigest())
         patience = replace(QUICK, first_wait=2.0, longest_wait=2.0)
