@@ -283,6 +283,20 @@ class TestClock:
         assert took >= 0.09
 
     @in_a_copy
+    def test_goes_by_the_time_whatever_a_test_makes_of_the_clock(self) -> None:
+        quicken()
+        block()
+        ended: list[tuple[str, ...]] = []
+        clock, real = _Clock(10, lambda *what: ended.append(what)), time.monotonic
+        time.monotonic = lambda: -1e6
+        with clock.limits("one that puts the clock right at its end"):
+            time.monotonic = real
+            time.sleep(0.1)
+        clock.stop()
+
+        assert ended == []
+
+    @in_a_copy
     def test_ends_no_run_between_two_tests(self) -> None:
         quicken()
         block()

@@ -26,6 +26,7 @@ from urllib.error import URLError
 from urllib.request import ProxyHandler
 
 import pytest
+from clocks import give_clock
 
 from blitz import download, locks, transfer
 from blitz.__main__ import main
@@ -150,15 +151,6 @@ def wrong_bytes(handler: BaseHTTPRequestHandler, body: bytes) -> None:
 
 def other_file(handler: BaseHTTPRequestHandler, body: bytes) -> None:
     whole(handler, b"<html>Sign in to this network</html>")
-
-
-def stands_in(
-    monkeypatch: pytest.MonkeyPatch,
-    monotonic: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> None:
-    """Another clock for downloads, and for nothing else that runs meanwhile."""
-    monkeypatch.setattr(transfer, "time", SimpleNamespace(monotonic=monotonic, sleep=sleep))
 
 
 def status(code: int, **headers: str) -> Answer:
@@ -295,7 +287,7 @@ class TestFetch:
 
     def test_time_spent_waiting_counts(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         now, ends = [NOW], []
-        monkeypatch.setattr(download.time, "monotonic", lambda: now[0])
+        give_clock(monkeypatch, download, monotonic=lambda: now[0])
 
         @contextmanager
         def held(file: Path, **options: Any) -> Iterator[None]:
@@ -505,7 +497,7 @@ class TestFaults:
         self, get: Callable[..., Any], server: Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         waits = []
-        stands_in(monkeypatch, sleep=waits.append)
+        give_clock(monkeypatch, transfer, sleep=waits.append)
         server.answers = [status(503)] * 3 + [status(429, Retry_After="2"), whole]
 
         patience = Patience(tries=5, first_wait=0.5, longest_wait=1.5, time_limit=60)
@@ -516,7 +508,7 @@ class TestFaults:
         self, get: Callable[..., Any], server: Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         waits = []
-        stands_in(monkeypatch, sleep=waits.append)
+        give_clock(monkeypatch, transfer, sleep=waits.append)
         server.answers = [status(503, Retry_After="7"), whole]
 
         get(patience=Patience())
@@ -870,7 +862,7 @@ class TestProgress:
 
     def test_rate_is_that_of_the_last_half_minute(self, monkeypatch: pytest.MonkeyPatch) -> None:
         now = [0.0]
-        stands_in(monkeypatch, monotonic=lambda: now[0])
+        give_clock(monkeypatch, transfer, monotonic=lambda: now[0])
         meter = transfer._Meter(1000)
         looks = []
         for second in range(1, 200):
@@ -898,7 +890,7 @@ class TestProgress:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         now = [100.0]
-        stands_in(monkeypatch, monotonic=lambda: now[0])
+        give_clock(monkeypatch, transfer, monotonic=lambda: now[0])
         meter, rates = transfer._Meter(0), []
         for after, received in [(0.0, 5), (0.5, 100), (30.0, 600), (70.0, 1000), (70.5, 1002)]:
             now[0] = 100.0 + after
@@ -1022,7 +1014,7 @@ class TestTransfer:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         waits: list[float] = []
-        stands_in(monkeypatch, sleep=waits.append)
+        give_clock(monkeypatch, transfer, sleep=waits.append)
         server.answers = [status(503, Retry_After="tomorrow"), status(503), whole]
 
         transfer.download(wanted, tmp_path / "file", patience=QUICK)
@@ -1303,7 +1295,7 @@ class TestBlocks:
                 did.append("read")
                 return super().read1(at_most)
 
-        stands_in(monkeypatch, monotonic=lambda: now[0], sleep=wait)
+        give_clock(monkeypatch, transfer, monotonic=lambda: now[0], sleep=wait)
         monkeypatch.setattr(transfer, "_opener", lambda url: Slow(b"abcdef"))
         wanted = transfer.Wanted("http://a/b", 6, md5(b"abcdef").hexdigest())
         patience = replace(QUICK, first_wait=2.0, longest_wait=2.0)
@@ -1532,7 +1524,7 @@ class TestCommand:
                 self.there = self.getvalue()
 
         now, stream = [NOW], Stream()
-        monkeypatch.setattr(command.time, "monotonic", lambda: now[0])
+        give_clock(monkeypatch, command, monotonic=lambda: now[0])
         show = command.shown(stream)
         seen: list[str] = []
         for after, millions, note in [

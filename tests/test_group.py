@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from clocks import give_clock
 from torch import nn
 from torch.utils.data import TensorDataset
 
@@ -99,7 +100,7 @@ def store() -> Shared:
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     waits: list[float] = []
-    monkeypatch.setattr(distributed.time, "sleep", waits.append)
+    give_clock(monkeypatch, distributed, sleep=waits.append)
     return waits
 
 
@@ -187,7 +188,7 @@ class TestFirst:
                 leader.first(lambda: 4)
                 wire.leads = False
 
-        monkeypatch.setattr(distributed.time, "sleep", sleep)
+        give_clock(monkeypatch, distributed, sleep=sleep)
 
         assert follower.first(lambda: 5) == 4
         assert waits == [distributed.POLL] * 3

@@ -18,6 +18,7 @@ from typing import Any
 import forked
 import locales
 import pytest
+from clocks import give_clock
 
 from blitz.harness import ranks
 from blitz.harness.ranks import Call, Outcome, Ranks, RanksError
@@ -245,16 +246,18 @@ class TestOutcomes:
     ) -> None:
         aside = several._aside
         assert aside is not None
-        aside.send((uuid.uuid4(), Call(writes_and_sleeps, 2, (str(tmp_path),))))
+        pids = tmp_path / "pids"
+        pids.mkdir()
+        aside.send((uuid.uuid4(), Call(writes_and_sleeps, 2, (str(pids),))))
         started = time.monotonic()
-        while len(list(tmp_path.iterdir())) < 2 and time.monotonic() - started < 30:
+        while len(list(pids.iterdir())) < 2 and time.monotonic() - started < 30:
             time.sleep(0.02)
 
         assert several.results(returns, 1, "at once") == [(0, "at once")]
 
         assert time.monotonic() - started < 45
-        assert len(list(tmp_path.iterdir())) == 2
-        for file in tmp_path.iterdir():
+        assert len(list(pids.iterdir())) == 2
+        for file in pids.iterdir():
             with pytest.raises(ProcessLookupError):
                 os.kill(int(file.name), 0)
 
@@ -360,7 +363,7 @@ class Clock:
         self.now = 1000.0
         self.log: list[Any] = []
         self.ready: list[Any] = []
-        monkeypatch.setattr(ranks.time, "monotonic", lambda: self.now)
+        give_clock(monkeypatch, ranks, monotonic=lambda: self.now)
         monkeypatch.setattr(ranks.connection, "wait", self.wait)
         monkeypatch.setattr(os, "kill", lambda pid, number: self.log.append((pid, number)))
 

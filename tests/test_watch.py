@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from clocks import give_clock
 
 from blitz import distributed_watch
 from blitz.distributed_watch import Ledger, Watch
@@ -63,7 +64,7 @@ def said(store: Shared, *words: str) -> Shared:
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [NOW]
-    monkeypatch.setattr(distributed_watch.time, "monotonic", lambda: now[0])
+    give_clock(monkeypatch, distributed_watch, monotonic=lambda: now[0])
     return now
 
 
