@@ -30,6 +30,10 @@ def returns(rank: int, *arguments: Any) -> tuple[Any, ...]:
     return (rank, *arguments)
 
 
+def returns_a_function(rank: int) -> Any:
+    return lambda: rank
+
+
 def writes_and_sleeps(rank: int, folder: str) -> None:
     Path(folder, str(os.getpid())).touch()
     time.sleep(60)
@@ -162,6 +166,12 @@ class TestOutcomes:
         assert (second.code, second.result, second.output) == (1, None, "")
         assert second.error.endswith("ValueError: no 1\n")
 
+    def test_say_why_a_result_could_not_be_brought_here(self, several: Ranks) -> None:
+        (outcome,) = several.outcomes(returns_a_function, 1, limit=20.0)
+
+        assert (outcome.code, outcome.result, outcome.error) == (1, None, "")
+        assert "Can't pickle" in outcome.output
+
     def test_say_where_one_hangs_that_took_too_long(self, several: Ranks) -> None:
         first, second = several.outcomes(sleeps, 2, 20, limit=0.2)
 
@@ -233,11 +243,19 @@ class TestOutcomes:
         with pytest.raises(ChildProcessError):
             os.waitpid(pid, 0)
 
-    def test_are_never_those_of_a_fork_that_is_gone(self, several: Ranks) -> None:
-        aside = several._aside
-        assert aside is not None
-        aside.send((uuid.uuid4(), Call(returns, 1, ("of the fork",))))  # as a fork would
-        assert aside.poll(30)
+    def test_are_never_those_of_a_fork_that_is_gone(
+        self, several: Ranks, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class KilledError(Exception):
+            pass
+
+        def killed() -> None:
+            raise KilledError
+
+        with monkeypatch.context() as fork:
+            fork.setattr(several._aside, "recv", killed)  # the answer is there, and is not read
+            with pytest.raises(KilledError):
+                several.outcomes(returns, 1, "of the fork")
 
         assert several.results(returns, 1, "of this process") == [(0, "of this process")]
 

@@ -188,11 +188,7 @@ def _set_aside() -> tuple[connection.Connection, int]:
 
 
 class _Superseded(Exception):
-    """Whoever made the call is gone, and another, who shares the connection, makes one."""
-
-    def __init__(self, asked: uuid.UUID, call: Call) -> None:
-        super().__init__(asked, call)
-        self.asked, self.call = asked, call
+    """Whoever made the call is gone, and another, who shares the connection, makes one: this."""
 
 
 def _serve(caller: connection.Connection) -> None:
@@ -206,7 +202,7 @@ def _serve(caller: connection.Connection) -> None:
             try:
                 found = _run(call, get_context("fork"), caller)
             except _Superseded as newer:
-                asked, call = newer.asked, newer.call
+                asked, call = newer.args
         caller.send((asked, found))
 
 
@@ -263,12 +259,12 @@ def _await(
         ready = connection.wait([*waited_for, *([caller] if caller else [])], max(0.0, pause))
         if caller is not None and caller in ready:  # whoever waited for the answer is gone
             try:
-                asked, newer = caller.recv()
+                newer = caller.recv()
             except EOFError:
                 for process in processes:
                     process.kill()
                 os._exit(1)
-            raise _Superseded(asked, newer)
+            raise _Superseded(*newer)
 
 
 def _outcome(process: BaseProcess, output: Path) -> Outcome:
@@ -294,8 +290,8 @@ def _rank(call: Call, rank: int, output: str, alive: int, life: int) -> None:
     with open(output, "w") as stream:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
-    sys.stdout = os.fdopen(1, "w", closefd=False)
-    sys.stderr = os.fdopen(2, "w", closefd=False)
+    sys.stdout = os.fdopen(1, "w")
+    sys.stderr = os.fdopen(2, "w")
     faulthandler.enable()
     code, came = 0, (None, "")
     try:
