@@ -166,7 +166,7 @@ class TestFinding:
             [str(len(everything))],  # Chinese says the whole first
         )
         page.click("#all")
-        page.wait_for_function("!document.querySelector('form.filtered')")
+        sync_api.expect(page.locator("form.filtered")).to_have_count(0)
         assert shown(page) == everything
 
     def test_changed_only(self, page: Any) -> None:
@@ -214,7 +214,7 @@ class TestFinding:
 
         assert shown(page) == []
         page.click("#all")
-        page.wait_for_function("!document.querySelector('form.filtered')")
+        sync_api.expect(page.locator("form.filtered")).to_have_count(0)
         page.wait_for_selector("#nothing", state="hidden")
         assert len(shown(page)) == everything
 

@@ -98,8 +98,7 @@ def with_tests(folder: Path, work: Callable[[list[pytest.Item]], None]) -> None:
     scratch()
     collected = Collected(work)
     options = ["-q", "--device", "cpu,meta", "--test-limit", "0", f"--rootdir={folder}"]
-    plugins = [word for name in ("cacheprovider", "xdist") for word in ("-p", f"no:{name}")]
-    arguments = ["spec", "tests", *options, *plugins, "--capture=sys", TRACEBACKS]
+    arguments = ["spec", "tests", *options, "-p", "no:cacheprovider", "--capture=sys", TRACEBACKS]
     log = folder / "collected.txt"
     with log.open("w") as stream, contextlib.redirect_stdout(stream):
         try:
