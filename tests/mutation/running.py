@@ -431,6 +431,9 @@ def _run(
     items[0].config.pluginmanager.register(first)
     _own_temporary(items[0].config, temporary)
     set_mutant_under_test(name)
+    if any("several" in getattr(item, "fixturenames", ()) for item in items):
+        # The copy that was set aside before knows no mutant, and other forks call it meanwhile.
+        items[0].config.hook.pytest_collection_finish(session=items[0].session)
     for item, following in _with_next(items):
         try:
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
