@@ -220,6 +220,12 @@ def send(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
+def freeze() -> None:
+    """Stand still, also where a shell ends meanwhile, with which the kernel wakes its group."""
+    os.setpgid(0, 0)
+    send(signal.SIGSTOP)
+
+
 def fail() -> None:
     raise ValueError("the disk of rank 1 is on fire")
 
@@ -245,7 +251,7 @@ def the_second_is_killed_at_step_8(rank: int) -> None:
 
 def the_second_freezes(rank: int) -> None:
     if rank == 1:
-        at_step(8, partial(send, signal.SIGSTOP))
+        at_step(8, freeze)
 
 
 def the_second_sleeps_at_step_8(rank: int) -> None:
