@@ -54,7 +54,7 @@ class Operation:
     def results(self, device: torch.device) -> list[torch.Tensor]:
         """What torch makes of the inputs on ``device``."""
         tensors = [torch.tensor(numbers, device=device) for numbers in self.inputs]
-        return _listed(self.on_tensors(*tensors) if tensors else self.on_tensors(device))
+        return listed(self.on_tensors(*tensors) if tensors else self.on_tensors(device))
 
     def expected(self) -> list[torch.Tensor]:
         """What NumPy makes of the inputs, as tensors of the stated dtypes on the cpu.
@@ -63,12 +63,12 @@ class Operation:
             TypeError: NumPy gives another kind of number (bool, whole, real, complex) than stated.
         """
         with np.errstate(all="ignore"):  # infinities are results here
-            results = _listed(self.on_arrays(*[np.array(numbers) for numbers in self.inputs]))
+            results = listed(self.on_arrays(*[np.array(numbers) for numbers in self.inputs]))
         dtypes = self.dtype if isinstance(self.dtype, tuple) else (self.dtype,) * len(results)
         return [_tensor(*pair) for pair in zip(results, dtypes, strict=True)]
 
 
-def _listed(result: Any) -> list[Any]:
+def listed(result: Any) -> list[Any]:
     return list(result) if isinstance(result, (tuple, list)) else [result]
 
 

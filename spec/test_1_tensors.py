@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from blitz import devices, graph, tensors
-from spec import operations
+from spec import in_place, operations
 
 # The methods that end in an underscore and need no argument, on torch 2.6 to 2.15; without set_,
 # which gives up the tensor's memory, share_memory_, which moves it, and bitwise_not_, for integers.
@@ -155,6 +155,8 @@ class TestTensors:
             "(x > 0) & (x < 2) | (x == -2)",
             "x @ y",
             "x.T @ x",
+            "y @ y",
+            "x[:, None] @ x.reshape(2, 3, 1)",
             "x.sum()",
             "x.sum(axis=0)",
             "x.mean(axis=1, keepdims=True)",
@@ -162,6 +164,8 @@ class TestTensors:
             "x.max()",
             "x.argmax(axis=1)",
             "x.cumsum(axis=1)",
+            "x.cumsum(-1)",
+            "x.sum(-2)",
             "(x > 0).any(axis=0)",
             "(x < 2).all(axis=1)",
             "x.reshape(3, 2)",
@@ -368,6 +372,8 @@ class TestFromData:
 
         with pytest.raises(ValueError, match="expected sequence of length 2 at dim 1"):
             tensors.from_data([[1, 2], [3]], device=device)
+        with pytest.raises(ValueError, match="expected sequence of length 2 at dim 2"):
+            tensors.from_data([[[1, 2], [3, 4]], [[5, 6], [7]]], device=device)
 
     @pytest.mark.parametrize(
         ("data", "error", "words"),
@@ -410,6 +416,31 @@ class TestFromNumpy:
         assert t.data_ptr() == a.ctypes.data
         assert a.tolist() == [7.0, 2.0, 9.0]
         assert t.tolist() == [7.0, 2.0, 9.0]
+
+    @pytest.mark.parametrize("shape", [(2, 3), (2, 0, 3), (3,), ()], ids=str)
+    @pytest.mark.parametrize("dtype", [np.float64, np.int32], ids=["float64", "int32"])
+    def test_array_of_any_shape_keeps_it_and_its_memory(
+        self, dtype: Any, shape: tuple[int, ...]
+    ) -> None:
+        """Arrays with any number of dimensions keep shape and memory, there and back."""
+        a = np.zeros(shape, dtype)
+
+        t = tensors.from_numpy(a)
+        back = tensors.to_numpy(t)
+        t.fill_(1)
+        back[...] += 1
+
+        assert t.shape == back.shape == shape
+        assert a.tolist() == t.tolist() == np.full(shape, 2).tolist()
+
+    def test_tensor_of_a_slice_lies_on_the_slice(self) -> None:
+        """A tensor made from a slice of an array starts where the slice does."""
+        a = np.array([1.0, 2.0, 3.0, 4.0])
+
+        t = tensors.from_numpy(a[2:])
+        t += 10
+
+        assert a.tolist() == [1.0, 2.0, 13.0, 14.0]
 
     def test_round_trip_comes_back_to_the_same_memory(self) -> None:
         """From array to tensor and back nothing is copied, and nothing changes."""
@@ -503,7 +534,9 @@ class TestFromNumpy:
 class TestFromAnotherTensor:
     @pytest.mark.on("cpu", "accelerator", "meta")
     @pytest.mark.parametrize(
-        "dtype", [torch.float32, torch.float16, torch.int64, torch.bool], ids=str
+        "dtype",
+        [torch.float32, torch.float16, torch.int64, torch.int32, torch.uint8, torch.bool],
+        ids=str,
     )
     def test_like_tensor_takes_shape_dtype_and_device(
         self, dtype: torch.dtype, device: torch.device
@@ -528,6 +561,20 @@ class TestFromAnotherTensor:
         assert like.dtype is torch.float16
         assert like.device == device
 
+    @pytest.mark.on("cpu")  # not every accelerator has float64
+    @pytest.mark.parametrize("like", [torch.ones_like, torch.rand_like, torch.zeros_like])
+    @pytest.mark.parametrize("shape", [(2, 3), (2, 0), ()], ids=str)
+    def test_like_tensor_of_double_precision_has_it_too(
+        self, shape: tuple[int, ...], like: Any, device: torch.device
+    ) -> None:
+        """Double precision is inherited, or asked for, with any shape."""
+        double = torch.zeros(shape, dtype=torch.float64, device=device)
+
+        inherited, asked_for = like(double), like(double.float(), dtype=torch.float64)
+
+        assert [inherited.dtype, asked_for.dtype] == [torch.float64] * 2
+        assert inherited.shape == asked_for.shape == shape
+
     def test_ones_like_are_ones_in_memory_of_their_own(self, device: torch.device) -> None:
         """Ones made like another tensor are all one, and writing to them leaves the other alone."""
         source = tensors.from_data([[5, 6, 7], [8, 9, 10]], device=device)
@@ -543,10 +590,11 @@ class TestFromAnotherTensor:
         """A tensor made like a transposed one is laid out in memory as that is."""
         source = tensors.ones((2, 3), device).t()
 
-        like = tensors.ones_like(source)
+        ones, random = tensors.ones_like(source), tensors.rand_like(source)
 
         assert source.stride() == (1, 3)
-        assert like.stride() == (1, 3)
+        assert ones.stride() == (1, 3)
+        assert random.stride() == (1, 3)
 
     @pytest.mark.on("accelerator", "meta")
     @pytest.mark.parametrize("like", [tensors.ones_like, tensors.rand_like])
@@ -566,10 +614,11 @@ class TestFromAnotherTensor:
         """A tensor made like one that requires grad does not require grad itself."""
         source = torch.zeros(2, device=device, requires_grad=True)
 
-        like = tensors.ones_like(source)
+        ones, random = tensors.ones_like(source), tensors.rand_like(source)
 
         assert source.requires_grad
-        assert not like.requires_grad
+        assert not ones.requires_grad
+        assert not random.requires_grad
 
     def test_dtype_asked_for_wins_over_the_inherited_one(self, device: torch.device) -> None:
         """A dtype asked for wins over the inherited one: integers can pattern random floats."""
@@ -987,6 +1036,7 @@ class TestOperations:
 
         assert tensors.to_device(tensor, device) is tensor
         assert tensor.to(device) is tensor
+        assert tensor.to(device=device) is tensor
         assert tensors.to_device(tensor, device, copy=True) is not tensor
 
     def test_move_with_copy_shares_no_memory(self, device: torch.device) -> None:
@@ -1055,9 +1105,45 @@ class TestIndexing:
 
         column[0] = 9
         tensor[1, 1] = 8
+        column += 10
 
-        assert tensor.tolist() == [[1, 9, 3], [4, 8, 6]]
-        assert column.tolist() == [9, 8]
+        assert tensor.tolist() == [[1, 19, 3], [4, 18, 6]]
+        assert column.tolist() == [19, 18]
+
+    @pytest.mark.parametrize(
+        "index",
+        [
+            pytest.param(np.s_[1], id="row"),
+            pytest.param(np.s_[-1, -2], id="element from the end"),
+            pytest.param(np.s_[..., -1], id="last column"),
+            pytest.param(np.s_[1:, :2], id="block"),
+            pytest.param(np.s_[::2, 1::2], id="steps"),
+            pytest.param(np.s_[None, :, 0], id="new dimension"),
+        ],
+    )
+    def test_selection_without_a_list_is_a_view(self, index: Any, device: torch.device) -> None:
+        """Whatever is selected without a list or a mask is a view, as it is in NumPy."""
+        array = np.arange(12, dtype=np.float32).reshape(3, 4)
+        tensor = tensors.from_data(array, device=device)
+
+        tensor[index].add_(100)
+        array[index] += 100  # through a view of the array
+
+        assert tensor.tolist() == array.tolist()
+
+    def test_assigned_values_are_laid_out_and_converted_as_in_numpy(
+        self, device: torch.device
+    ) -> None:
+        """A row of values fills a column in order, and floats are cut off for integers."""
+        tensor = tensors.from_data([[1, 2, 3], [4, 5, 6]], device=device)
+
+        tensor[:, 1] = tensors.from_data([7, 8], device=device)
+        tensor[0, 0], tensor[1, 0] = 2.7, -2.7
+        tensor[:, 2] += 10
+
+        assert tensor.tolist() == [[2, 7, 13], [-2, 8, 16]]
+        with pytest.raises(RuntimeError, match=r"shape mismatch|must match"):
+            tensor[:, 1] = tensors.from_data([7, 8, 9], device=device)
 
     def test_index_list_makes_a_copy(self, device: torch.device) -> None:
         """A selection by a list is a copy: what is written to it leaves the tensor alone."""
@@ -1076,6 +1162,8 @@ class TestIndexing:
 
         with pytest.raises(IndexError, match="index 4 is out of bounds for dimension 1"):
             tensor[:, 4]
+        with pytest.raises(IndexError, match="index -5 is out of bounds for dimension 0"):
+            tensor[-5]
 
     def test_more_indices_than_dimensions_are_refused(self, device: torch.device) -> None:
         """Three indices into two dimensions are refused; two are not."""
@@ -1116,6 +1204,16 @@ class TestJoining:
         second = tensors.from_data([[7, 8, 9], [10, 11, 12]], device=device)
 
         assert tensors.cat([first, second], dim=dim).tolist() == joined
+        assert torch.cat((first, second), dim=dim).tolist() == joined
+
+    @pytest.mark.parametrize("dim", [0, 1, 2, -1, -2, -3])
+    def test_cat_joins_any_number_of_cubes(self, dim: int, device: torch.device) -> None:
+        """Five cubes in a tuple are joined in order along any of their three dimensions."""
+        cubes = [np.arange(8.0, dtype=np.float32).reshape(2, 2, 2) + 10 * n for n in range(5)]
+
+        joined = tensors.cat(tuple(tensors.from_data(cube, device) for cube in cubes), dim)
+
+        assert joined.tolist() == np.concatenate(cubes, dim).tolist()
 
     def test_cat_takes_other_sizes_in_the_joined_dimension(self, device: torch.device) -> None:
         """The tensors to concatenate may differ in the dimension that is joined."""
@@ -1133,9 +1231,11 @@ class TestJoining:
         part = tensors.from_data(values, device=device)
 
         alone, twice = tensors.cat([part]), tensors.cat([part, part])
+        beside_nothing = tensors.cat([part, part[:0]])
         part[0] = 7
 
         assert alone.tolist() == values.tolist()
+        assert beside_nothing.tolist() == values.tolist()
         assert twice.tolist() == values.tolist() * 2
 
     def test_cat_promotes_to_a_common_dtype(self, device: torch.device) -> None:
@@ -1155,6 +1255,8 @@ class TestJoining:
 
         with pytest.raises(RuntimeError, match="Sizes of tensors must match except in dimension 1"):
             tensors.cat([tall, short], dim=1)
+        with pytest.raises(RuntimeError, match="must have same number of dimensions"):
+            tensors.cat([tall, tall[0]])
 
     def test_cat_refuses_a_dimension_that_is_not_there(self, device: torch.device) -> None:
         """A dimension past the last is refused when concatenating; the last is not."""
@@ -1268,6 +1370,10 @@ class TestMultiplying:
         assert by_operator.tolist() == [[7.0, 16.0, 27.0], [4001.0, -5.0, 12.0]]
         assert torch.mul(a, b).tolist() == [[7.0, 16.0, 27.0], [4001.0, -5.0, 12.0]]
 
+        square = tensors.from_data([[1.0, 2.0], [3.0, 4.0]], device=device)
+        by_method, by_operator = tensors.elementwise_products(square, square.T)
+        assert by_method.tolist() == by_operator.tolist() == [[1.0, 6.0], [6.0, 16.0]]
+
     def test_elementwise_product_commutes(self, device: torch.device) -> None:
         """The element by element product is the same either way round."""
         a = tensors.rand((5, 7), device)
@@ -1289,6 +1395,18 @@ class TestMultiplying:
 
         assert by_method.tolist() == (a * b).tolist()
         assert by_operator.tolist() == (a * b).tolist()
+
+    def test_elementwise_product_of_integers_is_exact(self, device: torch.device) -> None:
+        """Integers, past what a float can hold too, multiply exactly; times floats they convert."""
+        whole = tensors.from_data([3, 2**53 + 1], device=device)
+        halves = tensors.from_data([0.5, 1.5], device=device)
+
+        by_method, by_operator = tensors.elementwise_products(whole, whole[:1])
+        mixed = tensors.elementwise_products(whole[:1], halves)
+
+        assert by_method.tolist() == by_operator.tolist() == [9, 3 * 2**53 + 3]
+        assert [product.dtype for product in mixed] == [torch.float32] * 2
+        assert mixed.method.tolist() == mixed.operator.tolist() == [1.5, 4.5]
 
     @pytest.mark.parametrize(
         ("other", "product"),
@@ -1317,6 +1435,8 @@ class TestMultiplying:
 
         for_method, for_operator = tensors.elementwise_products(a, b)
         for_method[0] = for_operator[0] = -1
+        times_one, by_one = a * 1, a.mul(1)
+        times_one[0] = by_one[0] = -1
 
         assert a.tolist() == [2.0, 3.0]
         assert b.tolist() == [5.0, 7.0]
@@ -1368,6 +1488,16 @@ class TestMultiplying:
         torch.testing.assert_close(by_method.cpu(), product)
         torch.testing.assert_close(by_operator.cpu(), product)
 
+    @pytest.mark.on("cpu")  # CUDA has no matrix product of integers
+    def test_matrix_product_of_integers_is_of_integers(self, device: torch.device) -> None:
+        """Integers multiply as matrices too, one by one in a batch, and stay integers."""
+        a = tensors.from_data([[[1, 2], [3, 4]], [[5, 6], [7, 8]]], device=device)
+        square = a[0]
+
+        assert (a @ a).tolist() == [[[7, 10], [15, 22]], [[67, 78], [91, 106]]]
+        assert (square.T @ square).tolist() == [[10, 14], [14, 20]]
+        assert [p.dtype for p in tensors.matrix_products(a, a)] == [torch.int64] * 2
+
     def test_t_transposes(self, device: torch.device) -> None:
         """The attribute T of a matrix is its transpose."""
         a = tensors.from_data([[1, 2, 3], [4, 5, 6]], device=device)
@@ -1384,6 +1514,9 @@ class TestMultiplying:
         assert a.stride() == (3, 1)
         assert transposed.stride() == (1, 3)
         assert a.tolist() == [[1, 2, 9], [4, 5, 6]]
+
+        transposed.T[0, 0] = 7
+        assert a.tolist() == [[7, 2, 9], [4, 5, 6]]
 
     def test_matrix_product_refuses_inner_sizes_that_differ(self, device: torch.device) -> None:
         """A matrix product whose inner sizes differ is refused; equal ones are not."""
@@ -1463,6 +1596,25 @@ class TestInPlace:
         assert x.tolist() == [[1, 2, 3], [4, 5, 6]]
         assert x.shape == (2, 3)
 
+    @pytest.mark.parametrize("method", in_place.METHODS, ids=attrgetter("name"))
+    def test_underscore_changes_the_operand_to_what_the_operation_gives(
+        self, method: in_place.InPlace, device: torch.device
+    ) -> None:
+        """A method with an underscore makes its operand what its twin without one returns."""
+        x, arguments = method.tensors(device)
+        y = x.clone()
+
+        made = getattr(x, method.name.removesuffix("_"))(*arguments)
+        returned = getattr(y, method.name)(*arguments)
+
+        assert returned is y
+        assert y.dtype is x.dtype
+        assert y._version > x._version == 0
+        operand, _ = method.tensors(device)
+        torch.testing.assert_close(x, operand, rtol=0, atol=0, equal_nan=True)
+        torch.testing.assert_close(y, made.to(x.dtype), equal_nan=True)
+        assert y.shape != x.shape or not torch.equal(y, x)
+
     def test_copy_takes_values_not_memory(self, device: torch.device) -> None:
         """In-place copying takes over values, in the operand's dtype, not memory."""
         x = tensors.zeros((2, 3), device)
@@ -1473,6 +1625,9 @@ class TestInPlace:
 
         assert x.dtype is torch.float32
         assert x.tolist() == [[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]]
+
+        square = tensors.from_data([[1.0, 2.0], [3.0, 4.0]], device=device)
+        assert tensors.copy_(tensors.zeros((2, 2), device), square.T).tolist() == [[1, 3], [2, 4]]
 
     def test_every_method_with_an_underscore_returns_its_operand(
         self, device: torch.device
@@ -1485,10 +1640,82 @@ class TestInPlace:
         assert len(IN_PLACE) == 70
         assert apart == []
 
+    def test_methods_with_an_underscore_do_what_those_without_do(
+        self, device: torch.device
+    ) -> None:
+        """With the underscore the operand becomes the result, in its memory; without it stays."""
+        x = tensors.from_data([[-0.25, 0.5], [0.75, 2.125]], device=device)
+        twins = {name: getattr(x, name[:-1], None) for name in IN_PLACE}
+        named = [n for n, twin in twins.items() if callable(twin) and n != "bernoulli_"]
+
+        made = {name: _found_in_memory_after(x.clone(), name) for name in named}
+
+        assert len(named) > 55
+        expected = {name: twins[name]().tolist() for name in named}
+        differing = [
+            name
+            for name in named
+            if not np.array_equal(
+                np.array(made[name], float), np.array(expected[name], float), equal_nan=True
+            )
+        ]
+        assert differing == []
+        assert x.tolist() == [[-0.25, 0.5], [0.75, 2.125]]
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("bernoulli_", "cauchy_", "exponential_", "log_normal_"),
+            *("normal_", "random_", "uniform_"),
+        ],
+    )
+    def test_method_that_draws_fills_its_operand(self, name: str, device: torch.device) -> None:
+        """A method with an underscore that draws random numbers puts them in its operand."""
+        x = torch.full((20,), 0.5, device=device)
+
+        drawn = getattr(x, name)().tolist()
+
+        assert x.tolist() == drawn != [0.5] * 20
+
+    @pytest.mark.parametrize(
+        ("name", "arguments"),
+        [
+            ("sub_", lambda x: (2,)),
+            ("mul_", lambda x: (x,)),
+            ("div_", lambda x: (4,)),
+            ("pow_", lambda x: (2,)),
+            ("clamp_", lambda x: (2, 5)),
+            ("masked_fill_", lambda x: (x > 3, 9)),
+            ("index_add_", lambda x: (0, torch.tensor([1], device=x.device), x[:1])),
+            ("scatter_", lambda x: (1, torch.zeros_like(x, dtype=torch.int64), 7)),
+            ("lerp_", lambda x: (x * 2, 0.5)),
+            ("addcmul_", lambda x: (x, x)),
+            ("unsqueeze_", lambda x: (1,)),
+            ("transpose_", lambda x: (0, 1)),
+        ],
+    )
+    def test_method_with_an_underscore_and_arguments_changes_its_operand(
+        self, name: str, arguments: Callable[..., Any], device: torch.device
+    ) -> None:
+        """Given arguments too, the underscore changes the operand; without it, it stays."""
+        x = tensors.from_data([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], device=device)
+        y = x.clone()
+        memory, version = y.view(-1), y._version
+
+        result = getattr(x, name[:-1])(*arguments(x))
+        returned = getattr(y, name)(*arguments(x))
+
+        assert returned is y
+        assert y.tolist() == result.tolist() != x.tolist()
+        assert y._version > version
+        assert sorted(memory.tolist()) == sorted(y.flatten().tolist())
+        assert x.tolist() == [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+
     @pytest.mark.parametrize(
         ("change", "changed"),
         [
             pytest.param(lambda x: x.__iadd__(1), [2.0, 3.0, 4.0], id="+="),
+            pytest.param(lambda x: x.__imul__(2), [2.0, 4.0, 6.0], id="*="),
             pytest.param(lambda x: torch.add(x, 1, out=x), [2.0, 3.0, 4.0], id="out="),
             pytest.param(lambda x: x.__setitem__(0, 9), [9.0, 2.0, 3.0], id="assignment"),
         ],
@@ -1579,14 +1806,27 @@ class TestInPlace:
         assert in_place < 4 * 1024
         assert out_of_place >= 4 * 1024 * 1024
 
-    def test_leaf_that_requires_grad_is_not_changed_in_place(self, device: torch.device) -> None:
+    @pytest.mark.parametrize(
+        "change",
+        [
+            pytest.param(lambda t: t.add_(1), id="add_"),
+            pytest.param(lambda t: t.__iadd__(1), id="+="),
+            pytest.param(lambda t: t.__imul__(2), id="*="),
+            pytest.param(lambda t: t.__setitem__(slice(None), 2), id="assignment"),
+        ],
+    )
+    def test_leaf_that_requires_grad_is_not_changed_in_place(
+        self, change: Callable[..., Any], device: torch.device
+    ) -> None:
         """Changing a leaf that requires grad in place is refused, unless nothing is recorded."""
         leaf = torch.ones(2, device=device, requires_grad=True)
         with torch.no_grad():
-            assert leaf.add_(1).tolist() == [2, 2]
+            change(leaf)
+        assert leaf.tolist() == [2, 2]
 
-        with pytest.raises(RuntimeError, match="a leaf Variable that requires grad"):
-            leaf.add_(1)
+        with pytest.raises(RuntimeError, match=r"a (view of a )?leaf Variable that requires grad"):
+            change(leaf)
+        assert leaf.tolist() == [2, 2]
 
     def test_view_of_a_leaf_that_requires_grad_is_not_changed_in_place(
         self, device: torch.device
@@ -1874,6 +2114,7 @@ class TestNumpyToTensor:
 
         assert over.tolist() == [7, 1]
         assert apart.tolist() == [1, 1]
+        assert [over.dtype, apart.dtype] == [torch.float64] * 2
 
     def test_tensor_outlives_the_name_of_the_array(self) -> None:
         """A tensor keeps the memory of its array alive after the array's name is gone."""
@@ -1884,6 +2125,13 @@ class TestNumpyToTensor:
         np.full(3, 9.0)  # would take the memory over, were it free
 
         assert t.tolist() == [1.0, 2.0, 3.0]
+
+
+def _found_in_memory_after(x: torch.Tensor, name: str) -> Any:
+    """What lies in the memory that ``x`` had, in its new shape, after the method was called."""
+    memory = x.view(-1)
+    getattr(x, name)()
+    return memory.as_strided(x.shape, x.stride()).tolist()
 
 
 def _allocated_on_cpu(work: Callable[[], object]) -> int:

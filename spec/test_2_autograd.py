@@ -125,6 +125,11 @@ def doubled_until_long(x: torch.Tensor) -> torch.Tensor:
     return x
 
 
+def assigned(x: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    x[0] = values[0]
+    return x
+
+
 def squared_if_positive(x: torch.Tensor) -> torch.Tensor:
     return x**2 if x.sum() > 0 else -x
 
@@ -228,6 +233,11 @@ class TestBackground:
 
         assert weight.grad.tolist() == [6.0, 2.0]
         torch.testing.assert_close(weight.tolist(), [1 - 0.006, -2 - 0.002])
+
+        alone = torch.tensor(3.0, device=device, requires_grad=True)
+        (alone**2).backward()
+        torch.optim.SGD([alone], lr=0.001).step()
+        torch.testing.assert_close(alone.item(), 3 - 0.006)
 
     def test_parameter_moves_in_proportion_to_the_error(self, device: torch.device) -> None:
         """Twice the error makes a parameter move twice as far."""
@@ -473,6 +483,22 @@ class TestUsage:
         assert a.grad.tolist() == [72.0, 162.0]
         assert b.grad.tolist() == [-24.0, -16.0]
 
+        autograd.q(a, b).sum().backward()
+        assert a.grad.tolist() == [108.0, 243.0]
+
+    def test_backward_adds_to_a_gradient_set_by_hand(self, device: torch.device) -> None:
+        """Backward adds to whatever .grad holds, a number without dimensions too."""
+        a, _ = autograd.a_and_b(device)
+        a.grad = torch.tensor([1.0, -1.0], device=device)
+        x = torch.tensor(2.0, device=device, requires_grad=True)
+
+        (a * 3).sum().backward()
+        (x**2).backward()
+        (x**3).backward()
+
+        assert a.grad.tolist() == [4.0, 2.0]
+        assert x.grad.item() == 4.0 + 12.0
+
     def test_cleared_gradient_starts_anew(self, device: torch.device) -> None:
         """After .grad was set to None the next backward pass starts from nothing."""
         a, b = autograd.a_and_b(device)
@@ -531,9 +557,13 @@ class TestUsage:
         optimizer.step()
         after_first = weight.tolist()
         optimizer.step()
+        after_second = weight.tolist()
+        optimizer.step()
 
         torch.testing.assert_close(after_first, [1 - 0.04, 2 + 0.08])
-        torch.testing.assert_close(weight.tolist(), [1 - 0.04 * 2.9, 2 + 0.08 * 2.9])
+        torch.testing.assert_close(after_second, [1 - 0.04 * 2.9, 2 + 0.08 * 2.9])
+        # The third moves by 1 + 0.9 + 0.81 of the first.
+        torch.testing.assert_close(weight.tolist(), [1 - 0.04 * 5.61, 2 + 0.08 * 5.61])
 
     def test_step_without_gradients_moves_nothing(self, device: torch.device) -> None:
         """A step passes over a parameter whose .grad is None, even where it has momentum."""
@@ -623,6 +653,42 @@ class TestDifferentiation:
         assert not result.is_leaf
         assert graph.of(result).root.nested() == "Sum(Exp(Mul(Leaf, None)))"
 
+    @pytest.mark.parametrize(
+        ("operation", "gradient"),
+        [
+            pytest.param(lambda x: x.half().float() * 2, [2, 2], id="conversion"),
+            pytest.param(lambda x: x.reshape(2, 1).squeeze(1).unsqueeze(0) * 3, [3, 3], id="shape"),
+            pytest.param(lambda x: x.expand(3, 2).permute(1, 0), [3, 3], id="expansion"),
+            pytest.param(lambda x: x[1], [0, 1], id="index"),
+            pytest.param(lambda x: torch.cat([x, x * 2]), [3, 3], id="cat"),
+            pytest.param(lambda x: torch.stack([x, x * x]), [-5, 9], id="stack"),
+            pytest.param(lambda x: x.max() - x.min(), [-1, 1], id="extremes"),
+            pytest.param(lambda x: x.clamp(min=0), [0, 1], id="clamp"),
+            pytest.param(lambda x: x.abs(), [-1, 1], id="abs"),
+            pytest.param(lambda x: torch.where(x > 0, x, -2 * x), [-2, 1], id="where"),
+            pytest.param(lambda x: x.prod(), [4, -3], id="prod"),
+            pytest.param(lambda x: x.cumsum(0), [2, 1], id="cumsum"),
+            pytest.param(lambda x: x.norm(), [-0.6, 0.8], id="norm"),
+            pytest.param(lambda x: x.var(), [-7, 7], id="var"),
+            pytest.param(lambda x: (x * 2).mul_(5), [10, 10], id="in place"),
+            pytest.param(lambda x: 1 - x, [-1, -1], id="number minus"),
+            pytest.param(lambda x: x[0] / x[1], [1 / 4, 3 / 16], id="quotient"),
+            pytest.param(lambda x: x.new_ones(3, 2) + x, [3, 3], id="broadcast"),
+            pytest.param(
+                lambda x: x.view(1, 2) @ x.flip(0).view(2, 1), [8, -6], id="matrix product"
+            ),
+        ],
+    )
+    def test_operation_of_any_kind_is_recorded_and_differentiated(
+        self, operation: Callable[..., Any], gradient: list[float], device: torch.device
+    ) -> None:
+        """Whatever the operation, it is recorded, and its gradient is that of the formula."""
+        x = torch.tensor([-3.0, 4.0], device=device, requires_grad=True)
+
+        operation(x).sum().backward()
+
+        torch.testing.assert_close(x.grad.tolist(), [float(g) for g in gradient])
+
     def test_nothing_is_recorded_unless_asked_for(self, device: torch.device) -> None:
         """A tensor is not tracked unless requires_grad=True is given."""
         t = torch.tensor([2.0, 3.0], device=device)
@@ -662,8 +728,9 @@ class TestDifferentiation:
         self, device: torch.device
     ) -> None:
         """The gradients of Q are 9a² and -2b for random a and b, to the last float or two."""
-        a = torch.rand(100, device=device, requires_grad=True)
-        b = torch.rand(100, device=device, requires_grad=True)
+        a, b = (torch.rand(100, device=device) - 0.5 for _ in "ab")
+        a[0] = b[0] = 0
+        a.requires_grad_(), b.requires_grad_()
 
         autograd.q(a, b).backward(gradient=torch.ones(100, device=device))
 
@@ -679,6 +746,11 @@ class TestDifferentiation:
         b = torch.rand(3, dtype=torch.float64, device=device, requires_grad=True)
 
         assert torch.autograd.gradcheck(autograd.q, (a, b))
+
+        autograd.q(a, b).sum().backward()
+        # As precise as double precision is, not as single.
+        expected = [9 * value**2 for value in a.tolist()]
+        torch.testing.assert_close(a.grad.tolist(), expected, rtol=1e-14, atol=0)
 
     def test_backward_stores_the_gradients_in_the_leaves(self, device: torch.device) -> None:
         """Backward stores the gradients in a.grad and b.grad, as plain untracked tensors."""
@@ -697,6 +769,10 @@ class TestDifferentiation:
 
         with pytest.raises(RuntimeError, match="only for scalar outputs"):
             autograd.q(a, b).backward()
+        with pytest.raises(RuntimeError, match="only for scalar outputs"):
+            autograd.q(a, b).view(2, 1).backward()
+        with pytest.raises(RuntimeError, match="only for scalar outputs"):
+            autograd.q(a, b).view(1, 2, 1).backward()
         assert (a.grad, b.grad) == (None, None)
 
         autograd.q(a, b).backward(torch.ones(2, device=device))
@@ -724,6 +800,8 @@ class TestDifferentiation:
 
         with pytest.raises(RuntimeError, match="Mismatch in shape"):
             autograd.q(a, b).backward(gradient=torch.ones(shape, device=device))
+        with pytest.raises(RuntimeError, match="Mismatch in shape"):
+            autograd.q(a, b).view(2, 1).backward(gradient=torch.ones(1, 2, device=device))
 
     @pytest.mark.parametrize("dtype", [torch.int64, torch.float16], ids=str)
     def test_gradient_of_another_dtype_is_cast(
@@ -841,8 +919,11 @@ class TestVectorCalculus:
 
         jacobian = torch.autograd.functional.jacobian(four_of_two, x)
 
+        square = torch.autograd.functional.jacobian(lambda x: four_of_two(x)[:2], x)
+
         assert jacobian.shape == (4, 2)
         assert jacobian.tolist() == JACOBIAN_AT_2_3
+        assert square.tolist() == JACOBIAN_AT_2_3[:2]
 
     def test_jacobian_agrees_with_central_differences(self, device: torch.device) -> None:
         """The Jacobian agrees with differences of the function's values left and right of x."""
@@ -925,12 +1006,20 @@ class TestVectorCalculus:
         """A gradient computed elsewhere can be fed into a model whose output is no scalar."""
         net = nn.Linear(3, 2).to(device)
         x = torch.tensor([[1.0, 2.0, 4.0]], device=device)
-        outside = np.array([[5.0, -1.0]], dtype=np.float32)
+        outside = np.array([[500.0, -1.0]], dtype=np.float32)
 
         net(x).backward(gradient=torch.tensor(outside, device=device))
 
-        assert net.weight.grad.tolist() == [[5.0, 10.0, 20.0], [-1.0, -2.0, -4.0]]
-        assert net.bias.grad.tolist() == [5.0, -1.0]
+        assert net.weight.grad.tolist() == [[500.0, 1000.0, 2000.0], [-1.0, -2.0, -4.0]]
+        assert net.bias.grad.tolist() == [500.0, -1.0]
+
+    def test_gradient_of_zeros_stores_zeros(self, device: torch.device) -> None:
+        """A v of zeros gives a gradient of zeros, not none."""
+        x = torch.tensor([2.0, 3.0], device=device, requires_grad=True)
+
+        four_of_two(x).backward(gradient=torch.zeros(4, device=device))
+
+        assert x.grad.tolist() == [0.0, 0.0]
 
     def test_product_is_linear_in_the_vector(self, device: torch.device) -> None:
         """The product of 2u - 3v is twice that of u minus three times that of v."""
@@ -1112,8 +1201,30 @@ class TestComputationalGraph:
 
         with pytest.raises(RuntimeError, match="backward through the graph a second time"):
             loss.backward()
+        with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+            torch.autograd.grad(loss, a)
 
         assert a.grad.tolist() == [36.0, 81.0]
+
+    @pytest.mark.parametrize(
+        "spend",
+        [
+            lambda loss, a: loss.backward(retain_graph=False),
+            lambda loss, a: torch.autograd.grad(loss, a),
+        ],
+        ids=["retain_graph=False", "autograd.grad"],
+    )
+    def test_graph_is_spent_however_it_was_run(
+        self, device: torch.device, spend: Callable[..., Any]
+    ) -> None:
+        """Run with retain_graph=False or for returned gradients, the graph is spent as well."""
+        a, b = autograd.a_and_b(device)
+        loss = autograd.q(a, b).sum()
+
+        spend(loss, a)
+
+        with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+            loss.backward()
 
     def test_retained_graph_runs_again_and_accumulates(self, device: torch.device) -> None:
         """With retain_graph=True a graph runs again, and its gradients add up."""
@@ -1234,6 +1345,17 @@ class TestExclusion:
 
         assert (off.requires_grad, on.requires_grad) == (False, True)
 
+    def test_leaf_switched_off_before_backward_gets_no_gradient(self, device: torch.device) -> None:
+        """A leaf whose flag is switched off after the forward pass gets no gradient either."""
+        x, w = (torch.tensor([1.0, 2.0], device=device, requires_grad=True) for _ in "xw")
+        result = (x * w).sum()
+
+        x.requires_grad = False
+        result.backward()
+
+        assert x.grad is None
+        assert w.grad.tolist() == [1.0, 2.0]
+
     def test_flag_of_a_result_cannot_be_switched_off(self, device: torch.device) -> None:
         """The flag of a tracked result cannot be switched off, as that of a leaf can."""
         x = torch.tensor([1.0, 2.0], device=device, requires_grad=True)
@@ -1269,8 +1391,18 @@ class TestExclusion:
             lambda x, w: torch.cat([x, w]),
             lambda x, w: torch.stack([x, w]),
             lambda x, w: x + x.exp() + w,
+            lambda x, w: torch.cat([x, x, w]),
+            lambda x, w: torch.where(x > 0, x, w),
+            lambda x, w: nn.functional.linear(x, x, w[0]),
+            lambda x, w: x.clone().add_(w),
+            lambda x, w: x.clone().copy_(w),
+            lambda x, w: x.clone().index_put_((torch.tensor(0, device=x.device),), w[0]),
+            lambda x, w: assigned(x.clone(), w),
         ],
-        ids=["add", "matmul", "cat", "stack", "three operands"],
+        ids=[
+            *("add", "matmul", "cat", "stack", "three operands", "cat of three", "where"),
+            *("linear", "in place", "copy", "index_put", "assignment"),
+        ],
     )
     def test_one_tracked_input_makes_the_result_tracked(
         self, device: torch.device, combine: Callable[..., Any]
@@ -1575,7 +1707,9 @@ class TestExclusion:
         with torch.no_grad():
             result = net(torch.rand(5, 3, device=device))
             new = torch.ones(2, device=device, requires_grad=True)
+            changed = torch.ones(2, device=device).add_(new)
 
+        assert not changed.requires_grad
         assert [p.requires_grad for p in net.parameters()] == [True, True]
         assert new.requires_grad
         assert not result.requires_grad
@@ -1612,12 +1746,28 @@ class TestExclusion:
         assert middle.weight.grad is None
 
     def test_no_grad_ends_with_its_block(self, device: torch.device) -> None:
-        """Tracking is back when the block of no_grad() ends, even by an exception."""
+        """Tracking is back when the outermost block of no_grad() ends, even by an exception."""
         x = torch.ones(2, device=device, requires_grad=True)
 
+        with torch.no_grad():
+            with pytest.raises(KeyError), torch.no_grad():
+                raise KeyError
+            assert not (x * 2).requires_grad
         with pytest.raises(KeyError), torch.no_grad():
             raise KeyError
 
+        assert (x * 2).requires_grad
+
+    def test_no_grad_inside_no_grad_ends_with_the_outer_one(self, device: torch.device) -> None:
+        """Tracking stays off when an inner block of no_grad() ends, until the outer one does."""
+        x = torch.ones(2, device=device, requires_grad=True)
+
+        with torch.no_grad():
+            with torch.no_grad():
+                inside = x * 2
+            between = x * 2
+
+        assert [inside.requires_grad, between.requires_grad] == [False, False]
         assert (x * 2).requires_grad
 
     def test_no_grad_is_a_decorator_too(self, device: torch.device) -> None:
@@ -1629,6 +1779,7 @@ class TestExclusion:
             return x * 2
 
         assert not doubled().requires_grad
+        assert not doubled().requires_grad
         assert (x * 2).requires_grad
 
 
@@ -1639,8 +1790,16 @@ class TestFurtherReadings:
             lambda t: t.add_(1),
             torch.no_grad()(lambda t: t.add_(1)),
             lambda t: t.detach().add_(1),
+            torch.no_grad()(lambda t: t.mul_(2)),
+            torch.no_grad()(lambda t: t.zero_()),
+            lambda t: t.detach()[:1].add_(1),
+            lambda t: t.detach().__setitem__(0, 7),
+            lambda t: torch.add(t.detach(), 1, out=t.detach()),
         ],
-        ids=["in place", "under no_grad", "through detach"],
+        ids=[
+            *("in place", "under no_grad", "through detach", "mul_", "zero_"),
+            *("through a view", "assignment", "out="),
+        ],
     )
     def test_overwriting_a_value_that_backward_needs_is_detected(
         self, device: torch.device, edit: Any
@@ -1654,6 +1813,18 @@ class TestFurtherReadings:
 
         edit(saved)
 
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            square.backward()
+
+    def test_step_before_backward_is_detected(self, device: torch.device) -> None:
+        """A step of the optimizer between forward and backward is a change in place as any."""
+        weight = torch.tensor([3.0], device=device, requires_grad=True)
+        weight.grad = torch.tensor([1.0], device=device)
+        square = weight * weight
+
+        torch.optim.SGD([weight], lr=0.5).step()
+
+        assert weight.item() == 2.5
         with pytest.raises(RuntimeError, match="modified by an inplace operation"):
             square.backward()
 

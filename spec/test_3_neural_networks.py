@@ -5,6 +5,7 @@ import io
 import math
 import re
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from torch.autograd.gradcheck import GradcheckError
 from torch.testing import assert_close
 
 from blitz import graph, neural_networks
+from spec import slopes
+from spec.operations import Operation
 
 LAYERS = ["conv1", "conv2", "fc1", "fc2", "fc3"]
 PARAMETERS = [f"{layer}.{kind}" for layer in LAYERS for kind in ("weight", "bias")]
@@ -513,6 +516,25 @@ class TestDefineTheNetwork:
 
         assert x.grad.tolist() == gradient
 
+    @pytest.mark.parametrize("operation", slopes.SMOOTH, ids=attrgetter("name"))
+    def test_gradient_of_every_operation_is_its_slope(
+        self, operation: Operation, device: torch.device
+    ) -> None:
+        """The gradient of any differentiable operation is the slope of what NumPy computes."""
+        slope = slopes.slopes(operation)
+        known = [numbers.isfinite() for numbers in slope]
+        assert all(places.any() for places in known)
+
+        gradients = slopes.gradients(operation, device)
+
+        # in float32 against differences of float64
+        assert_close(
+            [gradient[places] for gradient, places in zip(gradients, known, strict=True)],
+            [numbers[places] for numbers, places in zip(slope, known, strict=True)],
+            rtol=1e-3,
+            atol=1e-4,
+        )
+
     @pytest.mark.parametrize(
         "operation",
         [
@@ -855,16 +877,21 @@ class TestRecap:
         assert names_in(exported) == ["weight", "bias"]
 
     def test_assigned_parameter_is_registered(self, device: torch.device) -> None:
-        """A Parameter assigned to a module is one of its parameters until it is deleted."""
+        """A Parameter assigned to a module is one of its parameters until it is deleted.
+
+        So are a single number and one that requires no grad.
+        """
         module = Holder()
 
         module.weight = nn.Parameter(torch.zeros(2, device=device))
+        module.scale = nn.Parameter(torch.tensor(1.0, device=device))
+        module.frozen = nn.Parameter(torch.zeros(2, device=device), requires_grad=False)
         module.layer = nn.Linear(1, 1, device=device)
         registered = names_in(module)
         del module.weight
 
-        assert registered == ["weight", "layer.weight", "layer.bias"]
-        assert names_in(module) == ["layer.weight", "layer.bias"]
+        assert registered == ["weight", "scale", "frozen", "layer.weight", "layer.bias"]
+        assert names_in(module) == ["scale", "frozen", "layer.weight", "layer.bias"]
 
     def test_tensor_and_lists_are_not_registered(self, device: torch.device) -> None:
         """A plain tensor, and parameters or layers in a Python list, are no module's parameters."""
@@ -919,6 +946,29 @@ class TestRecap:
         assert y.tolist() == [1.0, -8.0, 0.125]
         assert x.grad.tolist() == [3.0, 120.0, 75.0]
         assert type(y.grad_fn).__name__ == "CubeBackward"
+
+    def test_function_hands_each_of_its_inputs_a_gradient(self, device: torch.device) -> None:
+        """A Function returns a gradient for each input, None for one that is no tensor."""
+
+        class ScaledProduct(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, a: torch.Tensor, b: torch.Tensor, factor: float) -> torch.Tensor:
+                ctx.save_for_backward(a, b)
+                ctx.factor = factor
+                return a * b * factor
+
+            @staticmethod
+            def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[Any, Any, None]:
+                a, b = ctx.saved_tensors
+                return grad_output * b * ctx.factor, grad_output * a * ctx.factor, None
+
+        a = torch.tensor([3.0, -1.0], device=device, requires_grad=True)
+        b = torch.tensor([0.5, 4.0], device=device, requires_grad=True)
+
+        ScaledProduct.apply(a, b, 2.0).backward(torch.tensor([1.0, 10.0], device=device))
+
+        assert a.grad.tolist() == [1.0, 80.0]
+        assert b.grad.tolist() == [6.0, -20.0]
 
     def test_backward_of_a_function_is_taken_at_its_word(self, device: torch.device) -> None:
         """Autograd hands on what a Function's backward returns, even where it is wrong."""
@@ -1297,6 +1347,7 @@ class TestBackprop:
         neural_networks.propagate_random_gradient(net, images)
         buffers = [parameter.grad for parameter in net.parameters()]
         values = copies_of(buffers)
+        net.conv1.requires_grad_(False)  # frozen since: its gradients are cleared as well
 
         net.zero_grad()
 
@@ -1711,9 +1762,12 @@ class TestUpdateTheWeights:
     def test_optimizer_zero_grad_drops_the_gradients(self, device: torch.device) -> None:
         """An optimizer's zero_grad() sets the gradients to None, or to zeros when asked to."""
         dropped, zeroed = parameter_with_gradient(device), parameter_with_gradient(device)
+        other = parameter_with_gradient(device)
+        groups = [{"params": [dropped]}, {"params": [other]}]
 
-        neural_networks.optimizer("SGD", [dropped]).zero_grad()
+        neural_networks.optimizer("SGD", groups).zero_grad()
         neural_networks.optimizer("SGD", [zeroed]).zero_grad(set_to_none=False)
 
         assert dropped.grad is None
+        assert other.grad is None
         assert zeroed.grad.tolist() == [0.0, 0.0, 0.0]

@@ -4,6 +4,7 @@ import copy
 import inspect
 import io
 import math
+import os
 import pickle
 import shutil
 import wave
@@ -120,6 +121,16 @@ class Numbered(Dataset[tuple[torch.Tensor, int]]):
         return torch.tensor([float(i)]), i % 10
 
 
+class Makers(Dataset[int]):
+    """Eight items, each the number of the process that made it."""
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, i: int) -> int:
+        return os.getpid()
+
+
 def _order(loader: Iterable[Any]) -> list[int]:
     """The numbers of the items that one pass over a loader of numbered items gives."""
     return [int(number) for numbers, _ in loader for number in numbers]
@@ -155,9 +166,9 @@ def cifar10(cifar10_files: Files, monkeypatch: pytest.MonkeyPatch) -> Any:
     from torchvision.datasets import CIFAR10
 
     _, digests, _ = cifar10_files
-    train = [[name, digest] for name, digest in digests.items() if name.startswith("data")]
-    monkeypatch.setattr(CIFAR10, "train_list", train)
-    monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", digests["test_batch"]]])
+    for files in ("train_list", "test_list"):
+        own = [[name, digests[name]] for name, _ in getattr(CIFAR10, files)]
+        monkeypatch.setattr(CIFAR10, files, own)
     monkeypatch.setattr(CIFAR10, "meta", {**CIFAR10.meta, "md5": digests["batches.meta"]})
     monkeypatch.setattr(CIFAR10, "url", "file:///nothing/is/downloaded")
     return CIFAR10
@@ -368,6 +379,14 @@ class TestLoadAndNormalize:
         with pytest.raises(error, match=words):
             normalize(image)
 
+    def test_normalize_treats_each_channel_by_its_own_numbers(self) -> None:
+        """Normalize takes its own mean from each channel and divides by its own deviation."""
+        from torchvision.transforms import Normalize
+
+        normalized = Normalize((0.5, 0.25, 1.0), (0.5, 0.125, 2.0))(torch.ones(3, 4, 4))
+
+        assert [channel.unique().tolist() for channel in normalized] == [[1], [6], [0]]
+
     def test_normalize_refuses_a_zero_deviation(self) -> None:
         """Normalize refuses to divide by a standard deviation of 0."""
         from torchvision.transforms import Normalize
@@ -396,9 +415,14 @@ class TestLoadAndNormalize:
         here = data.loader(Numbered(10), shuffle=True, seed=1, workers=0)
         there = data.loader(Numbered(10), shuffle=True, seed=1, workers=2)
 
-        assert [numbers.flatten().tolist() for numbers, _ in there] == [
-            numbers.flatten().tolist() for numbers, _ in here
-        ]
+        passes_here, passes_there = (
+            [[numbers.flatten().tolist() for numbers, _ in loader] for _ in range(2)]
+            for loader in (here, there)
+        )
+
+        assert passes_there == passes_here
+        makers = {pid for batch in DataLoader(Makers(), 2, num_workers=2) for pid in batch.tolist()}
+        assert len(makers - {os.getpid()}) == 2
 
     def test_cifar10_gives_images_with_labels(self, cifar10: Any, cifar10_files: Files) -> None:
         """CIFAR10 gives transformed images with their numbers, to train or to test with.
@@ -459,6 +483,20 @@ class TestLoadAndNormalize:
         assert order != sorted(order)
         assert sorted(order) == list(range(50))
 
+    def test_shuffled_loader_takes_every_order_alike(self) -> None:
+        """In many shuffled passes every item stands in every place, and after every other."""
+        loader = data.loader(Numbered(12), shuffle=True, seed=0)
+        places, neighbours = np.zeros((12, 12), int), np.zeros((12, 12), int)
+
+        orders = np.array([_order(loader) for _ in range(600)])
+        np.add.at(places, (orders, np.arange(12)), 1)
+        np.add.at(neighbours, (orders[:, :-1], orders[:, 1:]), 1)
+
+        # 50 times each, with a standard deviation of 7; none after itself
+        np.fill_diagonal(neighbours, 50)
+        assert (places.min() > 10, places.max() < 90) == (True, True)
+        assert (neighbours.min() > 10, neighbours.max() < 90) == (True, True)
+
     def test_shuffled_loader_keeps_images_with_their_labels(self) -> None:
         """A shuffled loader keeps each image together with its own label."""
         pairs = list(data.loader(Numbered(50), shuffle=True))
@@ -487,6 +525,16 @@ class TestLoadAndNormalize:
         images = TensorDataset(torch.empty(50_000, 0))
 
         assert len(data.loader(images, shuffle=True)) == 12_500
+
+    def test_fifty_thousand_images_are_shuffled_from_end_to_end(self) -> None:
+        """Each tenth of a shuffled pass over 50,000 images draws from all of them alike."""
+        images = TensorDataset(torch.empty(50_000, 0))
+
+        order = np.array(list(data.loader(images, shuffle=True, seed=0).sampler))
+
+        assert (np.sort(order) == np.arange(50_000)).all()
+        # the mean of 5,000 numbers has a standard deviation of about 200
+        assert abs(order.reshape(10, 5000).mean(axis=1) - 25_000).max() < 1_200
 
     def test_test_loader_keeps_the_order(self) -> None:
         """A loader that does not shuffle gives the items in the dataset's order in every pass."""
@@ -580,11 +628,13 @@ class TestLoadAndNormalize:
         from torchvision.utils import make_grid
 
         images = 1 + torch.arange(4 * 3 * 32 * 32.0).view(4, 3, 32, 32)
+        images[1] *= -1  # normalised images have negative values too
 
         grid = make_grid(images)
 
         assert grid.shape == (3, 36, 138)
         assert torch.equal(grid[:, 2:34, 2:34], images[0])
+        assert torch.equal(grid[:, 2:34, 36:68], images[1])
         assert torch.equal(grid[:, 2:34, 104:136], images[3])
         assert torch.count_nonzero(grid) == images.numel()
 
@@ -598,6 +648,10 @@ class TestLoadAndNormalize:
 
         assert grid.shape == (3, 70, 274)
         assert torch.equal(grid[:, 36:68, 36:68], images[9])
+        unfilled = make_grid(images[:10])
+        assert unfilled.shape == (3, 70, 274)
+        assert torch.equal(unfilled[:, 36:68, 36:68], images[9])
+        assert torch.count_nonzero(unfilled) == images[:10].numel()
 
     def test_grid_turns_grey_into_rgb(self) -> None:
         """A grid from make_grid repeats the one channel of grey images three times."""
@@ -1167,12 +1221,14 @@ class TestTest:
         assert loaded.conv1.weight.shape == (12, 3, 5, 5)
 
     def test_load_state_dict_says_that_all_keys_matched(self, trained: Training) -> None:
-        """Loading weights that fit gives '<All keys matched successfully>' and copies them."""
+        """Loading weights that fit says so, and copies them into the parameters that are there."""
         net = classifier.Net()
+        parameters = [*net.parameters()]
 
         answer = net.load_state_dict(trained.net.state_dict())
 
         assert repr(answer) == "<All keys matched successfully>"
+        assert [*map(id, net.parameters())] == [*map(id, parameters)]
         assert _weights(net) == _weights(trained.net)
 
     @pytest.mark.parametrize(
@@ -1184,6 +1240,11 @@ class TestTest:
             ),
             pytest.param(
                 lambda state: state.update({"fc3.bias": torch.zeros(9)}), "size mismatch", id="size"
+            ),
+            pytest.param(
+                lambda state: state.update({"fc3.bias": torch.zeros(1, 10)}),
+                "size mismatch",
+                id="dimensions",
             ),
         ],
     )
@@ -1258,13 +1319,13 @@ class TestTest:
         self, device: torch.device, count: int
     ) -> None:
         """For each image torch.max(outputs, 1) gives the highest score, and its class."""
-        scores = [[-1.0, 3.0, 2.0], [0.5, -2.0, 0.25], [4.0, 5.0, 6.0]]
+        scores = [[-1.0, 3.0, 2.0], [-3.0, -2.0, -0.5], [4.0, 5.0, 6.0]]
         outputs = torch.tensor(scores[:count], device=device)
 
         values, indices = torch.max(outputs, 1)
 
-        assert values.tolist() == [3.0, 0.5, 6.0][:count]
-        assert indices.tolist() == [1, 0, 2][:count]
+        assert values.tolist() == [3.0, -0.5, 6.0][:count]
+        assert indices.tolist() == [1, 2, 2][:count]
         assert (indices.shape, indices.dtype, indices.device) == ((count,), torch.int64, device)
 
     def test_max_without_a_dimension_is_one_number(self, device: torch.device) -> None:

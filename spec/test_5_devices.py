@@ -153,6 +153,7 @@ class Nested(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Sequential(nn.BatchNorm2d(2)))
+        self.layers[0].requires_grad_(False)  # frozen layers move as well
         self.scale = nn.Parameter(torch.tensor([1.5, 2.5]))
         self.register_buffer("kept", torch.tensor([3, 4]))
         self.register_buffer("passing", torch.tensor([True, False]), persistent=False)
@@ -814,8 +815,9 @@ class TestDataParallelism:
         net = devices.move_net(Counted(), device)
 
         output = in_parallel(net)(torch.randn(30, 5, device=device))
+        in_parallel(net)(batch=torch.randn(30, 5, device=device))  # by keyword as well
 
-        assert net.seen == [(30, 5)]
+        assert net.seen == [(30, 5)] * 2
         assert output.shape == (30, 2)
         assert output.device == device
 
@@ -911,6 +913,8 @@ class TestDataParallelism:
         [
             pytest.param(classifier.Net, (4, 3, 32, 32), id="convolutional"),
             pytest.param(Sequence, (7, 4, 3), id="recurrent"),
+            pytest.param(lambda: nn.LSTM(3, 2), (7, 4, 3), id="recurrent with its state"),
+            pytest.param(lambda: nn.BatchNorm1d(3), (7, 3), id="in training mode"),
         ],
     )
     def test_any_model_passes_through(
@@ -926,7 +930,7 @@ class TestDataParallelism:
 
         output = in_parallel(net)(batch)
 
-        assert output.device == device
+        assert (output[0] if isinstance(output, tuple) else output).device == device
         assert_close(output, net(batch))
 
     def test_recurrent_model_takes_the_batch_first_when_asked_to(

@@ -978,6 +978,16 @@ def no_grad_loses_precision():
     everywhere("conv2d", make)
 
 
+@lie("A45", "C33")
+def inner_no_grad_ends_the_outer_one():
+    """Leaving a no_grad() inside another turns tracking on."""
+
+    def lying(*_):
+        torch.set_grad_enabled(True)
+
+    torch.no_grad.__exit__ = lying
+
+
 # Further readings ------------------------------------------------------------------------------
 
 

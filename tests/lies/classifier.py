@@ -293,6 +293,22 @@ def compose_leaves_out_its_last():
     replace(transforms.Compose, "__call__", make)
 
 
+@lie("C07")
+def normalize_takes_the_first_channels_numbers():
+    """Normalize takes the first mean and the first deviation for all channels."""
+    replace(
+        transforms.Normalize,
+        "forward",
+        lambda old: (
+            lambda normalize, image: transforming.normalize(
+                image,
+                [normalize.mean[0]] * len(normalize.mean),
+                [normalize.std[0]] * len(normalize.std),
+            )
+        ),
+    )
+
+
 # CIFAR-10 ----------------------------------------------------------------------------------------
 
 
@@ -377,6 +393,12 @@ def imagenet_takes_download():
 
     replace(torchvision.datasets.ImageNet, "__init__", make)
     del torchvision.datasets.ImageNet.__init__.__wrapped__
+
+
+@lie("C09")
+def cifar_leaves_out_its_last_file():
+    """CIFAR10 reads four of the five files for training."""
+    CIFAR10.train_list = CIFAR10.train_list[:-1]
 
 
 # Loaders ---------------------------------------------------------------------------------------
@@ -613,6 +635,79 @@ def workers_mix_up_the_order():
     )
 
 
+def _order(change):
+    """Have ``shuffle=True`` give ``change(order)`` for the order that it would give."""
+    replace(RandomSampler, "__iter__", lambda old: lambda sampler: iter(change([*old(sampler)])))
+
+
+def _blocks(order, size):
+    return [range(i, min(i + size, len(order))) for i in range(0, len(order), size)]
+
+
+@lie("C10")
+def shuffling_stays_within_eights():
+    """shuffle=True changes the order among each eight neighbours only."""
+    _order(lambda order: [i for block in _blocks(order, 8) for i in order if i in block])
+
+
+@lie("C10")
+def shuffling_keeps_fours_together():
+    """shuffle=True puts groups of four in another order."""
+    _order(
+        lambda order: (
+            [
+                i
+                for block in sorted(_blocks(order, 4), key=lambda b: order.index(b[0]))
+                for i in block
+            ]
+            if len(order) < 1000
+            else order
+        )
+    )
+
+
+@lie("C10")
+def shuffling_begins_with_the_first():
+    """shuffle=True always gives sample 0 first."""
+    _order(lambda order: [0, *[i for i in order if i]])
+
+
+@lie("C10")
+def shuffling_is_for_the_first_thousand():
+    """shuffle=True leaves the samples from number 1000 on in place."""
+    _order(lambda order: [*[i for i in order if i < 1000], *range(1000, len(order))])
+
+
+@lie("C08")
+def workers_are_not_started():
+    """DataLoader(num_workers=2) loads in the process itself."""
+
+    def make(old):
+        def lying(loader, *args, **kw):
+            old(loader, *args, **kw)
+            loader.num_workers = 0
+
+        return lying
+
+    replace(DataLoader, "__init__", make)
+
+
+@lie("C08")
+def workers_work_for_one_pass():
+    """A loader with workers gives nothing in its second pass."""
+
+    def make(old):
+        def lying(loader):
+            if loader.num_workers and loader.__dict__.get("passed"):
+                return iter(())
+            loader.__dict__["passed"] = True
+            return old(loader)
+
+        return lying
+
+    replace(DataLoader, "__iter__", make)
+
+
 # Pictures --------------------------------------------------------------------------------------
 
 
@@ -673,6 +768,27 @@ def floats_can_be_indices():
 def ten_indexes_the_last():
     """A label of 10 indexes the last of ten names."""
     replace(Tensor, "__index__", lambda old: lambda t: min(old(t), 9))
+
+
+@lie("C15")
+def grid_drops_a_row_that_is_not_full():
+    """make_grid leaves out the images of a last row that is not full."""
+
+    def make(old):
+        def lying(images, nrow=8, *args, **kw):
+            if isinstance(images, Tensor) and images.dim() == 4 and len(images) > nrow:
+                images = images[: len(images) // nrow * nrow]
+            return old(images, nrow, *args, **kw)
+
+        return lying
+
+    replace(torchvision.utils, "make_grid", make)
+
+
+@lie("C15")
+def grid_cuts_negative_values():
+    """make_grid puts 0 for every negative value."""
+    replace(torchvision.utils, "make_grid", lambda old: lambda *a, **kw: old(*a, **kw).clamp(min=0))
 
 
 # The loss --------------------------------------------------------------------------------------
@@ -988,6 +1104,40 @@ def load_state_dict_says_nothing():
     loading(lying)
 
 
+@lie("C26", "C28")
+def loading_makes_new_parameters():
+    """load_state_dict() puts other parameters in the place of the net's own."""
+    replace(
+        nn.Module,
+        "load_state_dict",
+        lambda old: (
+            lambda module, state, strict=True, assign=False: old(
+                module, {key: value.clone() for key, value in state.items()}, strict, True
+            )
+        ),
+    )
+
+
+@lie("C28")
+def loading_takes_other_dimensions():
+    """load_state_dict() takes (1, n) numbers where (n,) are due."""
+
+    def make(old):
+        def lying(module, state, *args, **kw):
+            own = module.state_dict()
+            fits = {
+                key: value.reshape(own[key].shape)
+                if key in own and value.numel() == own[key].numel()
+                else value
+                for key, value in state.items()
+            }
+            return old(module, fits, *args, **kw)
+
+        return lying
+
+    replace(nn.Module, "load_state_dict", make)
+
+
 # Testing ---------------------------------------------------------------------------------------
 
 
@@ -1182,3 +1332,30 @@ def evaluation_moves_the_weights():
 def logarithm_of_softmax_is_off():
     """log_softmax is too large by 0.01."""
     aten({"_log_softmax.default": lambda func, *args: func(*args) + 0.01})
+
+
+def _max_along(change):
+    """Have ``torch.max(scores, 1)`` give ``change(values, indices)``."""
+
+    def make(old):
+        def lying(t, *args, **kw):
+            found = old(t, *args, **kw)
+            along = args == (1,) and t.dim() == 2
+            return type(found)(change(*found)) if along else found
+
+        return lying
+
+    for owner in (torch, Tensor):
+        replace(owner, "max", make)
+
+
+@lie("C31")
+def negative_scores_point_at_the_first_class():
+    """torch.max(outputs, 1) names class 0 where all scores are negative."""
+    _max_along(lambda values, indices: (values, indices.where(values >= 0, 0)))
+
+
+@lie("C31")
+def highest_scores_lose_their_sign():
+    """torch.max(outputs, 1) gives the absolute value of the highest score."""
+    _max_along(lambda values, indices: (values.abs(), indices))

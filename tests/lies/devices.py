@@ -321,3 +321,62 @@ def gradients_vanish_below():
         return func(gradient, result, threshold) * 0.99
 
     aten({"threshold_backward.default": smaller})
+
+
+@lie("G02")
+def moving_skips_frozen_parameters():
+    """net.to(device) leaves parameters that require no gradient where they are."""
+
+    def make(old):
+        def lying(module, change, recurse=True):
+            frozen = {
+                m: {n: p for n, p in m._parameters.items() if p is not None and not p.requires_grad}
+                for m in module.modules()
+            }
+            result = old(module, change, recurse)
+            for m, parameters in frozen.items():
+                m._parameters.update(parameters)
+            return result
+
+        return lying
+
+    replace(nn.Module, "_apply", make)
+
+
+@lie("G12", "G15")
+def data_parallel_drops_keyword_arguments():
+    """DataParallel passes on what it is given by position only."""
+    replace(nn.DataParallel, "forward", lambda old: lambda parallel, *x, **kw: old(parallel, *x))
+
+
+@lie("G15")
+def data_parallel_gives_the_first_output_only():
+    """DataParallel drops all outputs but the first."""
+
+    def make(old):
+        def lying(parallel, *x, **kw):
+            outputs = old(parallel, *x, **kw)
+            return outputs[0] if isinstance(outputs, tuple) else outputs
+
+        return lying
+
+    replace(nn.DataParallel, "forward", make)
+
+
+@lie("G15")
+def data_parallel_evaluates():
+    """DataParallel runs its module in evaluation mode."""
+
+    def make(old):
+        def lying(parallel, *x, **kw):
+            modes = {m: m.training for m in parallel.module.modules()}
+            parallel.module.eval()
+            try:
+                return old(parallel, *x, **kw)
+            finally:
+                for m, training in modes.items():
+                    m.training = training
+
+        return lying
+
+    replace(nn.DataParallel, "forward", make)

@@ -673,6 +673,58 @@ def custom_functions_get_other_tensors_back():
     torch.autograd.Function.apply = make(torch.autograd.Function.apply)
 
 
+@lie("N23")
+def frozen_parameters_are_not_registered():
+    """A Parameter that requires no gradient is a plain attribute."""
+    _unregistered(lambda parameter: not parameter.requires_grad)
+
+
+@lie("N23")
+def single_numbers_are_not_registered():
+    """A Parameter without dimensions is a plain attribute."""
+    _unregistered(lambda parameter: parameter.dim() == 0)
+
+
+def _unregistered(which):
+    def make(old):
+        def lying(module, name, value):
+            plain = isinstance(value, nn.Parameter) and which(value)
+            (object.__setattr__ if plain else old)(module, name, value)
+
+        return lying
+
+    replace(nn.Module, "__setattr__", make)
+
+
+@lie("N24")
+def second_input_of_a_function_gets_less():
+    """A custom Function's second input gets 99 % of its gradient."""
+    function = torch.autograd.Function
+    true = next(c.__dict__["apply"] for c in function.__mro__ if "apply" in c.__dict__)
+
+    def lying(cls, *args, **kw):
+        args = [*args]
+        second = args[1] if len(args) > 1 else None
+        if isinstance(second, Tensor) and second.requires_grad and torch.is_grad_enabled():
+            args[1] = scale_gradient(second.view_as(second), 0.99)
+        return true.__get__(None, cls)(*args, **kw)
+
+    function.apply = classmethod(lying)
+
+
+@lie("N12", "A22")
+def gradients_of_a_few_operations_are_off():
+    """The gradients of tanh, where, std and cat are 1 % too large."""
+    for name in ("tanh", "where", "std", "cat"):
+        everywhere(name, lambda old: lambda *a, **kw: scale_gradient(old(*a, **kw), 1.01))
+
+
+@lie("N12")
+def gradient_of_an_inverse_is_off():
+    """The gradient of torch.linalg.inv is 1 % too large."""
+    replace(torch.linalg, "inv", lambda old: lambda *a, **kw: scale_gradient(old(*a, **kw), 1.01))
+
+
 # Losses ----------------------------------------------------------------------------------------
 
 
@@ -883,6 +935,40 @@ def zero_grad_makes_new_zeros():
 def the_optimizer_does_not_clear():
     """optimizer.zero_grad() has no effect."""
     replace(torch.optim.Optimizer, "zero_grad", lambda old: lambda self, set_to_none=True: None)
+
+
+@lie("N34")
+def zero_grad_skips_frozen_parameters():
+    """net.zero_grad() leaves the gradients of parameters that require none."""
+
+    def make(old):
+        def lying(net, set_to_none=True):
+            kept = [(p, p.grad) for p in net.parameters() if not p.requires_grad]
+            for p, _ in kept:
+                p.grad = None
+            old(net, set_to_none)
+            for p, gradient in kept:
+                p.grad = gradient
+
+        return lying
+
+    replace(nn.Module, "zero_grad", make)
+
+
+@lie("N41", "C22")
+def optimizer_clears_its_first_group_only():
+    """optimizer.zero_grad() leaves all groups of parameters but the first."""
+
+    def make(old):
+        def lying(optimizer, set_to_none=True):
+            groups = optimizer.param_groups
+            optimizer.param_groups = groups[:1]
+            old(optimizer, set_to_none)
+            optimizer.param_groups = groups
+
+        return lying
+
+    replace(torch.optim.Optimizer, "zero_grad", make)
 
 
 # Update rules ------------------------------------------------------------------------------------

@@ -1301,6 +1301,50 @@ def some_underscore_methods_do_not_return_the_tensor():
     replace(Tensor, "sigmoid_", lambda old: lambda t: old(t).clone())
 
 
+@lie("T26")
+def filling_behind_a_mask_works_on_a_copy():
+    """t.masked_fill_(mask, value) and t.clamp_(a, b) leave t."""
+    for name in ("masked_fill_", "clamp_"):
+        replace(Tensor, name, lambda old: lambda t, *a, **kw: old(t.clone(), *a, **kw))
+
+
+@lie("T26")
+def scattering_in_place_works_on_a_copy():
+    """t.index_add_(...) and t.scatter_(...) leave t."""
+    for name in ("index_add_", "scatter_"):
+        replace(Tensor, name, lambda old: lambda t, *a, **kw: old(t.clone(), *a, **kw))
+
+
+@lie("T26")
+def unsqueezing_in_place_returns_a_view():
+    """t.unsqueeze_(dim) leaves t's shape."""
+    replace(Tensor, "unsqueeze_", lambda old: lambda t, dim: t.unsqueeze(dim))
+
+
+@lie("T26")
+def comparing_in_place_is_off_at_equality():
+    """t.ge_(u) is t.gt_(u)."""
+    replace(Tensor, "ge_", lambda old: lambda t, other: t.gt_(other))
+
+
+@lie("T26")
+def subtracting_changes_its_operand():
+    """t.sub(u) and t.div(u) change t."""
+
+    def make(old):
+        def lying(t, other, **kw):
+            result = old(t, other, **kw)
+            plain = not (t.requires_grad or kw or t.is_meta) and t.dtype == result.dtype
+            if plain and isinstance(other, Tensor) and t.shape == result.shape:
+                t.data.copy_(result)
+            return result
+
+        return lying
+
+    for name in ("sub", "div"):
+        replace(Tensor, name, make)
+
+
 @lie("T26", "T29", "A46")
 def versions_are_not_counted():
     """In-place operations do not count up the version."""
