@@ -1746,7 +1746,7 @@ class TestExclusion:
         assert middle.weight.grad is None
 
     def test_no_grad_ends_with_its_block(self, device: torch.device) -> None:
-        """Tracking is back when the outermost block of no_grad() ends, even by an exception."""
+        """Tracking is back when the block of no_grad() ends, even by an exception."""
         x = torch.ones(2, device=device, requires_grad=True)
 
         with torch.no_grad():

@@ -1,7 +1,27 @@
 """Every lie, in the order of the chapters."""
 
-from . import autograd, classifier, devices, networks, recipe, several, tensors
+from . import (
+    autograd,
+    autograd_forms,
+    classifier,
+    devices,
+    networks,
+    recipe,
+    several,
+    tensor_forms,
+    tensors,
+)
 from .lie import lie
 
-MODULES = (tensors, autograd, networks, classifier, devices, recipe, several)
+MODULES = (
+    tensors,
+    tensor_forms,
+    autograd,
+    autograd_forms,
+    networks,
+    classifier,
+    devices,
+    recipe,
+    several,
+)
 LIES = lie.lies
