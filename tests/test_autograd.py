@@ -385,6 +385,13 @@ class TestReplaceHead:
         assert model.fc.out_features == 3
 
 
+class TestQGradients:
+    def test_are_not_tracked(self) -> None:
+        found = autograd.q_gradients(*autograd.a_and_b())
+
+        assert [gradient.requires_grad for gradient in found] == [False, False]
+
+
 class TestMoved:
     def test_names_what_differs(self) -> None:
         net = nn.Linear(2, 1)
@@ -393,6 +400,11 @@ class TestMoved:
         nn.init.zeros_(net.weight)
 
         assert autograd.moved(before, net.named_parameters()) == {"weight"}
+
+    def test_snapshot_is_not_tracked(self) -> None:
+        before = autograd.snapshot(nn.Linear(2, 1).named_parameters())
+
+        assert [copy.requires_grad for copy in before.values()] == [False, False]
 
     def test_states_of_two_models(self) -> None:
         before = autograd.snapshot(nn.Linear(2, 1).named_parameters())

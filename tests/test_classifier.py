@@ -113,6 +113,14 @@ class TestTrainingStep:
 
         assert seen == [("meta", "meta")]
 
+    def test_loss_has_no_graph(self) -> None:
+        step = classifier.training_step(classifier.Net())
+
+        loss = step(torch.ones(2, 3, 32, 32), torch.tensor([1, 2]))
+
+        assert loss.shape == ()
+        assert not loss.requires_grad
+
     @pytest.mark.parametrize("exact", [True, False])
     @pytest.mark.parametrize(("place", "fused"), [("cuda", True), ("xpu", False)])
     def test_one_kernel_updates_all_parameters_on_cuda(
@@ -381,6 +389,15 @@ class TestSave:
     def test_net_without_values_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(classifier.WeightsError, match="lies on meta and has no values"):
             classifier.save(classifier.Net().to("meta"), tmp_path / "net.pth")
+
+        assert list(tmp_path.iterdir()) == []
+
+    def test_net_without_all_its_values_is_refused(self, tmp_path: Path) -> None:
+        net = classifier.Net()
+        net.fc3.to("meta")
+
+        with pytest.raises(classifier.WeightsError, match="lies on meta and has no values"):
+            classifier.save(net, tmp_path / "net.pth")
 
         assert list(tmp_path.iterdir()) == []
 

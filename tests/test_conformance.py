@@ -12,6 +12,7 @@ import pytest
 import small_house
 import torch
 
+from blitz.__main__ import main
 from blitz.harness import conformance, contents
 from blitz.harness.conformance import Change, ConformanceError
 from blitz.harness.results import (
@@ -380,6 +381,20 @@ class TestCompare:
     )
     def test_change_is_told_in_a_line(self, change: Change, shown: str) -> None:
         assert str(change) == shown
+
+    def test_what_was_lost_is_told_first(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        runs = {"a": result(cpu=BROKEN, meta=HELD), "b": result(cpu=HELD, meta=BROKEN)}
+        monkeypatch.setattr(conformance, "read", lambda path: runs[str(path)])
+
+        assert main(["compare", "a", "b"]) == 1
+
+        assert capsys.readouterr().out.splitlines() == [
+            "regression: T1 on meta: held → broken",
+            "change: T1 on cpu: broken → held",
+            "1 regressions, 1 other changes",
+        ]
 
     def test_claims_are_compared_on_each_device(self) -> None:
         before, after = result(cpu=HELD, meta=HELD), result(cpu=BROKEN, meta=HELD)

@@ -248,6 +248,21 @@ class TestClock:
 
         assert not is_open(0)
 
+    def test_watchdog_is_put_down_for_a_fork_while_nobody_can_wind_it_up(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        steps: list[str] = []
+        clock = _Clock(0, never)
+        lock: Any = SimpleNamespace(acquire=lambda: steps.append("locked"))
+        monkeypatch.setattr(clock, "_forking", lock)
+        monkeypatch.setattr(
+            faulthandler, "cancel_dump_traceback_later", lambda: steps.append("put down")
+        )
+
+        clock._before_fork()
+
+        assert steps == ["locked", "put down"]
+
     @in_a_copy
     def test_interrupts_what_takes_too_long(self) -> None:
         clock = _Clock(0.05, never)

@@ -208,6 +208,14 @@ class TestMove:
             "meta",
         ]
 
+    def test_tensor_that_is_there_already_is_returned_itself(self) -> None:
+        inputs, targets = torch.ones(4, 3), torch.ones(4, device="meta")
+
+        moved = devices.move_batch([inputs, targets], "meta")
+
+        assert moved[0] is not inputs
+        assert moved[1] is targets
+
     def test_batch_that_is_one_tensor_is_refused(self) -> None:
         with pytest.raises(TypeError, match=r"batch is one tensor of shape \(4, 3\).*\.to\(device"):
             devices.move_batch(torch.ones(4, 3), "cpu")

@@ -15,7 +15,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from hashlib import md5
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +25,7 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import ProxyHandler
 
+import forked
 import pytest
 from clocks import give_clock
 
@@ -815,6 +816,45 @@ class TestOneAtATime:
             assert child.is_alive()
         child.kill()
         child.join()
+
+    def test_forked_child_that_goes_on_gives_back_no_lock(self, tmp_path: Path) -> None:
+        with ExitStack() as stack:
+            stack.enter_context(locks.held(tmp_path / "lock"))
+
+            def leave() -> int:
+                stack.close()
+                return 0
+
+            left = forked.call(leave)
+
+        assert left == forked.Done(0, "")
+
+    def test_waiting_for_a_lock_is_told_before_every_pause(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        came: list[str] = []
+        give_clock(monkeypatch, locks, lambda: float(len(came)), lambda _: came.append("pause"))
+
+        waiting = locks.held(tmp_path / "lock", deadline=4, on_wait=lambda: came.append("told"))
+        with locks.held(tmp_path / "lock"), pytest.raises(TimeoutError), waiting:
+            pass
+
+        assert came == ["told", "pause"] * 2
+
+    def test_lock_is_not_waited_for_past_its_deadline(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pauses: list[float] = []
+        give_clock(monkeypatch, locks, sleep=pauses.append)
+
+        with (
+            locks.held(tmp_path / "lock"),
+            pytest.raises(TimeoutError),
+            locks.held(tmp_path / "lock", deadline=0),
+        ):
+            pass
+
+        assert pauses == []
 
     def test_lock_on_windows_is_of_the_first_byte(self, monkeypatch: pytest.MonkeyPatch) -> None:
         asked = []

@@ -28,10 +28,13 @@ def same_start() -> Iterator[None]:
 @pytest.fixture
 def two_threads() -> Iterator[bool]:
     """Two threads for torch; whether it has oneDNN's convolutions."""
-    before = torch.get_num_threads()
+    threads, enabled = torch.get_num_threads(), bool(torch.backends.mkldnn.enabled)
+    one_dnn = torch.backends.mkldnn.is_available()
     torch.set_num_threads(2)
-    yield bool(torch.backends.mkldnn.enabled)
-    torch.set_num_threads(before)
+    torch._C._set_mkldnn_enabled(one_dnn)  # whatever an earlier test left behind
+    yield one_dnn
+    torch._C._set_mkldnn_enabled(enabled)
+    torch.set_num_threads(threads)
 
 
 def make(name: str, images: data.Images, **options: Any) -> feeds.Feed:

@@ -110,6 +110,13 @@ class TestText:
             "  (not tracked)",
         ]
 
+    def test_has_nothing_to_see_above_a_shared_leaf(self, leaf: torch.Tensor) -> None:
+        assert str(graph.of(leaf * leaf)).splitlines() == [
+            "MulBackward0",
+            "  AccumulateGrad (2,)",
+            "  AccumulateGrad (2,)",
+        ]
+
     def test_writes_a_shared_node_out_once(self, leaf: torch.Tensor) -> None:
         shared = leaf.exp()
 

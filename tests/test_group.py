@@ -25,6 +25,7 @@ from blitz import classifier, data, devices, distributed
 from blitz.classifier import Accuracy
 from blitz.distributed import EndedElsewhere, Group, Processes
 from blitz.distributed_watch import GRACE
+from blitz.errors import BlitzError
 from blitz.feeds import Part
 from blitz.harness.ranks import as_torchrun_would
 
@@ -513,6 +514,48 @@ class TestEnd:
         message = json.loads(file.read_text(encoding="utf-8"))["message"]
         assert message["message"] == "ValueError: the disk is on fire"
         assert [path.name for path in tmp_path.iterdir()] == ["error.json"]
+
+
+class TestJoined:
+    @pytest.fixture
+    def came(self, store: Shared, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """What came of a second process, step by step."""
+        came: list[str] = []
+        group = group_of(store, 1)
+        watch = SimpleNamespace(stop=lambda: came.append("watched no more"))
+        os.environ["WORLD_SIZE"] = "2"
+        monkeypatch.setattr(distributed, "_join", lambda device, limit: (group, watch))
+        monkeypatch.setattr(distributed, "_say", lambda words: came.append("said"))
+        monkeypatch.setattr(distributed, "_record", lambda error: came.append("recorded"))
+        monkeypatch.setattr(group, "failed", lambda: came.append("told to the others"))
+        monkeypatch.setattr(distributed, "_await_end", lambda: came.append("end awaited"))
+        monkeypatch.setattr(dist, "destroy_process_group", lambda: came.append("group left"))
+        return came
+
+    def test_process_that_comes_to_its_end_leaves_the_group(self, came: list[str]) -> None:
+        with distributed.joined("cpu") as processes:
+            assert processes.part.rank == 1
+
+        assert came == ["watched no more", "group left"]
+
+    @pytest.mark.parametrize(
+        ("error", "steps", "code"),
+        [
+            (BlitzError("no"), ["said", "recorded", "told to the others"], 2),
+            (ValueError("no"), ["said", "recorded", "told to the others"], 1),
+            (RuntimeError("closed by peer"), ["end awaited"], 1),
+            (EndedElsewhere(3), ["end awaited"], 3),
+        ],
+        ids=["ours", "any", "lost", "elsewhere"],
+    )
+    def test_process_that_ends_early_says_why_before_the_others_can_notice(
+        self, came: list[str], error: Exception, steps: list[str], code: int
+    ) -> None:
+        with pytest.raises(SystemExit) as ended, distributed.joined("cpu"):
+            raise error
+
+        assert ended.value.code == code
+        assert came == [*steps, "watched no more"]
 
 
 class Thrice(Processes):

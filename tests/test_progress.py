@@ -59,6 +59,14 @@ def test_lines_stand_above_the_bar(clock: Any) -> None:
     assert stream.getvalue().count("\x1b[K") == 4  # drawn, cleared, drawn, cleared
 
 
+def test_line_takes_the_place_of_the_bar_where_both_are_on_one_terminal(clock: Any) -> None:
+    terminal = Terminal()
+    with Bar(2, "batches", stream=terminal, out=terminal) as bar:
+        bar.line("loss: 2.3")
+
+    assert "\x1b[K\r\x1b[Kloss: 2.3\n\r" in terminal.getvalue()
+
+
 def test_is_not_drawn_more_often_than_eyes_can_see(clock: Any) -> None:
     stream = Terminal()
     bar = Bar(100, "batches", stream=stream)

@@ -82,6 +82,10 @@ def presses_ctrl_c(rank: int) -> str:
     return "went on"
 
 
+def open_handles(rank: int) -> int:
+    return len(os.listdir("/dev/fd"))
+
+
 def asks_for_fds(rank: int) -> bool:
     return bool(sys.stdout.fileno() == 1 and sys.stderr.fileno() == 2)
 
@@ -107,6 +111,11 @@ class TestResults:
         assert several.results(returns, 3, "a", 2) == [(0, "a", 2), (1, "a", 2), (2, "a", 2)]
         assert several.results(returns, 1) == [(0,)]
         assert list(tmp_path.iterdir()) == []
+
+    def test_leave_no_handle_open_behind_them(self, several: Ranks) -> None:
+        counts = [several.results(open_handles, 1) for _ in range(3)]
+
+        assert counts == counts[:1] * 3
 
     def test_are_none_where_one_failed(self, several: Ranks) -> None:
         with pytest.raises(RanksError) as refused:

@@ -111,6 +111,19 @@ class TestHeld:
             assert os.listdir(tmp_path) == []
 
     @pytest.mark.skipif(sys.platform == "win32", reason="the system has no locks of folders")
+    def test_half_of_a_file_that_another_training_writes_is_left_to_it(
+        self, tmp_path: Path
+    ) -> None:
+        half = tmp_path / f".{'0' * 32}.part"
+
+        with RunFolder(tmp_path).held():
+            half.touch()
+            with pytest.raises(RunFolderError), RunFolder(tmp_path).held():
+                pass
+
+            assert half.exists()
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="the system has no locks of folders")
     @pytest.mark.parametrize(
         ("error", "fault"),
         [

@@ -27,6 +27,22 @@ def test_first_process_keeps_what_it_loads_and_the_next_reads_it(tmp_path: Path)
     assert {path.name for path in tmp_path.iterdir()} == {"train.npz", "train.lock"}
 
 
+def test_half_a_file_of_a_process_that_died_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def savez(file: Path, **arrays: object) -> None:
+        file.write_bytes(b"PK")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying:
+        dying.setattr(np, "savez", savez)
+        with pytest.raises(KeyboardInterrupt):
+            shared.images(tmp_path, "train", lambda: MADE)
+
+    assert shared.images(tmp_path, "train", lambda: MADE) is MADE
+    assert shared.images(tmp_path, "train", never).labels == [3, 5]
+
+
 def test_images_of_another_name_are_others(tmp_path: Path) -> None:
     other = data.Images(PIXELS[:1], [7], "others")
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -277,6 +278,22 @@ class TestCommand:
             "run (2): no accelerator was measured: torch finds none",
             f"wrote {out}",
         ]
+
+    def test_former_picture_stays_where_the_new_one_cannot_be_written(
+        self, results: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(beside: Path, path: Path) -> None:
+            raise OSError(28, "No space left on device")
+
+        out = tmp_path / "plot.png"
+        out.write_bytes(b"former")
+        given = argparse.Namespace(files=[results("run.json", POINTS[:1])], out=out)
+        monkeypatch.setattr(os, "replace", full)
+
+        with pytest.raises(BlitzError, match="cannot be written there: No space left on device"):
+            plot_benchmark.run(given)
+
+        assert out.read_bytes() == b"former"
 
     def test_place_that_cannot_be_written_is_named(
         self, results: Callable[..., Path], tmp_path: Path

@@ -1138,6 +1138,13 @@ class TestTraining:
         assert 1000 < made.seconds < 1100
         assert made.checkpoint().launch == "the third"
 
+    def test_time_of_a_chunk_is_in_the_checkpoint_behind_it(self, few: data.Images) -> None:
+        made = training.Training(training.Settings(), few)
+
+        next(made.chunks())
+
+        assert made.checkpoint().seconds > 0
+
     def test_goes_on_from_where_another_was(self, few: data.Images) -> None:
         other, made = (training.Training(training.Settings(seed=n), few) for n in (1, 2))
         other.losses.add(0.5)

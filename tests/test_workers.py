@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -75,6 +76,21 @@ class TestScript:
             workers.check(method)
 
         assert tried == ["spawn", "forkserver"]
+
+    def test_method_that_worked_is_not_tried_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        tried: list[str] = []
+        process = SimpleNamespace(start=lambda: None, join=lambda: None, exitcode=0)
+
+        def get_context(method: str) -> SimpleNamespace:
+            tried.append(method)
+            return SimpleNamespace(Process=lambda target: process)
+
+        monkeypatch.setattr(multiprocessing, "get_context", get_context)
+
+        workers.check("a method of ours")
+        workers.check("a method of ours")
+
+        assert tried == ["a method of ours"]
 
     def test_without_a_guard_does_not_hang_over_a_large_data_set(self, tmp_path: Path) -> None:
         """The 6 MB of these images fill the pipe to a worker that died as it was spawned."""
