@@ -1,6 +1,7 @@
 """Run something in a copy of this process, which may be broken there for good."""
 
 import os
+import signal
 import sys
 import tempfile
 import traceback
@@ -39,7 +40,7 @@ def call(function: Callable[[], int]) -> Done:
                     os.dup2(stream.fileno(), descriptor)
                 sys.stdout = os.fdopen(1, "w", closefd=False)
                 sys.stderr = os.fdopen(2, "w", closefd=False)
-                torch.set_num_threads(1)
+                _use_one_thread()
                 code = int(function())
             except BaseException:
                 traceback.print_exc()
@@ -50,6 +51,13 @@ def call(function: Callable[[], int]) -> Done:
         _, status = os.waitpid(pid, 0)
         stream.seek(0)
         return Done(os.waitstatus_to_exitcode(status), stream.read())
+
+
+def _use_one_thread() -> None:
+    """Have torch compute with one thread; threads that it starts for that take no signal."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    torch.set_num_threads(1)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def gate(folder: Path, *options: str, prepare: Callable[[], None] = lambda: None) -> Done:

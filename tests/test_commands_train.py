@@ -613,7 +613,8 @@ class Course:
         self.done = 0
 
     def chunks(self) -> Iterator[list[Report]]:
-        for self.done in (2, 4):
+        for done in range(2, self.batches + 1, 2):
+            self.done = done
             self.clock[0] += 1.0
             if self.signal is not None:
                 os.kill(os.getpid(), self.signal)
@@ -728,6 +729,16 @@ class TestTrain:
         train._train(asked("--checkpoint-every", every), course, folder)
 
         assert saved == [(folder.checkpoint, f"after {done}") for done in places]
+
+    def test_time_to_the_next_checkpoint_counts_from_the_one_before(
+        self, folder: RunFolder, clock: list[float], saved: list[Any], shown: list[Any]
+    ) -> None:
+        course: Any = Course(clock)
+        course.batches = 10
+
+        train._train(asked("--checkpoint-every", "1.5"), course, folder)
+
+        assert saved == [(folder.checkpoint, f"after {done}") for done in (4, 8, 10)]
 
     def test_another_shows_and_saves_nothing(
         self, folder: RunFolder, clock: list[float], saved: list[Any], shown: list[Any]

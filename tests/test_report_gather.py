@@ -712,6 +712,20 @@ class TestFailures:
         assert [failure.text for failure in sums.failures] == [f"error {n}" for n in range(kept)]
         assert sums.more_failures == more
 
+    def test_failures_of_many_tests_are_those_of_the_first(
+        self, run: Made, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(gather, "FAILING_SHOWN", 1)
+        outcomes = [*self.broken(2), *self.broken(3, "shape_is_three"), *HELD[3:]]
+        failed = {outcome.node: "0123456789" * 10 for outcome in outcomes}
+
+        report = shown(run(outcomes, failed, room=100))
+
+        first, second = row(report, "sum_is_six"), row(report, "shape_is_three")
+        assert [failure.cut for failure in first.failures] == [50, 50]
+        assert (first.more_failures, second.more_failures) == (0, 3)
+        assert second.failures == []
+
     @pytest.mark.parametrize(("length", "cut"), [(7999, 0), (8000, 0), (8001, 1)])
     def test_long_text_loses_its_beginning(self, run: Made, length: int, cut: int) -> None:
         outcomes = self.broken(1)

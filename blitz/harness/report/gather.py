@@ -50,6 +50,9 @@ FAILURES_SHOWN, MANY = 5, 100
 """Of each test; one that fails with each of 43 expressions fails for one reason. Where more tests
 than ``MANY`` fail, one of each is shown."""
 
+FAILING_SHOWN = 150
+"""Tests whose failures are shown; where more fail, most do for one reason."""
+
 FAILURE_MOST = 8000
 """Bytes of the text of one failure."""
 
@@ -314,9 +317,14 @@ class _Gatherer:
         self._kinds = {p.test.id: p.test.kinds for found in self._places.values() for p in found}
         self._lines = {file: text.split("\n") for file, text in run.sources.items()}
         self._columns = self._all_columns()
-        broken = [sum(o.state == BROKEN for o in tests) for tests in self._outcomes.values()]
-        self._shown = FAILURES_SHOWN if sum(broken) <= MANY else 1
-        shown = sum(min(count, self._shown) for count in broken)
+        broken = {
+            test: sum(outcome.state == BROKEN for outcome in outcomes)
+            for test, outcomes in self._outcomes.items()
+        }
+        most = FAILURES_SHOWN if sum(broken.values()) <= MANY else 1
+        failing = [test for test, count in broken.items() if count][:FAILING_SHOWN]
+        self._shown = {test: min(broken[test], most) for test in failing}
+        shown = sum(self._shown.values())
         self._room = min(FAILURE_MOST, run.room // max(1, shown))
 
     def report(self) -> Report:
@@ -410,6 +418,7 @@ class _Gatherer:
         test, outcomes = place.test, self._outcomes.get(_id_of(place), [])
         file = place.page.benchmark_file if test.benchmark else place.page.file
         broken = [outcome for outcome in outcomes if outcome.state == BROKEN]
+        shown = self._shown.get(_id_of(place), 0)
         untrue = test.verdict
         return TestRow(
             id=test.id,
@@ -421,8 +430,8 @@ class _Gatherer:
             line=test.lines[0],
             cells=self._cells(place, outcomes),
             reasons=self._reasons(outcomes, place.test.kinds),
-            failures=[self._failure(outcome) for outcome in broken[: self._shown]],
-            more_failures=max(0, len(broken) - self._shown),
+            failures=[self._failure(outcome) for outcome in broken[:shown]],
+            more_failures=len(broken) - shown,
         )
 
     def _cells(self, place: Place, outcomes: Sequence[Outcome]) -> dict[str, Cell]:
