@@ -71,6 +71,7 @@ def gate(folder: Path, *options: str, prepare: Callable[[], None] = lambda: None
         from blitz import preflight
 
         os.chdir(folder)
+        os.environ["COLUMNS"] = "200"  # no line is wrapped
         prepare()
         preflight.check = partial(preflight.check, fork=True)
         return pytest.main(["spec", "-p", "no:cacheprovider", f"--rootdir={folder}", *options])

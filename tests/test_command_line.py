@@ -270,6 +270,10 @@ def test_options_are_understood(words: str, understood: dict[str, Any]) -> None:
         ("train --data D --download", "argument --download: not allowed with argument --data"),
         ("train --feed other", "argument --feed: invalid choice: 'other'"),
         ("train --hang-limit -1", "argument --hang-limit: '-1': give 0 seconds or more"),
+        (
+            "doctor --preflight-limit 0",
+            "argument --preflight-limit: '0': give more than 0 seconds",
+        ),
         *(
             (f"train {option} {number}", f"argument {option}: '{number}': give a")
             for option, number in [
@@ -430,6 +434,7 @@ class TestNumbers:
             (options.rate, ["1e-9", "1", "2.5"]),
             (options.momentum, ["0", "0.5", "0.999"]),
             (options.seconds, ["0", "0.5", "1e9"]),
+            (options.time_limit, ["0.001", "1", "1e9"]),
             (options.minutes, ["0.001", "1", "1e9"]),
             (options.percent, ["0", "0.5", "100"]),
         ],
@@ -451,6 +456,7 @@ class TestNumbers:
             (options.rate, ["0", "-1", "inf", "nan", "fast"], "above 0"),
             (options.momentum, ["-0.001", "1", "nan", "much"], "0 to less than 1"),
             (options.seconds, ["-0.001", "inf", "nan", "soon"], "0 seconds or more"),
+            (options.time_limit, ["0", "-1", "inf", "nan", "soon"], "more than 0 seconds"),
             (options.minutes, ["0", "-1", "inf", "nan", "soon"], "more than 0 minutes"),
             (options.percent, ["-0.001", "100.001", "nan", "all"], "0 to 100"),
         ],

@@ -2,7 +2,6 @@
 
 import datetime
 import json
-import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -253,21 +252,15 @@ class TestFile:
 
         assert conformance.read(tmp_path / "a.json") == GOOD | {"faults": ["½"]}
 
-    def test_it_is_on_disk_before_it_has_its_name(
+    def test_it_is_written_whole_or_not_at_all(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        seen = []
-
-        def fsync(number: int) -> None:
-            seen.extend((path.name, path.read_text()) for path in tmp_path.iterdir())
-            assert os.fstat(number).st_size == len("{}\n")
-
-        monkeypatch.setattr(os, "fsync", fsync)
+        written: list[Any] = []
+        monkeypatch.setattr(conformance.atomic, "write", lambda *what: written.append(what))
 
         conformance.write(tmp_path / "a.json", {})
 
-        assert seen == [(f".a.json.{os.getpid()}", "{}\n")]
-        assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+        assert written == [(tmp_path / "a.json", b"{}\n")]
 
     def test_old_one_stays_whole_where_the_new_cannot_be_written(self, tmp_path: Path) -> None:
         conformance.write(tmp_path / "a.json", {"old": True})
@@ -278,9 +271,25 @@ class TestFile:
         assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
         assert json.loads((tmp_path / "a.json").read_text()) == {"old": True}
 
-    def test_folder_that_is_not_there_is_an_error_of_the_system(self, tmp_path: Path) -> None:
-        with pytest.raises(FileNotFoundError):
-            conformance.write(tmp_path / "nowhere" / "a.json", {})
+    @pytest.mark.parametrize(
+        ("error", "why"),
+        [(OSError(28, "No space left"), "No space left"), (OSError("a riddle"), "a riddle")],
+    )
+    def test_that_it_cannot_be_written_is_said_with_what_to_do(
+        self, monkeypatch: pytest.MonkeyPatch, error: OSError, why: str
+    ) -> None:
+        def write(*_: object) -> None:
+            raise error
+
+        monkeypatch.setattr(conformance.atomic, "write", write)
+
+        with pytest.raises(ConformanceError) as refused:
+            conformance.write(Path("a.json"), {})
+
+        assert str(refused.value) == (
+            f"--conformance a.json: cannot be written: {why}. Choose a file in a folder that has "
+            "room and that you may write to."
+        )
 
     @pytest.mark.parametrize(
         ("text", "said"),

@@ -358,7 +358,6 @@ class TestDoctor:
         ("options", "words"),
         [
             (["--import", "torch_of_nobody"], "there is no module of this name"),
-            (["--preflight-limit", "0"], "give seconds, more than 0"),
             (["--device", "cpu,"], "give names such as cpu"),
             (["--device", "meta"], "nothing to try on meta"),
         ],

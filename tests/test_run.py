@@ -54,6 +54,7 @@ class TestJoining:
 @pytest.fixture
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Run pytest in a small house of its own, with the real conftest.py and pytest.ini."""
+    monkeypatch.setenv("COLUMNS", "200")  # no line is wrapped
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # the run in there is nobody's worker
 
     def run(*options: str, tests: str = TESTS, claims: str = CONTENTS) -> pytest.RunResult:
@@ -157,6 +158,57 @@ def test_test_without_a_claim_ends_the_run(run: Callable[..., Any]) -> None:
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*test_sum_is_six belongs to no claim*"])
+
+
+@pytest.mark.parametrize("options", [("--claim", "T1"), ("-k", "sum_is_six"), ("--collect-only",)])
+def test_misfit_is_named_whichever_tests_are_chosen(
+    run: Callable[..., Any], options: tuple[str, ...]
+) -> None:
+    result = run(*options, claims=CONTENTS.replace("old_habit", "odd_habit"))
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        [
+            "ERROR: spec/contents.toml and the tests do not fit:",
+            "*T3 names 'odd_habit', but test_1.py has no test_odd_habit",
+            "*test_1.py: test_old_habit belongs to no claim in the contents",
+        ]
+    )
+
+
+@pytest.mark.parametrize("options", [(), ("--claim", "T1")])
+def test_slip_in_the_contents_is_named_with_the_file(
+    run: Callable[..., Any], options: tuple[str, ...]
+) -> None:
+    result = run(*options, claims=CONTENTS + '\nT1 = ["once_more"]')
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: *contents.toml: TOMLDecodeError: *"])
+
+
+def test_slip_in_the_tests_is_named_with_the_file(run: Callable[..., Any]) -> None:
+    slanted = TESTS + "\n  def slanted(self):"
+
+    plain, asked = run(tests=slanted), run("--claim", "T1", tests=slanted)
+
+    assert (plain.ret, asked.ret) == (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.USAGE_ERROR)
+    plain.stdout.fnmatch_lines(["*ERROR collecting spec/test_1.py*", "E *IndentationError*"])
+    asked.stderr.fnmatch_lines(["ERROR: *test_1.py is no Python: unindent*(test_1.py, line *)"])
+
+
+@pytest.mark.parametrize("option", ["--preflight-limit", "--test-limit"])
+def test_limit_that_is_none_is_refused(run: Callable[..., Any], option: str) -> None:
+    result = run(f"{option}=-1")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*argument {option}: '-1': give *"])
+
+
+def test_result_that_cannot_be_written_fails_the_run(run: Callable[..., Any]) -> None:
+    result = run("--conformance", "nowhere/a.json")
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["FAILED: --conformance nowhere/a.json: cannot be written: *"])
 
 
 def test_run_in_which_every_claim_is_skipped_fails(

@@ -125,13 +125,28 @@ class TestLines:
             "  T2  mistaken: the text says Habits are old. Now: Habits are new.",
             "  T2  changed in 2.0: the text says Grads are zeros. Now: Grads are None.",
             "  T3  slip in a listing: A quote is missing.",
-            "  M1  slip in a listing: Ours.",
         ]
+
+    def test_what_is_untrue_is_told_of_claims_that_ran_and_slips_of_their_sections(
+        self, book: contents.Contents
+    ) -> None:
+        slip = "  T3  slip in a listing: A quote is missing."
+
+        assert list(summary.untrue(book, {"T1"})) == [slip]
+        assert [line[:4] for line in summary.untrue(book, ["T2"])] == ["  T2", "  T2", "  T3"]
+        assert list(summary.untrue(book, ["M1"])) == ["  M1  slip in a listing: Ours."]
+
+    def test_nothing_is_said_of_what_is_untrue_where_nothing_is(
+        self, book: contents.Contents
+    ) -> None:
+        told = list(summary.lines(book, Results(), None))
+
+        assert told[-1] == "1 claims of our own beside them: Mistakes"
 
     def test_missing_accelerator_is_told_in_its_place(self, book: contents.Contents) -> None:
         told = list(summary.lines(book, Results(), "no driver"))
 
-        assert told[2:4] == ["  0 claims ran on an accelerator: no driver", ""]
+        assert told[2:] == ["  0 claims ran on an accelerator: no driver"]
 
 
 def test_cpu_comes_first_then_accelerators_then_what_computes_nothing() -> None:
@@ -139,3 +154,19 @@ def test_cpu_comes_first_then_accelerators_then_what_computes_nothing() -> None:
 
     ordered = ["cpu", "aipu:0", "xpu:0", "xpu:1", "meta", NO_DEVICE]
     assert sorted(devices, key=summary.cpu_first) == ordered
+
+
+@pytest.mark.parametrize(
+    ("line", "lines"),
+    [
+        ("  T1  a bb ccc dddd eeeee", ["  T1  a bb ccc", "      dddd", "      eeeee"]),
+        ("  a b:   1 2  3 4 5", ["  a b:   1 2  3", "         4 5"]),
+        ("    why it was-not so", ["    why it", "    was-not so"]),
+        ("many words of a head", ["many words of a", "head"]),
+        ("  fits in  here", ["  fits in  here"]),
+        ("averyverylongword it is", ["averyverylongword", "it is"]),
+        ("", [""]),
+    ],
+)
+def test_long_lines_go_on_under_their_text(line: str, lines: list[str]) -> None:
+    assert summary.wrapped(line, 15).splitlines() == [each for each in lines if line]

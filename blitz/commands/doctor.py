@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from blitz import preflight
+from blitz.commands import options
 from blitz.errors import BlitzError
 from blitz.preflight import Finding, Verdict
 
@@ -19,32 +20,14 @@ class BadRequest(BlitzError):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``python -m blitz doctor``."""
-    parser.add_argument(
-        "--device",
-        metavar="NAME[,NAME…]",
-        help="try these devices only; default: the cpu and the accelerator, if there is one",
-    )
-    parser.add_argument(
-        "--import",
-        action="append",
-        default=[],
-        dest="imports",
-        metavar="MODULE",
-        help="import MODULE first, for a backend that torch does not load by itself",
-    )
-    parser.add_argument(
-        "--preflight-limit",
-        type=float,
-        default=preflight.LIMIT,
-        metavar="SECONDS",
-        help="take a device for hung after this time (default: %(default)g)",
+    options.add_devices(
+        parser.add_argument,
+        "try these devices only; default: the cpu and the accelerator, if there is one",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Print a finding for each device; 0 where all can be used, 1 where one cannot."""
-    if args.preflight_limit <= 0:
-        raise BadRequest(f"--preflight-limit {args.preflight_limit:g}: give seconds, more than 0.")
     for module in args.imports:
         if importlib.util.find_spec(module.partition(".")[0]) is None:
             raise BadRequest(f"--import {module}: there is no module of this name. Install it.")

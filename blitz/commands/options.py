@@ -1,8 +1,39 @@
-"""Kinds of numbers that options take; argparse turns a wrong one into an error that names it."""
+"""What commands' options have in common: kinds of numbers, and the choice of devices.
+
+argparse turns a wrong number into an error that names the option.
+"""
 
 import argparse
 import math
 from collections.abc import Callable
+
+from blitz import preflight
+
+
+def add_devices(add: Callable[..., object], choice: str) -> None:
+    """``--device``, ``--import`` and ``--preflight-limit``.
+
+    Args:
+        add: ``add_argument`` of a parser, or pytest's ``addoption``.
+        choice: What is done with the devices that ``--device`` names, and with which by default.
+    """
+    add("--device", metavar="NAME[,NAME…]", help=choice)
+    add(
+        "--import",
+        action="append",
+        default=[],
+        dest="imports",
+        metavar="MODULE",
+        help="import MODULE first, for a backend that torch does not load by itself (torch_npu, "
+        "…); may be given several times",
+    )
+    add(
+        "--preflight-limit",
+        type=time_limit,
+        default=preflight.LIMIT,
+        metavar="SECONDS",
+        help="take a device for hung whose first trial takes longer (default: %(default)g)",
+    )
 
 
 def whole(least: int, most: int = 2**63 - 1) -> Callable[[str], int]:
@@ -42,6 +73,14 @@ def seconds(text: str) -> float:
     number = _number(text)
     if not 0 <= number < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r}: give 0 seconds or more")
+    return number
+
+
+def time_limit(text: str) -> float:
+    """A time: more than 0."""
+    number = _number(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}: give more than 0 seconds")
     return number
 
 

@@ -86,8 +86,7 @@ def told(claim: Claim, contents: Contents) -> Iterator[str]:
 
 
 def _told_of_test(place: Place) -> Iterator[str]:
-    file = place.page.benchmark_file if place.test.benchmark else place.page.file
-    yield f"{file.parent.name}/{file.name}:{place.test.lines[0]}  test_{place.test.id}"
+    yield f"{place.file.parent.name}/{place.file.name}:{place.test.lines[0]}  test_{place.test.id}"
     verdict = place.test.verdict
     if verdict is None:
         yield f"  holds: {place.test.sentence}"

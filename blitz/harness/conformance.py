@@ -5,7 +5,6 @@
 
 import datetime
 import json
-import os
 import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -14,9 +13,10 @@ from typing import Any
 
 import torch
 
+from blitz import atomic
 from blitz.errors import BlitzError
 from blitz.harness.contents import Contents
-from blitz.harness.results import BROKEN, HELD, NO_DEVICE, NOT_RUN, RANK, Results
+from blitz.harness.results import BROKEN, HELD, NO_DEVICE, NOT_RUN, RANK, Results, worst
 from blitz.harness.selection import Selection
 from blitz.harness.tolerances import Row
 from blitz.versions import installed
@@ -25,7 +25,7 @@ FORMAT, VERSION = "blitz conformance", 1
 
 
 class ConformanceError(BlitzError):
-    """A file that holds no result of a run, or of a version that is not known."""
+    """A file that holds no result of a run, or cannot be written; the message says why."""
 
 
 def document(
@@ -102,7 +102,7 @@ def _of_claim(key: str, results: Results) -> dict[str, Any]:
     for outcome in results:
         if outcome.key == key:
             entry = found.setdefault(outcome.device, {"outcome": NOT_RUN, "tests": []})
-            entry["outcome"] = max(entry["outcome"], outcome.state, key=RANK.index)
+            entry["outcome"] = worst(entry["outcome"], outcome.state)
             entry["tests"].append(
                 {"id": outcome.node, "outcome": outcome.state, "reason": outcome.reason}
             )
@@ -122,18 +122,16 @@ def write(path: Path, result: dict[str, Any]) -> None:
     """Write a result; the file appears whole or not at all.
 
     Raises:
-        OSError: the folder is not there or cannot be written to.
+        ConformanceError: it cannot be written there.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    text = json.dumps(result, indent=1, ensure_ascii=False)
     try:
-        with beside.open("w", encoding="utf-8") as stream:
-            json.dump(result, stream, indent=1, ensure_ascii=False)
-            stream.write("\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+        atomic.write(path, f"{text}\n".encode())
+    except OSError as error:
+        raise ConformanceError(
+            f"--conformance {path}: cannot be written: {error.strerror or error}. Choose a file in "
+            "a folder that has room and that you may write to."
+        ) from error
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from blitz.errors import BlitzError
 
-class ContentsError(Exception):
-    """The table of contents and the tests do not fit; the message lists every misfit."""
+
+class ContentsError(BlitzError):
+    """The table of contents or a file of tests cannot be read; the message names file and fault."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,11 @@ class Place:
     page: Page
     test: Test
 
+    @property
+    def file(self) -> Path:
+        """The file that the test stands in."""
+        return self.page.benchmark_file if self.test.benchmark else self.page.file
+
 
 class Contents:
     """The pages with their claims, and the tests found in the files they name."""
@@ -198,13 +205,29 @@ def load(path: Path) -> Contents:
     """The contents in the TOML file ``path``; the test files it names lie beside it.
 
     Raises:
-        ContentsError: the file is not TOML, or lacks a field; the message names file and fault.
+        ContentsError: the file cannot be read, is not TOML or lacks a field, or a file of tests is
+            not Python.
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         return Contents(tuple(_page(page, path.parent) for page in table["page"]))
-    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise ContentsError(f"{path}: {type(error).__name__}: {error}") from error
+
+
+def parts_of(node: str) -> tuple[str, str, tuple[str, ...]]:
+    """The file's name, the test's id and the words of the parameters in a pytest id.
+
+    ``spec/test_1.py::TestJoining::test_sum[cpu-two]`` gives ``test_1.py``, ``sum`` and
+    ``("cpu", "two")``.
+    """
+    address, _, parameters = node.partition("[")
+    file, *_, name = address.split("::")
+    return (
+        Path(file).name,
+        name.removeprefix("test_"),
+        tuple(parameters.removesuffix("]").split("-")),
+    )
 
 
 def _page(table: dict[str, Any], folder: Path) -> Page:
@@ -256,7 +279,10 @@ def _misfits_of_test(
 def _tests_in(file: Path) -> list[Test]:
     if not file.exists():
         return []
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"), file.name)
+    except (SyntaxError, ValueError) as error:
+        raise ContentsError(f"{file} is no Python: {error}") from error
     found: list[tuple[str | None, ast.FunctionDef]] = []
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):

@@ -16,6 +16,11 @@ NO_DEVICE = "no device"
 RAN = (HELD, BROKEN, KNOWN)
 
 
+def worst(one: str, other: str) -> str:
+    """The state of what has a test in each of two states."""
+    return max(one, other, key=RANK.index)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """The outcome of one test of one claim.
@@ -110,7 +115,7 @@ class Results:
         for outcome in self:
             if outcome.device == device:
                 before = states.get(outcome.key, NOT_RUN)
-                states[outcome.key] = max(before, outcome.state, key=RANK.index)
+                states[outcome.key] = worst(before, outcome.state)
         return states
 
     def reasons(self, device: str, state: str = NOT_RUN) -> dict[str, int]:

@@ -90,6 +90,11 @@ class Selection:
         """Those of the given kinds."""
         return [selected for selected in self.devices if selected.kind in kinds]
 
+    def lack(self, kinds: Sequence[str]) -> str:
+        """Why a test of the given kinds has nothing to run on."""
+        why = self.missing or "none of the devices asked for fits"
+        return f"needs {' or '.join(kinds)}: {why}"
+
     def get(self, device: torch.device) -> Selected | None:
         """The one that is ``device``."""
         return next((s for s in self.devices if s.device == device), None)
@@ -134,6 +139,21 @@ def select(
     )
     import_modules(modules)
     return selection
+
+
+def require_accelerator(chosen: Selection, names: str | None) -> None:
+    """See that the run has an accelerator.
+
+    Args:
+        chosen: The devices of the run.
+        names: What ``--device`` says.
+
+    Raises:
+        SelectionError: there is none, or ``--device`` leaves it out.
+    """
+    if not chosen.of_kinds(["accelerator"]):
+        why = chosen.missing or f"--device asks for {names} only"
+        raise SelectionError(f"--require-accelerator: {why}")
 
 
 def import_modules(modules: Sequence[str]) -> None:

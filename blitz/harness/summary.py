@@ -1,11 +1,13 @@
 """The lines that a run adds to pytest's own: the header and the verdict on the tutorial."""
 
 import platform
-from collections.abc import Iterable, Iterator
+import re
+import textwrap
+from collections.abc import Collection, Iterable, Iterator
 
 import torch
 
-from blitz.harness.contents import Contents, Page
+from blitz.harness.contents import Claim, Contents, Page
 from blitz.harness.results import BROKEN, HELD, KNOWN, NO_DEVICE, NOT_RUN, UNSUPPORTED, Results
 from blitz.harness.selection import Selection
 from blitz.versions import installed
@@ -42,14 +44,36 @@ def lines(contents: Contents, results: Results, missing: str | None) -> Iterator
         yield from _device_lines(device, results)
     if missing is not None:
         yield f"  0 claims ran on an accelerator: {missing}"
-    yield ""
-    yield "No longer true, or never true:"
-    for key, what, text, now in _untrue(contents):
-        yield (
-            f"  {key}  {what}: the text says {text} Now: {now}"
-            if now
-            else f"  {key}  {what}: {text}"
-        )
+    told = list(untrue(contents, {outcome.key for outcome in results}))
+    if told:
+        yield from ("", "No longer true, or never true:", *told)
+
+
+def untrue(contents: Contents, ran: Collection[str]) -> Iterator[str]:
+    """What the tutorial says that is not true, and what is, a line for each.
+
+    Args:
+        contents: The table of contents.
+        ran: The keys of the claims to tell of; a slip in a listing is told where one of its
+            section is among them.
+    """
+    for page in contents.pages:
+        for section in page.sections:
+            if any(claim.key in ran for claim in section.claims):
+                for claim in section.claims:
+                    yield from _untrue(claim, contents, claim.key in ran)
+
+
+def wrapped(line: str, width: int) -> str:
+    """``line`` in lines of no more than ``width`` columns, with what follows under its text."""
+    label = re.match(r" *(\S.*? {2,})?", line)
+    return textwrap.fill(
+        line,
+        width,
+        subsequent_indent=" " * len(label[0] if label else ""),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _accounts(contents: Contents) -> Iterator[str]:
@@ -88,12 +112,12 @@ def _device_lines(device: str, results: Results) -> Iterator[str]:
             yield f"  {'':<13}{count} {state}: {reason}"
 
 
-def _untrue(contents: Contents) -> Iterator[tuple[str, str, str, str]]:
-    for claim, _ in contents.claims():
-        if claim.erratum is not None:
-            yield claim.key, "slip in a listing", claim.erratum, ""
-        for place in contents.places():
-            if place.claim is claim and place.test.verdict is not None:
-                verdict = place.test.verdict
-                what = "mistaken" if verdict.since is None else f"changed in {verdict.since}"
-                yield claim.key, what, verdict.text, place.test.sentence
+def _untrue(claim: Claim, contents: Contents, ran: bool) -> Iterator[str]:
+    if claim.erratum is not None:
+        yield f"  {claim.key}  slip in a listing: {claim.erratum}"
+    for place in contents.places():
+        verdict = place.test.verdict
+        if ran and place.claim is claim and verdict is not None:
+            what = "mistaken" if verdict.since is None else f"changed in {verdict.since}"
+            now = place.test.sentence
+            yield f"  {claim.key}  {what}: the text says {verdict.text} Now: {now}"

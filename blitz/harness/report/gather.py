@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 from blitz.harness import conformance, summary, verdict
 from blitz.harness.benchmarks import cpu_name
-from blitz.harness.contents import Claim, Contents, Page, Place, Section, Test
+from blitz.harness.contents import Claim, Contents, Page, Place, Section, Test, parts_of
 from blitz.harness.report import highlight
 from blitz.harness.report.failures import Failures, printable
 from blitz.harness.report.releases import Probe
@@ -24,10 +24,10 @@ from blitz.harness.results import (
     KNOWN,
     NO_DEVICE,
     NOT_RUN,
-    RANK,
     UNSUPPORTED,
     Outcome,
     Results,
+    worst,
 )
 from blitz.harness.selection import NO_ACCELERATOR, Selection
 from blitz.harness.verdict import Ending
@@ -416,7 +416,6 @@ class _Gatherer:
 
     def _test(self, place: Place) -> TestRow:
         test, outcomes = place.test, self._outcomes.get(_id_of(place), [])
-        file = place.page.benchmark_file if test.benchmark else place.page.file
         broken = [outcome for outcome in outcomes if outcome.state == BROKEN]
         shown = self._shown.get(_id_of(place), 0)
         untrue = test.verdict
@@ -425,8 +424,8 @@ class _Gatherer:
             sentence=self._texts.claim(test.id, test.sentence),
             says=None if untrue is None else self._texts.says(test.id, untrue.text),
             since=(untrue.since or "") if untrue is not None else "",
-            code=self._code(file, test),
-            file=f"{file.parent.name}/{file.name}",
+            code=self._code(place.file, test),
+            file=f"{place.file.parent.name}/{place.file.name}",
             line=test.lines[0],
             cells=self._cells(place, outcomes),
             reasons=self._reasons(outcomes, place.test.kinds),
@@ -438,7 +437,7 @@ class _Gatherer:
         states = dict.fromkeys(self._asked(place), NOT_RUN)
         for outcome in outcomes:
             before = states.get(outcome.device, NOT_RUN)
-            states[outcome.device] = max(before, outcome.state, key=RANK.index)
+            states[outcome.device] = worst(before, outcome.state)
         return {column.name: Cell(states.get(column.name)) for column in self._columns}
 
     def _code(self, file: Path, test: Test) -> Markup:
@@ -614,12 +613,11 @@ def _told(as_told: bool | None) -> tuple[str, str]:
 
 
 def _id_of(place: Place) -> tuple[str, str]:
-    file = place.page.benchmark_file if place.test.benchmark else place.page.file
-    return file.name, place.test.id
+    return place.file.name, place.test.id
 
 
 @lru_cache(maxsize=10_000)
 def _test_of(node: str) -> tuple[str, str]:
     """The file's name and the test's id in a pytest id."""
-    file, *_, name = node.partition("[")[0].split("::")
-    return Path(file).name, name.removeprefix("test_")
+    file, test_id, _ = parts_of(node)
+    return file, test_id

@@ -1,0 +1,80 @@
+"""What pytest collected, held against the table of contents."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from blitz.harness import containment, properties
+from blitz.harness.contents import Contents, ContentsError, parts_of
+from blitz.harness.profile import Applied
+from blitz.harness.results import NO_DEVICE
+from blitz.harness.selection import Selection
+
+
+class Collected:
+    """A pytest plugin that checks tests and contents against each other.
+
+    Args:
+        spec: The folder of the specification; tests that lie elsewhere are passed over.
+        contents: Gives the table of contents.
+        selection: The devices of the run.
+        profile: The profile in force.
+    """
+
+    def __init__(
+        self,
+        spec: Path,
+        contents: Callable[[], Contents],
+        selection: Selection,
+        profile: Applied | None,
+    ) -> None:
+        self._spec, self._contents = spec, contents
+        self._selection, self._profile = selection, profile
+
+    @pytest.hookimpl(tryfirst=True)  # before tests are left out by -k, -m or --claim
+    def pytest_collection_modifyitems(self, items: list[pytest.Function]) -> None:
+        """Refuse a run whose contents and tests do not fit; give each test what it claims."""
+        in_spec = [item for item in items if item.path.parent == self._spec]
+        if not in_spec:
+            return
+        try:
+            table = self._contents()
+        except ContentsError as error:
+            raise pytest.UsageError(str(error)) from error
+        misfits = table.misfits({item.path for item in in_spec})
+        if misfits:
+            raise pytest.UsageError("spec/contents.toml and the tests do not fit:", *misfits)
+        for item in in_spec:
+            place = table.place(item.path, item.originalname.removeprefix("test_"))
+            if place is not None:  # else a benchmark that no claim names
+                properties.of_claim(item, place, device_name(item))
+        if self._profile is not None:
+            self._profile.apply(in_spec)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Tell the profile what is left to run."""
+        if self._profile is not None:
+            self._profile.collected(session.items, self._contents())
+
+    def locate(self, node: str) -> tuple[str, str] | None:
+        """The key and the device of a test by its id alone; None for one that checks no claim."""
+        file, test_id, parameters = parts_of(node)
+        place = self._contents().place(self._spec / file, test_id)
+        if place is None:
+            return None
+        used = (s.place for s in self._selection.devices if s.name in parameters)
+        return place.claim.key, next(used, NO_DEVICE)
+
+
+def device_name(item: pytest.Item) -> str:
+    """The device of a test: ``cuda:0``, the kind that is missing, or ``no device``."""
+    callspec = getattr(item, "callspec", None)
+    if callspec is None or "device" not in callspec.params:
+        return NO_DEVICE
+    device = containment.device_of(item)
+    if device is not None:
+        return str(device)
+    mark = item.get_closest_marker("on")
+    return "cpu" if mark is None else str(mark.args[0])

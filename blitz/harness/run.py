@@ -1,0 +1,52 @@
+"""A run of the specification: what it was asked for, and what it has found so far."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from blitz.harness import tolerances, verdict
+from blitz.harness.contents import Contents
+from blitz.harness.profile import Applied
+from blitz.harness.report.options import Request
+from blitz.harness.report.texts import Message
+from blitz.harness.results import Results
+from blitz.harness.selection import Selection
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the parts of the harness share.
+
+    Attributes:
+        contents: Gives the table of contents.
+        selection: The devices of the run.
+        named: Whether ``--device`` names them.
+        profile: The profile in force.
+        results: What came of the tests so far.
+        images: Where the images come from.
+        made: Whether they are made on the spot.
+        threads: How many threads of the cpu each process has.
+        report: The report that was asked for.
+        judged: Whether the run can fail without a failed test: benchmarks and workers cannot.
+    """
+
+    contents: Callable[[], Contents]
+    selection: Selection
+    named: bool
+    profile: Applied | None
+    results: Results
+    images: str
+    made: bool
+    threads: int
+    report: Request | None
+    judged: bool
+
+    def faults(self) -> list[Message]:
+        """Why the run must not count as a success, failed tests aside; empty where it may."""
+        if not self.judged:
+            return []
+        return verdict.faults(self.results, self.selection, self.named, self.profile)
+
+    def tolerances(self) -> list[tolerances.Row]:
+        """The tolerances in force on each device."""
+        profile = None if self.profile is None else self.profile.profile
+        return tolerances.table(self.selection, self.contents(), profile)
