@@ -142,6 +142,12 @@ def _fallback(op, *args, **kwargs):
     return _mapped(to_ours, result)
 
 
+def _update(op, tensors, *args, **kwargs):
+    """Change a list of tensors in place; torch counts the changes of single tensors only."""
+    _fallback(op, tensors, *args, **kwargs)
+    torch.autograd.graph.increment_version(tensors)
+
+
 def _kernel(op) -> Callable:
     return faults[op.name()](op) if op.name() in faults else op
 
@@ -351,7 +357,10 @@ def _register() -> list[torch.library.Library]:
     aten.impl("_copy_from", _copy_from, "PrivateUse1")
     aten.impl("resize_", _resize_, "PrivateUse1")
     for update in ("_foreach_add_.List", "_foreach_add_.Scalar", "_foreach_mul_.Scalar"):
-        aten.impl(update, partial(_fallback, _operation(update)), "PrivateUse1")  # one step, not 10
+        aten.impl(update, partial(_update, _operation(update)), "PrivateUse1")  # one step, not 10
+    # torch's own, for any backend, calls a kernel of the cpu.
+    conjugate = partial(_fallback, torch.ops.aten.conj_physical_.default)
+    aten.impl("conj_physical_", conjugate, "PrivateUse1")
     aten.impl("record_stream", lambda self, stream: None, "PrivateUse1")
     aten.impl("_local_scalar_dense", _local_scalar_dense, "PrivateUse1")
     aten.impl("convolution_overrideable", _convolution, "PrivateUse1")
