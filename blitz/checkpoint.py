@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from blitz import atomic, tensor_file
+from blitz import atomic, devices, tensor_file
 from blitz.classifier import Report, RunningLoss, TrainingStep
 from blitz.errors import BlitzError
 
@@ -199,17 +199,16 @@ def _restore(checkpoint: Checkpoint, step: TrainingStep) -> None:
     groups = step.optimizer.state_dict()["param_groups"]
     step.optimizer.load_state_dict({"state": state, "param_groups": groups})
     torch.set_rng_state(checkpoint.generators["cpu"])
-    if step.device.type != "cpu":
-        module = torch.get_device_module(step.device)
+    if devices.has_generator(step.device):
         # Every process has a device of its own; the first wrote the state of its own.
         (state,) = (state for name, state in checkpoint.generators.items() if name != "cpu")
-        module.set_rng_state(state, step.device)
+        devices.set_generator_state(step.device, state)
 
 
 def _generators(device: torch.device) -> dict[str, torch.Tensor]:
     states = {"cpu": torch.get_rng_state()}
-    if device.type != "cpu":
-        states[str(device)] = torch.get_device_module(device).get_rng_state(device)
+    if devices.has_generator(device):
+        states[str(device)] = devices.generator_state(device)
     return states
 
 

@@ -15,6 +15,9 @@ from blitz import atomic, devices, tensor_file
 from blitz.data import CLASSES
 from blitz.errors import BlitzError
 
+Batch = tuple[torch.Tensor, torch.Tensor]
+"""Images, N x 3 x 32 x 32, and labels, N int64."""
+
 Batches = Iterable[Sequence[torch.Tensor]]
 """What a loader gives: pairs of images (N x 3 x 32 x 32) and labels (N), as list or tuple."""
 
@@ -147,10 +150,18 @@ class TrainingStep:
     def __init__(
         self, net: nn.Module, *, lr: float = 0.001, momentum: float = 0.9, exact: bool = True
     ) -> None:
+        """Begin without momentum.
+
+        Raises:
+            ValueError: ``net`` has no parameters, or ``lr`` or ``momentum`` is negative.
+        """
         self.net = net
         self.exact = exact
         self.criterion = nn.CrossEntropyLoss()
-        self.device = next(net.parameters()).device
+        parameter = next(net.parameters(), None)
+        if parameter is None:
+            raise ValueError(f"{type(net).__name__} has no parameters to train: use a network.")
+        self.device = parameter.device
         # One kernel for all parameters; on the cpu it rounds otherwise than the tutorial's ten.
         fused = self.device.type == "cuda" or (self.device.type == "cpu" and not exact)
         self.optimizer = torch.optim.SGD(net.parameters(), lr=lr, momentum=momentum, fused=fused)
@@ -185,6 +196,9 @@ def training_step(
 ) -> TrainingStep:
     """The tutorial's training step for ``net``, where its parameters are now; see the class.
 
+    Raises:
+        ValueError: ``net`` has no parameters, or ``lr`` or ``momentum`` is negative.
+
     Tutorial: "Define a Loss function and optimizer".
     """
     return TrainingStep(net, lr=lr, momentum=momentum, exact=exact)
@@ -216,8 +230,9 @@ def train(
         is left at its end.
 
     Raises:
-        ValueError: ``epochs`` or ``report_every`` is less than 1, the loader gave no batch, or a
-            label fits none of the net's outputs.
+        ValueError: ``epochs`` or ``report_every`` is less than 1, ``lr`` or ``momentum`` negative,
+            the net has no parameters, the loader gave no batch, or a label fits none of the net's
+            outputs.
 
     Tutorial: "Train the network".
     """

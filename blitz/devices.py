@@ -148,7 +148,7 @@ def synchronize(device: torch.device) -> None:
     """
     if device.type in ("cpu", "meta"):
         return
-    wait = getattr(getattr(torch, device.type, None), "synchronize", None)
+    wait = getattr(module_of(device), "synchronize", None)
     if wait is None:
         raise UnusableDevice(
             f"device {str(device)!r} cannot be timed: torch.{device.type}.synchronize does not "
@@ -166,14 +166,28 @@ def forked_generators(used: Iterable[torch.device]) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=[]))
         for device in used:
-            module = _module(device)
-            if module is None:
-                continue
-            if hasattr(module, "get_rng_state") and hasattr(module, "set_rng_state"):
-                where = _arguments(module.get_rng_state, device)
-                state = module.get_rng_state(*where)
-                stack.callback(module.set_rng_state, state, *where)
+            if has_generator(device):
+                stack.callback(set_generator_state, device, generator_state(device))
         yield
+
+
+def has_generator(device: torch.device) -> bool:
+    """Whether this is an accelerator with a random generator whose state can be told and set."""
+    module = module_of(device)
+    return hasattr(module, "get_rng_state") and hasattr(module, "set_rng_state")
+
+
+def generator_state(device: torch.device) -> torch.Tensor:
+    """The state of the random generator of an accelerator that :func:`has_generator`."""
+    module = torch.get_device_module(device)
+    state: torch.Tensor = module.get_rng_state(*_arguments(module.get_rng_state, device))
+    return state
+
+
+def set_generator_state(device: torch.device, state: torch.Tensor) -> None:
+    """Let the random generator of an accelerator go on from what :func:`generator_state` gave."""
+    module = torch.get_device_module(device)
+    module.set_rng_state(state, *_arguments(module.get_rng_state, device))
 
 
 def seed(number: int, used: Iterable[torch.device]) -> None:
@@ -183,13 +197,13 @@ def seed(number: int, used: Iterable[torch.device]) -> None:
     """
     torch.default_generator.manual_seed(number)
     for device in used:
-        module = _module(device)
+        module = module_of(device)
         plant = getattr(module, "manual_seed_all", getattr(module, "manual_seed", None))
         if plant is not None:
             plant(number)
 
 
-def _module(device: torch.device) -> ModuleType | None:
+def module_of(device: torch.device) -> ModuleType | None:
     """``torch.cuda`` for ``cuda:1``; None where the backend brings no such module."""
     if device.type in ("cpu", "meta"):
         return None
@@ -210,8 +224,7 @@ def _arguments(function: Callable[..., object], device: torch.device) -> tuple[t
 
 def describe(device: torch.device) -> str:
     """The device's name and, for a GPU, its model: ``cuda:0 (NVIDIA H200)``."""
-    module = getattr(torch, device.type, None)
-    name = getattr(module, "get_device_name", None)
+    name = getattr(module_of(device), "get_device_name", None)
     return f"{device} ({name(device)})" if name is not None else str(device)
 
 

@@ -26,13 +26,10 @@ import numpy as np
 import torch
 
 from blitz import data, devices, interrupts, memory, tuning
-from blitz.classifier import TrainingStep
+from blitz.classifier import Batch, TrainingStep
 from blitz.data import Images
 from blitz.distributed_sampler import Share
 from blitz.errors import BlitzError
-
-Batch = tuple[torch.Tensor, torch.Tensor]
-"""Images, N x 3 x 32 x 32, and labels, N int64."""
 
 NAMES = ("loader", "resident", "captured")
 

@@ -16,7 +16,8 @@ arithmetic: a seed gives the same images, to the last bit, on every machine.
 
 import numpy as np
 
-SIDE = 32
+from blitz.image_files import SIDE, SPLITS
+
 SHORT, LONG = 4, 9
 SMALL, LARGE = 2, 4
 SHADES = 20
@@ -24,7 +25,6 @@ SHADES = 20
 MISLABELLED = 7
 """One picture in so many shows a kind of stroke drawn at random, whatever its label."""
 
-SPLITS = ("train", "test")
 
 Offsets = tuple[tuple[int, int], ...]
 """The pixels of a stroke, as (row, column)."""

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from blitz.devices import module_of
+
 MEMINFO = Path("/proc/meminfo")
 
 
@@ -17,7 +19,7 @@ def free(device: torch.device) -> int | None:
     """
     if device.type == "cpu":
         return _free_on_host()
-    ask = getattr(getattr(torch, device.type, None), "mem_get_info", None)
+    ask = getattr(module_of(device), "mem_get_info", None)
     return None if ask is None else ask(device)[0]
 
 
@@ -25,7 +27,7 @@ def allocated(device: torch.device) -> int | None:
     """Bytes in tensors on ``device``; None where torch does not count them, as on the cpu."""
     if device.type in ("cpu", "meta"):
         return None
-    ask = getattr(getattr(torch, device.type, None), "memory_allocated", None)
+    ask = getattr(module_of(device), "memory_allocated", None)
     return None if ask is None else ask(device)
 
 
@@ -40,7 +42,7 @@ def taken(work: Callable[[], object], device: torch.device) -> int | None:
         with profile(profile_memory=True) as profiled:
             work()
         return sum(max(0, int(event.self_cpu_memory_usage)) for event in profiled.function_events)
-    ask = getattr(getattr(torch, device.type, None), "memory_stats", None)
+    ask = getattr(module_of(device), "memory_stats", None)
     if ask is None:
         return None
     before = ask(device).get(_TAKEN, 0)

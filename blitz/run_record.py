@@ -1,13 +1,11 @@
 """``result.json``: what a training was, and how it came out. `docs/result.md` describes it."""
 
 import json
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from blitz import devices
@@ -15,7 +13,7 @@ from blitz.classifier import Accuracy
 from blitz.data import CLASSES, Images
 from blitz.errors import BlitzError
 from blitz.training import Training
-from blitz.versions import installed
+from blitz.versions import installed, stack
 
 FORMAT = 1
 
@@ -57,13 +55,7 @@ def of(training: Training, train: Images, test: Images, accuracy: Accuracy) -> d
 
 def versions() -> dict[str, str]:
     """The versions of what computed it; for an uninstalled package, ``"not installed"``."""
-    return {
-        "blitz": installed("blitz"),
-        "torch": str(torch.__version__),
-        "torchvision": installed("torchvision"),
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-    }
+    return {"blitz": installed("blitz"), **stack()}
 
 
 def content(record: Mapping[str, Any]) -> bytes:

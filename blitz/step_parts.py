@@ -8,9 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from blitz import timing
-from blitz.classifier import TrainingStep
-
-Batch = tuple[torch.Tensor, torch.Tensor]
+from blitz.classifier import Batch, TrainingStep
 
 PARTS = ("data", "transfer", "forward", "backward", "optimizer")
 """Fetching a batch; moving it to the device; the net and the loss; the gradients; SGD."""

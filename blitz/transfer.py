@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
 
 from blitz.image_files import DataError, digest
+from blitz.progress import duration
 
 BLOCK = 1 << 16
 PASSING = (408, 425, 429, 500, 502, 503, 504)
@@ -107,7 +108,7 @@ class Progress:
             return f"{line}, {self.note}"
         if self.seconds_left is None:
             return line
-        return f"{line}, {self.rate / 1e3:.0f} kB/s, {_duration(self.seconds_left)} left"
+        return f"{line}, {self.rate / 1e3:.0f} kB/s, {duration(self.seconds_left)} left"
 
 
 Report = Callable[[Progress], object]
@@ -418,10 +419,3 @@ def _bad_certificate(error: ssl.SSLCertVerificationError) -> _Failure:
         "clock and certificates up to date; SSL_CERT_FILE names a file of them",
         passing=False,
     )
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    if minutes >= 60:
-        return f"{minutes // 60} h {minutes % 60:02} min"
-    return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"

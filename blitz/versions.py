@@ -1,5 +1,6 @@
 """Versions of installed packages, without importing them: that takes seconds for some."""
 
+import platform
 from importlib import metadata
 
 
@@ -9,3 +10,15 @@ def installed(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "not installed"
+
+
+def stack() -> dict[str, str]:
+    """The versions of torch, torchvision, numpy and python, by these names."""
+    import torch
+
+    return {
+        "torch": str(torch.__version__),
+        "torchvision": installed("torchvision"),
+        "numpy": installed("numpy"),
+        "python": platform.python_version(),
+    }

@@ -26,6 +26,7 @@ from blitz import (
     timing,
     tuning,
 )
+from blitz.classifier import Batch
 from blitz.harness import benchmarks
 
 WIDTHS, BATCHES = (6, 24, 96, 384), (4, 64, 1024)
@@ -57,7 +58,6 @@ def _allocated(device: torch.device) -> int:
     return memory.allocated(device) or 0
 
 
-Batch = tuple[torch.Tensor, torch.Tensor]
 """Images and labels."""
 
 Timed = Callable[..., Any]

@@ -17,7 +17,16 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from blitz import classifier, devices, memory, step_parts, throughput, throughput_plot, timing
+from blitz import (
+    classifier,
+    devices,
+    memory,
+    step_parts,
+    throughput,
+    throughput_plot,
+    timing,
+    versions,
+)
 from blitz.__main__ import main
 from blitz.harness import benchmarks
 from blitz.step_parts import Parts
@@ -853,7 +862,7 @@ class TestMachine:
         assert benchmarks.load() is None
 
     def test_rows_and_the_run_note_what_they_ran_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(benchmarks, "installed", "{} of today".format)
+        monkeypatch.setattr(versions, "installed", "{} of today".format)
         monkeypatch.setattr(torch, "__version__", "2.15.0+ours")
         monkeypatch.setattr(torch.version, "cuda", "13.0")
         monkeypatch.setattr(torch.version, "hip", None)
@@ -862,7 +871,7 @@ class TestMachine:
         monkeypatch.setattr(benchmarks, "cpu_name", lambda: "A Chip")
         monkeypatch.setattr(benchmarks, "load", lambda: 0.5)
         monkeypatch.setattr(os, "cpu_count", lambda: 7)
-        versions = {
+        of_today = {
             "torch": "2.15.0+ours",
             "torchvision": "torchvision of today",
             "numpy": "numpy of today",
@@ -874,7 +883,7 @@ class TestMachine:
             "device": "cpu",
             "device name": "A Chip",
             "threads": 3,
-            "versions": versions,
+            "versions": of_today,
         }
         noted: dict[str, Any] = {"cpu": "theirs"}
         config = SimpleNamespace(stash=pytest.Stash())
@@ -887,7 +896,7 @@ class TestMachine:
                 "threads": 3,
                 "cores": 7,
                 "load": 0.5,
-                "versions": versions,
+                "versions": of_today,
                 "no accelerator": "none found",
             },
         }

@@ -11,6 +11,7 @@ import pytest
 import small_house
 import torch
 
+from blitz import versions
 from blitz.__main__ import main
 from blitz.harness import conformance, contents
 from blitz.harness.conformance import Change, ConformanceError
@@ -80,7 +81,7 @@ MIXED = [
 
 
 def test_environment_is_what_the_result_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conformance, "installed", lambda name: f"{name}'s version")
+    monkeypatch.setattr(versions, "installed", lambda name: f"{name}'s version")
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(torch.version, "hip", "7.1")
     before = datetime.datetime.now(datetime.UTC)

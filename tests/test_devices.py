@@ -295,6 +295,32 @@ class TestForkedGenerators:
 
         assert [state.item() for state in states.values()] == [3, 2]
 
+    def test_generator_of_mps_goes_without_saying_which(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        states = [torch.tensor([1])]
+        monkeypatch.setattr(torch.mps, "get_rng_state", lambda: states[-1])
+        monkeypatch.setattr(torch.mps, "set_rng_state", states.append)
+        mps = torch.device("mps")
+
+        assert devices.has_generator(mps)
+        devices.set_generator_state(mps, torch.tensor([5]))
+        assert devices.generator_state(mps).item() == 5
+
+    @pytest.mark.parametrize("missing", ["get_rng_state", "set_rng_state"])
+    def test_backend_whose_generator_tells_nothing_is_left_alone(
+        self, monkeypatch: pytest.MonkeyPatch, missing: str
+    ) -> None:
+        monkeypatch.delattr(torch.mps, missing)
+
+        assert not devices.has_generator(torch.device("mps"))
+        with devices.forked_generators([torch.device("mps")]):
+            pass
+
+    @pytest.mark.parametrize("name", ["cpu", "meta", "vulkan"])
+    def test_only_accelerators_have_one_of_their_own(self, name: str) -> None:
+        assert not devices.has_generator(torch.device(name))
+
 
 class TestDescribe:
     def test_cpu_has_its_name_only(self) -> None:

@@ -417,6 +417,14 @@ class TestFigures:
         assert {row["device"] for row in rows} == {"cpu"}
         assert about["no accelerator"]
 
+    @pytest.mark.parametrize("page", ["report_two_cores.html", "report_two_cores_zh.html"])
+    def test_pages_of_the_report_have_every_claim(self, page: str) -> None:
+        text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+
+        shown = set(re.findall(r' id="([A-Z]\d\d)"', text))
+
+        assert shown == {claim.key for claim, _ in claims().claims()}
+
     def test_no_figure_stands_without_a_source(self) -> None:
         """What has a unit and is no row of a table above is named in ELSEWHERE."""
         figures = re.findall(

@@ -65,6 +65,34 @@ def places(chosen: Selection) -> list[str]:
     return [selected.place for selected in chosen.devices]
 
 
+class TestAccelerator:
+    WITH = Selection((CPU, Selected("xpu", "xpu:0"), META))
+
+    def test_one_that_is_required_and_there_is_all_right(self) -> None:
+        selection.require_accelerator(self.WITH, None)
+
+    @pytest.mark.parametrize(
+        ("missing", "why"), [("no driver", "no driver"), (None, "--device asks for cpu,meta only")]
+    )
+    def test_one_that_is_required_and_missing_ends_the_run(
+        self, missing: str | None, why: str
+    ) -> None:
+        chosen = Selection((CPU, META), missing=missing)
+
+        with pytest.raises(SelectionError) as refused:
+            selection.require_accelerator(chosen, "cpu,meta")
+
+        assert str(refused.value) == f"--require-accelerator: {why}"
+
+    def test_test_without_a_device_says_what_it_needs(self) -> None:
+        assert Selection((META,), missing="no driver").lack(["accelerator"]) == (
+            "needs accelerator: no driver"
+        )
+        assert Selection((META,)).lack(("cpu", "accelerator")) == (
+            "needs cpu or accelerator: none of the devices asked for fits"
+        )
+
+
 class TestNobodyNamesADevice:
     def test_cpu_meta_and_every_accelerator_that_works_are_used(self, machine: Machine) -> None:
         chosen = selection.select(None, (), limit=7)

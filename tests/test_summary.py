@@ -7,6 +7,7 @@ import pytest
 import small_house
 import torch
 
+from blitz import versions
 from blitz.harness import contents, summary
 from blitz.harness.results import (
     BROKEN,
@@ -61,7 +62,7 @@ class TestHeader:
     def test_versions_devices_threads_and_images_are_named(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(summary, "installed", lambda name: f"<{name}>")
+        monkeypatch.setattr(versions, "installed", lambda name: f"<{name}>")
         gaps = {"float64": "no double here", "aten::sum": "not here"}
         devices = (CPU, Selected("xpu", "xpu:0", gaps=gaps, model="Arc"), META)
 

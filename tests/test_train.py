@@ -1447,6 +1447,19 @@ def saved_of(step: classifier.TrainingStep, **parts: Any) -> checkpoint.Checkpoi
     return checkpoint.Checkpoint(settings={}, images="", losses=losses, seconds=0.0, **state)
 
 
+def test_checkpoint_of_a_backend_without_a_generator_has_that_of_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    step = classifier.training_step(classifier.Net())
+    step.device = torch.device("vulkan")
+
+    saved = saved_of(step)
+    checkpoint.save(tmp_path / "c.pt", saved)
+    checkpoint.restore(tmp_path / "c.pt", saved, step)
+
+    assert saved.generators.keys() == {"cpu"}
+
+
 def test_generator_of_an_accelerator_goes_on_wherever_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

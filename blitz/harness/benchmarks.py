@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from blitz import step_parts, throughput
+from blitz import devices, step_parts, throughput
 from blitz.throughput import Point
-from blitz.versions import installed
+from blitz.versions import stack
 
 CPUINFO = Path("/proc/cpuinfo")
 
@@ -67,7 +67,7 @@ def device_name(device: torch.device) -> str:
     """The model of ``device``."""
     if device.type == "cpu":
         return cpu_name()
-    name = getattr(getattr(torch, device.type, None), "get_device_name", None)
+    name = getattr(devices.module_of(device), "get_device_name", None)
     return device.type if name is None else str(name(device))
 
 
@@ -88,14 +88,8 @@ def load() -> float | None:
 
 def versions() -> dict[str, str]:
     """The versions that a figure depends on, by name."""
-    found = {
-        "torch": str(torch.__version__),
-        "torchvision": installed("torchvision"),
-        "numpy": installed("numpy"),
-        "python": platform.python_version(),
-    }
     built_for = {"cuda": torch.version.cuda, "hip": torch.version.hip}
-    return found | {name: version for name, version in built_for.items() if version is not None}
+    return stack() | {name: version for name, version in built_for.items() if version is not None}
 
 
 def lines(rows: Sequence[Mapping[str, Any]], no_accelerator: str | None) -> Iterator[str]:

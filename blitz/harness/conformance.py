@@ -19,7 +19,7 @@ from blitz.harness.contents import Contents
 from blitz.harness.results import BROKEN, HELD, NO_DEVICE, NOT_RUN, RANK, Results, worst
 from blitz.harness.selection import Selection
 from blitz.harness.tolerances import Row
-from blitz.versions import installed
+from blitz.versions import stack
 
 FORMAT, VERSION = "blitz conformance", 1
 
@@ -64,12 +64,9 @@ def environment(selection: Selection, images: str, threads: int) -> dict[str, An
     """What the result depends on: versions, machine, devices, images, and when it was."""
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "torch": str(torch.__version__),
+        **stack(),
         "cuda": torch.version.cuda,
         "hip": torch.version.hip,
-        "torchvision": installed("torchvision"),
-        "numpy": installed("numpy"),
-        "python": platform.python_version(),
         "platform": platform.platform(),
         "threads": threads,
         "images": images,

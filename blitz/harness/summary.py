@@ -1,16 +1,13 @@
 """The lines that a run adds to pytest's own: the header and the verdict on the tutorial."""
 
-import platform
 import re
 import textwrap
 from collections.abc import Collection, Iterable, Iterator
 
-import torch
-
 from blitz.harness.contents import Claim, Contents, Page
 from blitz.harness.results import BROKEN, HELD, KNOWN, NO_DEVICE, NOT_RUN, UNSUPPORTED, Results
 from blitz.harness.selection import Selection
-from blitz.versions import installed
+from blitz.versions import stack
 
 
 def header(selection: Selection, threads: int, images: str) -> list[str]:
@@ -23,9 +20,9 @@ def header(selection: Selection, threads: int, images: str) -> list[str]:
     """
     named = ", ".join(str(selected) for selected in selection.devices)
     left_out = selection.unusable or ((selection.missing,) if selection.missing else ())
+    versions = "torch {torch}, torchvision {torchvision}, NumPy {numpy}, Python {python}"
     return [
-        f"torch {torch.__version__}, torchvision {installed('torchvision')}, "
-        f"NumPy {installed('numpy')}, Python {platform.python_version()}",
+        versions.format(**stack()),
         "; ".join([f"devices: {named}", *left_out]),
         *(
             f"unsupported on {selected.place}: {', '.join(selected.gaps)}"

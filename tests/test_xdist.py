@@ -1,0 +1,97 @@
+"""What pytest-xdist's controller and workers tell each other."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from blitz.harness import xdist
+from blitz.harness.selection import META, Selected, Selection
+
+SELECTION = Selection((Selected("cpu", "cpu"), Selected("xpu", "xpu:0", 2), META), ("hung",))
+
+
+class Config:
+    """As much of pytest's as is asked for."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+    def getoption(self, name: str, *default: Any) -> Any:
+        return self.options.get(name, *default) if default else self.options[name]
+
+
+class WorkerConfig(Config):
+    """That of the second of three workers, as the controller made it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        node = SimpleNamespace(workerinput={"workerid": "gw1"})
+        xdist.Exchange(SELECTION, None).pytest_configure_node(node)
+        self.workerinput = node.workerinput
+        self.workeroutput: dict[str, Any] = {}
+
+
+class TestShares:
+    @pytest.mark.parametrize(
+        ("options", "count"),
+        [({}, 1), ({"numprocesses": 3}, 3), ({"numprocesses": 0, "tx": ["a", "b"]}, 2)],
+    )
+    def test_controller_counts_its_workers(self, options: dict[str, Any], count: int) -> None:
+        assert xdist.workers(Config(**options)) == count
+        assert not xdist.is_worker(Config(**options))
+
+    def test_worker_is_told_how_many_there_are(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "3")
+
+        assert xdist.workers(WorkerConfig()) == 3
+        assert xdist.is_worker(WorkerConfig())
+
+    @pytest.mark.parametrize(("cores", "threads"), [(8, 2), (4, 1), (1, 1)])
+    def test_threads_are_shared_out_and_nobody_has_none(
+        self, monkeypatch: pytest.MonkeyPatch, cores: int, threads: int
+    ) -> None:
+        monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
+
+        assert xdist.threads(Config(numprocesses=3)) == threads
+
+
+class TestExchange:
+    def test_worker_has_the_devices_of_the_controller_one_of_those_shared(self) -> None:
+        assert xdist.selection(WorkerConfig()) == SELECTION.for_worker(1)
+        assert xdist.selection(WorkerConfig()).devices[1].place == "xpu:1"
+
+    def test_controller_hears_which_claims_its_workers_collected_whole(self) -> None:
+        profile = SimpleNamespace(whole={"T1"})
+        exchange = xdist.Exchange(SELECTION, profile)
+
+        exchange.pytest_testnodedown(SimpleNamespace(workeroutput={"blitz": ["T3", "T2"]}))
+        exchange.pytest_testnodedown(SimpleNamespace(workeroutput={}))
+        exchange.pytest_testnodedown(SimpleNamespace())  # it crashed
+
+        assert profile.whole == {"T1", "T2", "T3"}
+
+    def test_worker_leaves_them_in_order(self) -> None:
+        config = WorkerConfig()
+
+        profile = SimpleNamespace(whole={"T3", "T1", "T2"})
+        xdist.Exchange(SELECTION, profile).pytest_sessionfinish(SimpleNamespace(config=config))
+
+        assert config.workeroutput == {"blitz": ["T1", "T2", "T3"]}
+
+    def test_nothing_is_left_without_a_profile(self) -> None:
+        config = WorkerConfig()
+        exchange = xdist.Exchange(SELECTION, None)
+
+        exchange.pytest_sessionfinish(SimpleNamespace(config=config))
+        exchange.pytest_testnodedown(SimpleNamespace(workeroutput=config.workeroutput))
+
+        assert config.workeroutput == {"blitz": []}
+
+    def test_controller_leaves_nothing(self) -> None:
+        config = Config()
+
+        xdist.Exchange(SELECTION, None).pytest_sessionfinish(SimpleNamespace(config=config))
+
+        assert not hasattr(config, "workeroutput")
