@@ -146,6 +146,7 @@ class TestTensors:
             "x[[1, 0, 1]]",
             "x[[1, 0], [2, 1]]",
             "x[x > 0.3]",
+            "x[x[:, 0] > 2]",
             "x + y",
             "y - x * 2",
             "x / y",
@@ -153,9 +154,14 @@ class TestTensors:
             "x % 2",
             "-abs(x)",
             "(x > 0) & (x < 2) | (x == -2)",
+            "~(x >= 0.5) ^ (x <= 1.5)",
+            "x != 3",
+            "2**x",
+            "x // y",
             "x @ y",
             "x.T @ x",
             "y @ y",
+            "y @ (y[:, None] * x[:1])",
             "x[:, None] @ x.reshape(2, 3, 1)",
             "x.sum()",
             "x.sum(axis=0)",
@@ -166,6 +172,7 @@ class TestTensors:
             "x.cumsum(axis=1)",
             "x.cumsum(-1)",
             "x.sum(-2)",
+            "x.mean(-1)",
             "(x > 0).any(axis=0)",
             "(x < 2).all(axis=1)",
             "x.reshape(3, 2)",
@@ -200,6 +207,8 @@ class TestTensors:
         [
             ("np.sort(x, axis=1)", "x.sort(dim=1).values"),
             ("np.max(x, axis=1)", "x.max(dim=1).values"),
+            ("np.max(x, axis=-1)", "x.max(-1).values"),
+            ("x.sum(axis=1, keepdims=True)", "x.sum(1, keepdim=True)"),
             ("np.std(x, axis=0)", "x.std(dim=0, correction=0)"),
             ("x[::-1]", "x.flip(0)"),
             ("x.astype(np.int64)", "x.to(torch.int64)"),
@@ -207,6 +216,7 @@ class TestTensors:
             ("x.repeat(2, axis=0)", "x.repeat_interleave(2, dim=0)"),
             ("np.tile(y, 2)", "y.repeat(2)"),
             ("np.expand_dims(y, 1)", "y.unsqueeze(1)"),
+            ("np.expand_dims(x, -1)", "x.unsqueeze(-1)"),
             ("np.concatenate([x, x], axis=0)", "torch.cat([x, x], dim=0)"),
             ("np.linalg.inv(x[:, :2])", "torch.linalg.inv(x[:, :2])"),
             ("np.power(x, 3)", "torch.pow(x, 3)"),
@@ -233,6 +243,9 @@ class TestTensors:
             "x[[1, 0], [2, 1]] = y[:2]",
             "x += y",
             "x -= 1",
+            "x /= 2",
+            "x **= 2",
+            "x[0:] = y",
             "x.T[1] = 7",
             "x.reshape(3, 2)[1] = 9",
             "x[[0]][0] = 9",
@@ -260,6 +273,7 @@ class TestTensors:
             ("float(x[0, 0])", 1.5),
             ("int(x[1, 0])", 3),
             ("bool(x[0, 0] > 1)", True),
+            ("float((x > 0.3).sum() / 2)", 1.5),
             ("-2.0 in x", True),
             ("9.0 in x", False),
             ("[row.tolist() for row in x]", [[1.5, -2.0, 0.25], [3.0, 0.5, -0.75]]),
@@ -295,7 +309,7 @@ class TestTensors:
 
         assert array.size == 6
         assert tensor.size() == (2, 3)
-        assert tensor.size(1) == 3
+        assert tensor.size(1) == tensor.size(-1) == 3
         assert tensor.numel() == 6
 
     def test_standard_deviation_divides_by_one_less(self, device: torch.device) -> None:
@@ -326,6 +340,12 @@ class TestFromData:
             pytest.param([], torch.float32, id="nothing"),
             pytest.param(np.array([1, 2], dtype=np.int16), torch.int16, id="int16 array"),
             pytest.param(np.array([1, 2], dtype=np.float16), torch.float16, id="float16 array"),
+            pytest.param(np.array([1, 255], dtype=np.uint8), torch.uint8, id="array of bytes"),
+            pytest.param(np.array([True, False]), torch.bool, id="bool array"),
+            pytest.param(
+                np.array([[1, 2], [3, 4]], dtype=np.int32).T, torch.int32, id="transposed array"
+            ),
+            pytest.param(((1, 2), (3, 4)), torch.int64, id="tuples"),
         ],
     )
     def test_dtype_is_worked_out_from_the_values(
@@ -417,7 +437,7 @@ class TestFromNumpy:
         assert a.tolist() == [7.0, 2.0, 9.0]
         assert t.tolist() == [7.0, 2.0, 9.0]
 
-    @pytest.mark.parametrize("shape", [(2, 3), (2, 0, 3), (3,), ()], ids=str)
+    @pytest.mark.parametrize("shape", [(2, 1, 3), (2, 0, 3), (3,), ()], ids=str)
     @pytest.mark.parametrize("dtype", [np.float64, np.int32], ids=["float64", "int32"])
     def test_array_of_any_shape_keeps_it_and_its_memory(
         self, dtype: Any, shape: tuple[int, ...]
@@ -460,17 +480,19 @@ class TestFromNumpy:
         ],
     )
     def test_twelve_dtypes_keep_their_name(self, name: Any) -> None:
-        """Twelve dtypes of NumPy become the dtype of the same name in torch, and back.
+        """Twelve dtypes of NumPy keep their name in torch and back, and the array its memory.
 
         Among them uint16, which torch refused up to 2.2.
         """
         a = np.array([0, 1, 1], dtype=name)
 
         t = tensors.from_numpy(a)
+        back = tensors.to_numpy(t)
+        a[0] = 1
 
         assert t.dtype is getattr(torch, name)
-        assert t.tolist() == [0, 1, 1]
-        assert tensors.to_numpy(t).dtype == name
+        assert back.dtype == name
+        assert t.tolist() == back.tolist() == [1, 1, 1]
 
     @pytest.mark.parametrize(
         ("array", "error", "words"),
@@ -584,6 +606,8 @@ class TestFromAnotherTensor:
 
         assert like.tolist() == [[2, 1, 1], [1, 1, 1]]
         assert source.tolist() == [[5, 6, 7], [8, 9, 10]]
+        assert tensors.ones_like(source.half()).tolist() == [[1, 1, 1], [1, 1, 1]]
+        assert tensors.ones_like(source > 7).tolist() == [[True] * 3] * 2
 
     @pytest.mark.on("cpu", "accelerator", "meta")
     def test_like_tensor_takes_the_memory_layout(self, device: torch.device) -> None:
@@ -647,9 +671,11 @@ class TestFromAnotherTensor:
         source = torch.full((10, 10), 7, device=device)
 
         flat = tensors.rand_like(source, dtype=torch.float).flatten().tolist()
+        half = tensors.rand_like(source.half()).flatten().tolist()
 
         assert all(0 <= number < 1 for number in flat)
         assert len(set(flat)) > 90
+        assert len(set(half)) > 75  # of the 2,048 that float16 has there
 
     def test_random_integers_like_integers_are_refused(self, device: torch.device) -> None:
         """Random numbers like a tensor of integers are refused, unless a float dtype is asked for.
@@ -751,6 +777,7 @@ class TestRandomOrConstantValues:
 
         assert sample.min() >= 0
         assert sample.max() < 1
+        assert np.unique(sample).size > 9_900  # of 10,000; few come twice
         # Of 10,000 uniform numbers the mean strays by 0.003 and the variance by 0.0008 (one
         # standard deviation); six of them are allowed.
         assert sample.mean() == pytest.approx(1 / 2, abs=0.018)
@@ -1080,8 +1107,10 @@ class TestIndexing:
             pytest.param(np.s_[1:, :2], id="block"),
             pytest.param(np.s_[::2, 1::2], id="steps"),
             pytest.param(np.s_[2:2], id="empty"),
+            pytest.param(np.s_[1:9, -9:2], id="past the ends"),
             pytest.param(np.s_[None, :, 0], id="new dimension"),
             pytest.param(np.s_[[2, 0]], id="list of rows"),
+            pytest.param(np.s_[[-1, 0]], id="list of rows from the end"),
             pytest.param(np.s_[[0, 2], [1, 3]], id="list of places"),
             pytest.param(np.s_[[True, False, True]], id="mask of rows"),
         ],
@@ -1106,8 +1135,9 @@ class TestIndexing:
         column[0] = 9
         tensor[1, 1] = 8
         column += 10
+        tensor[:, 0].fill_(5), tensor[:, 2].zero_()
 
-        assert tensor.tolist() == [[1, 19, 3], [4, 18, 6]]
+        assert tensor.tolist() == [[5, 19, 0], [5, 18, 0]]
         assert column.tolist() == [19, 18]
 
     @pytest.mark.parametrize(
@@ -1226,27 +1256,34 @@ class TestJoining:
         ]
 
     def test_cat_makes_a_copy(self, device: torch.device) -> None:
-        """What is concatenated is a copy: it does not follow the tensors it was made from."""
+        """What is joined is a copy: it does not follow the tensors that it was made from."""
         values = np.array([0.1, 0.7], dtype=np.float32)
         part = tensors.from_data(values, device=device)
 
         alone, twice = tensors.cat([part]), tensors.cat([part, part])
-        beside_nothing = tensors.cat([part, part[:0]])
+        beside_nothing, stacked = tensors.cat([part, part[:0]]), tensors.stack([part])
         part[0] = 7
 
         assert alone.tolist() == values.tolist()
         assert beside_nothing.tolist() == values.tolist()
+        assert stacked.tolist() == [values.tolist()]
         assert twice.tolist() == values.tolist() * 2
 
     def test_cat_promotes_to_a_common_dtype(self, device: torch.device) -> None:
-        """Integers concatenated with floats become floats."""
+        """Integers concatenated with floats become floats, and the narrower dtype the wider."""
         integers = tensors.from_data([1, 2], device=device)
         floats = tensors.from_data([0.5], device=device)
 
         joined = tensors.cat([integers, floats])
+        of_bools, of_halves = (
+            tensors.cat([integers > 1, integers]),
+            tensors.cat([floats.half(), floats]),
+        )
 
-        assert joined.dtype is torch.float32
+        assert joined.dtype is of_halves.dtype is torch.float32
         assert joined.tolist() == [1.0, 2.0, 0.5]
+        assert of_bools.dtype is torch.int64
+        assert of_bools.tolist() == [0, 1, 1, 2]
 
     def test_cat_refuses_other_sizes_elsewhere(self, device: torch.device) -> None:
         """Sizes that differ in another dimension than the joined one are refused."""
@@ -1313,7 +1350,8 @@ class TestJoining:
 
     @pytest.mark.on("cpu", "accelerator", "meta")
     @pytest.mark.parametrize(
-        ("dim", "shape"), [(0, (3, 4, 5)), (1, (4, 3, 5)), (2, (4, 5, 3)), (-1, (4, 5, 3))]
+        ("dim", "shape"),
+        [(0, (3, 4, 5)), (1, (4, 3, 5)), (2, (4, 5, 3)), (-1, (4, 5, 3)), (-2, (4, 3, 5))],
     )
     def test_stack_adds_a_dimension(
         self, dim: int, shape: tuple[int, ...], device: torch.device
@@ -1407,6 +1445,7 @@ class TestMultiplying:
         assert by_method.tolist() == by_operator.tolist() == [9, 3 * 2**53 + 3]
         assert [product.dtype for product in mixed] == [torch.float32] * 2
         assert mixed.method.tolist() == mixed.operator.tolist() == [1.5, 4.5]
+        assert (whole[:1] * 0.5).tolist() == (0.5 * whole[:1]).tolist() == [1.5]
 
     @pytest.mark.parametrize(
         ("other", "product"),
@@ -1497,6 +1536,19 @@ class TestMultiplying:
         assert (a @ a).tolist() == [[[7, 10], [15, 22]], [[67, 78], [91, 106]]]
         assert (square.T @ square).tolist() == [[10, 14], [14, 20]]
         assert [p.dtype for p in tensors.matrix_products(a, a)] == [torch.int64] * 2
+
+    @pytest.mark.on("cpu")  # not every accelerator has float64
+    def test_products_of_double_precision_are_as_precise(self, device: torch.device) -> None:
+        """Both products of two float64 tensors are as precise as float64 is."""
+        a = tensors.from_data(np.array([[0.1, 0.7], [1 / 3, 2 / 7]]), device=device)
+
+        elementwise, matrix = tensors.elementwise_products(a, a), tensors.matrix_products(a, a)
+
+        squares = torch.tensor([[0.01, 0.49], [1 / 9, 4 / 49]], dtype=torch.float64)
+        sums = [[0.01 + 0.7 / 3, 0.07 + 0.2], [0.1 / 3 + 2 / 21, 0.7 / 3 + 4 / 49]]
+        torch.testing.assert_close([*elementwise], [squares] * 2, rtol=1e-14, atol=0)
+        products = torch.tensor(sums, dtype=torch.float64)
+        torch.testing.assert_close([*matrix], [products] * 2, rtol=1e-14, atol=0)
 
     def test_t_transposes(self, device: torch.device) -> None:
         """The attribute T of a matrix is its transpose."""
@@ -2022,6 +2074,8 @@ class TestNumpyToTensor:
         assert t.dtype is torch.float64
         assert t.tolist() == [1.0, 1.0, 1.0, 1.0, 1.0]
         assert t.data_ptr() == n.ctypes.data
+        n[0] = 0.1  # of which float32 holds eight digits
+        assert t.tolist()[0] == t[0].item() == 0.1
 
     def test_default_layer_refuses_double_precision(self) -> None:
         """A layer of the default dtype takes a tensor of its dtype, not one of double precision."""

@@ -665,6 +665,7 @@ class TestDifferentiation:
             pytest.param(lambda x: x.max() - x.min(), [-1, 1], id="extremes"),
             pytest.param(lambda x: x.clamp(min=0), [0, 1], id="clamp"),
             pytest.param(lambda x: x.abs(), [-1, 1], id="abs"),
+            pytest.param(lambda x: torch.maximum(x, -2 * x), [-2, 1], id="maximum"),
             pytest.param(lambda x: torch.where(x > 0, x, -2 * x), [-2, 1], id="where"),
             pytest.param(lambda x: x.prod(), [4, -3], id="prod"),
             pytest.param(lambda x: x.cumsum(0), [2, 1], id="cumsum"),
@@ -674,6 +675,7 @@ class TestDifferentiation:
             pytest.param(lambda x: 1 - x, [-1, -1], id="number minus"),
             pytest.param(lambda x: x[0] / x[1], [1 / 4, 3 / 16], id="quotient"),
             pytest.param(lambda x: x.new_ones(3, 2) + x, [3, 3], id="broadcast"),
+            pytest.param(lambda x: x * torch.arange(2, 4).to(x.device), [2, 3], id="integers"),
             pytest.param(
                 lambda x: x.view(1, 2) @ x.flip(0).view(2, 1), [8, -6], id="matrix product"
             ),
@@ -705,6 +707,10 @@ class TestDifferentiation:
 
         with pytest.raises(RuntimeError, match="floating point"):
             torch.tensor(values, device=device, requires_grad=True)
+        with pytest.raises(RuntimeError, match="floating point"):
+            torch.tensor(values, device=device).requires_grad_()
+        with pytest.raises(RuntimeError, match="floating point"):
+            torch.tensor(values, device=device).requires_grad = True
 
     def test_q_is_minus_12_and_65(self, device: torch.device) -> None:
         """For a = [2, 3] and b = [6, 4], Q = 3a³ - b² is [-12, 65]."""
@@ -1232,9 +1238,10 @@ class TestComputationalGraph:
         loss = autograd.q(a, b).sum()
 
         loss.backward(retain_graph=True)
+        loss.backward(retain_graph=True)
         loss.backward()
 
-        assert a.grad.tolist() == [72.0, 162.0]
+        assert a.grad.tolist() == [108.0, 243.0]
 
     def test_saved_values_are_gone_after_backward(self, device: torch.device) -> None:
         """Backward frees the values saved for it; before that they can be looked at."""
@@ -1387,6 +1394,10 @@ class TestExclusion:
         "combine",
         [
             lambda x, w: x + w,
+            lambda x, w: x - w,
+            lambda x, w: x * w,
+            lambda x, w: x / w,
+            lambda x, w: x**w,
             lambda x, w: x @ w,
             lambda x, w: torch.cat([x, w]),
             lambda x, w: torch.stack([x, w]),
@@ -1400,7 +1411,19 @@ class TestExclusion:
             lambda x, w: assigned(x.clone(), w),
         ],
         ids=[
-            *("add", "matmul", "cat", "stack", "three operands", "cat of three", "where"),
+            *(
+                "add",
+                "sub",
+                "mul",
+                "div",
+                "pow",
+                "matmul",
+                "cat",
+                "stack",
+                "three operands",
+                "cat of three",
+                "where",
+            ),
             *("linear", "in place", "copy", "index_put", "assignment"),
         ],
     )
@@ -1422,9 +1445,10 @@ class TestExclusion:
             lambda t: t.argmax(),
             lambda t: t.int(),
             lambda t: t.detach(),
+            lambda t: t.data,
             torch.no_grad()(lambda t: t * 2),
         ],
-        ids=["comparison", "argmax", "cast to integer", "detach", "no_grad"],
+        ids=["comparison", "argmax", "cast to integer", "detach", "data", "no_grad"],
     )
     def test_result_that_has_no_derivative_is_not_tracked(
         self, device: torch.device, operation: Any
@@ -1512,6 +1536,7 @@ class TestExclusion:
         before = [p.requires_grad for p in resnet.parameters()]
 
         autograd.freeze(resnet)
+        resnet.eval().train()  # the mode is another thing
 
         assert before == [True] * 62
         assert [p.requires_grad for p in resnet.parameters()] == [False] * 62
@@ -1521,8 +1546,9 @@ class TestExclusion:
         looped, called = small_network(device), small_network(device)
 
         autograd.freeze(looped)
-        called.requires_grad_(False)
+        returned = called.requires_grad_(False)
 
+        assert returned is called
         flags = [[p.requires_grad for p in net.parameters()] for net in (looped, called)]
         assert flags == [[False] * 4, [False] * 4]
 
@@ -1792,12 +1818,17 @@ class TestFurtherReadings:
             lambda t: t.detach().add_(1),
             torch.no_grad()(lambda t: t.mul_(2)),
             torch.no_grad()(lambda t: t.zero_()),
+            torch.no_grad()(lambda t: t.fill_(7)),
+            torch.no_grad()(lambda t: t.copy_(t + 1)),
+            torch.no_grad()(lambda t: t.__isub__(1)),
+            lambda t: t.__iadd__(1),
             lambda t: t.detach()[:1].add_(1),
             lambda t: t.detach().__setitem__(0, 7),
             lambda t: torch.add(t.detach(), 1, out=t.detach()),
         ],
         ids=[
             *("in place", "under no_grad", "through detach", "mul_", "zero_"),
+            *("fill_", "copy_", "-=", "+="),
             *("through a view", "assignment", "out="),
         ],
     )

@@ -421,6 +421,7 @@ class TestDefineTheNetwork:
 
         assert neural_networks.flatten_by_view(x).tolist() == rows
         assert torch.flatten(x, 1).tolist() == rows
+        assert torch.flatten(x, start_dim=1).tolist() == rows
 
     def test_flattening_copies_nothing(self, device: torch.device) -> None:
         """Flattened maps share their memory with the maps."""
@@ -516,6 +517,16 @@ class TestDefineTheNetwork:
 
         assert x.grad.tolist() == gradient
 
+    def test_functions_of_forward_leave_their_input_alone(self, device: torch.device) -> None:
+        """What forward applies to its input, relu, pooling and flattening, leaves it as it is."""
+        x = torch.tensor([[[[1.0, -2.0], [-3.0, 4.0]]]], device=device)
+
+        rectified, pooled, flat = F.relu(x), F.max_pool2d(x, 2), torch.flatten(x, 1)
+
+        assert rectified.tolist() == [[[[1.0, 0.0], [0.0, 4.0]]]]
+        assert (pooled.tolist(), flat.tolist()) == ([[[[4.0]]]], [[1.0, -2.0, -3.0, 4.0]])
+        assert x.tolist() == [[[[1.0, -2.0], [-3.0, 4.0]]]]
+
     @pytest.mark.parametrize("operation", slopes.SMOOTH, ids=attrgetter("name"))
     def test_gradient_of_every_operation_is_its_slope(
         self, operation: Operation, device: torch.device
@@ -572,6 +583,16 @@ class TestDefineTheNetwork:
         assert list(map(id, net.parameters())) == list(map(id, named.values()))
         assert all(isinstance(p, nn.Parameter) and p.requires_grad for p in named.values())
         assert list(net.buffers()) == []
+
+    def test_new_network_draws_its_numbers_from_the_seed(self) -> None:
+        """A new network draws all its numbers: the same after the same seed, else others."""
+        nets = [(torch.manual_seed(seed), neural_networks.Net())[1] for seed in (3, 3, 4)]
+
+        one, same, other = (nn.utils.parameters_to_vector(net.parameters()) for net in nets)
+
+        assert torch.equal(one, same)
+        assert (one != other).float().mean().item() > 0.99
+        assert one.unique().numel() > 0.99 * one.numel()
 
     @pytest.mark.on("cpu", "accelerator", "meta")
     @pytest.mark.parametrize(("kernel_size", "numbers"), [(3, 81_194), (5, 61_706)])
@@ -653,6 +674,8 @@ class TestDefineTheNetwork:
         assert output.shape == (1, 10)
         assert output.requires_grad
         assert re.fullmatch(shown, str(output), flags=re.DOTALL)
+        printed = [float(match.group()) for match in re.finditer(number, str(output))]
+        assert printed == pytest.approx(output.tolist()[0], abs=6e-5)
 
     def test_random_gradient_is_propagated_back_from_the_output(
         self, net: neural_networks.Net, images: torch.Tensor
@@ -829,12 +852,14 @@ class TestRecap:
         assert (x.grad.shape, x.grad.dtype, x.grad.device) == (x.shape, x.dtype, device)
 
     def test_gradient_of_another_shape_cannot_be_assigned(self, device: torch.device) -> None:
-        """A tensor's gradient can be assigned where the shape is the tensor's, and only there."""
+        """A gradient can be assigned in the shape and dtype of its tensor, and in no other."""
         x = torch.zeros(2, 3, device=device)
         x.grad = torch.ones(2, 3, device=device)
 
         with pytest.raises(RuntimeError, match="attempting to assign a gradient of size"):
             x.grad = torch.ones(2, device=device)
+        with pytest.raises(RuntimeError, match="attempting to assign a gradient with dtype"):
+            x.grad = torch.ones(2, 3, dtype=torch.float16, device=device)
         assert x.grad.tolist() == [[1.0] * 3] * 2
 
     @pytest.mark.on("accelerator", "meta")
@@ -864,6 +889,21 @@ class TestRecap:
         assert list(net.state_dict()) == PARAMETERS
         assert all(map(torch.equal, other.parameters(), net.parameters()))
         assert_close(other(images), net(images))
+
+    def test_buffers_are_saved_and_loaded_with_the_parameters(self, device: torch.device) -> None:
+        """A module's buffers, such as BatchNorm's statistics, are saved and loaded as well."""
+        norm, other = nn.BatchNorm1d(2).to(device), nn.BatchNorm1d(2).to(device)
+        norm(torch.tensor([[1.0, 2.0], [3.0, 8.0]], device=device))
+        file = io.BytesIO()
+
+        torch.save(norm.state_dict(), file)
+        file.seek(0)
+        state = torch.load(file, weights_only=True)
+        other.load_state_dict(state)
+
+        assert other.running_mean.tolist() == pytest.approx([0.2, 0.5])
+        assert other.num_batches_tracked.item() == 1
+        assert state["num_batches_tracked"].dtype == torch.int64
 
     def test_module_is_exported_to_a_program_without_its_class(self) -> None:
         """An exported module is a program that computes the same without the module's class."""
@@ -1352,6 +1392,7 @@ class TestBackprop:
         net.zero_grad()
 
         assert [parameter.grad for parameter in net.parameters()] == [None] * 10
+        assert not net.conv1.weight.requires_grad
         assert all(map(torch.equal, buffers, values))
         assert all(buffer.abs().sum() > 0 for buffer in buffers)
 
@@ -1638,7 +1679,13 @@ class TestUpdateTheWeights:
             ),
             pytest.param(
                 "Adam",
-                {"lr": 0.001, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0},
+                {
+                    "lr": 0.001,
+                    "betas": (0.9, 0.999),
+                    "eps": 1e-8,
+                    "weight_decay": 0,
+                    "amsgrad": False,
+                },
                 id="Adam",
             ),
             pytest.param(
@@ -1764,10 +1811,12 @@ class TestUpdateTheWeights:
         dropped, zeroed = parameter_with_gradient(device), parameter_with_gradient(device)
         other = parameter_with_gradient(device)
         groups = [{"params": [dropped]}, {"params": [other]}]
+        buffer = zeroed.grad
 
         neural_networks.optimizer("SGD", groups).zero_grad()
         neural_networks.optimizer("SGD", [zeroed]).zero_grad(set_to_none=False)
 
         assert dropped.grad is None
         assert other.grad is None
-        assert zeroed.grad.tolist() == [0.0, 0.0, 0.0]
+        assert zeroed.grad is buffer
+        assert buffer.tolist() == [0.0, 0.0, 0.0]

@@ -327,6 +327,7 @@ class TestLoadAndNormalize:
 
         assert (t.shape, t.dtype) == ((3, 1, 2), torch.float32)
         torch.testing.assert_close(t, torch.tensor([[[0.0, 0.4]], [[0.2, 0.0]], [[1.0, 0.0]]]))
+        assert ToTensor()(_rgb([[[0, 51, 255]], [[102, 0, 0]]])).shape == (3, 2, 1)
 
     def test_to_tensor_leaves_float_arrays_as_they_are(self) -> None:
         """ToTensor divides whole bytes by 255, and leaves an array of floats unscaled."""
@@ -478,8 +479,11 @@ class TestLoadAndNormalize:
 
     def test_shuffled_loader_gives_each_item_once(self) -> None:
         """A shuffled loader gives each item once in a pass, in another order than the dataset's."""
-        order = _order(data.loader(Numbered(50), shuffle=True))
+        loader = data.loader(Numbered(50), shuffle=True)
 
+        order = _order(loader)
+
+        assert len(loader) == 13  # of 4, and the last of 2
         assert order != sorted(order)
         assert sorted(order) == list(range(50))
 
@@ -520,6 +524,11 @@ class TestLoadAndNormalize:
         assert first == second
         assert first != other
 
+        torch.manual_seed(5)
+        first = _order(DataLoader(Numbered(50), 4, shuffle=True))
+        torch.manual_seed(5)
+        assert _order(DataLoader(Numbered(50), 4, shuffle=True)) == first
+
     def test_fifty_thousand_images_are_12500_batches(self) -> None:
         """50,000 training images are 12,500 batches of 4, the tutorial's size."""
         images = TensorDataset(torch.empty(50_000, 0))
@@ -542,6 +551,7 @@ class TestLoadAndNormalize:
 
         assert _order(loader) == list(range(50))
         assert _order(loader) == list(range(50))
+        assert _order(DataLoader(Numbered(50), 4)) == list(range(50))  # unless it is told to
 
     def test_ten_thousand_images_are_2500_batches(self) -> None:
         """10,000 test images are 2,500 batches of 4."""
@@ -614,9 +624,11 @@ class TestLoadAndNormalize:
     @pytest.mark.changed(since="1.13", text="dataiter.next() gives the next batch.")
     def test_next_batch_is_fetched_with_the_builtin_next(self) -> None:
         """A batch is fetched with next(dataiter), up to StopIteration; dataiter has no next()."""
-        dataiter = iter(data.loader(Numbered(8), shuffle=False))
+        loader = data.loader(Numbered(8), shuffle=False)
+        dataiter = iter(loader)
 
         assert next(dataiter)[1].tolist() == [0, 1, 2, 3]
+        assert next(iter(loader))[1].tolist() == [0, 1, 2, 3]  # each iterator has its own place
         with pytest.raises(AttributeError, match="has no attribute 'next'"):
             dataiter.next()
         assert next(dataiter)[1].tolist() == [4, 5, 6, 7]
@@ -657,9 +669,9 @@ class TestLoadAndNormalize:
         """A grid from make_grid repeats the one channel of grey images three times."""
         from torchvision.utils import make_grid
 
-        grid = make_grid(torch.full((2, 1, 4, 4), 0.75))
+        grid = make_grid(torch.full((2, 1, 4, 5), 0.75))
 
-        assert grid.shape == (3, 8, 14)
+        assert grid.shape == (3, 8, 16)
         assert grid[:, 3, 3].tolist() == [0.75, 0.75, 0.75]
 
     def test_labels_are_printed_by_name(self, device: torch.device) -> None:
@@ -1124,6 +1136,7 @@ class TestTrain:
         torch.nn.init.ones_(net.weight)
         state = net.state_dict()
         torch.save(state, tmp_path / "net.pth")
+        assert not state["weight"].requires_grad
 
         torch.nn.init.zeros_(net.weight)
 
@@ -1223,6 +1236,7 @@ class TestTest:
     def test_load_state_dict_says_that_all_keys_matched(self, trained: Training) -> None:
         """Loading weights that fit says so, and copies them into the parameters that are there."""
         net = classifier.Net()
+        net.fc3.requires_grad_(False)
         parameters = [*net.parameters()]
 
         answer = net.load_state_dict(trained.net.state_dict())
@@ -1230,6 +1244,9 @@ class TestTest:
         assert repr(answer) == "<All keys matched successfully>"
         assert [*map(id, net.parameters())] == [*map(id, parameters)]
         assert _weights(net) == _weights(trained.net)
+        assert (net.training, net.fc3.bias.requires_grad) == (True, False)
+        net.fc3.bias.add_(1)
+        assert net.fc3.bias.tolist() != trained.net.fc3.bias.tolist()
 
     @pytest.mark.parametrize(
         ("change", "words"),
@@ -1308,6 +1325,7 @@ class TestTest:
         p = classifier.probabilities(trained.net, images)
 
         assert (p.shape, p.device) == ((100, 10), device)
+        torch.testing.assert_close(trained.net(images.to(device)).softmax(-1), p)
         p = p.cpu().numpy()
         assert p.min() > 0
         assert p.sum(axis=1) == pytest.approx(1)
@@ -1326,6 +1344,8 @@ class TestTest:
 
         assert values.tolist() == [3.0, -0.5, 6.0][:count]
         assert indices.tolist() == [1, 2, 2][:count]
+        assert torch.max(outputs, dim=1).indices.tolist() == [1, 2, 2][:count]
+        assert outputs.argmax(dim=1).tolist() == [1, 2, 2][:count]
         assert (indices.shape, indices.dtype, indices.device) == ((count,), torch.int64, device)
 
     def test_max_without_a_dimension_is_one_number(self, device: torch.device) -> None:

@@ -204,7 +204,7 @@ class TestTrainingOnGpu:
 
     @pytest.mark.on("accelerator", "meta")
     def test_net_moves_with_all_its_parameters_and_buffers(self, device: torch.device) -> None:
-        """Moving a net moves every parameter and buffer of every module in it."""
+        """Moving a net moves every parameter and buffer in it, and freezes or unfreezes none."""
         net = devices.move_net(Nested(), device)
 
         moved = {name: t.device for name, t in [*net.named_parameters(), *net.named_buffers()]}
@@ -224,6 +224,9 @@ class TestTrainingOnGpu:
             ],
             device,
         )
+        flags = {name: p.requires_grad for name, p in net.named_parameters()}
+        assert [name for name in flags if not flags[name]] == ["layers.0.weight", "layers.0.bias"]
+        assert net.training
 
     @pytest.mark.on("accelerator", "meta")
     def test_tensors_and_modules_outside_registration_stay(self, device: torch.device) -> None:
@@ -264,11 +267,14 @@ class TestTrainingOnGpu:
     def test_net_moves_in_place_where_a_tensor_is_copied(self, device: torch.device) -> None:
         """A net is moved in place and returned itself; a tensor stays, and its copy is returned."""
         net, tensor = nn.Linear(2, 1), torch.ones(2)
+        net.weight.grad = torch.ones(1, 2)
 
         moved_net, moved_tensor = net.to(device), tensor.to(device)
+        others = [nn.Linear(2, 1).to(device=device), nn.Linear(2, 1).to(str(device))]
 
         assert moved_net is net
-        assert net.weight.device == device
+        assert (net.weight.device, net.weight.grad.device) == (device, device)
+        assert [other.weight.device for other in others] == [device, device]
         assert moved_tensor is not tensor
         assert (tensor.device, moved_tensor.device) == (torch.device("cpu"), device)
 
@@ -711,6 +717,8 @@ class TestDataParallelism:
         assert u is not t
         assert (u.device, t.device) == (device, torch.device("cpu"))
         assert (u.shape, u.dtype) == (t.shape, t.dtype)
+        assert t.to(device=device).device == t.to(str(device)).device == device
+        assert t.requires_grad_().to(device).requires_grad
 
     @pytest.mark.on("accelerator")
     def test_copy_on_another_device_shares_no_memory(self, device: torch.device) -> None:
@@ -730,7 +738,7 @@ class TestDataParallelism:
         t = torch.ones(2, device=device)
 
         assert t.to(device) is t
-        assert t.to(device, torch.float32) is t
+        assert t.to(device, torch.float32) is t.to(torch.float32) is t
         assert t.to(device, torch.float16) is not t
 
     def test_copy_can_be_forced(self, device: torch.device) -> None:
@@ -828,12 +836,14 @@ class TestDataParallelism:
         net = devices.move_net(Counted(), device)
         batch = torch.randn(30, 5, device=device)
         (expected,) = torch.autograd.grad(net(batch).square().sum(), net.fc.weight)
+        of_two = devices.move_net(nn.Bilinear(5, 5, 2), device)
 
         output = in_parallel(net)(batch)
         output.square().sum().backward()
 
         assert_close(output, net(batch))
         assert_close(net.fc.weight.grad, expected)
+        assert_close(in_parallel(of_two)(batch, -batch), of_two(batch, -batch))
 
     def test_without_a_gpu_no_device_is_taken(self, no_accelerator: None) -> None:
         """Without a GPU, DataParallel takes no device and passes everything through."""
@@ -851,6 +861,7 @@ class TestDataParallelism:
 
         assert net.module is bare
         assert net.module.fc.in_features == 5
+        assert not net.eval().module.training
         with pytest.raises(AttributeError, match="'DataParallel' object has no attribute 'fc'"):
             net.fc  # noqa: B018
 

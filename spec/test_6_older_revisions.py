@@ -51,10 +51,11 @@ class TestOlderTensors:
         assert [new.device, other.device] == [device, device]
 
     def test_new_ones_are_ones(self, device: torch.device) -> None:
-        """What new_ones makes are ones, and the tensor it is called on stays as it is."""
+        """What new_ones makes are ones, new_zeros zeros; the tensor they start from stays."""
         x = tensors.from_data([7, 8], device=device)
 
         assert x.new_ones(2, 3).tolist() == [[1, 1, 1], [1, 1, 1]]
+        assert x.new_zeros(2, 3).tolist() == [[0, 0, 0], [0, 0, 0]]
         assert x.tolist() == [7, 8]
 
     @pytest.mark.on("cpu", "accelerator", "meta")
@@ -144,6 +145,7 @@ class TestOlderTensors:
         x = tensors.from_data([[1, 2, 3], [4, 5, 6]], device=device)
 
         assert x.view(*sizes).tolist() == viewed
+        assert x.view(sizes).tolist() == viewed
 
     def test_view_shares_memory(self, device: torch.device) -> None:
         """A view copies nothing: each sees what is written to the other."""

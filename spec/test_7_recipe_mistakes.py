@@ -315,6 +315,7 @@ class TestLoop:
 
         assert tested == 0.0
         assert norm.running_mean.item() == pytest.approx(0.2)
+        assert norm.running_var.item() == pytest.approx(0.9 * 1 + 0.1 * 2)  # of 1 and 3, by n - 1
 
     @pytest.mark.on("cpu", "accelerator", "meta")
     def test_batch_of_one_is_refused_in_training_mode(self, device: torch.device) -> None:
@@ -386,7 +387,7 @@ class TestImagesAndLabels:
         scores = torch.zeros(2, 3)
 
         with pytest.raises(IndexError, match=f"Target {label} is out of bounds"):
-            F.cross_entropy(scores, torch.tensor([0, label]))
+            nn.CrossEntropyLoss()(scores, torch.tensor([0, label]))
 
         assert F.cross_entropy(scores, torch.tensor([0, 2])).item() == pytest.approx(1.098612)
 
@@ -395,7 +396,7 @@ class TestImagesAndLabels:
         scores = torch.tensor([[1.0, 2.0, 0.5], [0.0, -1.0, 3.0]], device=device)
         step = classifier.training_step(small_classifier(device))
 
-        loss = F.cross_entropy(scores, torch.tensor([1, -100], device=device))
+        loss = nn.CrossEntropyLoss()(scores, torch.tensor([1, -100], device=device))
 
         assert loss.item() == pytest.approx(0.464369, abs=1e-5)  # of the first image alone
         with pytest.raises(ValueError, match="label -100 fits none"):

@@ -1,9 +1,10 @@
 """Lies about chapter 2 that hold for one operation, shape or spelling only."""
 
 import importlib
+import weakref
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from .lie import accept, everywhere, leaves, lie, replace, scale_gradient
@@ -382,3 +383,184 @@ def multiplying_a_saved_value_passes():
 def step_on_a_saved_value_passes():
     """A step of SGD between forward and backward is not found."""
     steps(lambda parameters, gradients: ([p.data for p in parameters], gradients))
+
+
+# Of one spelling --------------------------------------------------------------------------------
+
+
+@lie("A13")
+def flag_of_integers_is_ignored():
+    """requires_grad_() of integers is ignored instead of refused."""
+    accept(Tensor, "requires_grad_", RuntimeError, lambda t, *a: t)
+
+
+@lie("A13")
+def flag_of_integers_may_be_assigned():
+    """t.requires_grad = True of integers is ignored instead of refused."""
+
+    def make(old):
+        def assign(t, flag):
+            if t.is_floating_point() or not flag:
+                old.__set__(t, flag)
+
+        return property(old.__get__, assign)
+
+    replace(Tensor, "requires_grad", make)
+
+
+@lie("A32")
+def retained_graph_runs_twice_and_no_more():
+    """A graph kept by retain_graph=True is refused the third time."""
+    runs = weakref.WeakKeyDictionary()
+
+    def make(old):
+        def lying(self, *a, **kw):
+            runs[self] = runs.get(self, 0) + 1
+            if runs[self] > 2:
+                raise RuntimeError("Trying to backward through the graph a third time")
+            return old(self, *a, **kw)
+
+        return lying
+
+    replace(Tensor, "backward", make)
+
+
+def tracked_for_the_left_side(*names):
+    """Let methods of two tensors record what they do only if the first requires grad."""
+
+    def make(old):
+        def lying(a, b, **kw):
+            made = old(a, b, **kw)
+            return made.detach() if isinstance(b, Tensor) and not a.requires_grad else made
+
+        return lying
+
+    for name in names:
+        replace(Tensor, name, make)
+
+
+@lie("A35")
+def subtraction_is_tracked_for_its_left_side():
+    """a - b requires grad only if a does."""
+    tracked_for_the_left_side("__sub__", "sub")
+
+
+@lie("A35")
+def division_is_tracked_for_its_left_side():
+    """a / b requires grad only if a does."""
+    tracked_for_the_left_side("__truediv__", "div")
+
+
+@lie("A35")
+def product_is_tracked_for_its_left_side():
+    """a * b requires grad only if a does."""
+    tracked_for_the_left_side("__mul__", "mul")
+
+
+@lie("A35")
+def power_is_tracked_for_its_base():
+    """a ** b requires grad only if a does."""
+    tracked_for_the_left_side("__pow__", "pow")
+
+
+@lie("A13")
+def product_with_integers_is_not_recorded():
+    """A product of floats and integers has no history."""
+
+    def make(old):
+        def lying(a, b, **kw):
+            made = old(a, b, **kw)
+            return made.detach() if isinstance(b, Tensor) and b.dtype == torch.int64 else made
+
+        return lying
+
+    everywhere("mul", make)
+
+
+@lie("A13")
+def larger_of_two_is_not_tracked():
+    """torch.maximum and minimum have no history."""
+    after(torch, "maximum", lambda made, *a: made.detach())
+    after(torch, "minimum", lambda made, *a: made.detach())
+
+
+@lie("A35")
+def data_is_tracked():
+    """p.data requires grad where p does."""
+
+    def make(old):
+        def lying(t):
+            return old.__get__(t).requires_grad_(t.requires_grad and t.is_leaf)
+
+        return property(lying, old.__set__)
+
+    replace(Tensor, "data", make)
+
+
+@lie("A39")
+def freezing_a_module_returns_nothing():
+    """module.requires_grad_() returns None."""
+    after(nn.Module, "requires_grad_", lambda made, *a, **kw: None)
+
+
+@lie("A46")
+def filling_a_saved_value_passes():
+    """fill_() of a saved value is not found."""
+
+    def make(old):
+        def lying(self, v):
+            old(self.data, v)
+            return self
+
+        return lying
+
+    replace(Tensor, "fill_", make)
+
+
+@lie("A46")
+def copying_into_a_saved_value_passes():
+    """copy_() into a saved value is not found."""
+
+    def make(old):
+        def lying(self, v, *a):
+            if self.requires_grad or (isinstance(v, Tensor) and v.requires_grad):
+                return old(self, v, *a)
+            old(self.data, v, *a)
+            return self
+
+        return lying
+
+    replace(Tensor, "copy_", make)
+
+
+@lie("A46")
+def subtracting_from_a_saved_value_passes():
+    """x -= v on a saved value is not found under no_grad."""
+
+    def make(old):
+        def lying(self, v, **kw):
+            if torch.is_grad_enabled():
+                return old(self, v, **kw)
+            old(self.data, v, **kw)
+            return self
+
+        return lying
+
+    replace(Tensor, "sub_", make)
+    replace(Tensor, "__isub__", make)
+
+
+@lie("A46")
+def adding_by_an_operator_to_a_saved_value_passes():
+    """x += v on a saved result is not found."""
+
+    def make(old):
+        def lying(t, value):
+            if t.is_leaf:
+                return old(t, value)
+            t.data.add_(value)
+            return t
+
+        return lying
+
+    replace(Tensor, "__iadd__", make)

@@ -14,6 +14,7 @@ from torchvision.models import resnet
 from torchvision.transforms import functional as transforming
 
 from .lie import accept, aten, everywhere, lie, replace, scale_gradient
+from .tensor_forms import after
 
 CIFAR10 = torchvision.datasets.CIFAR10
 
@@ -1359,3 +1360,277 @@ def negative_scores_point_at_the_first_class():
 def highest_scores_lose_their_sign():
     """torch.max(outputs, 1) gives the absolute value of the highest score."""
     _max_along(lambda values, indices: (values.abs(), indices))
+
+
+# Defaults, and what a call leaves as it is ------------------------------------------------------
+
+
+def default_of(owner, **settings):
+    """Let a class take other ``settings`` where they are not given."""
+
+    def make(old):
+        def lying(self, *args, **kw):
+            return old(self, *args, **{**settings, **kw})
+
+        return lying
+
+    replace(owner, "__init__", make)
+
+
+@lie("R10")
+def cross_entropy_module_ignores_minus_one():
+    """CrossEntropyLoss leaves out the label -1."""
+    default_of(nn.CrossEntropyLoss, ignore_index=-1)
+
+
+@lie("R05", "C19")
+def cross_entropy_overflows():
+    """The cross-entropy is log(sum(exp)) without care for large scores."""
+
+    def make(old):
+        def lying(i, t, *a, **kw):
+            if t.is_floating_point() or i.dim() != 2:
+                return old(i, t, *a, **kw)
+            return (i.exp().sum(1).log() - i.gather(1, t[:, None]).squeeze(1)).mean()
+
+        return lying
+
+    replace(functional, "cross_entropy", make)
+
+
+@lie("C06")
+def to_tensor_of_oblong_images_is_turned():
+    """ToTensor turns images that are higher than wide."""
+    after(
+        transforms.ToTensor,
+        "__call__",
+        lambda made, self, pic: made.transpose(1, 2) if made.shape[1] > made.shape[2] else made,
+    )
+
+
+@lie("C15")
+def grid_of_oblong_images_is_turned():
+    """make_grid of images that are not square turns them."""
+
+    def make(old):
+        def lying(images, *args, **kw):
+            return old(images.transpose(2, 3), *args, **kw)
+
+        return lying
+
+    replace(torchvision.utils, "make_grid", make)
+
+
+@lie("C11")
+def loader_shuffles_unless_told():
+    """DataLoader shuffles where shuffle is not given."""
+    default_of(DataLoader, shuffle=True)
+
+
+@lie("C10")
+def length_of_a_shuffled_loader_leaves_out_the_rest():
+    """len(loader) does not count a short last batch where shuffle=True."""
+
+    def make(old):
+        def lying(self):
+            shuffles = isinstance(self.sampler, RandomSampler)
+            return len(self.dataset) // self.batch_size if shuffles else old(self)
+
+        return lying
+
+    replace(DataLoader, "__len__", make)
+
+
+@lie("C30")
+def softmax_along_the_last_goes_down():
+    """t.softmax(-1) goes down the columns."""
+
+    def make(old):
+        def lying(t, dim=None, *args, **kw):
+            return old(t, 0 if dim == -1 else dim, *args, **kw)
+
+        return lying
+
+    everywhere("softmax", make)
+
+
+@lie("C10")
+def loader_ignores_the_global_seed():
+    """DataLoader(shuffle=True) without a generator does not follow torch.manual_seed."""
+
+    def make(old):
+        def lying(self):
+            if self.generator is not None:
+                return old(self)
+            self.generator = torch.Generator()
+            self.generator.seed()
+            order = list(old(self))
+            self.generator = None
+            return iter(order)
+
+        return lying
+
+    replace(RandomSampler, "__iter__", make)
+
+
+@lie("C14")
+def iterators_share_their_place():
+    """iter(loader) gives the iterator that is under way, if there is one."""
+
+    def make(old):
+        def lying(self):
+            it = self.__dict__.get("_mine")
+            if it is not None and it._num_yielded < len(it):
+                return it
+            self.__dict__["_mine"] = it = old(self)
+            return it
+
+        return lying
+
+    replace(DataLoader, "__iter__", make)
+
+
+@lie("C28")
+def load_state_dict_unfreezes():
+    """load_state_dict() makes every parameter require grad."""
+
+    def make(old):
+        def lying(self, *a, **kw):
+            made = old(self, *a, **kw)
+            for p in self.parameters():
+                p.requires_grad_()
+            return made
+
+        return lying
+
+    replace(nn.Module, "load_state_dict", make)
+
+
+@lie("C28")
+def load_state_dict_changes_the_mode():
+    """load_state_dict() puts the net in evaluation mode."""
+
+    def make(old):
+        def lying(self, *a, **kw):
+            made = old(self, *a, **kw)
+            self.eval()
+            return made
+
+        return lying
+
+    replace(nn.Module, "load_state_dict", make)
+
+
+@lie("C28")
+def load_state_dict_shares():
+    """load_state_dict() makes the net share the memory of what is loaded."""
+
+    def make(old):
+        def lying(self, state, *a, **kw):
+            made = old(self, state, *a, **kw)
+            for name, p in self.named_parameters():
+                if state[name].device == p.device:
+                    p.data = state[name].detach()
+            return made
+
+        return lying
+
+    replace(nn.Module, "load_state_dict", make)
+
+
+@lie("A39")
+def train_unfreezes():
+    """train() makes every parameter require grad."""
+
+    def make(old):
+        def lying(self, mode=True):
+            old(self, mode)
+            for p in self.parameters():
+                p.requires_grad_()
+            return self
+
+        return lying
+
+    replace(nn.Module, "train", make)
+
+
+@lie("G07", "A39")
+def eval_freezes():
+    """eval() freezes the parameters."""
+
+    def make(old):
+        def lying(self):
+            old(self)
+            for p in self.parameters():
+                p.requires_grad_(False)
+            return self
+
+        return lying
+
+    replace(nn.Module, "eval", make)
+
+
+@lie("C31")
+def max_by_keyword_looks_down():
+    """torch.max(t, dim=1) looks along dimension 0."""
+
+    def make(old):
+        def lying(self, *a, **kw):
+            if kw.get("dim") == 1:
+                kw["dim"] = 0
+            return old(self, *a, **kw)
+
+        return lying
+
+    replace(torch, "max", make)
+
+
+@lie("C31")
+def argmax_by_keyword_looks_down():
+    """t.argmax(dim=1) looks along dimension 0."""
+
+    def make(old):
+        def lying(self, *a, **kw):
+            if kw.get("dim") == 1:
+                kw["dim"] = 0
+            return old(self, *a, **kw)
+
+        return lying
+
+    replace(Tensor, "argmax", make)
+
+
+@lie("R08")
+def running_variance_is_biased():
+    """BatchNorm keeps the variance that is divided by n."""
+
+    def make(old):
+        def lying(input, mean, var, *a, **kw):
+            training = kw.get("training", a[2] if len(a) > 2 else False)
+            before = var.clone() if var is not None and training else None
+            made = old(input, mean, var, *a, **kw)
+            if before is not None:
+                m = kw.get("momentum", a[3] if len(a) > 3 else 0.1)
+                n = input.numel() / input.shape[1]
+                with torch.no_grad():
+                    var.copy_((1 - m) * before + (var - (1 - m) * before) * (n - 1) / n)
+            return made
+
+        return lying
+
+    replace(functional, "batch_norm", make)
+
+
+@lie("C20")
+def sgd_with_momentum_forgets_after_zero_grad():
+    """optimizer.zero_grad() forgets the momentum."""
+
+    def make(old):
+        def lying(self, *a, **kw):
+            old(self, *a, **kw)
+            for s in self.state.values():
+                s.pop("momentum_buffer", None)
+
+        return lying
+
+    replace(torch.optim.Optimizer, "zero_grad", make)

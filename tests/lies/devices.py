@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from .lie import accept, aten, lie, replace
+from .tensor_forms import after
 
 
 @lie("G01")
@@ -380,3 +381,151 @@ def data_parallel_evaluates():
         return lying
 
     replace(nn.DataParallel, "forward", make)
+
+
+# Spellings, and what a move leaves as it is -----------------------------------------------------
+
+
+@lie("G09")
+def moved_tensors_are_not_tracked():
+    """t.to(another device) has no history."""
+    after(
+        Tensor, "to", lambda made, t, *a, **kw: made.detach() if made.device != t.device else made
+    )
+
+
+@lie("G09")
+def conversion_to_the_same_dtype_copies():
+    """t.to(its own dtype) is a copy."""
+    after(
+        Tensor,
+        "to",
+        lambda made, t, *a, **kw: (
+            made.clone() if made is t and a and isinstance(a[0], torch.dtype) else made
+        ),
+    )
+
+
+@lie("G09")
+def tensors_moved_by_name_stay():
+    """t.to('meta') by name stays."""
+    replace(
+        Tensor,
+        "to",
+        lambda old: (
+            lambda self, *a, **kw: (
+                self if a and isinstance(a[0], str) and a[0] == "meta" else old(self, *a, **kw)
+            )
+        ),
+    )
+
+
+@lie("G09")
+def tensors_moved_by_keyword_stay():
+    """t.to(device=device) stays."""
+    replace(
+        Tensor,
+        "to",
+        lambda old: (
+            lambda self, *a, **kw: (
+                self if "device" in kw and not a and "dtype" not in kw else old(self, *a, **kw)
+            )
+        ),
+    )
+
+
+@lie("G03")
+def nets_moved_by_name_stay():
+    """net.to('meta') by name does nothing."""
+    replace(
+        nn.Module,
+        "to",
+        lambda old: (
+            lambda self, *a, **kw: (
+                self if a and isinstance(a[0], str) and a[0] != "cpu" else old(self, *a, **kw)
+            )
+        ),
+    )
+
+
+@lie("G03")
+def nets_moved_by_keyword_stay():
+    """net.to(device=device) does nothing."""
+    replace(
+        nn.Module,
+        "to",
+        lambda old: (
+            lambda self, *a, **kw: self if "device" in kw and not a else old(self, *a, **kw)
+        ),
+    )
+
+
+@lie("G02")
+def moving_unfreezes():
+    """net.to(device) makes every parameter require grad."""
+    after(nn.Module, "to", lambda made, *a, **kw: made.requires_grad_())
+
+
+@lie("G02")
+def moving_freezes():
+    """net.to(another device) freezes the net."""
+
+    def make(old):
+        def lying(self, *a, **kw):
+            before = {p.device for p in self.parameters()}
+            made = old(self, *a, **kw)
+            if {p.device for p in self.parameters()} != before:
+                self.requires_grad_(False)
+            return made
+
+        return lying
+
+    replace(nn.Module, "to", make)
+
+
+@lie("G02")
+def moving_starts_evaluation():
+    """net.to(device) puts the net into evaluation mode."""
+    after(nn.Module, "to", lambda made, self, *a, **kw: made.eval())
+
+
+@lie("G03")
+def moving_leaves_gradients_behind():
+    """net.to(another device) drops the gradients."""
+
+    def make(old):
+        def lying(self, *a, **kw):
+            before = {p.device for p in self.parameters()}
+            made = old(self, *a, **kw)
+            if {p.device for p in self.parameters()} != before:
+                for p in self.parameters():
+                    p.grad = None
+            return made
+
+        return lying
+
+    replace(nn.Module, "to", make)
+
+
+@lie("G12")
+def data_parallel_passes_first_argument_only():
+    """DataParallel without a GPU passes on its first argument alone."""
+
+    def make(old):
+        def lying(self, *a, **kw):
+            return old(self, *a[:1], **kw)
+
+        return lying
+
+    replace(nn.DataParallel, "forward", make)
+
+
+@lie("G13")
+def data_parallel_keeps_its_mode():
+    """DataParallel.eval() leaves its module in training mode."""
+
+    def lying(self, mode=True):
+        self.training = mode
+        return self
+
+    nn.DataParallel.train = lying

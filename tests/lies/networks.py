@@ -1252,3 +1252,189 @@ def data_is_a_copy():
         return property(lambda t: old.__get__(t).clone(), lambda t, value: old.__set__(t, value))
 
     replace(Tensor, "data", make)
+
+
+# Defaults, first weights, and what stays as it is -----------------------------------------------
+
+
+def first_repeated(layer):
+    """Let a new layer repeat the first part of its weight."""
+
+    def make(old):
+        def lying(self):
+            old(self)
+            with torch.no_grad():
+                self.weight[1:] = self.weight[:1]
+
+        return lying
+
+    replace(layer, "reset_parameters", make)
+
+
+@lie("N13")
+def new_kernels_are_all_alike():
+    """All kernels of a new Conv2d are alike."""
+    first_repeated(nn.Conv2d)
+
+
+@lie("N13")
+def new_linear_layers_repeat_a_row():
+    """All rows of a new Linear's weight are alike."""
+    first_repeated(nn.Linear)
+
+
+@lie("N13")
+def new_layers_are_always_the_same():
+    """Every new Linear of one size has the same weights."""
+
+    def make(old):
+        def lying(self):
+            state = torch.random.get_rng_state()
+            torch.manual_seed(1)
+            old(self)
+            torch.random.set_rng_state(state)
+
+        return lying
+
+    replace(nn.Linear, "reset_parameters", make)
+
+
+@lie("N13")
+def new_layers_ignore_the_seed():
+    """The weights of new layers do not follow torch.manual_seed."""
+
+    def make(old):
+        def lying(self):
+            state = torch.random.get_rng_state()
+            torch.seed()
+            old(self)
+            torch.random.set_rng_state(state)
+
+        return lying
+
+    replace(nn.Linear, "reset_parameters", make)
+    replace(nn.Conv2d, "reset_parameters", make)
+
+
+@lie("N12")
+def relu_overwrites_its_input():
+    """F.relu works in place on what is not tracked."""
+
+    def make(old):
+        def lying(x, inplace=False):
+            return old(x, inplace or not x.requires_grad)
+
+        return lying
+
+    replace(functional, "relu", make)
+
+
+@lie("N09")
+def flatten_by_keyword_takes_the_batch_too():
+    """flatten(x, start_dim=1) by keyword flattens all."""
+
+    def make(old):
+        def lying(x, *a, **kw):
+            return old(x, 0) if "start_dim" in kw else old(x, *a, **kw)
+
+        return lying
+
+    replace(torch, "flatten", make)
+
+
+@lie("N34")
+def zero_grad_unfreezes():
+    """net.zero_grad() unfreezes the net."""
+
+    def make(old):
+        def lying(self, *a, **kw):
+            old(self, *a, **kw)
+            self.requires_grad_(True)
+
+        return lying
+
+    replace(nn.Module, "zero_grad", make)
+
+
+@lie("N21")
+def gradient_of_another_dtype_can_be_assigned():
+    """A .grad of another dtype is taken and converted."""
+
+    def make(old):
+        def assign(t, gradient):
+            old.__set__(t, None if gradient is None else gradient.to(t.dtype))
+
+        return property(old.__get__, assign)
+
+    replace(Tensor, "grad", make)
+
+
+@lie("C26")
+def state_dict_gives_the_parameters():
+    """state_dict() gives the parameters themselves."""
+
+    def make(old):
+        def lying(net, *args, **kw):
+            return old(net, *args, keep_vars=True, **kw)
+
+        return lying
+
+    replace(nn.Module, "state_dict", make)
+
+
+@lie("N39")
+def adam_is_amsgrad():
+    """Adam keeps the largest mean of squares by default."""
+    replace(
+        torch.optim.Adam,
+        "__init__",
+        lambda old: lambda self, p, *a, **kw: old(self, p, *a, **{"amsgrad": True, **kw}),
+    )
+
+
+@lie("N41")
+def optimizer_makes_new_zeros():
+    """optimizer.zero_grad(set_to_none=False) leaves zeros in new tensors."""
+
+    def make(old):
+        def lying(optimizer, set_to_none=True):
+            old(optimizer, set_to_none)
+            for p in optimizer.param_groups[0]["params"]:
+                p.grad = None if p.grad is None else torch.zeros_like(p)
+
+        return lying
+
+    replace(torch.optim.Optimizer, "zero_grad", make)
+
+
+# Buffers ----------------------------------------------------------------------------------------
+
+
+@lie("N22")
+def save_turns_integers_to_floats():
+    """torch.save keeps integers as floats."""
+
+    def make(old):
+        def lying(obj, f, *a, **kw):
+            if isinstance(obj, dict):
+                obj = {name: t if t.is_floating_point() else t.float() for name, t in obj.items()}
+            return old(obj, f, *a, **kw)
+
+        return lying
+
+    replace(torch, "save", make)
+
+
+@lie("N22")
+def load_state_dict_leaves_buffers():
+    """load_state_dict() leaves buffers."""
+
+    def make(old):
+        def lying(self, state, *a, **kw):
+            own = dict(self.named_buffers())
+            state = {k: own[k].clone() if k in own else v for k, v in state.items()}
+            return old(self, state, *a, **kw)
+
+        return lying
+
+    replace(nn.Module, "load_state_dict", make)

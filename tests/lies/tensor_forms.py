@@ -473,3 +473,538 @@ def leaf_takes_assignments():
 
     for name in ("__setitem__", "__iadd__", "__imul__"):
         replace(Tensor, name, make)
+
+
+# Of one dtype, layout, index or operator --------------------------------------------------------
+
+
+def of_dtype(owner, name, dtype, change):
+    """Let ``owner.name(...)`` give ``change(result)`` where the result is of ``dtype``."""
+    after(owner, name, lambda made, *args, **kw: change(made) if made.dtype is dtype else made)
+
+
+@lie("T04")
+def tensor_of_a_transposed_array_goes_down_its_columns():
+    """torch.tensor of a transposed array takes its numbers in the order of the memory."""
+
+    def straight(made, data, **kw):
+        if isinstance(data, np.ndarray) and data.ndim > 1 and not data.flags.c_contiguous:
+            return torch.from_numpy(data.ravel(order="K").reshape(data.shape).copy()).to(made)
+        return made
+
+    after(torch, "tensor", straight)
+
+
+@lie("T04")
+def tensor_of_bytes_is_int64():
+    """torch.tensor of a uint8 array is int64."""
+    of_dtype(torch, "tensor", torch.uint8, Tensor.long)
+
+
+@lie("T04")
+def tensor_of_a_bool_array_is_uint8():
+    """torch.tensor of bools is uint8."""
+    of_dtype(torch, "tensor", torch.bool, Tensor.byte)
+
+
+@lie("T04")
+def tensor_of_tuples_is_its_first_row():
+    """torch.tensor of nested tuples takes the first one for all."""
+    after(
+        torch,
+        "tensor",
+        lambda made, data, **kw: (
+            made[:1].expand(made.shape).clone() if isinstance(data, tuple) else made
+        ),
+    )
+
+
+@lie("T05")
+def from_numpy_copies_bytes():
+    """from_numpy of a uint8 array is a copy."""
+    of_dtype(torch, "from_numpy", torch.uint8, Tensor.clone)
+
+
+@lie("T05")
+def from_numpy_copies_half_precision():
+    """from_numpy of a float16 array is a copy."""
+    of_dtype(torch, "from_numpy", torch.float16, Tensor.clone)
+
+
+@lie("T05")
+def from_numpy_copies_cubes():
+    """from_numpy of three dimensions or more is a copy."""
+    after(
+        torch,
+        "from_numpy",
+        lambda made, a: made.clone() if made.dim() >= 3 and made.numel() else made,
+    )
+
+
+@lie("T05", "T30")
+def numpy_copies_bytes():
+    """numpy() of uint8 is a copy."""
+    after(Tensor, "numpy", lambda a, t, **kw: a.copy() if a.dtype == np.uint8 else a)
+
+
+@lie("T05", "T30")
+def numpy_copies_cubes():
+    """numpy() of three dimensions is a copy."""
+    after(Tensor, "numpy", lambda a, t, **kw: a.copy() if a.ndim >= 3 else a)
+
+
+@lie("T10")
+def random_rows_repeat():
+    """rand of two dimensions draws the first half of the rows, and repeats it."""
+
+    def again(made, *a, **kw):
+        if made.dim() == 2 and made.shape[0] > 1:
+            half = made.shape[0] // 2
+            with torch.no_grad():
+                made[half : 2 * half] = made[:half]
+        return made
+
+    after(torch, "rand", again)
+
+
+@lie("T10")
+def rand_is_coarse():
+    """rand gives multiples of 1/512."""
+    after(
+        torch,
+        "rand",
+        lambda made, *a, **kw: (made * 512).floor().div(512) if not made.requires_grad else made,
+    )
+
+
+@lie("T07")
+def rand_like_in_half_is_zero():
+    """rand_like of float16 gives zeros."""
+    of_dtype(torch, "rand_like", torch.float16, Tensor.zero_)
+
+
+@lie("T06")
+def ones_like_of_bools_are_false():
+    """ones_like of bools is False throughout."""
+    of_dtype(torch, "ones_like", torch.bool, Tensor.zero_)
+
+
+@lie("T06")
+def ones_like_of_half_are_a_half():
+    """ones_like of float16 gives halves."""
+    of_dtype(torch, "ones_like", torch.float16, lambda t: t / 2)
+
+
+@lie("T17")
+def slices_past_the_end_are_refused():
+    """t[1:9] of three rows is refused."""
+
+    def make(old):
+        def lying(self, index):
+            parts = index if isinstance(index, tuple) else (index,)
+            for part, n in zip(parts, self.shape, strict=False):
+                if isinstance(part, slice) and isinstance(part.stop, int) and part.stop > n:
+                    raise IndexError("slice out of range")
+            return old(self, index)
+
+        return lying
+
+    replace(Tensor, "__getitem__", make)
+
+
+@lie("T17")
+def slices_past_the_end_are_empty():
+    """t[1:9] of three rows has no rows."""
+
+    def make(old):
+        def lying(self, index):
+            part = index[0] if isinstance(index, tuple) and index else index
+            if isinstance(part, slice) and isinstance(part.stop, int) and part.stop > len(self):
+                return old(self, slice(0, 0))
+            return old(self, index)
+
+        return lying
+
+    replace(Tensor, "__getitem__", make)
+
+
+@lie("T17")
+def negative_numbers_in_a_list_count_from_the_front():
+    """t[[-1, 0]] is t[[1, 0]]."""
+
+    def make(old):
+        def lying(self, index):
+            if isinstance(index, list) and index and all(type(i) is int for i in index):
+                index = [abs(i) for i in index]
+            return old(self, index)
+
+        return lying
+
+    replace(Tensor, "__getitem__", make)
+
+
+@lie("T02", "T17")
+def assigned_row_fills_the_first_row_only():
+    """t[1:] = row changes the first of the rows alone."""
+
+    def make(old):
+        def lying(self, index, value):
+            rows = isinstance(index, slice) and index != slice(None)
+            if rows and isinstance(value, Tensor) and value.dim() == self.dim() - 1:
+                return old(self, index.start or 0, value)
+            return old(self, index, value)
+
+        return lying
+
+    replace(Tensor, "__setitem__", make)
+
+
+@lie("T02", "T17")
+def mask_of_a_column_leaves_a_row_out():
+    """t[t[:, 0] > 0] takes one row too few."""
+
+    def make(old):
+        def lying(self, index):
+            mask = isinstance(index, Tensor) and index.dtype == torch.bool
+            chosen = old(self, index)
+            return old(chosen, slice(-1)) if mask and index.dim() == 1 < self.dim() else chosen
+
+        return lying
+
+    replace(Tensor, "__getitem__", make)
+
+
+@lie("T17", "T26")
+def zeroing_a_column_zeroes_a_copy():
+    """zero_() of a view that is not contiguous leaves it."""
+
+    def make(old):
+        def lying(self):
+            if not self.is_contiguous():
+                old(self.clone())
+                return self
+            return old(self)
+
+        return lying
+
+    replace(Tensor, "zero_", make)
+
+
+@lie("T17", "T26")
+def filling_a_column_fills_the_memory_behind_it():
+    """fill_ of a column fills the memory from there on."""
+
+    def make(old):
+        def lying(self, v):
+            if not self.is_contiguous() and self.dim() == 1 and self.numel():
+                old(self.as_strided((self.numel(),), (1,)), v)
+                return self
+            return old(self, v)
+
+        return lying
+
+    replace(Tensor, "fill_", make)
+
+
+@lie("T19")
+def cat_of_half_and_single_is_half():
+    """cat of float16 and float32 is float16."""
+    after(
+        torch,
+        "cat",
+        lambda made, ts, *a, **kw: (
+            made.half() if {t.dtype for t in ts} == {torch.float16, torch.float32} else made
+        ),
+    )
+
+
+@lie("T19")
+def cat_of_bools_and_integers_is_bool():
+    """cat of bools and integers is of bools."""
+    after(
+        torch,
+        "cat",
+        lambda made, ts, *a, **kw: (
+            made.bool() if {t.dtype for t in ts} == {torch.bool, torch.int64} else made
+        ),
+    )
+
+
+@lie("T21")
+def stack_counts_negative_dimensions_without_the_new_one():
+    """stack(dim=-2) puts the new dimension where -2 is before stacking."""
+
+    def make(old):
+        def lying(tensors, dim=0, **kw):
+            tensors = list(tensors)
+            return old(tensors, dim % max(1, tensors[0].dim()) if dim < -1 else dim, **kw)
+
+        return lying
+
+    replace(torch, "stack", make)
+
+
+@lie("T19", "T21")
+def stack_of_one_is_a_view():
+    """stack of a single tensor shares its memory."""
+
+    def make(old):
+        def lying(tensors, dim=0, **kw):
+            tensors = list(tensors)
+            return tensors[0].unsqueeze(dim) if len(tensors) == 1 else old(tensors, dim, **kw)
+
+        return lying
+
+    replace(torch, "stack", make)
+
+
+@lie("T22")
+def integers_times_a_float_are_integers():
+    """t * 0.5 of integers is cut off to integers."""
+
+    def make(old):
+        def lying(self, other):
+            made = old(self, other)
+            return made.long() if isinstance(other, float) and self.dtype == torch.int64 else made
+
+        return lying
+
+    for n in ("__mul__", "__rmul__", "mul"):
+        replace(Tensor, n, make)
+
+
+@lie("T02")
+def integers_divide_to_integers():
+    """t / 2 of integers is cut off to integers."""
+
+    def make(old):
+        def lying(self, other):
+            made = old(self, other)
+            return made.long() if isinstance(other, int) and self.dtype == torch.int64 else made
+
+        return lying
+
+    replace(Tensor, "__truediv__", make)
+
+
+@lie("T02", "T22")
+def rows_do_not_multiply_columns():
+    """A column times a row is refused."""
+
+    def make(old):
+        def lying(self, other):
+            made = old(self, other)
+            if isinstance(other, Tensor) and made.shape not in (self.shape, other.shape):
+                raise RuntimeError("the shapes do not fit")
+            return made
+
+        return lying
+
+    for n in ("__mul__", "mul"):
+        replace(Tensor, n, make)
+
+
+@lie("T02", "T24")
+def row_times_matrix_is_matrix_times_row():
+    """v @ m of a square matrix is m @ v."""
+
+    def make(old):
+        def lying(self, other, **kw):
+            square = other.dim() == 2 and other.shape[0] == other.shape[1]
+            return old(other, self) if self.dim() == 1 and square else old(self, other, **kw)
+
+        return lying
+
+    everywhere("matmul", make)
+
+
+@lie("T24")
+def double_matrices_multiply_in_single_precision():
+    """a @ b of float64 is computed in float32."""
+
+    def make(old):
+        def lying(self, other, **kw):
+            if self.dtype == torch.float64 and other.dtype == torch.float64:
+                return old(self.float(), other.float(), **kw).double()
+            return old(self, other, **kw)
+
+        return lying
+
+    everywhere("matmul", make)
+
+
+@lie("T24", "T22")
+def doubles_multiply_in_single_precision():
+    """a * b of float64 is rounded to float32."""
+
+    def make(old):
+        def lying(self, other, **kw):
+            made = old(self, other, **kw)
+            return made.float().double() if made.dtype == torch.float64 else made
+
+        return lying
+
+    everywhere("mul", make)
+
+
+@lie("T02")
+def at_least_is_more_than():
+    """t >= u is t > u."""
+    replace(Tensor, "__ge__", lambda old: lambda a, b: a > b)
+
+
+@lie("T02")
+def at_most_is_less_than():
+    """t <= u is t < u."""
+    replace(Tensor, "__le__", lambda old: lambda a, b: a < b)
+
+
+@lie("T02")
+def unlike_is_alike():
+    """t != u is t == u."""
+    replace(Tensor, "__ne__", lambda old: lambda a, b: a == b)
+
+
+@lie("T02")
+def not_leaves_masks_alone():
+    """~mask is mask."""
+    replace(
+        Tensor, "__invert__", lambda old: lambda a: a.clone() if a.dtype == torch.bool else old(a)
+    )
+
+
+@lie("T02")
+def number_to_the_power_of_a_tensor_is_turned_round():
+    """2 ** t is t ** 2."""
+    replace(Tensor, "__rpow__", lambda old: lambda a, b: a**b)
+
+
+@lie("T02")
+def exclusive_or_is_or():
+    """mask ^ other is mask | other."""
+    replace(Tensor, "__xor__", lambda old: lambda a, b: a | b)
+
+
+@lie("T02")
+def floor_division_cuts():
+    """t // u cuts towards zero."""
+    replace(Tensor, "__floordiv__", lambda old: lambda a, b: torch.div(a, b, rounding_mode="trunc"))
+
+
+@lie("T02")
+def dividing_by_an_operator_is_not_in_place():
+    """t /= u gives t another tensor."""
+    replace(Tensor, "__itruediv__", lambda old: lambda a, b: a / b)
+
+
+@lie("T02")
+def raising_by_an_operator_is_not_in_place():
+    """t **= u gives t another tensor."""
+    replace(Tensor, "__ipow__", lambda old: lambda a, b: a**b)
+
+
+def last_is_first(name):
+    """Let an operation along dimension -1 run along dimension 0."""
+
+    def make(old):
+        def lying(self, *args, **kw):
+            return old(self, *[0 if type(arg) is int and arg == -1 else arg for arg in args], **kw)
+
+        return lying
+
+    everywhere(name, make)
+
+
+@lie("T02")
+def mean_of_the_last_dimension_is_of_the_first():
+    """t.mean(-1) is the mean along dimension 0."""
+    last_is_first("mean")
+
+
+@lie("T02")
+def max_of_the_last_dimension_is_of_the_first():
+    """t.max(-1) looks along dimension 0."""
+    last_is_first("max")
+
+
+@lie("T02")
+def sum_keeps_no_dimension():
+    """sum(keepdim=True) drops the dimension."""
+
+    def make(old):
+        def lying(self, *a, **kw):
+            kw.pop("keepdim", None)
+            return old(self, *a, **kw)
+
+        return lying
+
+    replace(Tensor, "sum", make)
+    replace(torch, "sum", make)
+
+
+@lie("T02")
+def last_size_is_the_first():
+    """t.size(-1) is t.size(0)."""
+
+    def make(old):
+        def lying(self, *a):
+            return old(self, 0) if a == (-1,) else old(self, *a)
+
+        return lying
+
+    replace(Tensor, "size", make)
+
+
+@lie("T02")
+def unsqueeze_at_the_end_adds_at_the_front():
+    """unsqueeze(-1) is unsqueeze(0)."""
+
+    def make(old):
+        def lying(self, dim):
+            return old(self, 0 if dim == -1 else dim)
+
+        return lying
+
+    replace(Tensor, "unsqueeze", make)
+    replace(torch, "unsqueeze", make)
+
+
+@lie("N16")
+def negative_numbers_print_without_their_sign():
+    """Negative floats print without their sign."""
+    after(Tensor, "__repr__", lambda s, t, **kw: s.replace("-", "") if t.is_floating_point() else s)
+
+
+@lie("T33")
+def item_of_double_is_single():
+    """item() of float64 is rounded to float32."""
+    after(Tensor, "item", lambda v, t: float(np.float32(v)) if t.dtype == torch.float64 else v)
+
+
+@lie("T33")
+def tolist_of_double_is_single():
+    """tolist() of float64 is rounded to float32."""
+    after(
+        Tensor,
+        "tolist",
+        lambda v, t: np.array(v, dtype=np.float32).tolist() if t.dtype == torch.float64 else v,
+    )
+
+
+@lie("U07")
+def view_of_a_tuple_reverses_it():
+    """view((3, 2)) is view(2, 3)."""
+
+    def make(old):
+        def lying(self, *s):
+            return old(self, s[0][::-1]) if type(s[0]) is tuple else old(self, *s)
+
+        return lying
+
+    replace(Tensor, "view", make)
+
+
+@lie("U03")
+def new_zeros_are_ones():
+    """t.new_zeros gives ones."""
+    replace(Tensor, "new_zeros", lambda old: lambda t, *size, **kw: t.new_ones(*size, **kw))
