@@ -378,7 +378,7 @@ def evaluate(
 ) -> Accuracy:
     """As :func:`blitz.classifier.evaluate`, each process with its share of the images.
 
-    Every image is counted once: a process has each so-manieth of them, the last ones or none where
+    Every image is counted once: a process has every n-th of them, where there are n, the last ones or none where
     they do not go round, and the counts are added. torch's DistributedSampler would repeat images
     until they do.
 

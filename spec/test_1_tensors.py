@@ -121,7 +121,7 @@ cuda_build = pytest.mark.skipif(
 
 class TestTensors:
     def test_inputs_outputs_and_state_of_a_model_are_tensors(self, device: torch.device) -> None:
-        """A model's inputs, outputs, parameters and state are all tensors, its parameters too."""
+        """A model's inputs, outputs, parameters and state are all tensors."""
         model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2)).to(device)
         x = tensors.rand((5, 3), device)
 

@@ -34,7 +34,8 @@ class TestEveryTest:
 
     def test_asserts_something(self, file: Any) -> None:
         for function in functions_of(file):
-            source = ast.unparse(function)
+            code = function.body[1:]  # without the docstring
+            source = "\n".join(ast.unparse(statement) for statement in code)
             assert any(word in source for word in ("assert", "raises(", "warns(")), function.name
 
     def test_neither_sleeps_nor_retries(self, file: Any) -> None:
