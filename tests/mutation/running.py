@@ -264,7 +264,7 @@ class Runner:
         """The outcome of each of the mutants, as they come in; at most ``jobs`` at once.
 
         Raises:
-            RunError: a mutant's process was killed from outside, twice.
+            RunError: a mutant's process was killed twice, and that of the unmutated code, too.
         """
         gc.collect()
         gc.freeze()  # a fork's collector leaves alone, and unshared, what was here before
@@ -289,9 +289,11 @@ class Runner:
                         continue
                     del running[receiver]
                     state, test = fork_.end()
-                    if state == "lost" or (state == KILLED and test and not self._trust(test)):
-                        if state == "lost" and mutant.name in again:
+                    if state == "lost" and mutant.name in again:
+                        if not self._green(tests):
                             raise RunError(f"{mutant.name}: its process was killed from outside")
+                        state = KILLED  # by itself: nothing happens to the unmutated code
+                    if state == "lost" or (state == KILLED and test and not self._trust(test)):
                         again.add(mutant.name)
                         waiting.insert(0, mutant)
                         continue
@@ -318,11 +320,15 @@ class Runner:
     def _trust(self, test: str) -> bool:
         """Whether a test that has killed for the first time is green alone, unmutated."""
         if test not in self._trusted:
-            expected = self._reached[test].seconds
-            control = _Fork("", [self._items[test]], expected)
-            connection.wait([control.receiver], control.limit)
-            self._trusted[test] = control.end()[0] == SURVIVED
+            self._trusted[test] = self._green([test])
         return self._trusted[test]
+
+    def _green(self, tests: Sequence[str]) -> bool:
+        """Whether these tests hold on the unmutated code."""
+        expected = sum(self._reached[test].seconds for test in tests)
+        control = _Fork("", [self._items[test] for test in tests], expected)
+        connection.wait([control.receiver], control.limit)
+        return control.end()[0] == SURVIVED
 
     def _chosen(self, mutant: Mutant) -> list[str]:
         """The tests for a mutant, within the patience, those first that seem likeliest to kill.
