@@ -378,9 +378,9 @@ def evaluate(
 ) -> Accuracy:
     """As :func:`blitz.classifier.evaluate`, each process with its share of the images.
 
-    Every image is counted once: a process has every n-th of them, where there are n, the last ones or none where
-    they do not go round, and the counts are added. torch's DistributedSampler would repeat images
-    until they do.
+    Every image is counted once: of n processes each has every n-th of them, which is one more or
+    less where they do not go round, and the counts are added. torch's DistributedSampler would
+    repeat images until they do.
 
     Args:
         net: The same in all processes.

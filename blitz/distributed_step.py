@@ -48,8 +48,8 @@ class DistributedStep(TrainingStep):
         Args:
             images: This process's share of the batch.
             labels: Theirs.
-            weight: What the mean over them counts for (:meth:`blitz.distributed_sampler.Share.weight`).
-                DistributedDataParallel divides the sum of the gradients by the number of processes,
+            weight: What the mean over them counts for
+                (:meth:`blitz.distributed_sampler.Share.weight`). DistributedDataParallel divides the sum of the gradients by the number of processes,
                 as if all had the same number of images; the weights set that right.
 
         Raises:
