@@ -49,8 +49,9 @@ class DistributedStep(TrainingStep):
             images: This process's share of the batch.
             labels: Theirs.
             weight: What the mean over them counts for
-                (:meth:`blitz.distributed_sampler.Share.weight`). DistributedDataParallel divides the sum of the gradients by the number of processes,
-                as if all had the same number of images; the weights set that right.
+                (:meth:`blitz.distributed_sampler.Share.weight`). DistributedDataParallel divides
+                the sum of the gradients by the number of processes, as if all had the same number
+                of images; the weights set that right.
 
         Raises:
             ValueError: a label fits none of the net's outputs.
