@@ -607,6 +607,23 @@ class TestSummary:
 
         summary.pytest_terminal_summary(Terminal())
 
+    def test_comes_after_pytest_benchmark_s_table(
+        self, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
+    ) -> None:
+        said: list[str] = []
+        terminal = SimpleNamespace(section=said.append, write_line=said.append)
+        monkeypatch.setattr(benchmarks, "lines", lambda rows, why: ["rows"])
+        manager = pytest.PytestPluginManager()
+        summary = benchmarks.BenchmarkSummary(pytestconfig, None)
+        summary._rows = [{}]
+        table = SimpleNamespace(pytest_terminal_summary=lambda: said.append("table"))
+        for plugin in (table, summary):
+            manager.register(plugin)
+
+        manager.hook.pytest_terminal_summary(terminalreporter=terminal, exitstatus=0, config=None)
+
+        assert (said[0], said[-1]) == ("table", "rows")
+
 
 @pytest.fixture
 def results(tmp_path: Path) -> Callable[..., Path]:
