@@ -1,6 +1,10 @@
 """A run as its user sees it: header, summary, a broken claim's report, exit codes, options."""
 
-from collections.abc import Callable
+import os
+import runpy
+import signal
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +12,8 @@ import pytest
 import small_house
 import torch
 
-from blitz import devices
-from blitz.harness import verdict
+from blitz import data, devices
+from blitz.harness import ranks, verdict
 from blitz.harness.report.texts import Message
 from blitz.harness.results import BROKEN, HELD, KNOWN, NOT_RUN, UNSUPPORTED, Outcome, Results
 from blitz.harness.selection import Selected, Selection
@@ -236,6 +240,92 @@ def test_every_test_starts_from_the_same_seed(run: Callable[..., Any]) -> None:
 
     assert result.ret == 0
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_chapter_of_small_nets_has_one_thread_and_gives_the_other_back(
+    run: Callable[..., Any], two_threads: None
+) -> None:
+    tests = "import pytest\npytestmark = pytest.mark.usefixtures('one_thread')\n" + TESTS.replace(
+        "assert True", "assert torch.get_num_threads() == 1"
+    )
+
+    assert run(tests=tests).ret == 0
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "policy"),
+    [([], None, "PASSIVE"), ([], "ACTIVE", "ACTIVE"), (["--benchmark-only"], None, None)],
+    ids=["tests", "given", "benchmarks"],
+)
+def test_threads_do_not_spin_while_they_wait_unless_they_are_timed(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], given: str | None, policy: str | None
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", str(given))
+    if given is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setattr(sys, "argv", ["pytest", *options])
+
+    runpy.run_path(str(ROOT / "conftest.py"))
+
+    assert os.environ.get("OMP_WAIT_POLICY") == policy
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs SIGALRM")
+def test_run_gives_back_the_alarm_that_its_limits_took(run: Callable[..., Any]) -> None:
+    before = signal.getsignal(signal.SIGALRM)
+
+    assert run("--device", "cpu").ret == 0
+
+    assert signal.getsignal(signal.SIGALRM) == before
+
+
+def test_run_gives_back_assert_close_as_it_was(run: Callable[..., Any], tmp_path: Path) -> None:
+    before = torch.testing.assert_close
+    profile = tmp_path / "profile.toml"
+    profile.write_text('claims.T1 = { rtol = 0.1, reason = "It rounds." }')
+
+    run("--device", "cpu", "--profile", str(profile))
+
+    assert torch.testing.assert_close is before
+
+
+def test_images_of_the_claims_are_some_of_each_split(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(data, "load", lambda split, source, *, count: asked.append((split, count)))
+    tests = TESTS.replace("habit(self)", "habit(self, train_images, test_images)")
+
+    assert run("--device", "cpu", tests=tests).ret == 0
+    assert asked == [("train", 8000), ("test", 1000)]
+
+
+def test_processes_that_were_set_aside_end_with_the_run(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    class Aside:
+        def __init__(self) -> None:
+            made.append("made")
+
+        def close(self) -> None:
+            made.append("closed")
+
+    monkeypatch.setattr(ranks, "Ranks", Aside)
+    tests = TESTS.replace("habit(self)", "habit(self, several)")
+
+    assert run("--device", "cpu", tests=tests).ret == 0
+    assert made == ["made", "closed"]
 
 
 @pytest.mark.parametrize("names", [("cpu",), ("cpu", "meta")])
