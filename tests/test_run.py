@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import small_house
 import torch
 
 from blitz import data, devices
-from blitz.harness import ranks, verdict
+from blitz.harness import containment, ranks, verdict
 from blitz.harness.report.texts import Message
 from blitz.harness.results import BROKEN, HELD, KNOWN, NOT_RUN, UNSUPPORTED, Outcome, Results
 from blitz.harness.selection import Selected, Selection
@@ -296,6 +297,75 @@ def test_run_gives_back_assert_close_as_it_was(run: Callable[..., Any], tmp_path
     run("--device", "cpu", "--profile", str(profile))
 
     assert torch.testing.assert_close is before
+
+
+@pytest.mark.parametrize(
+    ("options", "limit"), [((), 300.0), (("--test-limit", "7"), 7.0), (("--pdb",), 0)]
+)
+def test_limit_is_as_asked_for_and_none_for_one_who_looks_around(
+    run: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    limit: float,
+) -> None:
+    limits: list[float] = []
+
+    class Contained(containment.Containment):
+        def __init__(self, limit: float, end_run: Callable[[str, str], None]) -> None:
+            limits.append(limit)
+            super().__init__(limit, end_run)
+
+    monkeypatch.setattr(containment, "Containment", Contained)
+
+    assert run("--device", "cpu", *options).ret == 0
+    assert limits == [limit]
+
+
+@pytest.mark.parametrize(
+    ("code", "stop", "fail", "is_so"),
+    [
+        (pytest.ExitCode.OK, False, False, False),
+        (pytest.ExitCode.TESTS_FAILED, False, False, False),
+        (pytest.ExitCode.INTERRUPTED, False, False, True),
+        (pytest.ExitCode.INTERNAL_ERROR, False, False, True),
+        (pytest.ExitCode.TESTS_FAILED, "stopping after the first", False, True),
+        (pytest.ExitCode.TESTS_FAILED, False, "stopping after 1 failures", True),
+    ],
+)
+def test_run_that_ends_before_its_tests_is_broken_off(
+    pytestconfig: pytest.Config, code: int, stop: Any, fail: Any, is_so: bool
+) -> None:
+    wiring: Any = pytestconfig.pluginmanager.get_plugin(str(ROOT / "conftest.py"))
+    session = SimpleNamespace(exitstatus=code, shouldstop=stop, shouldfail=fail)
+
+    assert wiring._broken_off(session) is is_so
+
+
+def test_run_that_is_refused_leaves_the_report_of_an_earlier_one(
+    run: Callable[..., Any], tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("earlier")
+
+    result = run("--device", "cpu", "--report", str(page), claims=CONTENTS + '\nT9 = ["nothing"]')
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert page.read_text() == "earlier"
+
+
+@pytest.mark.parametrize(
+    ("spelling", "slip"),
+    [
+        ("@pytest.mark.changed(", "@pytest.mark.chnaged(odd=1)\n    @pytest.mark.changed("),
+        ("@pytest.mark.changed(", "@pytest.mark.xfail\n    @pytest.mark.changed("),
+        ("assert True", "import warnings; warnings.warn('deprecated', stacklevel=1)"),
+    ],
+    ids=["unknown mark", "unexpected success", "warning"],
+)
+def test_slip_that_pytest_would_forgive_fails_the_run(
+    run: Callable[..., Any], spelling: str, slip: str
+) -> None:
+    assert run("--device", "cpu", tests=TESTS.replace(spelling, slip)).ret != 0
 
 
 def test_images_of_the_claims_are_some_of_each_split(
