@@ -416,8 +416,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     if session.exitstatus == pytest.ExitCode.OK and _faults(config):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-    _write_result(config)
     if session.exitstatus != pytest.ExitCode.USAGE_ERROR:
+        _write_result(config)
         _write_report(config, verdict.Ending(int(session.exitstatus), _broken_off(session)))
     if session.exitstatus == pytest.ExitCode.OK and unwritten_key in config.stash:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -438,7 +438,7 @@ def _faults(config: pytest.Config) -> list[Message]:
 
 def _write_result(config: pytest.Config) -> None:
     path, stash = config.getoption("--conformance"), config.stash
-    if path is None:
+    if path is None or config.getoption("collectonly"):
         return
     result = conformance.document(
         _contents(),

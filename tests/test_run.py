@@ -341,16 +341,18 @@ def test_run_that_ends_before_its_tests_is_broken_off(
     assert wiring._broken_off(session) is is_so
 
 
-def test_run_that_is_refused_leaves_the_report_of_an_earlier_one(
-    run: Callable[..., Any], tmp_path: Path
+@pytest.mark.parametrize("option", ["--report", "--conformance"])
+def test_run_that_is_refused_or_only_collects_leaves_the_file_of_an_earlier_one(
+    run: Callable[..., Any], tmp_path: Path, option: str
 ) -> None:
-    page = tmp_path / "page.html"
-    page.write_text("earlier")
+    file = tmp_path / "file"
+    file.write_text("earlier")
 
-    result = run("--device", "cpu", "--report", str(page), claims=CONTENTS + '\nT9 = ["nothing"]')
+    refused = run("--device", "cpu", option, str(file), claims=CONTENTS + '\nT9 = ["nothing"]')
+    collected = run("--device", "cpu", option, str(file), "--collect-only")
 
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert page.read_text() == "earlier"
+    assert (refused.ret, collected.ret) == (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.OK)
+    assert file.read_text() == "earlier"
 
 
 @pytest.mark.parametrize(
