@@ -9,6 +9,7 @@ import pytest
 
 import blitz
 from blitz.errors import BlitzError
+from blitz.versions import installed
 
 CHANGE = {"Checkpoint", "Ledger", "Losses", "RunningLoss", "Use"}
 """The records that are there to be written to; all others stay as they were made."""
@@ -63,3 +64,8 @@ def test_errors_are_of_python_s_kinds(modules: list[ModuleType]) -> None:
     found = {kind: {e.__name__ for e in errors if issubclass(e, kind)} for kind in KINDS}
 
     assert found == KINDS
+
+
+def test_version_of_a_package_is_told_or_that_it_is_not_installed() -> None:
+    assert installed("pytest") == pytest.__version__
+    assert installed("no-such-package-of-nobody") == "not installed"

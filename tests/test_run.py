@@ -381,6 +381,22 @@ def test_images_of_the_claims_are_some_of_each_split(
     assert asked == [("train", 8000), ("test", 1000)]
 
 
+@pytest.mark.parametrize(("count", "state"), [(1, "skipped"), (2, "passed")])
+def test_second_accelerator_is_the_one_beside_the_first_where_there_are_two(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, count: int, state: str
+) -> None:
+    module = SimpleNamespace(device_count=lambda: count)
+    monkeypatch.setattr(torch, "get_device_module", lambda device: module)
+    device = "\n@pytest.fixture\ndef device():\n    return torch.device('cuda', 0)\n"
+    tests = TESTS.replace("habit(self)", "habit(self, second)").replace(
+        "assert True", "assert second == torch.device('cuda', 1)"
+    )
+
+    result = run("--device", "cpu", "-k", "habit", tests=tests + device)
+
+    result.assert_outcomes(deselected=2, **{state: 1})
+
+
 def test_processes_that_were_set_aside_end_with_the_run(
     run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
