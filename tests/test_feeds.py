@@ -432,6 +432,14 @@ class TestRecord:
         assert log == ["into cuda:1", "replay", "out of cuda:1"]
 
 
+def test_feed_that_says_nothing_of_its_batches_cannot_be_made() -> None:
+    class Unsaid(feeds.Feed):
+        name = "unsaid"
+
+    with pytest.raises(TypeError, match="_batches"):
+        Unsaid(8, 4, 3, CPU)
+
+
 class TestCaptured:
     """The captured feed with a stand-in for the graph: a replay runs the work once more."""
 
