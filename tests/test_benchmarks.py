@@ -918,6 +918,7 @@ class TestMachine:
     ) -> None:
         file = tmp_path / "meminfo"
         file.write_text("MemTotal: 9 kB\nMemFree: 1 kB\nMemAvailable: 5 kB\n")
+        assert str(memory.MEMINFO) == "/proc/meminfo"
         monkeypatch.setattr(memory, "MEMINFO", file)
 
         assert memory.free(CPU) == 5 * 1024

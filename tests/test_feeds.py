@@ -433,11 +433,10 @@ class TestRecord:
 
 
 def test_feed_that_says_nothing_of_its_batches_cannot_be_made() -> None:
-    class Unsaid(feeds.Feed):
-        name = "unsaid"
+    unsaid: Any = type("Unsaid", (feeds.Feed,), {"name": "unsaid"})
 
     with pytest.raises(TypeError, match="_batches"):
-        Unsaid(8, 4, 3, CPU)
+        unsaid(8, 4, 3, CPU)
 
 
 class TestCaptured:
