@@ -77,7 +77,8 @@ def pytest_configure(config: pytest.Config) -> None:
         report=asked,
         judged=not (benchmarks or worker),
     )
-    end = End(config, run, config.getoption("--conformance"))
+    result = None if config.getoption("collectonly") else config.getoption("--conformance")
+    end = End(config, run, result)
     limit = 0 if config.getoption("usepdb") else config.getoption("--test-limit")
     contained = Containment(limit, end.hung)
     config.add_cleanup(contained.stop)

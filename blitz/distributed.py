@@ -39,7 +39,7 @@ T = TypeVar("T")
 POLL = 0.1
 """Seconds between two looks whether the first process is ready."""
 
-_LOST = re.compile(r"gloo|by peer|NCCL|Broken pipe|[Tt]imed out|aborted", re.IGNORECASE)
+_LOST = re.compile(r"gloo|by peer|NCCL|Broken pipe|timed out|aborted", re.IGNORECASE)
 
 
 class DistributedError(BlitzError, RuntimeError):

@@ -169,7 +169,7 @@ class _Download:
         self.progress = progress
         self.opener = _opener(wanted.url)
         self.ask_for_the_rest = True
-        self.in_one_piece = False
+        self.in_one_piece = False  # unless an answer brings all of it
 
     def run(self) -> None:
         self._fill()
@@ -191,7 +191,6 @@ class _Download:
 
     def _fill(self) -> None:
         """Receive all bytes that are not there yet."""
-        self.in_one_piece = False  # unless an answer brings all of it
         failures = 0
         while (before := self._received()) < self.wanted.size:
             if self._time_left() <= 0:

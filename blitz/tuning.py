@@ -44,7 +44,7 @@ def little_work(net: nn.Module, batch_size: int) -> bool:
 
 @contextmanager
 def suited_to(
-    net: nn.Module, batch_size: int, device: torch.device, *, exact: bool = False
+    net: nn.Module, batch_size: int, device: torch.device, *, exact: bool
 ) -> Iterator[None]:
     """torch's threads and convolutions as suits the steps inside; as they were, outside.
 

@@ -86,6 +86,22 @@ class TestSweep:
 
         assert sorted(os.listdir(tmp_path)) == sorted(others)
 
+    def test_knows_the_names_that_writers_give_each_its_own(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        beside: list[Path] = []
+        with monkeypatch.context() as watched:
+            watched.setattr(os, "replace", lambda source, path: beside.append(source))
+            for _ in range(2):
+                atomic.write(tmp_path / "file", b"content")
+        assert len(set(beside)) == 2
+        for path in beside:
+            path.write_bytes(b"left")
+
+        atomic.sweep(tmp_path)
+
+        assert os.listdir(tmp_path) == []
+
     def test_passes_over_what_cannot_be_removed(self, tmp_path: Path) -> None:
         (tmp_path / PART).mkdir()
         (tmp_path / PART.replace("0", "f")).write_text("")

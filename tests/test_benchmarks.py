@@ -616,6 +616,23 @@ class TestSummary:
 
         summary.pytest_terminal_summary(Terminal())
 
+    def test_comes_after_pytest_benchmark_s_table(
+        self, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
+    ) -> None:
+        said: list[str] = []
+        terminal = SimpleNamespace(section=said.append, write_line=said.append)
+        monkeypatch.setattr(benchmarks, "lines", lambda rows, why: ["rows"])
+        manager = pytest.PytestPluginManager()
+        summary = benchmarks.BenchmarkSummary(pytestconfig, None)
+        summary._rows = [{}]
+        table = SimpleNamespace(pytest_terminal_summary=lambda: said.append("table"))
+        for plugin in (table, summary):
+            manager.register(plugin)
+
+        manager.hook.pytest_terminal_summary(terminalreporter=terminal, exitstatus=0, config=None)
+
+        assert (said[0], said[-1]) == ("table", "rows")
+
 
 @pytest.fixture
 def results(tmp_path: Path) -> Callable[..., Path]:
@@ -910,6 +927,7 @@ class TestMachine:
     ) -> None:
         file = tmp_path / "meminfo"
         file.write_text("MemTotal: 9 kB\nMemFree: 1 kB\nMemAvailable: 5 kB\n")
+        assert str(memory.MEMINFO) == "/proc/meminfo"
         monkeypatch.setattr(memory, "MEMINFO", file)
 
         assert memory.free(CPU) == 5 * 1024

@@ -95,6 +95,17 @@ def test_claims_asked_for_are_told_in_the_order_of_the_contents(book: contents.C
     assert screen.lines == ["== T1", ADDRESS, *TOLD["T1"], "== T3", ADDRESS, *TOLD["T3"]]
 
 
+def test_claims_asked_for_are_told_after_all_else(book: contents.Contents) -> None:
+    screen, manager = Screen(), pytest.PytestPluginManager()
+    other = SimpleNamespace(pytest_terminal_summary=lambda: screen.section("other"))
+    for plugin in (other, claims.asked("T1", lambda: book)):
+        manager.register(plugin)
+
+    manager.hook.pytest_terminal_summary(terminalreporter=screen, exitstatus=0, config=None)
+
+    assert screen.lines[:2] == ["== other", "== T1"]
+
+
 def test_nothing_is_asked_without_the_option(book: contents.Contents) -> None:
     assert claims.asked(None, lambda: book) is None
 

@@ -4,6 +4,7 @@ import argparse
 import ast
 import importlib
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -306,6 +307,17 @@ def test_help_imports_nothing_heavy() -> None:
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert shown.stdout.strip() == "[]"
+
+
+def test_module_is_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["blitz", "compare", str(tmp_path / "1"), str(tmp_path / "2")])
+
+    with pytest.raises(SystemExit, match="2"):
+        runpy.run_path(command_line.__file__, run_name="__main__")
+
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / '1'}: ")
 
 
 def test_reader_that_leaves_is_told_in_a_line_not_a_traceback() -> None:

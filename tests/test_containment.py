@@ -4,6 +4,7 @@ What sets timers, signals and the interpreter's watchdog is done in a copy of th
 the run that this test is part of has them in use.
 """
 
+import contextlib
 import faulthandler
 import functools
 import os
@@ -11,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -68,6 +69,32 @@ class TestDevice:
         assert device_of(without) is None
         assert device_of(item(other=1)) is None
         assert device_of(item(device=None)) is None
+
+
+@pytest.mark.parametrize("phase", ["setup", "call", "teardown"])
+def test_limit_holds_for_what_other_plugins_do_around_a_test(phase: str) -> None:
+    order: list[str] = []
+
+    class Clock:
+        @contextlib.contextmanager
+        def limits(self, what: str) -> Iterator[None]:
+            order.append(what)
+            yield
+
+    def other(item: Any) -> Generator[None, None, None]:
+        order.append("other")
+        return (yield)
+
+    contained, manager = Containment(0, never), pytest.PytestPluginManager()
+    contained._clock = Clock()
+    hook = f"pytest_runtest_{phase}"
+    around = SimpleNamespace(**{hook: pytest.hookimpl(wrapper=True)(other)})
+    for plugin in (contained, around):
+        manager.register(plugin)
+
+    getattr(manager.hook, hook)(item=item(device=None), nextitem=None)
+
+    assert order == ["spec/test_1.py::test_one", "other"]
 
 
 def _raise(error: BaseException) -> Callable[..., str | None]:

@@ -16,6 +16,11 @@ NONE = Finding(ANY, Verdict.NO_DRIVER, "RuntimeError: no accelerator", "find the
 SOUND = Finding("cpu", Verdict.USABLE, facts={"torch": "2.15", "count": "1"}, seconds=0.26)
 
 
+def test_drivers_show_themselves_where_the_system_puts_them() -> None:
+    assert str(doctor.NVIDIA) == "/proc/driver/nvidia/version"
+    assert str(doctor.AMD) == "/dev/kfd"
+
+
 @pytest.fixture
 def findings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Finding]:
     """What is found of each device, to be filled in; no GPU is there for the system."""

@@ -195,6 +195,19 @@ class TestFiles:
             *(tmp_path / "a.json", None),
         ]
 
+    def test_result_of_a_run_that_was_broken_off_is_no_success(
+        self, made: Callable[..., Run], tmp_path: Path
+    ) -> None:
+        file = tmp_path / "a.json"
+
+        finished(made(), pytest.ExitCode.INTERRUPTED, result=file)
+        broken_off = conformance.read(file)
+        finished(made(), result=file)
+
+        said = [fault.partition(":")[0] for fault in broken_off["faults"]]
+        assert (broken_off["passed"], said) == (False, ["Broken off"])
+        assert (conformance.read(file)["passed"], conformance.read(file)["faults"]) == (True, [])
+
 
 class TestSummary:
     def test_shows_lines_faults_and_where_the_report_is(self, made: Callable[..., Run]) -> None:

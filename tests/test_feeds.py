@@ -170,6 +170,17 @@ class TestBatches:
 
         assert set(step.settings) == {(1, two_threads)}
 
+    def test_exact_steps_do_not_turn_on_what_was_off(
+        self, images: data.Images, name: str, two_threads: bool
+    ) -> None:
+        step = Seen()
+        step.exact = True
+        torch._C._set_mkldnn_enabled(False)
+
+        list(make(name, images).train(step, 1))
+
+        assert set(step.settings) == {(1, False)}
+
     def test_settings_of_torch_are_restored_after_an_error(
         self, images: data.Images, name: str, two_threads: bool
     ) -> None:
@@ -421,6 +432,13 @@ class TestRecord:
         assert log == ["into cuda:1", "replay", "out of cuda:1"]
 
 
+def test_feed_that_says_nothing_of_its_batches_cannot_be_made() -> None:
+    unsaid: Any = type("Unsaid", (feeds.Feed,), {"name": "unsaid"})
+
+    with pytest.raises(TypeError, match="_batches"):
+        unsaid(8, 4, 3, CPU)
+
+
 class TestCaptured:
     """The captured feed with a stand-in for the graph: a replay runs the work once more."""
 
@@ -510,7 +528,7 @@ class TestCaptured:
 
         assert feeds._addresses(step) == before
 
-    @pytest.mark.parametrize("change", ["rate", "optimizer", "chunk", "step"])
+    @pytest.mark.parametrize("change", ["rate", "optimizer", "chunk", "mode", "step"])
     def test_stale_recording_is_made_anew(
         self, images: data.Images, captured: feeds._Captured, recorded: list[Any], change: str
     ) -> None:
@@ -528,6 +546,9 @@ class TestCaptured:
                     state["momentum_buffer"] = state["momentum_buffer"].clone()
         elif change == "chunk":
             chunk = 2
+        elif change == "mode":
+            for step in (plain, replayed):
+                step.net.eval()
         else:
             plain, replayed = new_step(), new_step()
 
@@ -535,6 +556,35 @@ class TestCaptured:
 
         assert got == losses(make("resident", images), plain, 2)
         assert len(recorded) == 2
+
+    def test_stale_recording_is_let_go_before_the_next_takes_as_much_memory(
+        self, captured: feeds._Captured, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        alive: list[int] = []
+
+        class Recording:
+            def __init__(self, *_: Any) -> None:
+                alive.append(1)
+                assert len(alive) == 1
+
+            def __del__(self) -> None:
+                alive.pop()
+
+            def serves(self, *_: Any) -> bool:
+                return False
+
+        monkeypatch.setattr(feeds, "_Recording", Recording)
+        for _ in range(2):
+            captured._recorded(new_step(), 2)
+
+    def test_recording_leaves_no_gradient_behind(
+        self, images: data.Images, captured: feeds._Captured
+    ) -> None:
+        step = new_step()
+
+        captured._recorded(step, 2)
+
+        assert {parameter.grad for parameter in step.net.parameters()} == {None}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs cuda: nothing else has its graphs")

@@ -395,6 +395,29 @@ class TestGaps:
     def test_is_what_the_error_names(self, error: Any, gap: str | None) -> None:
         assert gaps.met(error, "cpu", self.KNOWN) == gap
 
+    @pytest.mark.parametrize(
+        ("word", "dtype"),
+        [
+            ("float64", "float64"),
+            ("double", "float64"),
+            ("float16", "float16"),
+            ("half", "float16"),
+            ("bfloat16", "bfloat16"),
+            ("int64", "int64"),
+            ("long", "int64"),
+            ("int32", "int32"),
+            ("uint8", "uint8"),
+            ("byte", "uint8"),
+            ("bool", "bool"),
+            ("complex64", "complex64"),
+            ("complexfloat", "complex64"),
+        ],
+    )
+    def test_dtype_has_the_names_that_torch_uses(self, word: str, dtype: str) -> None:
+        error = RuntimeError(f"{word} is not there")
+
+        assert gaps.met(error, "cpu", {dtype: "unlike that"}) == dtype
+
     def test_is_what_torch_lacks_for_the_device(self, monkeypatch: pytest.MonkeyPatch) -> None:
         module, other = SimpleNamespace(), SimpleNamespace()
         monkeypatch.setattr(torch, "xpu", module)

@@ -417,14 +417,15 @@ class TestProbe:
         }
         assert len(heard.stages) == len(DTYPES)
 
-    def test_fails_where_the_device_is_out_of_memory(
-        self, heard: Heard, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError])
+    def test_fails_where_the_device_or_the_host_is_out_of_memory(
+        self, heard: Heard, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
     ) -> None:
         def to(*_: Any) -> None:
-            raise torch.OutOfMemoryError("out of memory")
+            raise error("out of memory")
 
         monkeypatch.setattr(torch.Tensor, "to", to)
-        with pytest.raises(torch.OutOfMemoryError):
+        with pytest.raises(error):
             self.run(heard, CPU)
 
     @pytest.mark.parametrize("there", [None, {"synchronize": None}], ids=["nothing", "one"])

@@ -127,6 +127,14 @@ class TestPage:
         ]
         assert "8 claims in the tutorial: 5 tested, 1 left to the benchmarks" in page.text
 
+    def test_chip_tells_what_has_changed_from_what_was_never_true(self, page: Node) -> None:
+        chips = page.one("section", id="untrue").all("span", cls="chip")
+
+        assert {(chip.attributes["class"], chip.text) for chip in chips} == {
+            ("chip changed", "changed in 2.0"),
+            ("chip mistaken", "never true"),
+        }
+
     def test_what_is_not_true_says_what_was_told_what_is_and_since_when(self, page: Node) -> None:
         changed, mistaken = page.one("section", id="untrue").all("article")
 
@@ -181,6 +189,23 @@ class TestBroken:
         assert page.one("div", cls="verdict").one("p").text == (
             "Failed: 1 of 3 claims that were checked are broken."
         )
+
+    def test_count_of_what_is_broken_stands_out(self, source: str) -> None:
+        counts = read(source).one("table", cls="counts").one("tbody")
+
+        assert [
+            (cell.text, cell.attributes["class"])
+            for cell in counts.all("td")
+            if cell.attributes.get("class", "zero") != "zero"
+        ] == [("1", "broken")]
+
+    def test_fault_that_the_verdict_tells_is_not_told_twice(self, tmp_path: Path) -> None:
+        faults = [Message("fault.idle", {"device": name}) for name in ("xpu", "mps")]
+        page = read(html(a_run(tmp_path, HELD, faults=faults, ending=Ending(1))))
+
+        told = [line.text for line in page.one("div", cls="verdict").all("p")]
+
+        assert [sum(name in line for line in told) for name in ("xpu", "mps")] == [1, 1]
 
     def test_markup_in_a_claim_a_case_or_an_error_stays_text(self, source: str) -> None:
         page = read(source)
@@ -544,6 +569,18 @@ class TestSpeed:
         assert heights == sorted(heights)  # the wider, the slower, the lower
         point = throughput.curve(speed.read(BENCHMARK).machine.points, "cpu", 4)[6]
         assert panels[0].one("title").text == f"cpu, 6: {point.rate:,.0f}"
+
+    def test_parts_of_a_bar_stand_one_behind_the_other(self) -> None:
+        _, page = whole("en")
+
+        for bar in page.one("section", id="throughput").all("tr", cls="bar"):
+            parts = [
+                (float(part.attributes["x"][:-1]), float(part.attributes["width"][:-1]))
+                for part in bar.all("rect")
+            ]
+            ends = [0.0, *(x + width for x, width in parts)]
+            assert [x for x, _ in parts] == pytest.approx(ends[:-1], abs=0.02)
+            assert ends[-1] == pytest.approx(100, abs=0.1)
 
     def test_shares_of_a_step_and_what_holds_it_up_are_shown(self) -> None:
         first = whole("en")[1].one("table", cls="steps").one("tbody")

@@ -206,6 +206,22 @@ class TestFinding:
         sync_api.expect(page.locator("#A13")).to_be_visible()
         assert "T01" not in shown(page)
 
+    def test_note_stays_beside_a_test_that_is_found(self, page: Any) -> None:
+        page.fill("#search", "cifar10_leaves_intact_files_alone")
+
+        sync_api.expect(page.locator("details.t:visible")).to_have_count(1)
+        assert shown(page) == ["C09"]
+        assert page.locator("#C09 p.row").is_visible()
+
+    def test_enter_in_the_search_field_stays_on_the_page(self, page: Any) -> None:
+        page.evaluate("window.same = true")
+        page.fill("#search", "n34")
+
+        page.press("#search", "Enter")
+
+        assert shown(page) == ["N34"]
+        assert page.evaluate("window.same && location.search === ''")
+
     def test_search_for_nothing_there_says_so_and_all_can_be_shown_again(self, page: Any) -> None:
         everything = len(shown(page))
 
@@ -368,6 +384,25 @@ class TestKeyboard:
 
         assert page.input_value("#search") == ""
         assert len(shown(page)) == everything
+
+    def test_slash_within_words_and_with_another_key_is_no_command(self, page: Any) -> None:
+        page.keyboard.press("Control+/")
+        assert page.evaluate("document.activeElement === document.body")
+
+        page.focus("#search")
+        page.keyboard.type("a/b")
+        assert page.input_value("#search") == "a/b"
+
+    def test_code_that_is_wider_than_its_box_can_be_scrolled_by_keys(self, page: Any) -> None:
+        page.set_viewport_size({"width": 390, "height": 900})
+        page.locator("#T01 details.t").first.evaluate("test => { test.open = true; }")
+
+        page.wait_for_selector("#T01 pre[tabindex='0']")
+
+        assert page.locator("#T01 pre").evaluate_all(
+            "codes => codes.filter(code => code.clientWidth)"
+            ".every(code => (code.tabIndex === 0) === (code.scrollWidth > code.clientWidth))"
+        )
 
     def test_claim_opens_by_key_and_where_one_is_can_be_seen(self, page: Any) -> None:
         summary = page.locator("#T01 details.t summary").first

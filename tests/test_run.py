@@ -1,15 +1,20 @@
 """A run as its user sees it: header, summary, a broken claim's report, exit codes, options."""
 
-from collections.abc import Callable
+import os
+import runpy
+import signal
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import small_house
 import torch
 
-from blitz import devices
-from blitz.harness import verdict
+from blitz import data, devices
+from blitz.harness import containment, ranks, verdict
 from blitz.harness.report.texts import Message
 from blitz.harness.results import BROKEN, HELD, KNOWN, NOT_RUN, UNSUPPORTED, Outcome, Results
 from blitz.harness.selection import Selected, Selection
@@ -288,6 +293,159 @@ def test_every_test_starts_from_the_same_seed(run: Callable[..., Any]) -> None:
 
     assert result.ret == 0
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_chapter_of_small_nets_has_one_thread_and_gives_the_other_back(
+    run: Callable[..., Any], two_threads: None
+) -> None:
+    tests = "import pytest\npytestmark = pytest.mark.usefixtures('one_thread')\n" + TESTS.replace(
+        "assert True", "assert torch.get_num_threads() == 1"
+    )
+
+    assert run(tests=tests).ret == 0
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "policy"),
+    [([], None, "PASSIVE"), ([], "ACTIVE", "ACTIVE"), (["--benchmark-only"], None, None)],
+    ids=["tests", "given", "benchmarks"],
+)
+def test_threads_do_not_spin_while_they_wait_unless_they_are_timed(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], given: str | None, policy: str | None
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", str(given))
+    if given is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setattr(sys, "argv", ["pytest", *options])
+
+    runpy.run_path(str(ROOT / "conftest.py"))
+
+    assert os.environ.get("OMP_WAIT_POLICY") == policy
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs SIGALRM")
+def test_run_gives_back_the_alarm_that_its_limits_took(run: Callable[..., Any]) -> None:
+    before = signal.getsignal(signal.SIGALRM)
+
+    assert run("--device", "cpu").ret == 0
+
+    assert signal.getsignal(signal.SIGALRM) == before
+
+
+def test_run_gives_back_assert_close_as_it_was(run: Callable[..., Any], tmp_path: Path) -> None:
+    before = torch.testing.assert_close
+    profile = tmp_path / "profile.toml"
+    profile.write_text('claims.T1 = { rtol = 0.1, reason = "It rounds." }')
+
+    run("--device", "cpu", "--profile", str(profile))
+
+    assert torch.testing.assert_close is before
+
+
+@pytest.mark.parametrize(
+    ("options", "limit"), [((), 300.0), (("--test-limit", "7"), 7.0), (("--pdb",), 0)]
+)
+def test_limit_is_as_asked_for_and_none_for_one_who_looks_around(
+    run: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    limit: float,
+) -> None:
+    limits: list[float] = []
+
+    class Contained(containment.Containment):
+        def __init__(self, limit: float, end_run: Callable[[str, str], None]) -> None:
+            limits.append(limit)
+            super().__init__(limit, end_run)
+
+    monkeypatch.setattr(containment, "Containment", Contained)
+
+    assert run("--device", "cpu", *options).ret == 0
+    assert limits == [limit]
+
+
+@pytest.mark.parametrize("option", ["--report", "--conformance"])
+def test_run_that_is_refused_or_only_collects_leaves_the_file_of_an_earlier_one(
+    run: Callable[..., Any], tmp_path: Path, option: str
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("earlier")
+
+    refused = run("--device", "cpu", option, str(file), claims=CONTENTS + '\nT9 = ["nothing"]')
+    collected = run("--device", "cpu", option, str(file), "--collect-only")
+
+    assert (refused.ret, collected.ret) == (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.OK)
+    assert file.read_text() == "earlier"
+
+
+@pytest.mark.parametrize(
+    ("spelling", "slip"),
+    [
+        ("@pytest.mark.changed(", "@pytest.mark.chnaged(odd=1)\n    @pytest.mark.changed("),
+        ("@pytest.mark.changed(", "@pytest.mark.xfail\n    @pytest.mark.changed("),
+        ("assert True", "import warnings; warnings.warn('deprecated', stacklevel=1)"),
+    ],
+    ids=["unknown mark", "unexpected success", "warning"],
+)
+def test_slip_that_pytest_would_forgive_fails_the_run(
+    run: Callable[..., Any], spelling: str, slip: str
+) -> None:
+    assert run("--device", "cpu", tests=TESTS.replace(spelling, slip)).ret != 0
+
+
+def test_images_of_the_claims_are_some_of_each_split(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(data, "load", lambda split, source, *, count: asked.append((split, count)))
+    tests = TESTS.replace("habit(self)", "habit(self, train_images, test_images)")
+
+    assert run("--device", "cpu", tests=tests).ret == 0
+    assert asked == [("train", 8000), ("test", 1000)]
+
+
+@pytest.mark.parametrize(("count", "state"), [(1, "skipped"), (2, "passed")])
+def test_second_accelerator_is_the_one_beside_the_first_where_there_are_two(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, count: int, state: str
+) -> None:
+    module = SimpleNamespace(device_count=lambda: count)
+    monkeypatch.setattr(torch, "get_device_module", lambda device: module)
+    device = "\n@pytest.fixture\ndef device():\n    return torch.device('cuda', 0)\n"
+    tests = TESTS.replace("habit(self)", "habit(self, second)").replace(
+        "assert True", "assert second == torch.device('cuda', 1)"
+    )
+
+    result = run("--device", "cpu", "-k", "habit", tests=tests + device)
+
+    result.assert_outcomes(deselected=2, **{state: 1})
+
+
+def test_processes_that_were_set_aside_end_with_the_run(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    class Aside:
+        def __init__(self) -> None:
+            made.append("made")
+
+        def close(self) -> None:
+            made.append("closed")
+
+    monkeypatch.setattr(ranks, "Ranks", Aside)
+    tests = TESTS.replace("habit(self)", "habit(self, several)")
+
+    assert run("--device", "cpu", tests=tests).ret == 0
+    assert made == ["made", "closed"]
 
 
 @pytest.mark.parametrize("names", [("cpu",), ("cpu", "meta")])

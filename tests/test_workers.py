@@ -65,6 +65,16 @@ class TestScript:
         assert 'Put what your script does under `if __name__ == "__main__":`' in last
         assert "workers=0" in last
 
+    def test_worker_that_dies_is_told_with_its_exit_code(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        process = SimpleNamespace(start=lambda: None, join=lambda: None, exitcode=3)
+        context = SimpleNamespace(Process=lambda target: process)
+        monkeypatch.setattr(multiprocessing, "get_context", {"spawn": context}.__getitem__)
+
+        with pytest.raises(DataError, match="by spawn: the first one ended with exit code 3 as"):
+            workers._try.__wrapped__("spawn")
+
     def test_only_one_that_imports_the_script_again_is_tried(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:

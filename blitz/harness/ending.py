@@ -11,7 +11,6 @@ import pytest
 
 from blitz.errors import BlitzError
 from blitz.harness import conformance, summary, verdict, xdist
-from blitz.harness.report.texts import Message
 from blitz.harness.results import Results
 from blitz.harness.run import Run
 
@@ -69,20 +68,23 @@ class End:
         run, self._ending = self._run, ending
         faults = run.faults()
         if self._result is not None:
-            self._try(conformance.write, self._result, self._document(faults))
+            words = [str(fault) for fault in faults]
+            if ending.broken_off:  # what did not run may be broken
+                words.append(str(verdict.sentence(run.results, faults, ending)))
+            self._try(conformance.write, self._result, self._document(words))
         if run.report is not None:
             images = None if run.made else run.images
             of_the_run = (run.selection, run.results, faults, ending, images, run.threads)
             self._try(run.report.write, *of_the_run)
 
-    def _document(self, faults: list[Message]) -> dict[str, Any]:
+    def _document(self, faults: list[str]) -> dict[str, Any]:
         run = self._run
         return conformance.document(
             run.contents(),
             run.selection,
             run.results,
             run.tolerances(),
-            [str(fault) for fault in faults],
+            faults,
             run.images,
             run.threads,
         )

@@ -104,16 +104,6 @@ class Cell:
 
     state: str | None
 
-    @property
-    def name(self) -> str:
-        """As the page's classes call it."""
-        return "" if self.state is None else NAMES[self.state]
-
-    @property
-    def sign(self) -> str:
-        """The sign of the state."""
-        return "" if self.state is None else SIGNS[self.state]
-
 
 @dataclass(frozen=True)
 class Reason:

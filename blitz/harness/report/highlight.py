@@ -10,16 +10,6 @@ import re
 
 from markupsafe import Markup
 
-TAGS = {
-    "b": "keyword",
-    "i": "string",
-    "u": "number",
-    "small": "comment",
-    "var": "decorator",
-    "dfn": "the name of a function or class, where it is defined",
-}
-"""The elements, and what stands in them."""
-
 _TOKEN = re.compile(
     r"""
     (?=[\w@\#"'.])(?:  # nothing else begins a token: this saves half of the time
@@ -39,7 +29,11 @@ _TOKEN = re.compile(
 
 
 def python(code: str) -> Markup:
-    """``code`` with its tokens in the elements of :data:`TAGS`; all else in it stays text."""
+    """``code`` with its tokens in elements; all else in it stays text.
+
+    The elements are few and short: ``b`` for a keyword, ``i`` a string, ``u`` a number, ``small`` a
+    comment, ``var`` a decorator, and ``dfn`` the name of a function or class where it is defined.
+    """
     # Escaped first: what a string or a comment holds cannot become markup.
     return Markup(_TOKEN.sub(_element, html.escape(code, quote=False)))
 

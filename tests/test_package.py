@@ -1,0 +1,71 @@
+"""What holds for every module of the package."""
+
+import dataclasses
+import importlib
+import pkgutil
+from types import ModuleType
+
+import pytest
+
+import blitz
+from blitz.errors import BlitzError
+from blitz.versions import installed
+
+CHANGE = {"Checkpoint", "Ledger", "Losses", "RunningLoss", "Use"}
+"""The records that are there to be written to; all others stay as they were made."""
+
+KINDS = {
+    RuntimeError: {
+        "CheckpointError",
+        "DataError",
+        "Diverged",
+        "DistributedError",
+        "DownloadError",
+        "PhotoError",
+        "RecordError",
+        "RunFolderError",
+        "UnusableDevice",
+        "WeightsError",
+    },
+    ValueError: {"FeedError", "ResultsError", "ShareError", "UnusableWeights"},
+    ImportError: {"NoMatplotlib"},
+}
+"""Errors that code which knows nothing of this package can catch, by Python's names for them."""
+
+
+@pytest.fixture(scope="module")
+def modules() -> list[ModuleType]:
+    names = [module.name for module in pkgutil.walk_packages(blitz.__path__, "blitz.")]
+    return [importlib.import_module(name) for name in names]
+
+
+def classes(modules: list[ModuleType]) -> list[type]:
+    return [
+        thing
+        for module in modules
+        for thing in vars(module).values()
+        if isinstance(thing, type) and thing.__module__ == module.__name__
+    ]
+
+
+def test_records_cannot_be_changed_but_those_that_are_there_for_it(
+    modules: list[ModuleType],
+) -> None:
+    records = [each for each in classes(modules) if dataclasses.is_dataclass(each)]
+
+    changing = {each.__name__ for each in records if not each.__dataclass_params__.frozen}
+
+    assert changing == CHANGE
+
+
+def test_errors_are_of_python_s_kinds(modules: list[ModuleType]) -> None:
+    errors = [each for each in classes(modules) if issubclass(each, BlitzError)]
+
+    found = {kind: {e.__name__ for e in errors if issubclass(e, kind)} for kind in KINDS}
+
+    assert found == KINDS
+
+
+def test_version_of_a_package_is_told_or_that_it_is_not_installed() -> None:
+    assert installed("pytest") == pytest.__version__
+    assert installed("no-such-package-of-nobody") == "not installed"
