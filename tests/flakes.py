@@ -30,6 +30,9 @@ ROOT = Path(__file__).parents[1]
 SPEC = ROOT / "spec"
 OPTIONS = ("-q", "--device", "cpu,meta")
 
+THREADS = "FLAKES_THREADS"
+"""What tells the workers of pytest-xdist how many threads each of them has."""
+
 Outcomes = dict[str, str]
 """Of each test, by its id: ``passed``, ``skipped`` or ``failed``."""
 
@@ -130,13 +133,27 @@ def _run(items: list[pytest.Item], sender: Any, threads: int) -> None:
 def _spread(tests: list[str], workers: int, threads: int) -> str:
     """The counts of a run on ``workers`` of pytest-xdist, each of them with so many threads."""
     command = [sys.executable, "-m", "pytest", *tests, *OPTIONS, "-n", str(workers)]
-    # The threads are shared out among the workers.
-    environment = {**os.environ, "OMP_NUM_THREADS": str(workers * threads)}
+    # Workers share the cores out, however few; this plugin of theirs is asked after that.
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path, THREADS: str(threads)}
     ended = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        [*command, "-p", Path(__file__).stem],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     counts = re.findall(r"^.*\b(?:passed|failed|error).* in [\d.]+s.*$", ended.stdout, re.M)
     return re.sub(r" in .*", "", counts[-1]) if counts else f"ended with {ended.returncode}"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure() -> None:
+    """Where this is a plugin of a worker: give it its threads."""
+    import torch
+
+    torch.set_num_threads(int(os.environ[THREADS]))
 
 
 def _count(outcomes: Outcomes) -> str:

@@ -1,8 +1,6 @@
 """The tool that repeats the specification: what it notices, and what it asks xdist for."""
 
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,16 +111,9 @@ def test_tests_that_are_red_anyway_are_no_flake(repeat: Callable[..., forked.Don
     assert "OTHERWISE" not in done.output
 
 
-def test_workers_get_their_threads_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, str]] = []
+def test_workers_get_their_threads_each(tmp_path: Path) -> None:
+    two = "torch.get_num_threads() == 2"
+    spec = small_house.make(tmp_path, CONTENTS, TESTS.replace("SECOND", two).replace("THIRD", two))
 
-    def run(command: list[str], env: dict[str, str], **_: object) -> Any:
-        asked.append((command[-1], env["OMP_NUM_THREADS"]))
-        return subprocess.CompletedProcess(command, 0, stdout="3 passed, 1 skipped in 2.1s\n")
-
-    monkeypatch.setattr(subprocess, "run", run)
-
-    counts = [flakes._spread(["spec"], workers, threads=2) for workers in (2, 4)]
-
-    assert counts == ["3 passed, 1 skipped"] * 2
-    assert asked == [("2", "4"), ("4", "8")]
+    assert flakes._spread([str(spec)], 2, threads=2) == "3 passed"
+    assert flakes._spread([str(spec)], 2, threads=1) == "2 failed, 1 passed"
