@@ -83,6 +83,8 @@ def _downloaded(place: torch.device) -> object:
 
 
 def _read(file: Path, place: torch.device) -> object:
+    # Not by tensor_file: weights that others saved may be of the format before zip files, which has
+    # no checksums to compare.
     try:
         return torch.load(file, map_location=place, weights_only=True)
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:

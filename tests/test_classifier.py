@@ -93,6 +93,20 @@ class TestTrainingStep:
         assert (defaults["lr"], defaults["momentum"], step.exact) == (0.001, 0.9, True)
         assert not defaults["fused"]
 
+    @pytest.mark.parametrize(
+        ("net", "settings", "said"),
+        [
+            (nn.Flatten(), {}, "^Flatten has no parameters to train: use a network.$"),
+            (nn.Linear(1, 1), {"lr": -1.0}, "Invalid learning rate: -1.0"),
+            (nn.Linear(1, 1), {"momentum": -1.0}, "Invalid momentum value: -1.0"),
+        ],
+    )
+    def test_is_refused_where_nothing_can_be_trained(
+        self, net: nn.Module, settings: dict[str, float], said: str
+    ) -> None:
+        with pytest.raises(ValueError, match=said):
+            classifier.training_step(net, **settings)
+
     def test_takes_the_settings_it_is_given(self) -> None:
         step = classifier.training_step(classifier.Net(), lr=0.5, momentum=0.25, exact=False)
 

@@ -1,6 +1,7 @@
 """The tool that repeats the specification: what it notices, and what it asks xdist for."""
 
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
