@@ -180,7 +180,7 @@ class TestFiles:
         monkeypatch.setattr(
             ending.verdict, "faults", lambda *given: [Message("fault.idle", {"device": "meta"})]
         )
-        monkeypatch.setattr("blitz.harness.tolerances.table", lambda *given: list(given[::2]))
+        monkeypatch.setattr("blitz.harness.run.table", lambda *given: list(given[::2]))
         given: list[Any] = []
         monkeypatch.setattr(conformance, "document", lambda *values: given.extend(values))
         monkeypatch.setattr(conformance, "write", lambda *values: given.extend(values))

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from blitz.harness import tolerances, verdict
+from blitz.harness import verdict
 from blitz.harness.contents import Contents
 from blitz.harness.profile import Applied
 from blitz.harness.report.options import Request
 from blitz.harness.report.texts import Message
 from blitz.harness.results import Results
 from blitz.harness.selection import Selection
+from blitz.harness.tolerances import Row, table
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Run:
             return []
         return verdict.faults(self.results, self.selection, self.named, self.profile)
 
-    def tolerances(self) -> list[tolerances.Row]:
+    def tolerances(self) -> list[Row]:
         """The tolerances in force on each device."""
         profile = None if self.profile is None else self.profile.profile
-        return tolerances.table(self.selection, self.contents(), profile)
+        return table(self.selection, self.contents(), profile)
