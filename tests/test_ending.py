@@ -222,6 +222,12 @@ class TestSummary:
         assert fault == (words, {"red": True, "bold": True})
         assert last.endswith(" The report: /pages/a.html")
 
+    def test_says_which_fault_it_fails_for(self, made: Callable[..., Run]) -> None:
+        run = made(named=True, report=Report())
+        fault = Message("verdict.fault", {"fault": Message("fault.idle", {"device": "meta"})})
+
+        assert shown(finished(run)[0])[-1] == f"{fault} The report: /pages/a.html"
+
     def test_says_what_came_of_a_run_that_is_in_order(self, made: Callable[..., Run]) -> None:
         run = made(BROKEN, report=Report())
         said = verdict.sentence(run.results, [], verdict.Ending(0))
