@@ -109,6 +109,13 @@ class TestExitCode:
         assert finished(made(named=True))[1] == FAILED
         assert finished(made(named=True), 5)[1] == 5
 
+    def test_line_of_the_profile_that_is_stale_fails_the_run(
+        self, made: Callable[..., Run]
+    ) -> None:
+        stale = SimpleNamespace(stale=lambda results: [Message("fault.all_skipped")])
+
+        assert finished(made(profile=stale))[1] == FAILED
+
     def test_benchmarks_are_not_judged(self, made: Callable[..., Run]) -> None:
         assert finished(made(named=True, judged=False))[1] == OK
 
