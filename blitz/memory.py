@@ -25,8 +25,6 @@ def free(device: torch.device) -> int | None:
 
 def allocated(device: torch.device) -> int | None:
     """Bytes in tensors on ``device``; None where torch does not count them, as on the cpu."""
-    if device.type in ("cpu", "meta"):
-        return None
     ask = getattr(module_of(device), "memory_allocated", None)
     return None if ask is None else ask(device)
 
