@@ -1570,34 +1570,25 @@ def eval_freezes():
     replace(nn.Module, "eval", make)
 
 
+def _down_by_keyword(old):
+    def lying(self, *a, **kw):
+        if kw.get("dim") == 1:
+            kw["dim"] = 0
+        return old(self, *a, **kw)
+
+    return lying
+
+
 @lie("C31")
 def max_by_keyword_looks_down():
     """torch.max(t, dim=1) looks along dimension 0."""
-
-    def make(old):
-        def lying(self, *a, **kw):
-            if kw.get("dim") == 1:
-                kw["dim"] = 0
-            return old(self, *a, **kw)
-
-        return lying
-
-    replace(torch, "max", make)
+    replace(torch, "max", _down_by_keyword)
 
 
 @lie("C31")
 def argmax_by_keyword_looks_down():
     """t.argmax(dim=1) looks along dimension 0."""
-
-    def make(old):
-        def lying(self, *a, **kw):
-            if kw.get("dim") == 1:
-                kw["dim"] = 0
-            return old(self, *a, **kw)
-
-        return lying
-
-    replace(Tensor, "argmax", make)
+    replace(Tensor, "argmax", _down_by_keyword)
 
 
 @lie("R08")
