@@ -18,7 +18,7 @@ import torch
 from torch.utils.data import TensorDataset
 
 from blitz import data, devices
-from blitz.errors import BlitzError
+from blitz.base.errors import BlitzError
 from blitz.harness import claims, contents, options, profile, ranks, selection, shared, xdist
 from blitz.harness import summary as words
 from blitz.harness import tolerances as table

@@ -6,13 +6,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from blitz.errors import BlitzError
+from blitz.base.errors import BlitzError
 
 COMMANDS: dict[str, str] = {
     "train": "train the tutorial's classifier, test it and keep it, pictures included",
     "test": "test a classifier that was kept",
     "predict": "name what is in image files, with probabilities",
-    "finetune": "give a frozen ResNet-18 a new last layer, and see what moves",
     "download": "fetch the official CIFAR-10 from its slow server, or from a mirror",
     "doctor": "try this machine's devices and say what to do about a bad one",
     "compare": "say what changed between two results of the specification",

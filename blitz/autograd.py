@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from blitz import devices, graph
-from blitz.errors import BlitzError
+from blitz.base.errors import BlitzError
 
 if TYPE_CHECKING:
     from torchvision.models import ResNet

@@ -11,9 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from blitz import atomic, devices, tensor_file
+from blitz import devices
+from blitz.base import files as atomic
+from blitz.base import tensor_file
+from blitz.base.errors import BlitzError
 from blitz.data import CLASSES
-from blitz.errors import BlitzError
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 """Images, N x 3 x 32 x 32, and labels, N int64."""
@@ -141,7 +143,7 @@ class TrainingStep:
         device: Where the net's parameters were when this was made.
         exact: Whether the steps are, on the cpu, those of the tutorial's loop to the last bit.
             Otherwise they may be taken by faster kernels, which round otherwise
-            (:mod:`blitz.tuning`).
+            (:mod:`blitz.training.tuning`).
 
     Tutorial: "Define a Loss function and optimizer", and the body of the loop in "Train the
     network".

@@ -14,9 +14,10 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from blitz import image_files, made_images
-from blitz import workers as processes
-from blitz.image_files import CLASSES, SPLITS, DataError
+from blitz.images import files as image_files
+from blitz.images import made as made_images
+from blitz.images import workers as processes
+from blitz.images.files import CLASSES, SPLITS, DataError
 
 if TYPE_CHECKING:
     from torch.utils.data.dataloader import _BaseDataLoaderIter
@@ -104,10 +105,10 @@ def load(
 
     Args:
         split: ``"train"`` or ``"test"``.
-        source: None for images made on the spot (:mod:`blitz.made_images`), or a folder: the one
+        source: None for images made on the spot (:mod:`blitz.images.made`), or a folder: the one
             that holds ``cifar-10-batches-py``, the official files, or one with
             ``train/<class>/`` and ``test/<class>/``, where each file is an image of 32 x 32
-            pixels in RGB and the classes are CIFAR-10's own (:data:`blitz.image_files.FOLDERS`).
+            pixels in RGB and the classes are CIFAR-10's own (:data:`blitz.images.files.FOLDERS`).
         count: How many to make; of a folder, how many to take, the same number of each class
             (or one more of the first classes) and no more than there are. None for all.
         seed: Chooses what is made or taken, and the order of it. Only the whole of the official

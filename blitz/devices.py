@@ -9,7 +9,7 @@ from types import ModuleType
 import torch
 from torch import nn
 
-from blitz.errors import BlitzError, first_line
+from blitz.base.errors import BlitzError, first_line
 
 
 class UnusableDevice(BlitzError, RuntimeError):

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from blitz.base.errors import BlitzError
 from blitz.classifier import Accuracy, Report, class_names
 from blitz.data import CLASSES
-from blitz.errors import BlitzError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -28,8 +28,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from blitz.errors import first_line
-from blitz.versions import installed
+from blitz.base.errors import first_line
+from blitz.base.versions import installed
 
 if TYPE_CHECKING:  # the parent of a trial has no need of torch
     from torch import Tensor

@@ -35,8 +35,10 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from blitz import classifier, data, devices, feeds, timing
+from blitz import classifier, data, devices
 from blitz.harness import benchmarks
+from blitz.measuring import clock as timing
+from blitz.training import feeds
 
 BATCH = 4
 Run = Callable[[int], None]

@@ -33,9 +33,10 @@ from typing import Any, NamedTuple
 import torch
 from torch.distributed import TCPStore
 
-from blitz import classifier, devices, distributed
+from blitz import classifier, devices
 from blitz.harness import benchmarks
 from blitz.harness.ranks import Ranks, as_torchrun_would
+from blitz.parallel import processes as distributed
 
 
 class Size(NamedTuple):

@@ -14,20 +14,13 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from blitz import (
-    autograd,
-    classifier,
-    data,
-    devices,
-    feeds,
-    memory,
-    step_parts,
-    tensors,
-    timing,
-    tuning,
-)
+from blitz import autograd, classifier, data, devices, tensors
+from blitz.base import memory
 from blitz.classifier import Batch
 from blitz.harness import benchmarks
+from blitz.measuring import clock as timing
+from blitz.measuring import parts as step_parts
+from blitz.training import feeds, tuning
 
 WIDTHS, BATCHES = (6, 24, 96, 384), (4, 64, 1024)
 

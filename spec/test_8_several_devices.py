@@ -23,12 +23,14 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.testing import assert_close
 from torch.utils.data import DistributedSampler, TensorDataset
 
-from blitz import classifier, distributed, feeds
+from blitz import classifier
 from blitz.data import Images
-from blitz.distributed_sampler import Share
-from blitz.distributed_step import DistributedStep
-from blitz.distributed_watch import Watch
 from blitz.harness.ranks import Ranks
+from blitz.parallel import processes as distributed
+from blitz.parallel.shares import Share
+from blitz.parallel.step import DistributedStep
+from blitz.parallel.watch import Watch
+from blitz.training import feeds
 
 PROCESSES = 4
 

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT)] if __name__ == "__main__" else []
+sys.path[:0] = [str(ROOT)] if __name__ == "__main__" else []
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
-from forked import Done, call  # noqa: E402
+
+from tests.forked import Done, call  # noqa: E402
 
 Fault = Callable[[Callable], Callable]
 
@@ -326,9 +327,8 @@ def examine(fault: DeviceFault, spec: Path = ROOT / "spec") -> tuple[bool, str]:
     """Whether a claim that names the operation is broken, and which; how it ended otherwise."""
 
     def run() -> int:
-        import pretend_backend
-
         from blitz import preflight
+        from tests import pretend_backend
 
         facts = {"device": "pretend:0", "count": "1"}
         preflight.check = lambda name, **_: preflight.Finding(

@@ -7,9 +7,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import small_house
-from forked import Done, gate
-
 from blitz.harness import contents
 from blitz.harness.report import gather, page, releases, speed
 from blitz.harness.report.failures import Failures
@@ -17,6 +14,8 @@ from blitz.harness.report.texts import Message, texts
 from blitz.harness.results import Outcome, Results
 from blitz.harness.selection import META, NO_ACCELERATOR, Selected, Selection
 from blitz.harness.verdict import Ending
+from tests import small_house
+from tests.forked import Done, gate
 
 ROOT = Path(__file__).parents[1]
 SPEC = ROOT / "spec"

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from blitz.image_files import FOLDERS
+from blitz.images.files import FOLDERS
 
 TRAIN, TEST = 39, 12
 

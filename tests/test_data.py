@@ -15,7 +15,9 @@ import torch
 from PIL import Image
 from torch.utils.data import TensorDataset
 
-from blitz import classifier, data, image_files, made_images
+from blitz import classifier, data
+from blitz.images import files as image_files
+from blitz.images import made as made_images
 
 FOLDERS = (
     *("airplane", "automobile", "bird", "cat", "deer"),

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from device_faults import ALL, BY_NAME
 from torch.utils import backend_registration
+
+from tests.device_faults import ALL, BY_NAME
 
 ROOT = Path(__file__).parents[1]
 

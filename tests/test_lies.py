@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import small_house
 import torch
-from lies import run
-from lies.all import LIES
-from lies.lie import Lie, Register, accept, aten, everywhere, replace
 
 from blitz.harness import contents
+from tests import small_house
+from tests.lies import run
+from tests.lies.all import LIES
+from tests.lies.lie import Lie, Register, accept, aten, everywhere, replace
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,8 +8,8 @@ from types import ModuleType
 import pytest
 
 import blitz
-from blitz.errors import BlitzError
-from blitz.versions import installed
+from blitz.base.errors import BlitzError
+from blitz.base.versions import installed
 
 CHANGE = {"Checkpoint", "Ledger", "Losses", "RunningLoss", "Use"}
 """The records that are there to be written to; all others stay as they were made."""

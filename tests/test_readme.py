@@ -13,16 +13,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import forked
 import pytest
-import small_images
 import torch
 from PIL import Image
 
 from blitz import __main__ as command_line
-from blitz import data, run_folder
+from blitz import data
 from blitz.harness import contents, properties, summary
 from blitz.harness.results import NO_DEVICE, Results
+from blitz.training import folder as run_folder
+from tests import forked, small_images
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -178,7 +178,6 @@ class TestCommands:
             "pytest spec --claim N99",
             "python -m blitz train --epoch-count 3",
             "python -m blitz dance",
-            "python tests/flakes.py --orderings 3",
             "python tests/nothing.py",
             "pip install -e .[movies]",
             "uv run dance",
@@ -207,7 +206,7 @@ class TestCommands:
         monkeypatch.setattr(data, "MADE", {"train": 20, "test": 10})
         small_images.make(tmp_path / "DIR")
         Image.new("RGB", (32, 32)).save(tmp_path / "photo.jpg")
-        short = {"train": ["--epochs", "1"], "finetune": ["--steps", "1", "--batch-size", "2"]}
+        short = {"train": ["--epochs", "1"]}
         [block] = [b for b in fenced("console") if "$ python -m blitz train" in b]
 
         for line in block.splitlines():
@@ -380,7 +379,6 @@ FEEDS = {
 
 ELSEWHERE = {
     "5 GB": "du of an environment with torch 2.15 and its CUDA libraries: 5.7 GB with the tools",
-    "95 %": "the floor of tests/mutation, a rule and no measurement",
 }
 """Figures with a unit that no file of figures holds, and what they were measured by."""
 

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from blitz import preflight
+from blitz.base.errors import BlitzError
 from blitz.commands import options
-from blitz.errors import BlitzError
 from blitz.preflight import Finding, Verdict
 
 NVIDIA, AMD = Path("/proc/driver/nvidia/version"), Path("/dev/kfd")

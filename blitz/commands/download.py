@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 from blitz.commands import options
 
 if TYPE_CHECKING:
-    from blitz.download import Progress
+    from blitz.images.download import Progress
 
 FOLDER = "data"
 EVERY = 30.0
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Download, and say where it is: 0, or 130 where it was interrupted."""
-    from blitz.download import fetch
+    from blitz.images.download import fetch
 
     try:
         folder = fetch(

@@ -19,8 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the picture, and print where each accelerator overtakes its cpu; 0."""
-    from blitz import atomic, plots, throughput, throughput_plot
-    from blitz.errors import BlitzError
+    from blitz import plots
+    from blitz.base import files as atomic
+    from blitz.base.errors import BlitzError
+    from blitz.measuring import picture as throughput_plot
+    from blitz.measuring import throughput
 
     machines = throughput.named_apart([throughput.read(file) for file in args.files])
     picture = plots.png(throughput_plot.throughput_over_width(machines))

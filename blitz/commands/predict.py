@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print a line for each image: 0, or 2 where a file was no image; the others are named."""
-    from blitz import classifier, data, photos
+    from blitz import classifier, data
+    from blitz.images import photos
 
     net = classifier.load(args.model, args.device, width=None)
     to_tensor = data.transform()

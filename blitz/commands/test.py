@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch.utils.data import TensorDataset
 
     from blitz.classifier import Net
-    from blitz.distributed import Processes
+    from blitz.parallel.processes import Processes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,14 +45,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Test, and print the figures: 0."""
-    from blitz import distributed
+    from blitz.parallel import processes as distributed
 
     with distributed.joined(args.device) as processes:
         return _run(args, processes)
 
 
 def _run(args: argparse.Namespace, processes: "Processes") -> int:
-    from blitz import devices, distributed
+    from blitz import devices
+    from blitz.parallel import processes as distributed
 
     device = processes.device(devices.pick() if args.device is None else args.device)
     net, images = processes.first(lambda: _read(args))

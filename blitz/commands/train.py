@@ -30,19 +30,19 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from blitz.base.errors import BlitzError
 from blitz.commands import download, options
-from blitz.errors import BlitzError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch.utils.data import TensorDataset
 
-    from blitz.checkpoint import Checkpoint
     from blitz.classifier import Accuracy
     from blitz.data import Images
-    from blitz.distributed import Processes
-    from blitz.run_folder import RunFolder
-    from blitz.training import Settings, Training
+    from blitz.parallel.processes import Processes
+    from blitz.training.checkpoint import Checkpoint
+    from blitz.training.folder import RunFolder
+    from blitz.training.loop import Settings, Training
 
 DONE, FAILED = 0, 1
 
@@ -144,7 +144,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, test and keep: 0; 1 where it failed on the way, 128 + signal where it was stopped."""
-    from blitz import distributed
+    from blitz.parallel import processes as distributed
 
     with distributed.joined(args.device, args.hang_limit) as processes:
         code = _run_among(processes, args)
@@ -155,8 +155,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_among(processes: "Processes", args: argparse.Namespace) -> int:
     """The whole of it in the first process; in the others the training and the test, silently."""
-    from blitz.run_folder import RunFolder
-    from blitz.transfer import DownloadError
+    from blitz.images.transfer import DownloadError
+    from blitz.training.folder import RunFolder
 
     folder = RunFolder(args.out)
     with ExitStack() as until_the_end:
@@ -198,8 +198,10 @@ def _prepare(
     args: argparse.Namespace, folder: "RunFolder", processes: "Processes"
 ) -> _Prepared | int:
     """Settings, checkpoint and images; an exit code where there is nothing left to do."""
-    from blitz import checkpoint, data, training
-    from blitz.run_folder import Content
+    from blitz import data
+    from blitz.training import checkpoint
+    from blitz.training import loop as training
+    from blitz.training.folder import Content
 
     _refuse_to_overwrite(args, folder, processes)
     given = _given(args)
@@ -225,7 +227,7 @@ def _in_memory(images: "Images") -> "Images":
 def _refuse_to_overwrite(
     args: argparse.Namespace, folder: "RunFolder", processes: "Processes"
 ) -> None:
-    from blitz.run_folder import Content, RunFolderError
+    from blitz.training.folder import Content, RunFolderError
 
     content = folder.content()
     if content is Content.NOTHING or (args.resume and content is not Content.OTHER):
@@ -242,7 +244,7 @@ def _refuse_to_overwrite(
 
 def _is_restart(folder: "RunFolder", processes: "Processes") -> bool:
     """Whether torchrun goes on with what it started here itself, and not with an older training."""
-    from blitz import checkpoint
+    from blitz.training import checkpoint
 
     return processes.restarted and checkpoint.load(folder.checkpoint).launch == processes.launch
 
@@ -253,7 +255,7 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
     if args.mirror is not None and not args.download:
         raise BlitzError("--mirror says where --download fetches from: give both.")
     if args.download:
-        from blitz.download import fetch
+        from blitz.images.download import fetch
 
         given["data"] = fetch(
             download.FOLDER, mirror=args.mirror, progress=download.shown(sys.stderr)
@@ -266,7 +268,8 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _settings(given: dict[str, Any], saved: "Checkpoint | None", folder: "RunFolder") -> "Settings":
-    from blitz import checkpoint, training
+    from blitz.training import checkpoint
+    from blitz.training import loop as training
 
     if saved is None:
         return training.chosen(given)
@@ -276,7 +279,7 @@ def _settings(given: dict[str, Any], saved: "Checkpoint | None", folder: "RunFol
 
 
 def _course(prepared: _Prepared, folder: "RunFolder", processes: "Processes") -> "Training":
-    from blitz.training import Training
+    from blitz.training.loop import Training
 
     course = Training(prepared.settings, prepared.train, processes, prepared.digest)
     if prepared.saved is not None:
@@ -285,7 +288,7 @@ def _course(prepared: _Prepared, folder: "RunFolder", processes: "Processes") ->
 
 
 def _begin(course: "Training", train: "Images", folder: "RunFolder") -> None:
-    from blitz import checkpoint
+    from blitz.training import checkpoint
 
     checkpoint.save(folder.checkpoint, course.checkpoint())
     _introduce(course, train, folder)
@@ -317,7 +320,8 @@ def _introduce(course: "Training", train: "Images", folder: "RunFolder") -> None
 def _source(settings: "Settings") -> str:
     from pathlib import Path
 
-    from blitz import data, image_files
+    from blitz import data
+    from blitz.images import files as image_files
 
     if settings.data is None:
         return data.describe(None)
@@ -330,10 +334,10 @@ def _train_and_keep(
     prepared: _Prepared,
     folder: "RunFolder",
 ) -> int:
-    from blitz.checkpoint import CheckpointError
     from blitz.classifier import WeightsError
-    from blitz.run_folder import RunFolderError
-    from blitz.training import Diverged
+    from blitz.training.checkpoint import CheckpointError
+    from blitz.training.folder import RunFolderError
+    from blitz.training.loop import Diverged
 
     try:
         stopped = _train(args, course, folder)
@@ -352,8 +356,9 @@ def _train_and_keep(
 
 def _train(args: argparse.Namespace, course: "Training", folder: "RunFolder") -> int | None:
     """Train to the end, with checkpoints; the signal's number where one broke it off."""
-    from blitz import checkpoint, interrupts
-    from blitz.progress import Bar, duration
+    from blitz.base import interrupts
+    from blitz.base.progress import Bar, duration
+    from blitz.training import checkpoint
 
     processes = course.processes
     stream = sys.stderr if processes.leads else sys.stdout  # which is silent then
@@ -382,7 +387,8 @@ def _train(args: argparse.Namespace, course: "Training", folder: "RunFolder") ->
 
 def _keep(course: "Training", prepared: _Prepared, folder: "RunFolder") -> float:
     """Test the net, show and write all there is of it; the accuracy."""
-    from blitz import data, distributed
+    from blitz import data
+    from blitz.parallel import processes as distributed
 
     test = data.normalized(prepared.test)
     accuracy = distributed.evaluate(course.net, test, course.processes)
@@ -399,7 +405,8 @@ def _write(
     folder: "RunFolder",
 ) -> None:
     """Write all there is of a training to its folder, the result last."""
-    from blitz import classifier, run_record
+    from blitz import classifier
+    from blitz.training import record as run_record
 
     classifier.save(course.net, folder.model)
     images, labels = (tensor[:SHOWN] for tensor in test.tensors)
@@ -443,7 +450,8 @@ def _first(images: "Images", count: int) -> "Images":
 
 def _already_finished(args: argparse.Namespace, given: dict[str, Any], folder: "RunFolder") -> int:
     """Nothing is left to do where the settings are those of the training that is there."""
-    from blitz import run_record, training
+    from blitz.training import loop as training
+    from blitz.training import record as run_record
 
     record = run_record.read(folder.result)
     training.resumed(given, run_record.settings_of(record), folder.result)

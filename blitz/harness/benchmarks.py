@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from blitz import devices, step_parts, throughput
-from blitz.throughput import Point
-from blitz.versions import stack
+from blitz import devices
+from blitz.base.versions import stack
+from blitz.measuring import parts as step_parts
+from blitz.measuring import throughput
+from blitz.measuring.throughput import Point
 
 CPUINFO = Path("/proc/cpuinfo")
 

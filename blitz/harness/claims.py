@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from blitz.errors import BlitzError
+from blitz.base.errors import BlitzError
 from blitz.harness.contents import Claim, Contents, Place
 
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 
-from blitz import atomic
-from blitz.errors import BlitzError
+from blitz.base import files as atomic
+from blitz.base.errors import BlitzError
+from blitz.base.versions import stack
 from blitz.harness.contents import Contents
 from blitz.harness.results import BROKEN, HELD, NO_DEVICE, NOT_RUN, RANK, Results, worst
 from blitz.harness.selection import Selection
 from blitz.harness.tolerances import Row
-from blitz.versions import stack
 
 FORMAT, VERSION = "blitz conformance", 1
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from blitz.errors import BlitzError
+from blitz.base.errors import BlitzError
 
 
 class ContentsError(BlitzError):

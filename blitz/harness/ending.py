@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from blitz.errors import BlitzError
+from blitz.base.errors import BlitzError
 from blitz.harness import conformance, summary, verdict, xdist
 from blitz.harness.results import Results
 from blitz.harness.run import Run

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 import torch
 
-from blitz.errors import first_line
+from blitz.base.errors import first_line
 from blitz.preflight import missing_in
 
 SPELLINGS = {

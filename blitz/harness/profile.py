@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 import torch
 
-from blitz.errors import BlitzError
+from blitz.base.errors import BlitzError
 from blitz.harness import properties
 from blitz.harness.containment import device_of
 from blitz.harness.contents import Contents

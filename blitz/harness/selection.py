@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from blitz import devices, preflight
-from blitz.errors import BlitzError
+from blitz.base.errors import BlitzError
 from blitz.preflight import Finding, Verdict
 
 NO_ACCELERATOR = "torch finds no accelerator on this machine"

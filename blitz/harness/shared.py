@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from blitz import data, locks
+from blitz import data
+from blitz.base import locks
 
 
 def images(folder: Path, name: str, load: Callable[[], data.Images]) -> data.Images:

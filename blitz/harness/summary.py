@@ -4,10 +4,10 @@ import re
 import textwrap
 from collections.abc import Collection, Iterable, Iterator
 
+from blitz.base.versions import stack
 from blitz.harness.contents import Claim, Contents, Page
 from blitz.harness.results import BROKEN, HELD, KNOWN, NO_DEVICE, NOT_RUN, UNSUPPORTED, Results
 from blitz.harness.selection import Selection
-from blitz.versions import stack
 
 
 def header(selection: Selection, threads: int, images: str) -> list[str]:

@@ -14,8 +14,8 @@ def main(arguments: list[str] | None = None) -> int:
     import torch
 
     torch.set_num_threads(1)  # before anything runs: forks do not inherit OpenMP's threads
-    from lies import run
-    from lies.all import LIES  # imports torchvision, once for all the forks
+    from tests.lies import run
+    from tests.lies.all import LIES
 
     if options.list:
         for lie in LIES.values():
@@ -70,6 +70,6 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 if __name__ == "__main__":
     # lies and blitz, installed or not
-    sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
+    sys.path[:0] = [str(Path(__file__).parents[2])]
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     raise SystemExit(main())

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from blitz import atomic
-from blitz.errors import BlitzError
+from blitz.base import files as atomic
+from blitz.base.errors import BlitzError
 from blitz.harness.contents import Contents
 from blitz.harness.report import releases, speed
 from blitz.harness.report.failures import Failures

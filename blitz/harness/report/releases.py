@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from blitz.errors import BlitzError
+from blitz.base.errors import BlitzError
 
 
 class ReleasesError(BlitzError):

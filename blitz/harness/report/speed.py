@@ -1,6 +1,6 @@
 """How fast it is: the results of the benchmarks as a drawing of lines, sentences and shares.
 
-``blitz.throughput_plot`` draws the same for a file of its own, with matplotlib. In the page the
+``blitz.measuring.picture`` draws the same for a file of its own, with matplotlib. In the page the
 drawing is of the page: its words are in the page's language, its colours follow the theme, and it
 needs neither matplotlib nor the second that its import takes.
 """
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from blitz import throughput
 from blitz.harness.report.texts import Message, Texts
 from blitz.harness.selection import NO_ACCELERATOR
-from blitz.step_parts import PARTS
-from blitz.throughput import Machine, Point, ResultsError
+from blitz.measuring import throughput
+from blitz.measuring.parts import PARTS
+from blitz.measuring.throughput import Machine, Point, ResultsError
 
 WIDTH, HEIGHT = 300.0, 230.0
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 10.0, 24.0, 38.0

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from blitz.errors import BlitzError
+from blitz.base.errors import BlitzError
 
 HERE = Path(__file__).parent
 

@@ -1,0 +1,1 @@
+"""Images in files, made on the spot, downloaded, or in photos."""

@@ -1,0 +1,1 @@
+"""Honest clocks, the parts of a training step, throughput and its picture."""

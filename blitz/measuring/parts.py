@@ -1,0 +1,161 @@
+"""Where a training step goes: its parts, how busy the device is, and what that means in words."""
+
+import itertools
+import statistics
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from blitz.classifier import Batch, TrainingStep
+from blitz.measuring import clock as timing
+
+PARTS = ("data", "transfer", "forward", "backward", "optimizer")
+"""Fetching a batch; moving it to the device; the net and the loss; the gradients; SGD."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A training step, taken apart.
+
+    Attributes:
+        seconds: The median of each part of :data:`PARTS`, the device waited for after each.
+        busy: The share of a step's time in which the device computes. On cuda: the kernels' times
+            over the time of a step that is not waited for inside. On the cpu, which fetches the
+            batches too: the share of forward, backward and optimizer. None where torch cannot
+            tell.
+        growth: How many times as long a step takes with twice the images, which are there already.
+            1 where the work is nothing beside what it costs to start it, 2 where it is all.
+    """
+
+    seconds: dict[str, float]
+    busy: float | None
+    growth: float
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Each part's share of their sum."""
+        whole = sum(self.seconds.values())
+        return {part: self.seconds[part] / whole for part in PARTS}
+
+    @property
+    def bound(self) -> str:
+        """What holds the step up: ``feed-bound``, ``launch-bound`` or ``compute-bound``."""
+        if self.shares["data"] + self.shares["transfer"] > 0.5:
+            return "feed-bound"
+        return "launch-bound" if self.growth < 1.5 else "compute-bound"
+
+    @property
+    def words(self) -> str:
+        """The same with its reason."""
+        if self.bound == "feed-bound":
+            waiting = self.shares["data"] + self.shares["transfer"]
+            return f"feed-bound: {waiting:.0%} of a step goes to data and transfer"
+        return f"{self.bound}: twice the images take {self.growth:.2f} times as long"
+
+
+def measure(
+    step: TrainingStep,
+    batches: Iterator[Batch],
+    device: torch.device,
+    steps: int = 30,
+    warm_up: int = 5,
+) -> Parts:
+    """Take ``3 * (warm_up + steps)`` steps or so, and say where their time goes.
+
+    Args:
+        step: The step to take apart; its net is trained meanwhile.
+        batches: Gives the batches, one for each of the first ``warm_up + steps`` steps.
+        device: Where the net is.
+        steps: Steps that are looked at.
+        warm_up: Steps before them.
+
+    Raises:
+        UnusableDevice: ``device`` cannot be waited for, so nothing on it can be timed.
+        ValueError: ``batches`` ended too soon.
+    """
+    read = timing.clock(device)
+    taken = []
+    for _ in range(warm_up + steps):
+        taken.append(_one_step(step, batches, device, read))
+    seconds = {part: statistics.median(one[part] for one in taken[warm_up:]) for part in PARTS}
+    images, labels = (tensor.to(device) for tensor in _next(batches))
+    growth = _growth(step, images, labels, read, steps)
+    if device.type == "cpu":
+        busy: float | None = sum(seconds[part] for part in PARTS[2:]) / sum(seconds.values())
+    else:
+        busy = busy_share(lambda: step(images, labels), device, steps)
+    return Parts(seconds, busy, growth)
+
+
+def _next(batches: Iterator[Batch]) -> Batch:
+    batch = next(batches, None)
+    if batch is None:
+        raise ValueError("the batches ended too soon: give one for each step, and one more.")
+    return batch
+
+
+def _one_step(
+    step: TrainingStep, batches: Iterator[Batch], device: torch.device, read: timing.Clock
+) -> dict[str, float]:
+    """One step, the clock read after each part of it; what the parts took, in seconds."""
+    times = [read()]
+    images, labels = _next(batches)
+    times.append(read())
+    images, labels = images.to(device), labels.to(device)
+    times.append(read())
+    step.optimizer.zero_grad()
+    loss = step.criterion(step.net(images), labels)
+    times.append(read())
+    loss.backward()
+    times.append(read())
+    step.optimizer.step()
+    times.append(read())
+    return dict(zip(PARTS, (b - a for a, b in itertools.pairwise(times)), strict=True))
+
+
+def _growth(
+    step: TrainingStep,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    read: timing.Clock,
+    steps: int,
+) -> float:
+    """Time of a step with twice the images over its time: the median of three pairs."""
+    twice = torch.cat([images, images]), torch.cat([labels, labels])
+    step(*twice)
+    ratios = []
+    for _ in range(3):
+        once = timing.seconds(lambda: step(images, labels), read, steps)
+        ratios.append(timing.seconds(lambda: step(*twice), read, steps) / once)
+    return statistics.median(ratios)
+
+
+def busy_share(work: Callable[[], object], device: torch.device, times: int = 10) -> float | None:
+    """The kernels' times over the time that ``work`` takes; None where torch cannot tell."""
+    if device.type != "cuda":
+        return None
+    taken = timing.seconds(work, timing.clock(device), times)
+    return kernel_seconds(work, device, times) * times / taken
+
+
+def kernel_seconds(work: Callable[[], object], device: torch.device, times: int = 10) -> float:
+    """Seconds that the kernels of one ``work`` take on a cuda device, as torch's profiler sees it.
+
+    No launching, however fast, makes the work shorter than this.
+    """
+    from torch.profiler import ProfilerActivity, profile
+
+    read = timing.clock(device)
+    with profile(activities=[ProfilerActivity.CUDA]) as profiled:
+        timing.seconds(work, read, times)
+    return sum(_kernel_microseconds(event) for event in profiled.events()) / times / 1e6
+
+
+def _kernel_microseconds(event: torch.autograd.profiler_util.FunctionEvent) -> float:
+    """What ``event`` took on the device, in microseconds: 0 unless it is a kernel or a copy."""
+    # torch brings the name in without saying that it passes it on.
+    on_host = event.device_type == torch.autograd.DeviceType.CPU  # type: ignore[attr-defined]
+    # Named ranges, such as the optimizer's, show on the device too, from first kernel to last.
+    named = getattr(event, "is_user_annotation", False) or event.name.startswith("Optimizer.")
+    return 0.0 if on_host or named else event.time_range.elapsed_us()

@@ -1,0 +1,184 @@
+"""Training throughput over the width of the net: where an accelerator overtakes the cpu.
+
+The rows are those of ``pytest --benchmark-only``, as its ``--benchmark-json`` file holds them.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from blitz.base.errors import BlitzError
+
+GRID = "training"
+"""The ``row`` of a benchmark that belongs to the grid of widths and batches."""
+
+
+class ResultsError(BlitzError, ValueError):
+    """A file that does not hold the results of the benchmarks; the message says what is amiss."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """Training steps of one net with one batch size on one device.
+
+    Attributes:
+        device: ``cpu``, ``cuda:0``, …
+        name: The device's model.
+        threads: Threads of the host.
+        width: Of the net.
+        batch: Images in a batch.
+        rate: Images a second, from the median of the rounds.
+        low: The same from the upper quartile of their times.
+        high: The same from the lower one.
+        rounds: How many rounds.
+    """
+
+    device: str
+    name: str
+    threads: int
+    width: int
+    batch: int
+    rate: float
+    low: float
+    high: float
+    rounds: int
+
+    @property
+    def kind(self) -> str:
+        """The device's type: ``cpu``, ``cuda``, …"""
+        return self.device.partition(":")[0]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The results of one run.
+
+    Attributes:
+        name: What the run is called in a picture.
+        points: Of the grid.
+        no_accelerator: Why none was measured; None where one was.
+        versions: Of torch and others, by name.
+        date: When the run was, as text.
+    """
+
+    name: str
+    points: tuple[Point, ...]
+    no_accelerator: str | None
+    versions: Mapping[str, str]
+    date: str
+
+
+def point(info: Mapping[str, Any]) -> Point | None:
+    """The point that a row's ``extra_info`` holds; None for a row of another kind."""
+    if info.get("row") != GRID or not info.get("images/s"):
+        return None
+    return Point(
+        device=str(info["device"]),
+        name=str(info["device name"]),
+        threads=int(info["threads"]),
+        width=int(info["width"]),
+        batch=int(info["batch"]),
+        rate=float(info["images/s"]),
+        low=float(info["images/s, low"]),
+        high=float(info["images/s, high"]),
+        rounds=int(info["rounds"]),
+    )
+
+
+def read(file: str | os.PathLike[str]) -> Machine:
+    """The results in a file that ``--benchmark-json`` wrote.
+
+    Raises:
+        ResultsError: the file cannot be read, or holds something else.
+    """
+    remedy = "Give a file that `pytest --benchmark-only --benchmark-json FILE` wrote."
+    try:
+        content = json.loads(Path(file).read_text(encoding="utf-8"))
+        rows = [row["extra_info"] for row in content["benchmarks"]]
+        machine = content["machine_info"].get("blitz", {})
+        points = tuple(found for row in rows if (found := point(row)) is not None)
+        versions = dict(rows[0]["versions"]) if points else {}
+        date = str(content["datetime"])[:10]
+    except OSError as error:
+        raise ResultsError(
+            f"{file}: cannot be read: {error.strerror or error}. {remedy}"
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ResultsError(
+            f"{file}: not the results of the benchmarks ({type(error).__name__}: {error}). {remedy}"
+        ) from error
+    if not points:
+        raise ResultsError(f"{file}: holds no throughput of the training step. {remedy}")
+    return Machine(Path(file).stem, points, machine.get("no accelerator"), versions, date)
+
+
+def batches(points: Iterable[Point]) -> list[int]:
+    """The batch sizes, the smallest first."""
+    return sorted({point.batch for point in points})
+
+
+def kinds(points: Iterable[Point]) -> list[str]:
+    """The kinds of device, the cpu first."""
+    return sorted({point.kind for point in points}, key=lambda kind: (kind != "cpu", kind))
+
+
+def curve(points: Iterable[Point], kind: str, batch: int) -> dict[int, Point]:
+    """Width to point, in the order of the widths, for one kind of device and one batch size."""
+    chosen = [point for point in points if (point.kind, point.batch) == (kind, batch)]
+    return {point.width: point for point in sorted(chosen, key=lambda point: point.width)}
+
+
+def overtakes_from(points: Sequence[Point], kind: str, batch: int) -> int | None:
+    """The measured width from which on ``kind`` is faster than the cpu; None if from none.
+
+    Only widths that were measured on both count.
+    """
+    cpu, other = curve(points, "cpu", batch), curve(points, kind, batch)
+    found = None
+    for width in sorted(cpu.keys() & other.keys(), reverse=True):
+        if other[width].rate <= cpu[width].rate:
+            break
+        found = width
+    return found
+
+
+def verdict(points: Sequence[Point], kind: str, batch: int) -> str | None:
+    """Where ``kind`` overtakes the cpu at this batch size; None where they have no width alike."""
+    widths = sorted(curve(points, "cpu", batch).keys() & curve(points, kind, batch).keys())
+    if not widths:
+        return None
+    width = overtakes_from(points, kind, batch)
+    if width is None:
+        measured = f"width {widths[0]}" if len(widths) == 1 else f"{widths[0]} to {widths[-1]}"
+        return f"{kind} never overtakes cpu at batch {batch} (widths measured: {measured})."
+    smallest = ", the smallest measured," if width == widths[0] else ""
+    return f"{kind} overtakes cpu from width {width}{smallest} at batch {batch}."
+
+
+def verdicts(points: Sequence[Point], no_accelerator: str | None) -> Iterator[str]:
+    """A :func:`verdict` for each accelerator and batch size; or that there is no accelerator."""
+    others = [kind for kind in kinds(points) if kind != "cpu"]
+    for kind in others:
+        for batch in batches(points):
+            sentence = verdict(points, kind, batch)
+            if sentence is not None:
+                yield sentence
+    if not others:
+        yield f"no accelerator was measured: {no_accelerator or 'it was not asked for'}"
+
+
+def named_apart(machines: Sequence[Machine]) -> list[Machine]:
+    """The same, with a number behind a name that several of them have."""
+    seen: dict[str, int] = {}
+    for machine in machines:
+        seen[machine.name] = seen.get(machine.name, 0) + 1
+    counted: dict[str, int] = {}
+    renamed = []
+    for machine in machines:
+        counted[machine.name] = counted.get(machine.name, 0) + 1
+        number = f" ({counted[machine.name]})" if seen[machine.name] > 1 else ""
+        renamed.append(replace(machine, name=f"{machine.name}{number}"))
+    return renamed

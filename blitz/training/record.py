@@ -1,0 +1,85 @@
+"""``result.json``: what a training was, and how it came out. `docs/result.md` describes it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from blitz import devices
+from blitz.base.errors import BlitzError
+from blitz.base.versions import installed, stack
+from blitz.classifier import Accuracy
+from blitz.data import CLASSES, Images
+from blitz.training.loop import Training
+
+FORMAT = 1
+
+
+class RecordError(BlitzError, RuntimeError):
+    """A result.json that cannot be read; the message names the file, the fault and the remedy."""
+
+
+def of(training: Training, train: Images, test: Images, accuracy: Accuracy) -> dict[str, Any]:
+    """All of it, as numbers, texts, lists and dicts."""
+    settings = asdict(training.settings)
+    device = settings.pop("device")
+    seconds = training.seconds
+    return {
+        "format": FORMAT,
+        "settings": {**settings, "feed": training.feed.name},
+        "versions": versions(),
+        "device": device,
+        "device_name": devices.describe(torch.device(device)),
+        "processes": training.processes.part.processes,
+        "data": {
+            "source": settings["data"],
+            "train": {
+                "origin": train.origin,
+                "images": len(train),
+                "digest": training.images_digest,
+            },
+            "test": {"origin": test.origin, "images": len(test)},
+        },
+        "loss_trace": [asdict(report) for report in training.losses.reports],
+        "accuracy": accuracy.percent,
+        "correct": accuracy.correct,
+        "total": accuracy.total,
+        "class_accuracy": dict(zip(CLASSES, accuracy.class_percent, strict=True)),
+        "seconds": seconds,
+        "images_per_second": training.images / seconds if seconds else None,
+    }
+
+
+def versions() -> dict[str, str]:
+    """The versions of what computed it; for an uninstalled package, ``"not installed"``."""
+    return {"blitz": installed("blitz"), **stack()}
+
+
+def content(record: Mapping[str, Any]) -> bytes:
+    """``record`` as the content of the file."""
+    return (json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The record in ``path``; its settings, device, images and accuracy are there.
+
+    Raises:
+        RecordError: the file cannot be read or is none of these.
+    """
+    try:
+        record: dict[str, Any] = json.loads(path.read_bytes())
+        settings_of(record), record["data"]["train"]["digest"], float(record["accuracy"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecordError(
+            f"{path} is not the result of a training ({type(error).__name__}: {error}). Choose "
+            "another --out."
+        ) from error
+    return record
+
+
+def settings_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the recorded training, the device among them."""
+    return {**record["settings"], "device": record["device"]}

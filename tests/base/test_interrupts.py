@@ -1,0 +1,65 @@
+"""Ctrl-C and SIGTERM that are noted, and obeyed where it suits."""
+
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from blitz.base import interrupts
+
+BOTH = (signal.SIGINT, signal.SIGTERM)
+
+
+@pytest.fixture(autouse=True)
+def same_handlers() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in BOTH}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", BOTH)
+def test_first_signal_is_noted_and_the_second_obeyed(number: signal.Signals) -> None:
+    with interrupts.deferred() as asked:
+        assert asked.signal is None
+        signal.raise_signal(number)
+        assert asked.signal == number
+
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert asked.signal == number
+
+
+@pytest.mark.parametrize("former", [signal.default_int_handler, signal.SIG_IGN, signal.SIG_DFL])
+def test_handlers_are_put_back(former: signal.Handlers) -> None:
+    for number in BOTH:
+        signal.signal(number, former)
+
+    with pytest.raises(ValueError, match="inside"), interrupts.deferred():
+        raise ValueError("inside")
+
+    assert [signal.getsignal(number) for number in BOTH] == [former, former]
+
+
+def test_other_threads_change_nothing() -> None:
+    before, seen = [signal.getsignal(number) for number in BOTH], []
+
+    def defer() -> None:
+        with interrupts.deferred() as asked:
+            seen.append((asked.signal, [signal.getsignal(number) for number in BOTH]))
+
+    thread = threading.Thread(target=defer)
+    thread.start()
+    thread.join(10)
+
+    assert seen == [(None, before)]
+
+
+def test_worker_ignores_ctrl_c_and_nothing_else() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    interrupts.left_to_parent(3)
+
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -1,0 +1,481 @@
+"""The frame of ``python -m blitz``: commands, exit codes, and readers that leave."""
+
+import argparse
+import ast
+import importlib
+import os
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from blitz import __main__ as command_line
+from blitz.base.errors import BlitzError, first_line
+from blitz.commands import options
+
+
+@pytest.mark.parametrize("name", command_line.COMMANDS)
+def test_every_command_explains_itself(name: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command_line.main([name, "--help"])
+
+    assert ended.value.code == 0
+    module = importlib.import_module(f"blitz.commands.{name.replace('-', '_')}")
+    shown = capsys.readouterr().out
+    assert module.__doc__.strip() in shown
+    assert shown.endswith(command_line.EXIT_CODES)
+
+
+def test_unknown_command_ends_with_2_and_names_the_known(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command_line.main(["learn"])
+
+    assert ended.value.code == 2
+    assert "'learn'" in capsys.readouterr().err
+
+
+def help_of(*command: str) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        command_line.main([*command, "--help"])
+
+
+def lines_of(shown: str) -> list[str]:
+    """The lines of a help, without the columns that they are set in."""
+    return [" ".join(line.split()) for line in shown.splitlines() if line.strip()]
+
+
+EXIT_CODES = [
+    "exit codes:",
+    "0 it is done, or the answer is yes",
+    "1 it failed on the way, or the answer is no",
+    "2 an argument or an input cannot be used",
+    "130 interrupted from the keyboard",
+]
+DATA = (
+    "--data DIR the images: the folder that holds cifar-10-batches-py/, or one with "
+    "train/<class>/ and test/<class>/"
+)
+DEVICE = (
+    "--device DEVICE cpu, cuda, cuda:1, … (default: the first accelerator, else the cpu); under "
+    "torchrun the kind alone, since each process has a device of its own"
+)
+MODEL = "--model FILE the weights: model.pt of a training"
+HELP = "-h, --help show this help message and exit"
+
+
+@pytest.fixture
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal on which no help is broken into more lines."""
+    monkeypatch.setenv("COLUMNS", "1000")
+
+
+def test_first_help_lists_the_commands(wide: None, capsys: pytest.CaptureFixture[str]) -> None:
+    help_of()
+
+    shown = lines_of(capsys.readouterr().out)
+    assert shown[:2] == [
+        "usage: python -m blitz [-h] COMMAND ...",
+        "The executable 60 Minute Blitz.",
+    ]
+    purposes = [f"{name} {purpose}" for name, purpose in command_line.COMMANDS.items()]
+    assert " ".join(shown[2:]) == " ".join(
+        ["positional arguments: COMMAND", *purposes, "options:", HELP, *EXIT_CODES]
+    )
+    assert shown[-5:] == EXIT_CODES
+
+
+@pytest.mark.parametrize(
+    ("command", "usage", "explained"),
+    [
+        (
+            "train",
+            "[-h] [--data DIR | --download] [--mirror URL] [--epochs N] [--batch-size N] "
+            "[--lr RATE] [--momentum M] [--width N] [--device DEVICE] [--workers N] [--seed N] "
+            "[--feed {loader,resident,captured}] [--fast] [--out DIR] [--resume] "
+            "[--checkpoint-every SECONDS] [--hang-limit SECONDS] [--at-least PERCENT]",
+            [
+                f"{DATA} (default: made on the spot)",
+                "--download fetch the official CIFAR-10 into data/ first, unless it is there; its "
+                "server is slow, see python -m blitz download --help",
+                "--mirror URL where --download fetches it instead",
+                "--epochs N passes over the images (default: 2)",
+                "--batch-size N images to a step, those of all processes together (default: 4)",
+                "--lr RATE learning rate of SGD (default: 0.001)",
+                "--momentum M of SGD (default: 0.9)",
+                "--width N channels of the first convolution (default: 6)",
+                DEVICE,
+                "--workers N processes that load images, for each one that trains (default: 0)",
+                "--seed N of first weights and order (default: 0)",
+                "--feed {loader,resident,captured} how batches reach the net: a DataLoader, as the "
+                "tutorial has it; all images on the device; the same with whole steps captured in "
+                "a CUDA graph (default: the fastest that fits; loader with --workers)",
+                "--fast on the cpu, let small batches use faster kernels, whose last bits differ "
+                "from those of the tutorial's loop",
+                "--out DIR where to keep it (default: blitz-run)",
+                "--resume go on with the training in --out, if there is one",
+                "--checkpoint-every SECONDS 0 for as often as possible (default: 10)",
+                "--hang-limit SECONDS under torchrun, name a process for which the others wait "
+                "longer, and end; 0 for no limit (default: 120)",
+                "--at-least PERCENT exit with 1 where the accuracy is less",
+            ],
+        ),
+        (
+            "test",
+            "[-h] --model FILE [--data DIR] [--device DEVICE] [--batch-size N]",
+            [
+                MODEL,
+                f"{DATA}; the test images are taken (default: made on the spot)",
+                DEVICE,
+                "--batch-size N images at once; makes no difference to the result (default: 100)",
+            ],
+        ),
+        (
+            "predict",
+            "[-h] --model FILE [--device DEVICE] IMAGE [IMAGE ...]",
+            [MODEL, "--device DEVICE cpu, cuda, cuda:1, … (default: cpu)"],
+        ),
+        (
+            "compare",
+            "[-h] [--device NAME] A.json B.json",
+            ["--device NAME compare this device only"],
+        ),
+    ],
+    ids=["train", "test", "predict", "compare"],
+)
+def test_help_of_a_command_explains_its_options(
+    wide: None,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    usage: str,
+    explained: list[str],
+) -> None:
+    help_of(command)
+
+    shown = lines_of(capsys.readouterr().out)
+    assert shown[0] == f"usage: python -m blitz {command} {usage}"
+    said = " ".join(shown[shown.index("options:") + 1 :])
+    assert said == " ".join([HELP, *explained, *EXIT_CODES])
+
+
+@pytest.mark.parametrize(
+    ("command", "explained"),
+    [
+        ("predict", ["IMAGE an image file"]),
+        ("compare", ["A.json the first result", "B.json the second result"]),
+    ],
+)
+def test_help_of_a_command_explains_what_it_is_given(
+    wide: None, capsys: pytest.CaptureFixture[str], command: str, explained: list[str]
+) -> None:
+    help_of(command)
+
+    shown = lines_of(capsys.readouterr().out)
+    place = shown.index("positional arguments:")
+    assert shown[place + 1 : shown.index("options:")] == explained
+
+
+def given(*words: str) -> dict[str, Any]:
+    """What is understood of a command line, but for what runs it."""
+    understood = vars(command_line.parser().parse_args(words))
+    module = importlib.import_module(f"blitz.commands.{words[0]}")
+    assert understood.pop("run") is module.run
+    return understood
+
+
+TRAIN = {
+    **dict.fromkeys(("data", "mirror", "epochs", "batch_size", "lr", "momentum", "width")),
+    **dict.fromkeys(("device", "workers", "seed", "feed", "fast", "at_least")),
+    "command": "train",
+    "download": False,
+    "out": "blitz-run",
+    "resume": False,
+    "checkpoint_every": 10.0,
+    "hang_limit": 120.0,
+}
+
+
+@pytest.mark.parametrize(
+    ("words", "understood"),
+    [
+        ("train", TRAIN),
+        (
+            "train --data D --epochs 1 --batch-size 1 --lr 0.5 --momentum 0.25 --width 1 "
+            "--device cuda --workers 0 --seed 0 --feed loader --fast --out O --resume "
+            "--checkpoint-every 2.5 --hang-limit 3.5 --at-least 50.5",
+            {
+                **TRAIN,
+                "data": "D",
+                "epochs": 1,
+                "batch_size": 1,
+                "lr": 0.5,
+                "momentum": 0.25,
+                "width": 1,
+                "device": "cuda",
+                "workers": 0,
+                "seed": 0,
+                "feed": "loader",
+                "fast": True,
+                "out": "O",
+                "resume": True,
+                "checkpoint_every": 2.5,
+                "hang_limit": 3.5,
+                "at_least": 50.5,
+            },
+        ),
+        (
+            "train --download --mirror U --feed captured",
+            {**TRAIN, "download": True, "mirror": "U", "feed": "captured"},
+        ),
+        (
+            "test --model M",
+            {"command": "test", "model": "M", "data": None, "device": None, "batch_size": 100},
+        ),
+        (
+            "test --model M --data D --device cpu --batch-size 1",
+            {"command": "test", "model": "M", "data": "D", "device": "cpu", "batch_size": 1},
+        ),
+        (
+            "predict --model M a.png b.png",
+            {"command": "predict", "model": "M", "device": "cpu", "images": ["a.png", "b.png"]},
+        ),
+        (
+            "compare a b --device cpu",
+            {"command": "compare", "before": Path("a"), "after": Path("b"), "device": "cpu"},
+        ),
+        (
+            "compare a b",
+            {"command": "compare", "before": Path("a"), "after": Path("b"), "device": None},
+        ),
+    ],
+)
+def test_options_are_understood(words: str, understood: dict[str, Any]) -> None:
+    assert given(*words.split()) == understood
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        ("", "the following arguments are required: COMMAND"),
+        ("test", "the following arguments are required: --model"),
+        ("predict --model M", "the following arguments are required: IMAGE"),
+        ("predict a.png", "the following arguments are required: --model"),
+        ("compare a", "the following arguments are required: B.json"),
+        ("test --model M --batch-size 0", "argument --batch-size: '0': give a whole number, 1 or"),
+        ("train --data D --download", "argument --download: not allowed with argument --data"),
+        ("train --feed other", "argument --feed: invalid choice: 'other'"),
+        ("train --hang-limit -1", "argument --hang-limit: '-1': give 0 seconds or more"),
+        (
+            "doctor --preflight-limit 0",
+            "argument --preflight-limit: '0': give more than 0 seconds",
+        ),
+        *(
+            (f"train {option} {number}", f"argument {option}: '{number}': give a")
+            for option, number in [
+                ("--epochs", "0"),
+                ("--batch-size", "0"),
+                ("--width", "0"),
+                ("--workers", "-1"),
+                ("--seed", "-1"),
+                ("--lr", "0"),
+                ("--momentum", "1"),
+                ("--at-least", "101"),
+            ]
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_options_is_said(
+    wide: None, capsys: pytest.CaptureFixture[str], words: str, fault: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        command_line.main(words.split())
+
+    assert f"error: {fault}" in capsys.readouterr().err
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from blitz.__main__ import parser; parser().format_help(); "
+        "print([m for m in ('torch', 'torchvision', 'numpy', 'matplotlib') if m in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert shown.stdout.strip() == "[]"
+
+
+def test_module_is_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["blitz", "compare", str(tmp_path / "1"), str(tmp_path / "2")])
+
+    with pytest.raises(SystemExit, match="2"):
+        runpy.run_path(command_line.__file__, run_name="__main__")
+
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / '1'}: ")
+
+
+def test_reader_that_leaves_is_told_in_a_line_not_a_traceback() -> None:
+    code = (
+        "import sys, types; from blitz import __main__ as m\n"
+        "def run(asked):\n"
+        "    while True: print('x' * 1000, flush=True)\n"
+        "m.parser = lambda: types.SimpleNamespace(\n"
+        "    parse_args=lambda _: types.SimpleNamespace(run=run))\n"
+        "sys.exit(m.main([]))\n"
+    )
+    writer = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    writer.stdout.readline()
+    writer.stdout.close()
+
+    said = writer.stderr.read()
+    assert writer.wait() == command_line.FAILED
+    assert said.splitlines() == [
+        "error: nobody reads what this command prints any more; it stopped"
+    ]
+    writer.stderr.close()
+
+
+class Failed(BlitzError):
+    exit_code = 1
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], int]:
+    """Run the command line with a command that returns something or raises it."""
+
+    def command(outcome: Any) -> int:
+        def run(args: Any) -> Any:
+            assert args.words == ["some", "words"]
+            if isinstance(outcome, BaseException):
+                raise outcome
+            return outcome
+
+        def parse_args(words: Any) -> Any:
+            return SimpleNamespace(words=words, run=run)
+
+        monkeypatch.setattr(command_line, "parser", lambda: SimpleNamespace(parse_args=parse_args))
+        return command_line.main(["some", "words"])
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code", "said"),
+    [
+        (0, 0, ""),
+        (143, 143, ""),
+        (BlitzError("file f: it is damaged"), 2, "error: file f: it is damaged\n"),
+        (Failed("no answer"), 1, "error: no answer\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+    ],
+    ids=["done", "code", "unusable", "failed", "interrupted"],
+)
+def test_ends_with_the_commands_code_or_says_the_error_in_a_line(
+    command: Callable[[Any], int],
+    capsys: pytest.CaptureFixture[str],
+    outcome: Any,
+    code: int,
+    said: str,
+) -> None:
+    assert command(outcome) == code
+
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", said)
+
+
+def test_error_that_nobody_can_mend_keeps_its_traceback(command: Callable[[Any], int]) -> None:
+    with pytest.raises(ZeroDivisionError):
+        command(ZeroDivisionError())
+
+
+def test_what_a_reader_that_left_did_not_take_goes_nowhere(
+    command: Callable[[Any], int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "out"
+    with file.open("w", encoding="utf-8") as stream, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stream)
+        print("in the buffer")
+
+        assert command(BrokenPipeError()) == 1
+
+        with open(os.devnull, "rb") as nowhere:
+            assert os.path.sameopenfile(nowhere.fileno(), stream.fileno())
+    assert file.read_text(encoding="utf-8") == ""
+    assert capsys.readouterr().err == (
+        "error: nobody reads what this command prints any more; it stopped\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "first"),
+    [
+        ("it broke\nand more", "it broke"),
+        ("", "RuntimeError"),
+        ("word " * 99, "word " * 58 + "word …"),
+    ],
+    ids=["lines", "nothing", "long"],
+)
+def test_errors_are_told_in_one_short_line(said: str, first: str) -> None:
+    assert first_line(RuntimeError(said)) == first
+
+
+MOST = 2**63 - 1
+
+
+class TestNumbers:
+    """What an option takes, to the last number, and what it says of the first that it does not."""
+
+    # Each is made in the test, not as this module is imported, or its mutants would go unseen.
+
+    @pytest.mark.parametrize(
+        ("kind", "taken"),
+        [
+            (lambda text: options.whole(3)(text), ["3", "4", str(MOST)]),
+            (lambda text: options.whole(0, 5)(text), ["0", "5"]),
+            (options.rate, ["1e-9", "1", "2.5"]),
+            (options.momentum, ["0", "0.5", "0.999"]),
+            (options.seconds, ["0", "0.5", "1e9"]),
+            (options.time_limit, ["0.001", "1", "1e9"]),
+            (options.minutes, ["0.001", "1", "1e9"]),
+            (options.percent, ["0", "0.5", "100"]),
+        ],
+    )
+    def test_taken(self, kind: Callable[[str], float], taken: list[str]) -> None:
+        for text in taken:
+            assert kind(text) == ast.literal_eval(text)
+
+    @pytest.mark.parametrize(
+        ("kind", "refused", "words"),
+        [
+            (
+                lambda text: options.whole(3)(text),
+                ["2", "-9", "3.0", "three", str(MOST + 1)],
+                "3 or more",
+            ),
+            (lambda text: options.whole(0, 5)(text), ["-1", "6", "", "nan"], "0 to 5"),
+            (lambda text: options.whole(0, MOST - 1)(text), [str(MOST)], f"0 to {MOST - 1}"),
+            (options.rate, ["0", "-1", "inf", "nan", "fast"], "above 0"),
+            (options.momentum, ["-0.001", "1", "nan", "much"], "0 to less than 1"),
+            (options.seconds, ["-0.001", "inf", "nan", "soon"], "0 seconds or more"),
+            (options.time_limit, ["0", "-1", "inf", "nan", "soon"], "more than 0 seconds"),
+            (options.minutes, ["0", "-1", "inf", "nan", "soon"], "more than 0 minutes"),
+            (options.percent, ["-0.001", "100.001", "nan", "all"], "0 to 100"),
+        ],
+    )
+    def test_refused(self, kind: Callable[[str], float], refused: list[str], words: str) -> None:
+        for text in refused:
+            with pytest.raises(argparse.ArgumentTypeError) as error:
+                kind(text)
+            assert str(error.value).startswith(f"{text!r}: give ")
+            assert str(error.value).endswith(words)

@@ -1,0 +1,443 @@
+"""The report page in a browser: Debian's Chromium, without a window."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blitz.harness.report import speed, texts
+from blitz.harness.verdict import Ending
+from tests.report_pages import BENCHMARK, html, whole_run
+
+sync_api = pytest.importorskip(
+    "playwright.sync_api",
+    reason="the page is not tried in a browser: playwright drives it. Install it: "
+    "uv pip install playwright",
+)
+CHROMIUM = (
+    os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+)
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None,
+    reason="the page is not tried in a browser: there is no Chromium. Install it (apt-get install "
+    "chromium), or name one in CHROMIUM",
+)
+
+BROKEN = {6, 200, 201, 400}
+"""The tests that are broken on the pages, by their numbers."""
+
+
+@pytest.fixture(scope="module")
+def addresses(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Where the page of a run lies in which some claims are broken, in each language."""
+    folder: Path = tmp_path_factory.mktemp("report")
+    run = whole_run(lambda n: "broken" if n in BROKEN else "held", ending=Ending(1))
+    for lang in texts.LANGUAGES:
+        content = html(run, lang, speed.read(BENCHMARK))
+        (folder / f"{lang}.html").write_text(content, encoding="utf-8")
+    return {lang: (folder / f"{lang}.html").as_uri() for lang in texts.LANGUAGES}
+
+
+@pytest.fixture
+def lang() -> str:
+    """The language of the page; a test may ask for another."""
+    return "en"
+
+
+@pytest.fixture
+def address(addresses: dict[str, str], lang: str) -> str:
+    return addresses[lang]
+
+
+both = pytest.mark.parametrize("lang", texts.LANGUAGES)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM)
+        yield started
+        started.close()
+
+
+FAULTS: list[str] = []
+"""What the browser complained of, and what it asked for beside the page."""
+
+FRESH = """() => {
+  localStorage.clear();
+  delete document.documentElement.dataset.theme;
+  history.replaceState(null, "", location.pathname);
+  document.getElementById("all").click();
+  for (const test of document.querySelectorAll("details.t")) {
+    test.open = test.querySelector(".c.broken") !== null;
+  }
+  document.activeElement.blur();
+  scrollTo(0, 0);
+}"""
+
+
+@pytest.fixture(scope="module")
+def tabs(browser: Any, addresses: dict[str, str]) -> dict[str, Any]:
+    """The pages, open: to open one takes longer than what most tests do with it."""
+    return {lang: _opened(browser, address) for lang, address in addresses.items()}
+
+
+def _opened(browser: Any, address: str) -> Any:
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    page = context.new_page()
+    page.set_default_timeout(10_000)
+    page.on("console", lambda said: FAULTS.append(f"console: {said.type}: {said.text}"))
+    page.on("pageerror", lambda error: FAULTS.append(f"error: {error}"))
+    page.on(
+        "request",
+        lambda asked: asked.url.startswith((address, "data:")) or FAULTS.append(asked.url),
+    )
+    page.goto(address)
+    return page
+
+
+@pytest.fixture
+def page(tabs: dict[str, Any], lang: str) -> Iterator[Any]:
+    """The page as if just opened; whatever a test does, the browser has nothing to complain of."""
+    opened = tabs[lang]
+    opened.set_viewport_size({"width": 1280, "height": 900})
+    opened.emulate_media(color_scheme="light", media="screen")
+    opened.evaluate(FRESH)
+    sync_api.expect(opened.locator("article.claim[hidden]")).to_have_count(0)
+    FAULTS.clear()
+    yield opened
+    assert FAULTS == []
+
+
+def shown(page: Any) -> list[str]:
+    """The keys of the claims that can be seen."""
+    found: list[str] = page.locator("article.claim:visible").evaluate_all(
+        "claims => claims.map(claim => claim.id)"
+    )
+    return found
+
+
+class TestOpening:
+    @both
+    def test_page_opens_in_less_than_a_second(self, page: Any) -> None:
+        took = 0.0
+        for _ in range(10):  # the machine may be busy with other work
+            page.reload()
+            took = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
+            if 0 < took < 1000:
+                break
+
+        assert 0 < took < 1000
+
+    def test_broken_claims_are_open_and_markup_in_them_is_text(self, page: Any) -> None:
+        opened = page.locator("details.t[open]")
+
+        assert opened.count() == len(BROKEN)
+        assert page.locator("details.t[open] .c.broken").count() == len(BROKEN)
+        text = opened.first.locator(".failure pre")
+        assert text.is_visible()
+        assert "AssertionError: <b>not so</b>" in text.inner_text()
+
+    @both
+    def test_words_are_of_the_page_s_language(self, page: Any, lang: str) -> None:
+        said = page.locator(".verdict p").first.inner_text()
+
+        assert bool(re.search("[\u4e00-\u9fff]", said)) == (lang == "zh")
+        broken = page.locator("article.claim:has(.c.broken)").count()
+        assert str(broken) in re.findall(r"\d+", said)
+
+
+class TestFinding:
+    @both
+    def test_broken_only(self, page: Any) -> None:
+        everything = shown(page)
+
+        page.check("#broken")
+
+        found = shown(page)
+        assert 0 < len(found) <= len(BROKEN)
+        assert page.locator("details.t:visible").count() == len(BROKEN)
+        assert re.findall(r"\d+", page.locator("#shown").inner_text())[:1] in (
+            [str(len(found))],
+            [str(len(everything))],  # Chinese says the whole first
+        )
+        page.click("#all")
+        sync_api.expect(page.locator("form.filtered")).to_have_count(0)
+        assert shown(page) == everything
+
+    def test_changed_only(self, page: Any) -> None:
+        page.check("#changed")
+
+        assert {"T24", "N34", "C14", "C30"} <= set(shown(page))
+        assert "T01" not in shown(page)
+        tests = page.locator("details.t:visible")
+        assert tests.count() == page.locator("details.t:visible summary .chip").count()
+
+    def test_by_device(self, page: Any) -> None:
+        labels = page.locator("#device option").all_inner_texts()
+        assert labels[1:3] == ["cpu", "meta"] or "meta" in labels
+
+        page.select_option("#device", label="meta")
+
+        column = labels.index("meta") - 1
+        signs = page.locator("details.t:visible > summary").evaluate_all(
+            "(rows, n) => rows.map(row => row.querySelectorAll('.c')[n].textContent)", column
+        )
+        assert 0 < len(signs) < 300
+        assert "" not in signs
+
+    @both
+    def test_search_finds_words_code_and_keys(self, page: Any, lang: str) -> None:
+        search = page.locator("#search")
+
+        search.fill("zero_grad set_to_none")
+        sync_api.expect(page.locator("#T01")).to_be_hidden()
+        assert {"N34", "N41"} & set(shown(page))
+
+        search.fill("n34")
+        sync_api.expect(page.locator("article.claim:visible")).to_have_count(1)
+        assert shown(page) == ["N34"]
+
+        search.fill("梯度" if lang == "zh" else "gradient")
+        sync_api.expect(page.locator("#A13")).to_be_visible()
+        assert "T01" not in shown(page)
+
+    def test_note_stays_beside_a_test_that_is_found(self, page: Any) -> None:
+        page.fill("#search", "cifar10_leaves_intact_files_alone")
+
+        sync_api.expect(page.locator("details.t:visible")).to_have_count(1)
+        assert shown(page) == ["C09"]
+        assert page.locator("#C09 p.row").is_visible()
+
+    def test_enter_in_the_search_field_stays_on_the_page(self, page: Any) -> None:
+        page.evaluate("window.same = true")
+        page.fill("#search", "n34")
+
+        page.press("#search", "Enter")
+
+        assert shown(page) == ["N34"]
+        assert page.evaluate("window.same && location.search === ''")
+
+    def test_search_for_nothing_there_says_so_and_all_can_be_shown_again(self, page: Any) -> None:
+        everything = len(shown(page))
+
+        page.fill("#search", "no such words as these")
+        page.wait_for_selector("#nothing:visible")
+
+        assert shown(page) == []
+        page.click("#all")
+        sync_api.expect(page.locator("form.filtered")).to_have_count(0)
+        page.wait_for_selector("#nothing", state="hidden")
+        assert len(shown(page)) == everything
+
+    def test_all_that_is_shown_opens_and_closes(self, page: Any) -> None:
+        page.fill("#search", "N34")
+        sync_api.expect(page.locator("article.claim:visible")).to_have_count(1)
+
+        page.click("#open")
+        tests = page.locator("#N34 details.t")
+        assert tests.count() == page.locator("#N34 details.t[open]").count()
+        assert page.locator("#N34 pre.code").first.is_visible()
+        page.click("#close")
+        assert page.locator("#N34 details.t[open]").count() == 0
+
+
+class TestLinks:
+    def test_link_to_a_claim_shows_and_opens_it(self, page: Any, address: str) -> None:
+        page.goto(f"{address}#N34")
+
+        page.wait_for_selector("#N34 details.t[open] pre.code:visible")
+        top = page.locator("#N34").evaluate("claim => claim.getBoundingClientRect().top")
+        bar = page.locator("#filters").evaluate("bar => bar.getBoundingClientRect().bottom")
+        assert bar <= top + 1 < 900
+
+    def test_link_to_a_claim_that_a_filter_hides_takes_the_filter_back(self, page: Any) -> None:
+        page.check("#broken")
+        page.wait_for_selector("form.filtered")
+        links = page.locator("#untrue a.key").evaluate_all("all => all.map(a => a.hash)")
+        hidden = next(link for link in links if link.removeprefix("#") not in shown(page))
+
+        page.locator(f"#untrue a.key[href='{hidden}']").first.click()
+
+        page.wait_for_selector(f"{hidden}:visible")
+        assert not page.is_checked("#broken")
+
+    def test_contents_lead_to_the_sections_and_tell_where_one_is(self, page: Any) -> None:
+        link = page.locator("#toc ol ol a").nth(20)
+        section = link.get_attribute("href")
+
+        link.click()
+
+        page.wait_for_selector("#toc a[aria-current]")
+        top = page.locator(section).evaluate("part => part.getBoundingClientRect().top")
+        assert 0 <= top < 450
+
+
+THEME = "getComputedStyle(document.body).backgroundColor"
+
+
+class TestThemes:
+    def test_theme_is_the_system_s_until_one_is_chosen(self, page: Any) -> None:
+        light = page.evaluate(THEME)
+        page.emulate_media(color_scheme="dark")
+        dark = page.evaluate(THEME)
+        assert light != dark
+
+        page.click("#theme")
+        assert page.evaluate(THEME) == light
+        page.click("#theme")
+        assert page.evaluate(THEME) == dark
+        page.emulate_media(color_scheme="light")
+        assert page.evaluate(THEME) == dark
+        page.reload()
+        assert page.evaluate(THEME) == dark
+        page.click("#theme")
+        assert page.evaluate(THEME) == light
+
+    def test_texts_stand_out_from_what_is_behind_them(self, page: Any) -> None:
+        page.evaluate("location.hash = '#N34'")
+        page.wait_for_selector("#N34 pre.code:visible")
+
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            assert page.evaluate(CONTRAST) == []
+
+
+CONTRAST = """() => {
+  const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b]
+    .map((v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, n) => sum + v * [0.2126, 0.7152, 0.0722][n], 0);
+  const behind = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const color = rgb(getComputedStyle(at).backgroundColor);
+      if (color.length === 3 || color[3] === 1) return color;
+    }
+    return rgb(getComputedStyle(document.body).backgroundColor);
+  };
+  const faint = new Set();
+  for (const element of document.querySelectorAll("body *:not(svg *):not(option):not(script)")) {
+    const own = [...element.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+    if (!own || !element.checkVisibility({contentVisibilityAuto: false})) continue;
+    const style = getComputedStyle(element);
+    const [a, b] = [light(rgb(style.color)), light(behind(element))].sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < 4.5) faint.add(`${element.tagName}.${element.className} ${ratio.toFixed(2)}`);
+  }
+  return [...faint];
+}"""
+
+
+class TestSizes:
+    def test_nothing_has_to_be_scrolled_sideways(self, page: Any) -> None:
+        for width in (320, 390, 800, 1280, 2560):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+    def test_contents_fold_on_a_phone_and_states_have_words(self, page: Any) -> None:
+        page.set_viewport_size({"width": 390, "height": 800})
+
+        assert page.locator("#toc ol").first.is_hidden()
+        page.locator("#toc > summary").click()
+        assert page.locator("#toc ol").first.is_visible()
+        said = page.locator("#T01 .c.held").first.evaluate(
+            "cell => getComputedStyle(cell, '::after').content"
+        )
+        assert "cpu" in said
+
+
+class TestPrint:
+    def test_print_is_light_and_leaves_out_what_paper_cannot_do(self, page: Any) -> None:
+        page.emulate_media(color_scheme="dark", media="print")
+
+        assert page.evaluate(THEME) == "rgb(255, 255, 255)"
+        for name in ("nav", "#theme", ".fields", ".skip"):
+            assert page.locator(name).first.is_hidden(), name
+        assert page.locator("#T01 .s").first.is_visible()
+        assert page.locator(".failure pre").first.is_visible()
+        assert page.pdf(format="A4").startswith(b"%PDF")
+
+
+class TestKeyboard:
+    def test_first_stop_skips_to_the_claims(self, page: Any) -> None:
+        page.reload()
+        page.keyboard.press("Tab")
+        skip = page.evaluate(
+            "[document.activeElement.className, document.activeElement.getBoundingClientRect().top]"
+        )
+        assert skip[0] == "skip"
+        assert skip[1] >= 0
+
+        page.keyboard.press("Enter")
+        page.keyboard.press("Tab")
+        assert page.evaluate("!!document.activeElement.closest('#claims')")
+
+    def test_slash_searches_and_escape_takes_it_back(self, page: Any) -> None:
+        everything = len(shown(page))
+
+        page.keyboard.press("/")
+        page.keyboard.type("N34")
+        sync_api.expect(page.locator("article.claim:visible")).to_have_count(1)
+        page.keyboard.press("Escape")
+
+        assert page.input_value("#search") == ""
+        assert len(shown(page)) == everything
+
+    def test_slash_within_words_and_with_another_key_is_no_command(self, page: Any) -> None:
+        page.keyboard.press("Control+/")
+        assert page.evaluate("document.activeElement === document.body")
+
+        page.focus("#search")
+        page.keyboard.type("a/b")
+        assert page.input_value("#search") == "a/b"
+
+    def test_code_that_is_wider_than_its_box_can_be_scrolled_by_keys(self, page: Any) -> None:
+        page.set_viewport_size({"width": 390, "height": 900})
+        page.locator("#T01 details.t").first.evaluate("test => { test.open = true; }")
+
+        page.wait_for_selector("#T01 pre[tabindex='0']")
+
+        assert page.locator("#T01 pre").evaluate_all(
+            "codes => codes.filter(code => code.clientWidth)"
+            ".every(code => (code.tabIndex === 0) === (code.scrollWidth > code.clientWidth))"
+        )
+
+    def test_claim_opens_by_key_and_where_one_is_can_be_seen(self, page: Any) -> None:
+        summary = page.locator("#T01 details.t summary").first
+        page.keyboard.press("Tab")  # from now on the keyboard is in use
+        summary.focus()
+
+        page.keyboard.press("Enter")
+
+        assert page.locator("#T01 details.t[open]").count() == 1
+        style = summary.evaluate(
+            "s => [getComputedStyle(s).outlineStyle, parseFloat(getComputedStyle(s).outlineWidth)]"
+        )
+        assert style[0] == "solid"
+        assert style[1] >= 2
+
+    def test_everything_that_can_be_clicked_can_be_reached(self, page: Any) -> None:
+        out = page.evaluate(
+            "[...document.querySelectorAll('[onclick], [tabindex]')].map(e => e.outerHTML)"
+            ".filter(e => !/^<(section|div|pre)/.test(e))"
+        )
+
+        assert out == []
+        assert page.locator("a:not([href])").count() == 0
+
+
+class TestWithoutScripts:
+    def test_page_can_be_read(self, browser: Any, address: str) -> None:
+        context = browser.new_context(java_script_enabled=False)
+        page = context.new_page()
+
+        page.goto(address)
+
+        assert page.locator("#T01 .s").first.is_visible()
+        assert page.locator(".fields").is_hidden()
+        assert page.locator("#theme").is_hidden()
+        context.close()

@@ -1,0 +1,606 @@
+"""The gate for any device: what it refuses, what it contains, and what it writes down."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import torch
+from torch.utils import backend_registration
+
+from blitz import preflight
+from blitz.__main__ import main
+from blitz.harness import conformance, containment, shared
+from blitz.preflight import Verdict
+from tests import small_house
+from tests.forked import Done, gate
+
+ROOT = Path(__file__).parents[2]
+
+needs_python_backends = pytest.mark.skipif(
+    not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
+    reason=f"torch {torch.__version__} cannot register a backend written in Python",
+)
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs fork")
+
+CONTENTS = (
+    small_house.PAGE
+    + """
+T1 = ["sum_is_six"]
+T2 = ["running_sums", "running_sums_of_nothing"]
+T3 = ["third_of_one"]
+"""
+)
+
+TESTS = '''
+import pytest
+import torch
+from torch.testing import assert_close
+
+class TestJoining:
+    def test_sum_is_six(self, device):
+        """The sum of three twos is six."""
+        assert torch.full((3,), 2.0, device=device).sum().item() == 6
+
+    def test_running_sums(self, device):
+        """The running sums of three ones are 1, 2 and 3."""
+        assert torch.ones(3, device=device).cumsum(0).tolist() == [1.0, 2.0, 3.0]
+
+    def test_running_sums_of_nothing(self, device):
+        """There are no running sums of nothing."""
+        assert torch.ones(0, device=device).tolist() == []
+
+    def test_third_of_one(self, device):
+        """A third of one is 0.3333."""
+        assert_close(torch.ones(1, device=device) / 3, torch.tensor([0.3333], device=device))
+'''
+
+CLOSE = TESTS.replace("0.3333]", "1 / 3]")
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Callable[..., Done]:
+    """Run the gate on a small specification of its own."""
+
+    def run(*options: str, tests: str = CLOSE, prepare: Any = lambda: None) -> Done:
+        small_house.make(tmp_path, CONTENTS, tests)
+        return gate(tmp_path, *options, prepare=prepare)
+
+    return run
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> Callable[[str], str]:
+    def write(text: str) -> str:
+        (tmp_path / "profile.toml").write_text(text)
+        return f"--profile={tmp_path / 'profile.toml'}"
+
+    return write
+
+
+def pretend(**faults: Any) -> Callable[[], None]:
+    """Bring the pretend accelerator, and break some of its operations (``cumsum``).
+
+    Its trial does without a convolution: torch refuses a backward pass on a device in the copy of
+    a process that has run one, as other tests have.
+    """
+
+    def prepare() -> None:
+        from tests import pretend_backend
+
+        preflight._convolve = lambda *_: None
+        for name, fault in faults.items():
+            pretend_backend.faults[f"aten::{name}"] = fault
+
+    return prepare
+
+
+def missing(kernel: Any) -> Callable[..., Any]:
+    def refuse(**arguments: Any) -> None:
+        raise NotImplementedError(f"Could not run '{kernel.name()}' with arguments from the 'X'")
+
+    return refuse
+
+
+class TestStrictness:
+    @pytest.mark.parametrize("devices", [(), ("--device=cpu",)], ids=["default", "cpu_only"])
+    @pytest.mark.skipif(torch.accelerator.is_available(), reason="there is an accelerator here")
+    def test_required_accelerator_that_is_missing_ends_the_run(
+        self, house: Callable[..., Done], devices: tuple[str, ...]
+    ) -> None:
+        done = house("--require-accelerator", *devices)
+
+        assert done.code == pytest.ExitCode.USAGE_ERROR
+        assert "--require-accelerator: " in done.output
+        assert "TestJoining" not in done.output
+
+    def test_device_that_fails_its_trial_ends_the_run_with_the_remedy(
+        self, house: Callable[..., Done]
+    ) -> None:
+        def prepare() -> None:
+            torch.nn.functional.conv2d = lambda image, kernel: image * 0
+
+        done = house("--device=cpu", prepare=prepare)
+
+        assert done.code == pytest.ExitCode.USAGE_ERROR
+        assert "--device: device 'cpu' cannot be used: wrong values (" in done.output
+        assert Verdict.WRONG_VALUES.remedy in done.output
+
+    def test_device_that_hangs_in_its_trial_ends_the_run(self, house: Callable[..., Done]) -> None:
+        def prepare() -> None:
+            import time
+
+            torch.nn.functional.conv2d = lambda *_: time.sleep(60)
+
+        done = house("--device=cpu", "--preflight-limit=1", prepare=prepare)
+
+        assert done.code == pytest.ExitCode.USAGE_ERROR
+        assert "cannot be used: hung (no end after 1 s)" in done.output
+
+    @needs_python_backends
+    def test_device_that_puts_its_tensors_on_the_cpu_ends_the_run(
+        self, house: Callable[..., Done]
+    ) -> None:
+        def prepare() -> None:
+            pretend()()
+            torch.Tensor.to = lambda tensor, *_: tensor
+
+        done = house("--device=pretend", prepare=prepare)
+
+        assert done.code == pytest.ExitCode.USAGE_ERROR
+        assert "a tensor for pretend came to lie on cpu" in done.output
+
+
+@needs_python_backends
+class TestProofOfWork:
+    def test_test_that_never_used_its_device_fails(self, house: Callable[..., Done]) -> None:
+        idle = CLOSE.replace("torch.full((3,), 2.0, device=device)", "torch.full((3,), 2.0)")
+
+        done = house("--device=pretend", tests=idle, prepare=pretend())
+
+        assert done.code == 1
+        assert "nothing in this test gave a tensor on pretend:0" in done.output
+        assert "broken claim on pretend:0" in done.output
+        assert "1 failed, 3 passed" in done.output
+
+    def test_device_on_which_everything_is_unsupported_fails_the_run(
+        self, house: Callable[..., Done]
+    ) -> None:
+        lacks_all = pretend(**{"ones": missing, "fill_.Scalar": missing, "sum": missing})
+
+        done = house("--device=pretend", "-k", "sum_is_six", prepare=lacks_all)
+
+        assert done.code == 1
+        assert "FAILED: no" in done.output
+
+
+@needs_python_backends
+class TestGaps:
+    def test_missing_operation_is_unsupported_and_not_broken(
+        self, house: Callable[..., Done]
+    ) -> None:
+        done = house("--device=pretend", prepare=pretend(**{"cumsum.out": missing}))
+
+        assert done.code == 0
+        assert (
+            "  pretend:0:   2 claims held, 0 broken, 1 unsupported, 0 not run (3 tests ran)\n"
+            "               1 unsupported: aten::cumsum.out\n"
+        ) in done.output
+
+    def test_dtype_that_the_device_refuses_is_unsupported(self, house: Callable[..., Done]) -> None:
+        def no_float64(kernel: Any) -> Callable[..., Any]:
+            def copy(**arguments: Any) -> Any:
+                if torch.float64 in {arguments["self"].dtype, arguments["src"].dtype}:
+                    raise TypeError("pretend memory has no room for that many digits")
+                return kernel(**arguments)
+
+            return copy
+
+        double = CLOSE.replace(
+            "torch.full((3,), 2.0, device=device)", "torch.full((3,), 2.0).double().to(device)"
+        )
+
+        done = house("--device=pretend", tests=double, prepare=pretend(copy_=no_float64))
+
+        assert done.code == 0
+        assert "unsupported on pretend:0: float64\n" in done.output
+        assert "1 unsupported: float64\n" in done.output
+
+    def test_wrong_value_is_broken_whatever_is_missing(self, house: Callable[..., Done]) -> None:
+        wrong = {"cumsum.out": lambda kernel: lambda self, **rest: kernel(self=self + 1, **rest)}
+
+        done = house("--device=pretend", prepare=pretend(**wrong))
+
+        assert done.code == 1
+        assert "T2: The running sums of three ones are 1, 2 and 3." in done.output
+
+
+class TestContainment:
+    @needs_python_backends
+    def test_lost_context_stops_the_tests_of_its_device_alone(
+        self, house: Callable[..., Done]
+    ) -> None:
+        lost = []
+
+        def losing(kernel: Any) -> Callable[..., Any]:
+            def run(**arguments: Any) -> Any:
+                lost.append("now")
+                raise RuntimeError("CUDA error: device-side assert triggered")
+
+            return run
+
+        def lost_with_it(kernel: Any) -> Callable[..., Any]:
+            def run(**arguments: Any) -> Any:
+                if lost:
+                    raise RuntimeError("CUDA error: device-side assert triggered")
+                return kernel(**arguments)
+
+            return run
+
+        broken = pretend(**{"sum": losing, "sum.IntList_out": losing, "copy_": lost_with_it})
+
+        done = house("--device=cpu,pretend", prepare=broken)
+
+        assert done.code == 1
+        assert "1 failed, 4 passed, 3 skipped" in done.output
+        assert "3 not run: context lost: after test_sum_is_six[pretend]: CUDA err" in done.output
+        assert "  cpu:         3 claims held, 0 broken" in done.output
+
+    def test_hanging_test_is_ended_and_named_and_the_others_run(
+        self, house: Callable[..., Done]
+    ) -> None:
+        hanging = CLOSE.replace("assert torch.ones(3", "while True: pass\n        torch.ones(3")
+
+        done = house("--device=cpu", "--test-limit=1", tests=hanging)
+
+        assert done.code == 1
+        assert "1 failed, 3 passed" in done.output
+        assert "test_running_sums[cpu]" in done.output
+        assert "hung: no end after 1 s" in done.output
+
+    @pytest.mark.parametrize(
+        "nap",
+        [
+            pytest.param("import time; time.sleep(60)", id="in_a_driver"),
+            pytest.param("import ctypes; ctypes.PyDLL(None).sleep(60)", id="holding_the_gil"),
+        ],
+    )
+    def test_test_that_cannot_be_interrupted_ends_the_run_and_is_named(
+        self, house: Callable[..., Done], nap: str
+    ) -> None:
+        blocked = f"import signal; signal.pthread_sigmask(0, {{signal.SIGALRM}}); {nap}; "
+        hanging = CLOSE.replace("assert torch.ones(3", f"{blocked}torch.ones(3")
+
+        def prepare() -> None:
+            containment.GRACE = 0.5
+
+        done = house("--device=cpu", "--test-limit=0.5", tests=hanging, prepare=prepare)
+
+        assert done.code == 1
+        assert "test_running_sums" in done.output
+
+    def test_run_that_is_ended_shows_what_is_known(
+        self, house: Callable[..., Done], tmp_path: Path
+    ) -> None:
+        blocked = "import signal, time; signal.pthread_sigmask(0, {14}); time.sleep(60); "
+        hanging = CLOSE.replace("assert torch.ones(3", f"{blocked}torch.ones(3")
+
+        def prepare() -> None:
+            containment.GRACE = 0.2
+
+        result = tmp_path / "result.json"
+        done = house(
+            "--device=cpu",
+            "--test-limit=0.3",
+            f"--conformance={result}",
+            tests=hanging,
+            prepare=prepare,
+        )
+
+        assert "hung: no end after 0.3 s, and it cannot be interrupted" in done.output
+        assert "  cpu:         1 claims held, 1 broken" in done.output
+        assert json.loads(result.read_text())["passed"] is False
+
+
+class TestProfile:
+    def test_skip_and_its_reason_are_shown(
+        self, house: Callable[..., Done], profile: Callable[[str], str]
+    ) -> None:
+        done = house("--device=cpu", profile('[claims]\nT2 = { skip = "it takes an hour" }'))
+
+        assert done.code == 0
+        assert "2 not run: profile: it takes an hour" in done.output
+
+    def test_claim_that_fails_as_foreseen_is_a_known_gap(
+        self, house: Callable[..., Done], profile: Callable[[str], str]
+    ) -> None:
+        done = house("--device=cpu", profile('[claims]\nT3 = { xfail = "rounds" }'), tests=TESTS)
+
+        assert done.code == 0
+        assert "2 claims held, 0 broken, 1 known gap, 0 not run (4 tests ran)" in done.output
+        assert "1 known gap: profile: rounds" in done.output
+
+    def test_claim_that_holds_makes_its_xfail_stale(
+        self, house: Callable[..., Done], profile: Callable[[str], str]
+    ) -> None:
+        done = house("--device=cpu", profile('[claims]\nT3 = { xfail = "rounds" }'))
+
+        assert done.code == 1
+        assert "T3 is stale: xfail, but every test of it held" in done.output
+
+    def test_line_is_not_judged_by_a_part_of_its_tests(
+        self, house: Callable[..., Done], profile: Callable[[str], str]
+    ) -> None:
+        line = profile('[claims]\nT2 = { xfail = "no sums" }')
+
+        assert house("--device=cpu", line, "-k", "nothing").code == 0
+        assert house("--device=cpu", line).code == 1
+
+    def test_tolerance_widens_what_needs_it(
+        self, house: Callable[..., Done], profile: Callable[[str], str]
+    ) -> None:
+        wider = profile('[claims]\nT3 = { rtol = 1e-3, atol = 0.0, reason = "bfloat16 inside" }')
+
+        assert house("--device=cpu", tests=TESTS).code == 1
+        assert house("--device=cpu", wider, tests=TESTS).code == 0
+
+    def test_tolerance_that_is_too_small_does_not_help(
+        self, house: Callable[..., Done], profile: Callable[[str], str]
+    ) -> None:
+        wider = profile('[claims]\nT3 = { rtol = 1e-5, reason = "not enough" }')
+
+        assert house("--device=cpu", wider, tests=TESTS).code == 1
+
+    def test_tolerance_that_nothing_needs_is_stale(
+        self, house: Callable[..., Done], profile: Callable[[str], str]
+    ) -> None:
+        done = house("--device=cpu", profile('[claims]\nT3 = { rtol = 1e-3, reason = "once" }'))
+
+        assert done.code == 1
+        assert "T3 is stale: no test of it needs the tolerance" in done.output
+
+    @needs_python_backends
+    def test_profile_is_for_accelerators_and_leaves_the_cpu_alone(
+        self, house: Callable[..., Done], profile: Callable[[str], str]
+    ) -> None:
+        line = profile('device = "pretend"\n[claims]\nT2 = { xfail = "no running sums yet" }')
+        lacks = pretend(**{"cumsum.out": missing})
+
+        done = house("--device=cpu,pretend", line, prepare=lacks)
+
+        assert done.code == 0
+        assert "  cpu:         3 claims held, 0 broken, 0 not run" in done.output
+        assert "  pretend:0:   2 claims held, 0 broken, 1 known gap, 0 not run" in done.output
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ('[claims]\nT9 = { skip = "x" }', "T9: stale, there is no such claim"),
+            ("[claims]\nT1 = { skip = true }", "T1: the reason is a sentence"),
+            ('[claims]\nT1 = { skip = " " }', "T1: the reason is a sentence"),
+            ("[claims]\nT1 = { rtol = 1.0 }", "T1: give { skip ="),
+            ('[claims]\nT1 = { rtol = -1.0, reason = "x" }', "tolerances are numbers of 0 or more"),
+            ('[claims]\nT1 = "skip"', "T1: give { skip ="),
+            ('claim = "T1"', "claim is not known"),
+            ("[claims", "profile.toml: "),
+        ],
+    )
+    def test_profile_that_says_nothing_useful_ends_the_run(
+        self, house: Callable[..., Done], profile: Callable[[str], str], text: str, words: str
+    ) -> None:
+        done = house("--device=cpu", profile(text))
+
+        assert done.code == pytest.ExitCode.USAGE_ERROR
+        assert words in done.output
+
+    def test_missing_profile_ends_the_run(self, house: Callable[..., Done]) -> None:
+        done = house("--device=cpu", "--profile=nowhere.toml")
+
+        assert done.code == pytest.ExitCode.USAGE_ERROR
+        assert "profile nowhere.toml: " in done.output
+
+
+class TestTolerances:
+    def test_table_shows_defaults_calls_and_profile(
+        self, house: Callable[..., Done], profile: Callable[[str], str]
+    ) -> None:
+        own = CLOSE.replace("device=device))", "device=device), rtol=0, atol=1e-3)")
+        wider = profile('[claims]\nT2 = { atol = 0.5, reason = "sums in bfloat16" }')
+
+        done = house("--device=cpu", "--tolerances", "--collect-only", wider, tests=own)
+
+        rows = [line.split() for line in done.output.splitlines()]
+        assert ["cpu", "float32,", "complex64", "any", "other", "1.3e-06", "1e-05"] in rows
+        assert ["cpu", "any", "T3", "third_of_one", "0", "0.001"] in rows
+        assert "at least 0.5  sums in bfloat16" in done.output
+
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+    def test_defaults_are_those_of_assert_close(self, dtype: torch.dtype) -> None:
+        from blitz.harness.tolerances import BY_DTYPE
+
+        name = str(dtype).removeprefix("torch.")
+        rtol, atol = next(v for k, v in BY_DTYPE.items() if name in k.split(", "))
+
+        for off, fits in ((atol * 0.99, True), (atol * 1.01, False)):
+            within = _close(torch.tensor(off, dtype=torch.float64), rtol, atol)
+            assert within is fits
+        defaults = torch.testing._comparison._DTYPE_PRECISIONS[dtype]
+        assert (rtol, atol) == defaults
+
+
+def _close(value: Any, rtol: Any, atol: Any) -> bool:
+    try:
+        torch.testing.assert_close(value, torch.zeros_like(value), rtol=rtol, atol=atol)
+    except AssertionError:
+        return False
+    return True
+
+
+class TestConformance:
+    @pytest.fixture
+    def result(self, house: Callable[..., Done], tmp_path: Path) -> Callable[..., Any]:
+        def write(name: str, **options: Any) -> Path:
+            file = tmp_path / name
+            house("--device=cpu", f"--conformance={file}", **options)
+            return file
+
+        return write
+
+    def test_file_holds_the_whole_table(self, result: Callable[..., Any]) -> None:
+        written = json.loads(result("a.json", tests=TESTS).read_text())
+
+        assert (written["format"], written["version"]) == ("blitz conformance", 1)
+        assert written["environment"]["torch"] == str(torch.__version__)
+        assert written["counts"]["cpu"]["claims"]["held"] == 2
+        assert written["counts"]["cpu"]["tests"]["broken"] == 1
+        assert written["passed"] is False
+        assert [claim["key"] for claim in written["claims"]] == ["T1", "T2", "T3"]
+        assert written["claims"][2]["devices"]["cpu"]["outcome"] == "broken"
+        assert "AssertionError" in written["claims"][2]["devices"]["cpu"]["tests"][0]["reason"]
+        assert written["claims"][0]["section"] == "https://example.org/tensors.html#joining"
+        assert written["tolerances"][0]["device"] == "cpu"
+
+    def test_file_is_read_back(self, result: Callable[..., Any]) -> None:
+        assert conformance.read(result("a.json"))["passed"] is True
+
+    def test_regression_is_1(
+        self, result: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        good, bad = result("good.json"), result("bad.json", tests=TESTS)
+
+        assert main(["compare", str(good), str(bad)]) == 1
+
+        said = capsys.readouterr().out
+        assert "regression: T3 on cpu: held → broken (AssertionError: Tensor-likes" in said
+        assert "1 regressions, 0 other changes" in said
+
+    def test_what_became_better_is_0(
+        self, result: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        good, bad = result("good.json"), result("bad.json", tests=TESTS)
+
+        assert main(["compare", str(bad), str(good)]) == 0
+        assert "change: T3 on cpu: broken → held" in capsys.readouterr().out
+
+    def test_the_same_is_0(
+        self, result: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        good = str(result("good.json"))
+
+        assert main(["compare", good, good]) == 0
+        assert "0 regressions, 0 other changes" in capsys.readouterr().out
+
+    def test_other_file_is_2(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "a.json").write_text("[]")
+
+        assert main(["compare", str(tmp_path / "a.json"), str(tmp_path / "a.json")]) == 2
+        assert "is no result of a run" in capsys.readouterr().err
+
+    def test_missing_file_is_2(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["compare", str(tmp_path / "a.json"), str(tmp_path / "b.json")]) == 2
+        assert "a.json" in capsys.readouterr().err
+
+
+WITH_A_CRASH = CLOSE.replace(
+    "assert torch.ones(0", "import os\n        os.abort()\n        torch.ones(0"
+)
+
+
+@pytest.fixture(scope="module")
+def shared_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Done, Path]:
+    """A run on two workers with a stale profile, in which a test kills its worker."""
+    folder = tmp_path_factory.mktemp("house")
+    small_house.make(folder, CONTENTS, WITH_A_CRASH)
+    (folder / "profile.toml").write_text('[claims]\nT3 = { xfail = "rounds" }')
+    options = ["-n2", "--device=cpu", "--profile=profile.toml", "--junitxml=report.xml"]
+    return gate(folder, *options, "--conformance=result.json"), folder
+
+
+class TestXdist:
+    def test_crash_of_a_worker_breaks_the_claim_that_it_was_at(
+        self, shared_run: tuple[Done, Path]
+    ) -> None:
+        done, _ = shared_run
+
+        assert done.code == 1
+        assert "crashed while running 'spec/test_1.py::TestJoining::test_running_sums_of" in (
+            done.output
+        )
+        assert "  cpu:         2 claims held, 1 broken, 0 not run (4 tests ran)" in done.output
+
+    def test_stale_line_is_found(self, shared_run: tuple[Done, Path]) -> None:
+        assert "T3 is stale: xfail, but every test of it held" in shared_run[0].output
+
+    def test_report_carries_key_device_verdict_and_section(
+        self, shared_run: tuple[Done, Path]
+    ) -> None:
+        cases = ElementTree.parse(shared_run[1] / "report.xml").iter("testcase")
+        found = {
+            case.get("name"): {p.get("name"): p.get("value") for p in case.iter("property")}
+            for case in cases
+        }
+
+        marks = found["test_sum_is_six[cpu]"]
+        assert marks["claim"] == marks["key"] == "T1"
+        assert (marks["device"], marks["verdict"], marks["outcome"]) == ("cpu", "holds", "held")
+        assert marks["section"] == "https://example.org/tensors.html#joining"
+
+    def test_result_holds_what_the_workers_did(self, shared_run: tuple[Done, Path]) -> None:
+        written = json.loads((shared_run[1] / "result.json").read_text())
+
+        assert written["counts"]["cpu"]["tests"] == {
+            "not run": 0,
+            "held": 3,
+            "known gap": 0,
+            "unsupported": 0,
+            "broken": 1,
+        }
+
+
+def test_images_are_loaded_once_for_all_workers(tmp_path: Path) -> None:
+    import numpy as np
+
+    from blitz import data
+
+    loads = []
+
+    def load() -> data.Images:
+        loads.append("now")
+        return data.Images(
+            np.arange(2 * 32 * 32 * 3, dtype=np.uint8).reshape(2, 32, 32, 3), [3, 5], "made"
+        )
+
+    first, second = (shared.images(tmp_path, "train", load) for _ in range(2))
+
+    assert loads == ["now"]
+    assert first.pixels().tolist() == second.pixels().tolist()
+    assert (second.labels, second.origin) == ([3, 5], "made")
+
+
+COPIED_SLOWLY = """
+import faulthandler, os, signal, time
+os.register_at_fork(before=lambda: time.sleep(1.2))  # after what the clock does before a copy
+from blitz.harness.containment import _Clock
+clock = _Clock(60, lambda *_: None)
+with clock.limits("a test"):
+    copy = os.fork()
+    if copy == 0:
+        signal.alarm(5)  # it may hang
+        faulthandler.cancel_dump_traceback_later()
+        os._exit(0)
+    print("ended with", os.waitstatus_to_exitcode(os.waitpid(copy, 0)[1]))
+clock.stop()
+"""
+
+
+def test_watchdog_is_not_wound_up_while_the_process_is_copied() -> None:
+    """The copy would wait for ever for a thread that it does not have."""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", COPIED_SLOWLY]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT, check=True)
+
+    assert done.stdout == "ended with 0\n"

@@ -1,0 +1,595 @@
+"""A run as its user sees it: header, summary, a broken claim's report, exit codes, options."""
+
+import os
+import runpy
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from blitz import data, devices
+from blitz.harness import containment, ranks, verdict
+from blitz.harness.report.texts import Message
+from blitz.harness.results import BROKEN, HELD, KNOWN, NOT_RUN, UNSUPPORTED, Outcome, Results
+from blitz.harness.selection import Selected, Selection
+from blitz.harness.verdict import Ending
+from tests import small_house
+
+pytest_plugins = ["pytester"]
+
+ROOT = Path(__file__).parents[2]
+
+CONTENTS = (
+    small_house.PAGE
+    + """
+T1 = ["sum_is_six"]
+T2 = ["shape_is_three"]
+T3 = ["old_habit"]
+T4 = { erratum = "A quote is missing." }
+T5 = { untestable = "It is a matter of taste." }
+"""
+)
+
+TESTS = '''
+import pytest
+import torch
+
+class TestJoining:
+    def test_sum_is_six(self, device):
+        """The sum of three twos is six."""
+        assert torch.full((3,), 2.0, device=device).sum().item() == 6
+
+    @pytest.mark.on("cpu", "accelerator", "meta")
+    def test_shape_is_three(self, device):
+        """A tensor of three has shape three."""
+        assert torch.ones(3, device=device).shape == (3,)
+
+    @pytest.mark.changed(since="2.0", text="Habits are zeros.")
+    def test_old_habit(self):
+        """Habits are None."""
+        assert True
+'''
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Run pytest in a small house of its own, with the real conftest.py and pytest.ini."""
+    monkeypatch.setenv("COLUMNS", "200")  # no line is wrapped
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # the run in there is nobody's worker
+
+    def run(*options: str, tests: str = TESTS, claims: str = CONTENTS) -> pytest.RunResult:
+        small_house.make(pytester.path, claims, tests)
+        return pytester.runpytest_inprocess("spec", *options)
+
+    return run
+
+
+@pytest.fixture
+def no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "accelerator", lambda: None)
+
+
+def test_header_names_versions_devices_threads_and_images(
+    run: Callable[..., Any], no_accelerator: Any
+) -> None:
+    lines = run().stdout
+
+    lines.fnmatch_lines(
+        [
+            f"torch {torch.__version__}, torchvision *, NumPy *, Python 3.*",
+            "devices: cpu, meta; torch finds no accelerator on this machine",
+            "threads: *",
+            "images: made on the spot*",
+        ]
+    )
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_summary_counts_claims_and_tests_on_each_device(
+    run: Callable[..., Any], no_accelerator: Any, workers: tuple[str, ...]
+) -> None:
+    result = run(*workers)
+
+    result.stdout.fnmatch_lines(
+        [
+            "5 claims in the tutorial: 3 tested, 0 left to the benchmarks *, "
+            "1 slips in a listing, 1 no test can check",
+            "  cpu: * 2 claims held, 0 broken, 0 not run (2 tests ran)",
+            "  meta: * 1 claims held, 0 broken, 0 not run (1 tests ran)",
+            "  no device: * 1 claims held, 0 broken, 0 not run (1 tests ran)",
+            "  0 claims ran on an accelerator: torch finds no accelerator on this machine",
+            "No longer true, or never true:",
+            "  T3  changed in 2.0: the text says Habits are zeros. Now: Habits are None.",
+            "  T4  slip in a listing: A quote is missing.",
+        ]
+    )
+    assert result.ret == 0
+
+
+def test_claims_of_our_own_are_counted_beside_those_of_the_tutorial(
+    run: Callable[..., Any], no_accelerator: Any
+) -> None:
+    own = CONTENTS.replace('title = "Tensors"', 'title = "Mistakes"\nours = true')
+
+    run(claims=own).stdout.fnmatch_lines(
+        ["0 claims in the tutorial: 0 tested, *", "5 claims of our own beside them: Mistakes"]
+    )
+
+
+def test_broken_claim_is_reported_with_key_sentence_and_address(run: Callable[..., Any]) -> None:
+    result = run(tests=TESTS.replace("== 6", "== 7"))
+
+    result.stdout.fnmatch_lines(
+        [
+            "*broken claim on cpu*",
+            "T1: The sum of three twos is six.",
+            "https://example.org/tensors.html#joining",
+            "  cpu: * 1 claims held, 1 broken, 0 not run (2 tests ran)",
+        ]
+    )
+    assert result.ret == 1
+
+
+def test_claim_that_breaks_in_its_set_up_counts_as_broken(run: Callable[..., Any]) -> None:
+    result = run(tests=TESTS.replace("test_sum_is_six(self, device)", "test_sum_is_six(self, no)"))
+
+    result.stdout.fnmatch_lines(["  no device: * 1 claims held, 1 broken, *"])
+
+
+def test_claim_is_broken_when_one_of_its_tests_is(run: Callable[..., Any]) -> None:
+    result = run(
+        "--device=cpu",
+        tests=TESTS.replace(".shape == (3,)", ".shape == (4,)"),
+        claims=CONTENTS.replace('T1 = ["sum_is_six"]\nT2 = [', 'T1 = ["sum_is_six", '),
+    )
+
+    result.stdout.fnmatch_lines(["  cpu: * 0 claims held, 1 broken, 0 not run (2 tests ran)"])
+
+
+def test_claim_without_a_test_ends_the_run(run: Callable[..., Any]) -> None:
+    result = run(claims=CONTENTS + '\nT6 = ["nobody_wrote_it"]')
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*T6 names 'nobody_wrote_it', but test_1.py has no*"])
+
+
+def test_test_without_a_claim_ends_the_run(run: Callable[..., Any]) -> None:
+    result = run(claims=CONTENTS.replace('T1 = ["sum_is_six"]', ""))
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*test_sum_is_six belongs to no claim*"])
+
+
+@pytest.mark.parametrize("options", [("--claim", "T1"), ("-k", "sum_is_six"), ("--collect-only",)])
+def test_misfit_is_named_whichever_tests_are_chosen(
+    run: Callable[..., Any], options: tuple[str, ...]
+) -> None:
+    result = run(*options, claims=CONTENTS.replace("old_habit", "odd_habit"))
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        [
+            "ERROR: spec/contents.toml and the tests do not fit:",
+            "*T3 names 'odd_habit', but test_1.py has no test_odd_habit",
+            "*test_1.py: test_old_habit belongs to no claim in the contents",
+        ]
+    )
+
+
+@pytest.mark.parametrize("options", [(), ("--claim", "T1")])
+def test_slip_in_the_contents_is_named_with_the_file(
+    run: Callable[..., Any], options: tuple[str, ...]
+) -> None:
+    result = run(*options, claims=CONTENTS + '\nT1 = ["once_more"]')
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: *contents.toml: TOMLDecodeError: *"])
+
+
+def test_slip_in_the_tests_is_named_with_the_file(run: Callable[..., Any]) -> None:
+    slanted = TESTS + "\n  def slanted(self):"
+
+    plain, asked = run(tests=slanted), run("--claim", "T1", tests=slanted)
+
+    assert (plain.ret, asked.ret) == (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.USAGE_ERROR)
+    plain.stdout.fnmatch_lines(["*ERROR collecting spec/test_1.py*", "E *IndentationError*"])
+    asked.stderr.fnmatch_lines(["ERROR: *test_1.py is no Python: unindent*(test_1.py, line *)"])
+
+
+@pytest.mark.parametrize("option", ["--preflight-limit", "--test-limit"])
+def test_limit_that_is_none_is_refused(run: Callable[..., Any], option: str) -> None:
+    result = run(f"{option}=-1")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*argument {option}: '-1': give *"])
+
+
+def test_result_that_cannot_be_written_fails_the_run(run: Callable[..., Any]) -> None:
+    result = run("--conformance", "nowhere/a.json")
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["FAILED: --conformance nowhere/a.json: cannot be written: *"])
+
+
+def test_run_in_which_every_claim_is_skipped_fails(
+    run: Callable[..., Any], no_accelerator: Any
+) -> None:
+    only_accelerators = 'pytest.mark.on("accelerator")\n    def test_sum_is_six'
+    tests = TESTS.replace("def test_sum_is_six", "@" + only_accelerators)
+
+    result = run("-k", "sum_is_six", tests=tests)
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        [
+            "  accelerator: 0 claims held, 0 broken, 1 not run (0 tests ran)",
+            "*1 not run: needs accelerator: torch finds no accelerator on this machine",
+            "FAILED: no claim was checked*",
+        ]
+    )
+
+
+def test_device_option_restricts_the_run(run: Callable[..., Any]) -> None:
+    result = run("--device", "meta")
+
+    result.stdout.fnmatch_lines(
+        [
+            "devices: meta",
+            "  cpu: * 0 claims held, 0 broken, 1 not run (0 tests ran)",
+            "  *1 not run: needs cpu or accelerator: none of the devices asked for fits",
+            "  meta: * 1 claims held, *",
+        ]
+    )
+    assert result.ret == 0
+
+
+def test_requested_device_on_which_nothing_ran_fails_the_run(run: Callable[..., Any]) -> None:
+    result = run("--device", "cpu,meta", "-k", "sum_is_six")
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["FAILED: nothing ran on meta, which --device asks for"])
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99"])
+def test_unusable_device_ends_the_run(run: Callable[..., Any], name: str) -> None:
+    result = run("--device", name)
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*--device: device '{name}'*"])
+
+
+def test_report_carries_key_device_verdict_and_section(
+    run: Callable[..., Any], pytester: pytest.Pytester
+) -> None:
+    run("--junitxml=report.xml", "-o", "junit_family=xunit1")
+
+    xml = (pytester.path / "report.xml").read_text()
+
+    for name, value in [
+        ("claim", "T1"),
+        ("device", "cpu"),
+        ("verdict", "changed"),
+        ("section", "https://example.org/tensors.html#joining"),
+    ]:
+        assert f'<property name="{name}" value="{value}"' in xml
+
+
+def test_every_test_starts_from_the_same_seed(run: Callable[..., Any]) -> None:
+    tests = TESTS + (
+        "\n    def test_seeded(self):"
+        '\n        """The seed is 0."""'
+        "\n        drawn = torch.rand(3).tolist()"
+        "\n        again = torch.Generator().manual_seed(0)"
+        "\n        assert drawn == torch.rand(3, generator=again).tolist()"
+    )
+    before = torch.get_rng_state()
+
+    result = run(tests=tests, claims=CONTENTS + '\nT6 = ["seeded"]')
+
+    assert result.ret == 0
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_chapter_of_small_nets_has_one_thread_and_gives_the_other_back(
+    run: Callable[..., Any], two_threads: None
+) -> None:
+    tests = "import pytest\npytestmark = pytest.mark.usefixtures('one_thread')\n" + TESTS.replace(
+        "assert True", "assert torch.get_num_threads() == 1"
+    )
+
+    assert run(tests=tests).ret == 0
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "policy"),
+    [([], None, "PASSIVE"), ([], "ACTIVE", "ACTIVE"), (["--benchmark-only"], None, None)],
+    ids=["tests", "given", "benchmarks"],
+)
+def test_threads_do_not_spin_while_they_wait_unless_they_are_timed(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], given: str | None, policy: str | None
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", str(given))
+    if given is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setattr(sys, "argv", ["pytest", *options])
+
+    runpy.run_path(str(ROOT / "conftest.py"))
+
+    assert os.environ.get("OMP_WAIT_POLICY") == policy
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs SIGALRM")
+def test_run_gives_back_the_alarm_that_its_limits_took(run: Callable[..., Any]) -> None:
+    before = signal.getsignal(signal.SIGALRM)
+
+    assert run("--device", "cpu").ret == 0
+
+    assert signal.getsignal(signal.SIGALRM) == before
+
+
+def test_run_gives_back_assert_close_as_it_was(run: Callable[..., Any], tmp_path: Path) -> None:
+    before = torch.testing.assert_close
+    profile = tmp_path / "profile.toml"
+    profile.write_text('claims.T1 = { rtol = 0.1, reason = "It rounds." }')
+
+    run("--device", "cpu", "--profile", str(profile))
+
+    assert torch.testing.assert_close is before
+
+
+@pytest.mark.parametrize(
+    ("options", "limit"), [((), 300.0), (("--test-limit", "7"), 7.0), (("--pdb",), 0)]
+)
+def test_limit_is_as_asked_for_and_none_for_one_who_looks_around(
+    run: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    limit: float,
+) -> None:
+    limits: list[float] = []
+
+    class Contained(containment.Containment):
+        def __init__(self, limit: float, end_run: Callable[[str, str], None]) -> None:
+            limits.append(limit)
+            super().__init__(limit, end_run)
+
+    monkeypatch.setattr(containment, "Containment", Contained)
+
+    assert run("--device", "cpu", *options).ret == 0
+    assert limits == [limit]
+
+
+@pytest.mark.parametrize("option", ["--report", "--conformance"])
+def test_run_that_is_refused_or_only_collects_leaves_the_file_of_an_earlier_one(
+    run: Callable[..., Any], tmp_path: Path, option: str
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("earlier")
+
+    refused = run("--device", "cpu", option, str(file), claims=CONTENTS + '\nT9 = ["nothing"]')
+    collected = run("--device", "cpu", option, str(file), "--collect-only")
+
+    assert (refused.ret, collected.ret) == (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.OK)
+    assert file.read_text() == "earlier"
+
+
+@pytest.mark.parametrize(
+    ("spelling", "slip"),
+    [
+        ("@pytest.mark.changed(", "@pytest.mark.chnaged(odd=1)\n    @pytest.mark.changed("),
+        ("@pytest.mark.changed(", "@pytest.mark.xfail\n    @pytest.mark.changed("),
+        ("assert True", "import warnings; warnings.warn('deprecated', stacklevel=1)"),
+    ],
+    ids=["unknown mark", "unexpected success", "warning"],
+)
+def test_slip_that_pytest_would_forgive_fails_the_run(
+    run: Callable[..., Any], spelling: str, slip: str
+) -> None:
+    assert run("--device", "cpu", tests=TESTS.replace(spelling, slip)).ret != 0
+
+
+def test_images_of_the_claims_are_some_of_each_split(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(data, "load", lambda split, source, *, count: asked.append((split, count)))
+    tests = TESTS.replace("habit(self)", "habit(self, train_images, test_images)")
+
+    assert run("--device", "cpu", tests=tests).ret == 0
+    assert asked == [("train", 8000), ("test", 1000)]
+
+
+@pytest.mark.parametrize(("count", "state"), [(1, "skipped"), (2, "passed")])
+def test_second_accelerator_is_the_one_beside_the_first_where_there_are_two(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, count: int, state: str
+) -> None:
+    module = SimpleNamespace(device_count=lambda: count)
+    monkeypatch.setattr(torch, "get_device_module", lambda device: module)
+    device = "\n@pytest.fixture\ndef device():\n    return torch.device('cuda', 0)\n"
+    tests = TESTS.replace("habit(self)", "habit(self, second)").replace(
+        "assert True", "assert second == torch.device('cuda', 1)"
+    )
+
+    result = run("--device", "cpu", "-k", "habit", tests=tests + device)
+
+    result.assert_outcomes(deselected=2, **{state: 1})
+
+
+def test_processes_that_were_set_aside_end_with_the_run(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    class Aside:
+        def __init__(self) -> None:
+            made.append("made")
+
+        def close(self) -> None:
+            made.append("closed")
+
+    monkeypatch.setattr(ranks, "Ranks", Aside)
+    tests = TESTS.replace("habit(self)", "habit(self, several)")
+
+    assert run("--device", "cpu", tests=tests).ret == 0
+    assert made == ["made", "closed"]
+
+
+@pytest.mark.parametrize("names", [("cpu",), ("cpu", "meta")])
+def test_tf32_is_off(run: Callable[..., Any], names: tuple[str, ...]) -> None:
+    tests = TESTS.replace(
+        "assert True",
+        "assert not torch.backends.cuda.matmul.allow_tf32 and not torch.backends.cudnn.allow_tf32",
+    )
+
+    assert run("--device", ",".join(names), tests=tests).ret == 0
+
+
+def test_benchmarks_stay_out_of_a_plain_run(
+    run: Callable[..., Any], pytester: pytest.Pytester
+) -> None:
+    pytester.mkdir("spec")
+    (pytester.path / "spec" / "bench_throughput.py").write_text(
+        "def test_speed(benchmark):\n    benchmark(int)\n"
+    )
+
+    run().stdout.no_fnmatch_line("*bench_throughput*")
+    result = run("--benchmark-only", "--benchmark-max-time=0")
+
+    result.assert_outcomes(passed=1, skipped=4)
+    assert result.ret == 0
+
+
+def test_benchmarks_under_xdist_are_refused(run: Callable[..., Any]) -> None:
+    result = run("--benchmark-only", "-n", "2")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--benchmark-only* -n*"])
+
+
+class TestOneClaim:
+    def test_its_tests_alone_are_run_and_what_is_known_of_it_is_told_last(
+        self, run: Callable[..., Any], no_accelerator: None
+    ) -> None:
+        result = run("--claim", "t3")
+
+        result.assert_outcomes(passed=1, deselected=3)
+        told = [line.rstrip() for line in result.outlines]
+        begin = next(i for i, line in enumerate(told) if line.strip("= ") == "T3")
+        assert told[begin + 1 : begin + 5] == [
+            "Joining: https://example.org/tensors.html#joining",
+            "spec/test_1.py:15  test_old_habit",
+            "  changed, not true since 2.0: Habits are zeros.",
+            "  true now: Habits are None.",
+        ]
+
+    def test_what_is_known_is_told_without_running_anything(self, run: Callable[..., Any]) -> None:
+        result = run("--claim", "T1,T4", "--collect-only")
+
+        assert result.ret == pytest.ExitCode.OK
+        result.stdout.fnmatch_lines(
+            [
+                "=* T1 =*",
+                "spec/test_1.py:6  test_sum_is_six",
+                "  holds: The sum of three twos is six.",
+                "=* T4 =*",
+                "Joining: *",
+                "slip in a listing: A quote is missing.",
+            ]
+        )
+
+    def test_claim_that_no_test_can_check_says_why(self, run: Callable[..., Any]) -> None:
+        run("--claim=T5").stdout.fnmatch_lines(["no test can check it: It is a matter of taste."])
+
+    def test_unknown_key_is_refused(self, run: Callable[..., Any]) -> None:
+        result = run("--claim", "T1,T9")
+
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["*--claim T9: the contents have no such claim*"])
+
+
+class TestVerdict:
+    """What a run comes to, from made-up outcomes."""
+
+    CPU, ONE, ALL = Selected("cpu", "cpu"), Selected("xpu:1", "xpu:1"), Selected("xpu", "xpu:0", 2)
+
+    def results(self, *outcomes: tuple[str, str, str]) -> Any:
+        found = Results()
+        for number, (key, device, state) in enumerate(outcomes):
+            node = f"test_{number}"
+            found._outcomes[node] = Outcome(node, key, device, state)
+        return found
+
+    def faults(self, found: Any, *devices: Selected, **options: Any) -> list[Message]:
+        settings = {"asked_for": True, "profile": None} | options
+        return verdict.faults(found, Selection(devices), **settings)
+
+    def test_nothing_run_is_no_fault(self) -> None:
+        assert self.faults(self.results(), self.CPU) == []
+
+    def test_all_skipped_is_one(self) -> None:
+        found = self.results(("T1", "cpu", NOT_RUN), ("T2", "cpu", UNSUPPORTED))
+
+        assert self.faults(found, self.CPU, asked_for=False) == [Message("fault.all_skipped")]
+
+    def test_device_that_was_asked_for_and_stayed_idle_is_one(self) -> None:
+        found = self.results(("T1", "cpu", HELD), ("T1", "xpu:1", NOT_RUN))
+        idle = [Message("fault.idle", {"device": "xpu:1"})]
+
+        assert self.faults(found, self.CPU, self.ONE) == idle
+        assert self.faults(found, self.CPU, self.ONE, asked_for=False) == []
+
+    def test_one_of_several_devices_at_work_is_enough(self) -> None:
+        assert self.faults(self.results(("T1", "xpu:1", HELD)), self.ALL) == []
+        assert self.faults(self.results(("T1", "xpu:1", HELD)), self.ONE) == []
+        assert self.faults(self.results(("T1", "xpu:0", HELD)), self.ONE) != []
+        for elsewhere in [("T1", "cpu", HELD)], [("T1", "cpu", HELD), ("T1", "xpu:1", NOT_RUN)]:
+            assert self.faults(self.results(*elsewhere), self.ALL) == [
+                Message("fault.idle", {"device": "xpu:0"})
+            ]
+
+    def test_stale_lines_of_a_profile_are_some(self) -> None:
+        found = self.results(("T1", "cpu", HELD))
+
+        class Profile:
+            def stale(self, results: Any) -> list[Message]:
+                return [Message("stale")] if results is found else []
+
+        assert self.faults(found, self.CPU, profile=Profile()) == [Message("stale")]
+
+    @pytest.mark.parametrize(
+        ("states", "ending", "faults", "key", "more"),
+        [
+            ([HELD, HELD], Ending(), [], "held", {"claims": 1}),
+            ([HELD, NOT_RUN], Ending(), [], "held", {"claims": 1}),
+            ([HELD, UNSUPPORTED], Ending(), [], "gaps", {"claims": 1, "gaps": 1}),
+            ([KNOWN], Ending(), [], "gaps", {"claims": 1, "gaps": 1}),
+            ([HELD], Ending(code=3), [], "otherwise", {"claims": 1, "code": 3}),
+            ([BROKEN, HELD], Ending(code=1), ["f"], "broken", {"claims": 1, "broken": 1}),
+            ([BROKEN], Ending(2, True), ["f"], "broken_off", {"claims": 1, "broken": 1}),
+            ([BROKEN], Ending(2, True, "t"), [], "hung", {"claims": 1, "broken": 1, "test": "t"}),
+            ([], Ending(5), [], "nothing", None),
+            ([HELD], Ending(), ["f", "g"], "fault", None),
+        ],
+    )
+    def test_sentence(
+        self, states: list[str], ending: Ending, faults: Any, key: str, more: Any
+    ) -> None:
+        found = self.results(*(("T1", "cpu", state) for state in states))
+        counts = {"claims": 0, "broken": 0, "gaps": 0}
+        values = counts | more if more is not None else ({"fault": "f"} if faults else {})
+
+        assert verdict.sentence(found, faults, ending) == Message(f"verdict.{key}", values)

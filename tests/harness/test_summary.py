@@ -1,0 +1,173 @@
+"""The lines that a run adds to pytest's own, each to the letter."""
+
+import platform
+from pathlib import Path
+
+import pytest
+import torch
+
+from blitz.base import versions
+from blitz.harness import contents, summary
+from blitz.harness.results import (
+    BROKEN,
+    HELD,
+    KNOWN,
+    NO_DEVICE,
+    NOT_RUN,
+    UNSUPPORTED,
+    Outcome,
+    Results,
+)
+from blitz.harness.selection import META, Selected, Selection
+from tests import small_house
+
+CPU = Selected("cpu", "cpu")
+
+CLAIMS = """
+T1 = ["sum"]
+T2 = ["habit", "zeros"]
+T3 = { erratum = "A quote is missing." }
+T4 = { untestable = "It is a matter of taste." }
+T5 = { benchmark = ["speed"] }
+T6 = { benchmark = ["pace"] }
+[[page]]
+title = "Mistakes"
+url = "https://example.org/mistakes.html"
+file = "test_2.py"
+ours = true
+[[page.section]]
+heading = "All"
+anchor = "all"
+class = "TestAll"
+[page.section.claims]
+M1 = { erratum = "Ours." }
+"""
+
+TESTS = '''
+class TestJoining:
+    def test_sum(self, device):
+        """Sums are sums."""
+
+    @pytest.mark.mistaken(text="Habits are old.")
+    def test_habit(self):
+        """Habits are new."""
+
+    @pytest.mark.changed(since="2.0", text="Grads are zeros.")
+    def test_zeros(self):
+        """Grads are None."""
+'''
+
+
+class TestHeader:
+    def test_versions_devices_threads_and_images_are_named(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(versions, "installed", lambda name: f"<{name}>")
+        gaps = {"float64": "no double here", "aten::sum": "not here"}
+        devices = (CPU, Selected("xpu", "xpu:0", gaps=gaps, model="Arc"), META)
+
+        assert summary.header(Selection(devices, ("xpu:1 hung", "xpu:2 hung")), 3, "made") == [
+            f"torch {torch.__version__}, torchvision <torchvision>, NumPy <numpy>, "
+            f"Python {platform.python_version()}",
+            "devices: cpu, xpu:0 (Arc), meta; xpu:1 hung; xpu:2 hung",
+            "unsupported on xpu:0: float64, aten::sum",
+            "threads: 3",
+            "images: made",
+        ]
+
+    @pytest.mark.parametrize(
+        ("selection", "line"),
+        [
+            (Selection((CPU,)), "devices: cpu"),
+            (Selection((CPU,), missing="no driver"), "devices: cpu; no driver"),
+            (Selection((CPU,), ("xpu hung",), "xpu hung"), "devices: cpu; xpu hung"),
+        ],
+    )
+    def test_what_is_left_out_is_named_once(self, selection: Selection, line: str) -> None:
+        assert summary.header(selection, 1, "")[1] == line
+
+
+class TestLines:
+    @pytest.fixture
+    def book(self, tmp_path: Path) -> contents.Contents:
+        (tmp_path / "contents.toml").write_text(small_house.PAGE + CLAIMS)
+        (tmp_path / "test_1.py").write_text(TESTS)
+        return contents.load(tmp_path / "contents.toml")
+
+    def test_verdict_tells_claims_devices_and_what_is_untrue(self, book: contents.Contents) -> None:
+        found = Results()
+        outcomes = [
+            ("T2", NO_DEVICE, HELD, ""),
+            ("T1", "meta", NOT_RUN, "needs values"),
+            ("T1", "xpu:1", UNSUPPORTED, "float64"),
+            ("T2", "xpu:1", KNOWN, "profile: rounds"),
+            ("T1", "xpu:0", BROKEN, "2 is not 3"),
+            ("T1", "cpu", HELD, ""),
+            ("T1", "cpu", HELD, ""),
+        ]
+        for number, (key, device, state, reason) in enumerate(outcomes):
+            found._outcomes[str(number)] = Outcome(str(number), key, device, state, reason)
+
+        assert list(summary.lines(book, found, None)) == [
+            "6 claims in the tutorial: 2 tested, 2 left to the benchmarks (pytest "
+            "--benchmark-only), 1 slips in a listing, 1 no test can check",
+            "1 claims of our own beside them: Mistakes",
+            "  cpu:         1 claims held, 0 broken, 0 not run (2 tests ran)",
+            "  xpu:0:       0 claims held, 1 broken, 0 not run (1 tests ran)",
+            "  xpu:1:       0 claims held, 0 broken, 1 unsupported, 1 known gap, 0 not run "
+            "(1 tests ran)",
+            "               1 unsupported: float64",
+            "               1 known gap: profile: rounds",
+            "  meta:        0 claims held, 0 broken, 1 not run (0 tests ran)",
+            "               1 not run: needs values",
+            "  no device:   1 claims held, 0 broken, 0 not run (1 tests ran)",
+            "",
+            "No longer true, or never true:",
+            "  T2  mistaken: the text says Habits are old. Now: Habits are new.",
+            "  T2  changed in 2.0: the text says Grads are zeros. Now: Grads are None.",
+            "  T3  slip in a listing: A quote is missing.",
+        ]
+
+    def test_what_is_untrue_is_told_of_claims_that_ran_and_slips_of_their_sections(
+        self, book: contents.Contents
+    ) -> None:
+        slip = "  T3  slip in a listing: A quote is missing."
+
+        assert list(summary.untrue(book, {"T1"})) == [slip]
+        assert [line[:4] for line in summary.untrue(book, ["T2"])] == ["  T2", "  T2", "  T3"]
+        assert list(summary.untrue(book, ["M1"])) == ["  M1  slip in a listing: Ours."]
+
+    def test_nothing_is_said_of_what_is_untrue_where_nothing_is(
+        self, book: contents.Contents
+    ) -> None:
+        told = list(summary.lines(book, Results(), None))
+
+        assert told[-1] == "1 claims of our own beside them: Mistakes"
+
+    def test_missing_accelerator_is_told_in_its_place(self, book: contents.Contents) -> None:
+        told = list(summary.lines(book, Results(), "no driver"))
+
+        assert told[2:] == ["  0 claims ran on an accelerator: no driver"]
+
+
+def test_cpu_comes_first_then_accelerators_then_what_computes_nothing() -> None:
+    devices = ["meta", "xpu:1", NO_DEVICE, "aipu:0", "cpu", "xpu:0"]
+
+    ordered = ["cpu", "aipu:0", "xpu:0", "xpu:1", "meta", NO_DEVICE]
+    assert sorted(devices, key=summary.cpu_first) == ordered
+
+
+@pytest.mark.parametrize(
+    ("line", "lines"),
+    [
+        ("  T1  a bb ccc dddd eeeee", ["  T1  a bb ccc", "      dddd", "      eeeee"]),
+        ("  a b:   1 2  3 4 5", ["  a b:   1 2  3", "         4 5"]),
+        ("    why it was-not so", ["    why it", "    was-not so"]),
+        ("many words of a head", ["many words of a", "head"]),
+        ("  fits in  here", ["  fits in  here"]),
+        ("averyverylongword it is", ["averyverylongword", "it is"]),
+        ("", [""]),
+    ],
+)
+def test_long_lines_go_on_under_their_text(line: str, lines: list[str]) -> None:
+    assert summary.wrapped(line, 15).splitlines() == [each for each in lines if line]

@@ -1,0 +1,191 @@
+"""Worker processes: started by every method, from scripts with a guard and without."""
+
+import ast
+import multiprocessing
+import os
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from blitz import data
+from blitz.images import workers
+from blitz.images.files import DataError
+
+ROOT = Path(__file__).parents[2]
+
+CHECK = "workers.check('{method}')\nprint('worked')\n"
+LOAD = """
+images = data.load('test', transform=data.transform())
+for inputs, _ in data.loader(images, 1500, shuffle=False, workers=2, start_method='{method}'):
+    print('worked')
+"""
+
+
+def run(folder: Path, imports: str, work: str, guarded: bool) -> subprocess.CompletedProcess:
+    """Run a script that does ``work``, under its guard or not."""
+    guard = 'if __name__ == "__main__":\n    ' if guarded else ""
+    lines = (work.strip().replace("\n", "\n    ") if guarded else work.strip()) + "\n"
+    (folder / "script.py").write_text(f"{imports}\n{guard}{lines}")
+    return subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=150,
+    )
+
+
+class TestScript:
+    @pytest.mark.parametrize("method", workers.METHODS)
+    def test_with_a_guard_starts_workers(self, tmp_path: Path, method: Any) -> None:
+        done = run(tmp_path, "from blitz import workers", CHECK.format(method=method), True)
+
+        assert (done.returncode, done.stdout, done.stderr) == (0, "worked\n", "")
+
+    def test_without_a_guard_starts_forked_workers(self, tmp_path: Path) -> None:
+        done = run(tmp_path, "from blitz import workers", CHECK.format(method="fork"), False)
+
+        assert (done.returncode, done.stdout, done.stderr) == (0, "worked\n", "")
+
+    @pytest.mark.parametrize("method", ["forkserver", "spawn"])
+    def test_without_a_guard_is_told_to_write_one(self, tmp_path: Path, method: str) -> None:
+        done = run(tmp_path, "from blitz import workers", CHECK.format(method=method), False)
+
+        assert done.returncode == 1
+        assert "worked" not in done.stdout
+        last = done.stderr.strip().splitlines()[-1]
+        assert last.startswith("blitz.images.files.DataError: worker processes cannot be started")
+        assert 'Put what your script does under `if __name__ == "__main__":`' in last
+        assert "workers=0" in last
+
+    def test_worker_that_dies_is_told_with_its_exit_code(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        process = SimpleNamespace(start=lambda: None, join=lambda: None, exitcode=3)
+        context = SimpleNamespace(Process=lambda target: process)
+        monkeypatch.setattr(multiprocessing, "get_context", {"spawn": context}.__getitem__)
+
+        with pytest.raises(DataError, match="by spawn: the first one ended with exit code 3 as"):
+            workers._try.__wrapped__("spawn")
+
+    def test_only_one_that_imports_the_script_again_is_tried(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tried: list[str] = []
+        monkeypatch.setattr(workers, "_try", tried.append)
+        monkeypatch.setattr(multiprocessing, "get_start_method", lambda: "forkserver")
+
+        for method in ("spawn", "fork", None):
+            workers.check(method)
+
+        assert tried == ["spawn", "forkserver"]
+
+    def test_method_that_worked_is_not_tried_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        tried: list[str] = []
+        process = SimpleNamespace(start=lambda: None, join=lambda: None, exitcode=0)
+
+        def get_context(method: str) -> SimpleNamespace:
+            tried.append(method)
+            return SimpleNamespace(Process=lambda target: process)
+
+        monkeypatch.setattr(multiprocessing, "get_context", get_context)
+
+        workers.check("a method of ours")
+        workers.check("a method of ours")
+
+        assert tried == ["a method of ours"]
+
+    def test_without_a_guard_does_not_hang_over_a_large_data_set(self, tmp_path: Path) -> None:
+        """The 6 MB of these images fill the pipe to a worker that died as it was spawned."""
+        done = run(tmp_path, "from blitz import data", LOAD.format(method="spawn"), False)
+
+        assert done.returncode == 1
+        assert done.stderr.strip().splitlines()[-1].startswith("blitz.images.files.DataError: work")
+
+
+@pytest.fixture(scope="module")
+def images() -> data.Images:
+    return data.load("test", count=10, transform=data.transform())
+
+
+def labels_of(loader: Any) -> list[list[int]]:
+    with warnings.catch_warnings():
+        # Python 3.12 warns of a fork beside other threads; torch of more workers than cores and,
+        # from 2.15 on, of a data set that cannot be sent.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", UserWarning)
+        return [labels.tolist() for _, labels in loader]
+
+
+class TestLoader:
+    # One worker is enough where each imports torch for seconds.
+    @pytest.mark.parametrize(("method", "count"), [("fork", 2), ("forkserver", 1), ("spawn", 1)])
+    def test_gives_the_same_batches_however_workers_start(
+        self, images: data.Images, method: str, count: int
+    ) -> None:
+        alone = data.loader(images, shuffle=True, seed=3)
+        shared = data.loader(images, shuffle=True, seed=3, workers=count, start_method=method)
+
+        assert labels_of(shared) == labels_of(alone)
+        assert [len(labels) for labels in labels_of(alone)] == [4, 4, 2]
+
+    def test_tries_a_process_before_it_starts_workers(
+        self, images: data.Images, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(method: str) -> None:
+            raise DataError(f"no {method}")
+
+        monkeypatch.setattr(workers, "check", refuse)
+
+        assert len(labels_of(data.loader(images, shuffle=False))) == 3
+        with pytest.raises(DataError, match="no spawn"):
+            iter(data.loader(images, shuffle=False, workers=1, start_method="spawn"))
+        with pytest.raises(DataError, match=f"no {multiprocessing.get_start_method()}"):
+            iter(data.loader(images, shuffle=False, workers=1))
+
+    def test_data_set_that_cannot_be_sent_says_what_to_do(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Local(torch.utils.data.TensorDataset):
+            pass
+
+        monkeypatch.setattr(workers, "check", lambda method: None)
+        loader = data.loader(Local(torch.ones(3)), shuffle=False, workers=1, start_method="spawn")
+
+        with pytest.raises(DataError, match=r"a Local cannot be sent to a worker .* top level"):
+            labels_of(loader)
+
+    def test_other_faults_of_a_start_stay_as_they_are(self) -> None:
+        with pytest.raises(AttributeError, match="no attribute 'x'"), workers.sending(object()):
+            object().x  # noqa: B018
+
+    def test_unknown_method_is_refused(self, images: data.Images) -> None:
+        with pytest.raises(ValueError, match="multiprocessing_context"):
+            data.loader(images, shuffle=False, workers=1, start_method="thread")
+
+
+MODULES = sorted((ROOT / "blitz").rglob("*.py"))
+STANDING = r"TYPE_CHECKING|__name__ == '__main__'|hasattr\(|sys\.platform"
+"""How a condition begins that a module may stand under: it tells what there is, and no more."""
+
+
+@pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_module_starts_no_work_as_it_is_imported(file: Any) -> None:
+    """A worker imports the modules again: there, they only define."""
+    allowed = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef | ast.Assign
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        condition = ast.unparse(node.test) if isinstance(node, ast.If) else ""
+        if isinstance(node, ast.Expr):
+            assert isinstance(node.value, ast.Constant), ast.unparse(node)
+        elif isinstance(node, ast.Try):
+            assert all(isinstance(line, ast.Import | ast.ImportFrom) for line in node.body)
+        elif not re.match(STANDING, condition):
+            assert isinstance(node, allowed | ast.AnnAssign), ast.unparse(node)

@@ -1,1 +1,0 @@
-"""Mutants of blitz, made by mutmut, and whether the tests kill them."""

@@ -1,0 +1,697 @@
+"""``torchrun … -m blitz train``: several processes do what one does, and fail together."""
+
+import itertools
+import json
+import os
+import random
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.distributed import TCPStore
+from torch.utils.data import DistributedSampler, TensorDataset
+
+from blitz import classifier, data, plots
+from blitz.__main__ import main
+from blitz.harness.ranks import Outcome, Ranks, as_torchrun_would
+from blitz.parallel import processes as distributed
+from blitz.parallel import step as distributed_step
+from blitz.parallel import watch as distributed_watch
+from blitz.parallel.shares import Share, ShareError
+from blitz.parallel.step import DistributedStep
+from blitz.parallel.watch import Ledger
+from blitz.training import checkpoint, feeds
+from blitz.training import loop as training
+from blitz.training.folder import RunFolder
+from tests import small_images
+
+SMALL = ("--device", "cpu", "--epochs", "3", "--checkpoint-every", "0")
+
+Train = Callable[..., list[Outcome]]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """39 training images, ten batches of 4 with a short last one, and 12 for tests."""
+    return small_images.make(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def no_figure(width: float, height: float) -> Any:
+    raise plots.NoMatplotlib("no matplotlib in these tests")
+
+
+@contextmanager
+def store_of_an_agent() -> Iterator[int]:
+    """A store as torchrun keeps one for its processes; its port."""
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    yield store.port
+    del store
+
+
+def train_as(
+    rank: int,
+    count: int,
+    port: int,
+    arguments: Sequence[str],
+    environment: dict[str, str],
+    before: Callable[[int], object] | None,
+) -> None:
+    """The command in one process: reports after every 4 batches, a look after every 3."""
+    if count > 1:
+        as_torchrun_would(rank, count, port)
+        os.environ |= environment
+    small()
+    if before is not None:
+        before(rank)
+    raise SystemExit(main(["train", *arguments]))
+
+
+def try_as(rank: int, count: int, port: int, arguments: Sequence[str]) -> None:
+    """The command that tests a net, in one process."""
+    as_torchrun_would(rank, count, port)
+    small()
+    raise SystemExit(main(["test", *arguments]))
+
+
+def small(grace: float = 0.2) -> None:
+    """Look at the training often, draw nothing, and keep the checkpoint for comparisons.
+
+    Where no agent is there to end what is left of a group, that waits for one only shortly.
+    """
+    training.CHUNK_IMAGES = 12
+    classifier.REPORT_EVERY = 4
+    vars(plots).update(blank_figure=no_figure)
+    type.__setattr__(RunFolder, "drop_checkpoint", lambda folder: None)
+    torch.set_num_threads(1)
+    vars(distributed).update(GRACE=grace)
+    vars(distributed_watch).update(GRACE=grace)
+
+
+@pytest.fixture
+def train(several: Ranks, images: Path, out: Path) -> Train:
+    """Run the command in so many processes on the small images."""
+
+    def train(
+        count: int,
+        *options: str,
+        into: Path = out,
+        before: Callable[[int], object] | None = None,
+        kills: dict[int, tuple[int, float]] | None = None,
+        environment: dict[str, str] | None = None,
+        limit: float = 60.0,
+        together: bool = False,
+    ) -> list[Outcome]:
+        arguments = ("--data", str(images), "--out", str(into), *SMALL, *options)
+        with store_of_an_agent() as port:
+            return several.outcomes(
+                train_as,
+                count,
+                count,
+                port,
+                arguments,
+                environment or {},
+                before,
+                limit=limit,
+                kills=kills,
+                together=together,
+            )
+
+    return train
+
+
+def codes(outcomes: Sequence[Outcome]) -> list[int]:
+    return [outcome.code for outcome in outcomes]
+
+
+def result_in(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    return found
+
+
+def parameters_in(folder: Path) -> dict[str, torch.Tensor]:
+    return dict(classifier.load(folder / "model.pt").state_dict())
+
+
+def assert_close(folder: Path, other: Path) -> None:
+    """The net, the losses and the accuracy in two folders agree to the precision of float32."""
+    mine, theirs = parameters_in(folder), parameters_in(other)
+    for name, value in theirs.items():
+        torch.testing.assert_close(mine[name], value)
+    traces = [result_in(path)["loss_trace"] for path in (folder, other)]
+    mine_, theirs_ = ([report["loss"] for report in trace] for trace in traces)
+    assert mine_ == pytest.approx(theirs_, rel=1e-5)
+    for key in ("correct", "total", "class_accuracy", "data"):
+        assert result_in(folder)[key] == result_in(other)[key]
+
+
+def assert_same_bits(folder: Path, other: Path) -> None:
+    """All that is kept of two trainings on the same number of processes is the same."""
+    mine, theirs = parameters_in(folder), parameters_in(other)
+    assert all(torch.equal(mine[name], value) for name, value in theirs.items())
+    states = [checkpoint.load(path / "checkpoint.pt") for path in (folder, other)]
+    assert states[0].losses == states[1].losses
+    for number, state in states[1].optimizer["state"].items():
+        momentum = states[0].optimizer["state"][number]["momentum_buffer"]
+        assert torch.equal(momentum, state["momentum_buffer"])
+    for key in ("loss_trace", "accuracy", "class_accuracy", "settings", "data"):
+        assert result_in(folder)[key] == result_in(other)[key]
+
+
+def run_alone(several: Ranks, images: Path, folder: Path, *options: str) -> Path:
+    arguments = ("--data", str(images), "--out", str(folder), *SMALL, *options)
+    (outcome,) = several.outcomes(train_as, 1, 1, 0, arguments, {}, None)
+    assert outcome.code == 0, outcome
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(several: Ranks, images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The training as one process does it."""
+    return run_alone(several, images, tmp_path_factory.mktemp("alone"))
+
+
+@pytest.fixture(scope="module")
+def two(several: Ranks, images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The training as two processes do it, uninterrupted."""
+    folder = tmp_path_factory.mktemp("two")
+    arguments = ("--data", str(images), "--out", str(folder), *SMALL)
+    with store_of_an_agent() as port:
+        outcomes = several.outcomes(train_as, 2, 2, port, arguments, {}, None)
+    assert codes(outcomes) == [0, 0], outcomes
+    return folder
+
+
+def at_step(number: int, what: Callable[[], object]) -> None:
+    """Have ``what`` done before this process's training step of that number."""
+    taken = itertools.count(1)
+
+    def before_each(take: Callable[..., Any]) -> Callable[..., Any]:
+        def step(self: classifier.TrainingStep, *batch: Any) -> Any:
+            if next(taken) == number:
+                what()
+            return take(self, *batch)
+
+        return step
+
+    for kind in (classifier.TrainingStep, DistributedStep):
+        type.__setattr__(kind, "__call__", before_each(kind.__call__))
+
+
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+def freeze() -> None:
+    """Stand still, also where a shell ends meanwhile, with which the kernel wakes its group."""
+    os.setpgid(0, 0)
+    send(signal.SIGSTOP)
+
+
+def fail() -> None:
+    raise ValueError("the disk of rank 1 is on fire")
+
+
+def stops_at_step_8(rank: int) -> None:
+    at_step(8, partial(send, signal.SIGTERM))
+
+
+def the_second_stops_at_step_8(rank: int) -> None:
+    if rank == 1:
+        stops_at_step_8(rank)
+
+
+def the_second_fails_at_step_8(rank: int) -> None:
+    if rank == 1:
+        at_step(8, fail)
+
+
+def the_second_is_killed_at_step_8(rank: int) -> None:
+    if rank == 1:
+        at_step(8, partial(send, signal.SIGKILL))
+
+
+def the_second_freezes(rank: int) -> None:
+    if rank == 1:
+        at_step(8, freeze)
+
+
+def the_second_sleeps_at_step_8(rank: int) -> None:
+    if rank == 1:
+        at_step(8, partial(time.sleep, 60))
+
+
+def the_first_sleeps_at_step_8(rank: int) -> None:
+    if rank == 0:
+        at_step(8, partial(time.sleep, 60))
+
+
+def killed_near(victim: int, step: int, seconds: float, rank: int) -> None:
+    """Kill process ``victim`` so many seconds after it began that step."""
+    if rank == victim:
+        at_step(step, threading.Timer(seconds, partial(send, signal.SIGKILL)).start)
+
+
+def loads_in_the_first_only(rank: int) -> None:
+    if rank == 1:
+        vars(data).update(load=None)
+
+
+def the_first_loads_slowly(rank: int) -> None:
+    load = data.load
+
+    def slowly(*arguments: Any, **options: Any) -> data.Images:
+        time.sleep(1.5)
+        return load(*arguments, **options)
+
+    vars(data).update(load=slowly)
+
+
+class TestSameAsOne:
+    @pytest.mark.parametrize(
+        ("count", "options"),
+        [(2, ()), (3, ()), (2, ("--feed", "loader", "--workers", "1", "--epochs", "1"))],
+        ids=["two", "three, which do not divide a batch", "loader"],
+    )
+    def test_parameters_losses_and_accuracy(
+        self,
+        count: int,
+        options: tuple[str, ...],
+        train: Train,
+        out: Path,
+        alone: Path,
+        several: Ranks,
+        images: Path,
+        tmp_path: Path,
+    ) -> None:
+        if options:
+            alone = run_alone(several, images, tmp_path / "alone", *options)
+
+        outcomes = train(count, *options)
+
+        assert codes(outcomes) == [0] * count, outcomes
+        assert_close(out, alone)
+        assert result_in(out)["processes"] == count
+
+    def test_two_times_two_are_the_same_to_the_last_bit(
+        self, train: Train, out: Path, two: Path
+    ) -> None:
+        assert codes(train(2)) == [0, 0]
+
+        assert_same_bits(out, two)
+
+    def test_the_others_are_silent_and_load_nothing(
+        self, train: Train, out: Path, alone: Path
+    ) -> None:
+        first, second = train(2, before=loads_in_the_first_only)
+
+        assert (first.code, second.code) == (0, 0), second
+        assert "[3,    10] loss: " in first.output
+        assert "Accuracy of the network on the 12 test images" in first.output
+        assert second.output == ""
+
+
+class TestAnotherNumberOfProcesses:
+    @pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (2, 3)])
+    def test_goes_on_to_the_same_place(
+        self, before: int, after: int, train: Train, out: Path, alone: Path
+    ) -> None:
+        stopped = train(before, before=stops_at_step_8)
+        halfway = checkpoint.load(out / "checkpoint.pt").losses.running.batches
+
+        outcomes = train(after, "--resume")
+
+        assert codes(stopped) == [143] * before, stopped
+        assert halfway == 9
+        assert codes(outcomes) == [0] * after, outcomes
+        assert_close(out, alone)
+
+    def test_stopped_by_a_signal_to_one_all_stop_and_the_first_says_how_to_go_on(
+        self, train: Train, out: Path, two: Path
+    ) -> None:
+        first, second = train(2, before=the_second_stops_at_step_8)
+
+        assert (first.code, second.code) == (143, 143)
+        assert "interrupted; all is saved. Go on with:" in first.output
+        assert "  torchrun --nproc-per-node 2 -m blitz train --out" in first.output
+        assert second.output == ""
+        assert codes(train(2, "--resume")) == [0, 0]
+        assert_same_bits(out, two)
+
+
+class TestFailures:
+    def test_error_of_one_is_shown_and_ends_the_others(self, train: Train, out: Path) -> None:
+        first, second = train(2, before=the_second_fails_at_step_8)
+
+        assert (first.code, second.code) == (1, 1)
+        assert second.output.startswith("error: rank 1 failed:\nTraceback")
+        assert "ValueError: the disk of rank 1 is on fire" in second.output
+        assert "the connection to another process is lost" in first.output
+        assert checkpoint.load(out / "checkpoint.pt").losses.running.batches == 6
+
+    def test_error_of_the_first_as_it_prepares_ends_the_others_silently(
+        self, train: Train, images: Path
+    ) -> None:
+        first, second = train(2, "--data", str(images / "nowhere"))
+
+        assert (first.code, second.code) == (2, 1)
+        assert first.output.startswith("error: rank 0: ")
+        assert second.output == ""
+
+    def test_error_of_all_is_shown_once(self, train: Train) -> None:
+        outcomes = train(3, "--batch-size", "2")
+
+        assert codes(outcomes) == [2, 2, 2]
+        said = "".join(outcome.output for outcome in outcomes)
+        assert said.count("a batch of 2 cannot be shared out among 3 processes") == 1
+
+    def test_loss_that_is_no_number_is_said_once(self, train: Train) -> None:
+        first, second = train(2, "--lr", "1e30")
+
+        assert (first.code, second.code) == (1, 1)
+        assert "the steps are too large" in first.output
+        assert second.output == ""
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            (("--device", "cpu:0"), "each process has a device of its own. Name the kind alone"),
+            (("--feed", "captured"), "feed 'captured' cannot be used"),
+        ],
+        ids=["one device", "captured"],
+    )
+    def test_what_several_cannot_use_is_refused(
+        self, options: tuple[str, ...], words: str, train: Train
+    ) -> None:
+        outcomes = train(2, *options)
+
+        assert codes(outcomes) == [2, 2]
+        assert words in "".join(outcome.output for outcome in outcomes)
+
+    def test_killed_one_ends_the_run_within_seconds(self, train: Train, out: Path) -> None:
+        first, second = train(2, before=the_second_is_killed_at_step_8, limit=20)
+
+        assert second.code == -signal.SIGKILL
+        assert first.code == 1
+        assert "the connection to another process is lost" in first.output
+        assert checkpoint.load(out / "checkpoint.pt").losses.running.batches == 6
+
+
+class TestCommandThatTests:
+    def test_the_first_shows_the_accuracy_of_all_images(
+        self, several: Ranks, images: Path, alone: Path
+    ) -> None:
+        arguments = ("--model", str(alone / "model.pt"), "--data", str(images), "--device", "cpu")
+
+        with store_of_an_agent() as port:
+            first, second, third = several.outcomes(try_as, 3, 3, port, arguments)
+
+        assert codes([first, second, third]) == [0, 0, 0]
+        accuracy = int(result_in(alone)["accuracy"])
+        assert f"Accuracy of the network on the 12 test images: {accuracy} %" in first.output
+        assert second.output == third.output == ""
+
+    def test_file_that_is_not_there_is_named_once(
+        self, several: Ranks, images: Path, tmp_path: Path
+    ) -> None:
+        arguments = ("--model", str(tmp_path / "none.pt"), "--data", str(images))
+
+        with store_of_an_agent() as port:
+            outcomes = several.outcomes(try_as, 2, 2, port, (*arguments, "--device", "cpu"))
+
+        assert outcomes[0].code == 2
+        assert outcomes[1].code != 0
+        assert "".join(outcome.output for outcome in outcomes).count("none.pt") == 1
+
+
+class TestHangs:
+    def test_frozen_one_is_named(self, train: Train) -> None:
+        first, second = train(2, "--hang-limit", "1", before=the_second_freezes, together=True)
+
+        assert first.code == 1
+        assert "error: rank 1 has given no sign of life for " in first.output
+        assert second.code == -signal.SIGKILL
+
+    def test_one_that_waits_for_its_images_is_named(self, train: Train) -> None:
+        outcomes = train(2, "--hang-limit", "1", before=the_second_sleeps_at_step_8, limit=10)
+
+        assert 1 in codes(outcomes)
+        # The watch of either may be the first to say so, and to end its process.
+        said = "".join(outcome.output for outcome in outcomes)
+        assert "error: rank 1 has not reached step 8 for " in said
+
+    def test_the_first_one_is_named_by_the_others(self, train: Train) -> None:
+        outcomes = train(2, "--hang-limit", "1", before=the_first_sleeps_at_step_8, limit=10)
+
+        assert 1 in codes(outcomes)
+        said = "".join(outcome.output for outcome in outcomes)
+        assert "error: rank 0 has not reached step 8 for " in said
+
+    def test_download_that_takes_longer_than_the_limit_is_waited_for(
+        self, train: Train, out: Path, alone: Path
+    ) -> None:
+        assert codes(train(2, "--hang-limit", "0.5", before=the_first_loads_slowly)) == [0, 0]
+
+        assert_close(out, alone)
+
+
+class TestLedger:
+    """Who hangs, by what the processes say every second: how often they spoke, step, busy."""
+
+    def fault(self, *said: tuple[float, int, str], now: float) -> str | None:
+        ledger = Ledger(limit=10, processes=2)
+        for moment, rank, words in said:
+            ledger.heard(rank, words, moment)
+        return ledger.fault(now)
+
+    def test_none_where_all_get_ahead(self) -> None:
+        assert self.fault((0, 0, "1 4 1"), (0, 1, "1 4 1"), (9, 0, "2 5 1"), now=10) is None
+
+    def test_one_without_signs_of_life(self) -> None:
+        said = (0, 0, "1 4 0"), (0, 1, "1 4 0"), (11, 0, "2 4 0")
+
+        assert self.fault(*said, now=11) == (
+            "rank 1 has given no sign of life for 11 s; it had reached step 4"
+        )
+
+    def test_one_behind_the_others(self) -> None:
+        said = (0, 0, "1 4 1"), (0, 1, "1 4 1"), (1, 0, "2 5 1"), (11, 1, "2 4 1")
+
+        assert self.fault(*said, now=11) == "rank 1 has not reached step 5 for 11 s"
+
+    def test_one_behind_the_others_that_does_not_train_yet(self) -> None:
+        said = (0, 0, "1 0 0"), (0, 1, "1 0 1"), (1, 1, "2 1 1"), (11, 0, "2 0 0"), (11, 1, "3 1 1")
+
+        assert self.fault(*said, now=11) is None
+
+    def test_all_at_the_same_step(self) -> None:
+        said = (0, 0, "1 4 1"), (0, 1, "1 4 1"), (11, 0, "2 4 1"), (11, 1, "2 4 1")
+
+        assert "no rank has got past step 4 for 11 s" in (self.fault(*said, now=11) or "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+class TestKilled:
+    MOMENTS = int(os.environ.get("BLITZ_KILLS", "4"))
+
+    def test_at_random_moments_a_training_ends_with_the_same_bits(
+        self, train: Train, out: Path, two: Path
+    ) -> None:
+        chance, kills, halfway = random.Random(0), 0, 0
+
+        while kills < self.MOMENTS:
+            rank = chance.randrange(2)
+            if chance.random() < 0.3:  # as the processes start, join and prepare, mostly
+                at_once = {rank: (signal.SIGKILL, chance.uniform(0, 1))}
+                outcomes = train(2, "--resume", kills=at_once, together=True)
+            else:
+                near = partial(killed_near, rank, chance.randint(1, 20), chance.uniform(0, 0.03))
+                outcomes = train(2, "--resume", before=near, together=True)
+            if codes(outcomes) == [0, 0]:
+                assert_same_bits(out, two)
+                shutil.rmtree(out)
+                continue
+            kills += outcomes[rank].code == -signal.SIGKILL
+            if (out / "checkpoint.pt").exists():
+                running = checkpoint.load(out / "checkpoint.pt").losses.running
+                halfway += (1, 0) < (running.epoch, running.batches) < (4, 0)
+            torn = {path.suffix for path in out.iterdir()} - {".pt", ".json", ".part"}
+            assert not torn
+
+        assert codes(train(2, "--resume")) == [0, 0]
+        assert_same_bits(out, two)
+        assert set(os.listdir(out)) == {"checkpoint.pt", "model.pt", "result.json"}
+        print(f"{kills} kills, {halfway} of them between the first batch and the last")
+
+
+class TestShare:
+    CASES = ((39, 4, 2), (39, 4, 3), (10, 5, 3), (7, 7, 7), (9, 8, 4), (12, 4, 4), (1, 3, 3))
+
+    def shares(self, count: int, batch_size: int, processes: int, epoch: int = 1) -> list[Share]:
+        order = partial(feeds.order, count, 5)
+        shares = [
+            Share(count, batch_size, order, rank=rank, processes=processes)
+            for rank in range(processes)
+        ]
+        for share in shares:
+            share.set_epoch(epoch)
+        return shares
+
+    @pytest.mark.parametrize("case", CASES)
+    def test_parts_are_disjoint_and_cover_the_set(self, case: tuple[int, int, int]) -> None:
+        parts = [list(share) for share in self.shares(*case)]
+
+        assert sorted(itertools.chain(*parts)) == list(range(case[0]))
+        assert [len(share) for share in self.shares(*case)] == [len(part) for part in parts]
+
+    @pytest.mark.parametrize("case", CASES)
+    def test_weights_give_every_image_of_a_batch_the_same_weight(
+        self, case: tuple[int, int, int]
+    ) -> None:
+        count, batch_size, processes = case
+        for batch in range(-(-count // batch_size)):
+            images = min(batch_size, count - batch * batch_size)
+            for rank, share in enumerate(self.shares(*case)):
+                own = len(range(rank, images, processes))
+                assert share.weight(batch) == pytest.approx(own * processes / images)
+
+    def test_is_torchs_sampler_where_everything_divides(self) -> None:
+        order = feeds.order(24, 5, 2)
+
+        for rank, share in enumerate(self.shares(24, 8, 4, epoch=2)):
+            torchs = DistributedSampler(range(24), 4, rank, shuffle=False)
+            assert list(share) == [order[place].item() for place in torchs]
+
+    def test_is_reshuffled_per_epoch(self) -> None:
+        (first, _), (second, _) = self.shares(39, 4, 2), self.shares(39, 4, 2, epoch=2)
+
+        assert list(first) != list(second)
+
+    def test_starts_in_the_middle_of_an_epoch(self) -> None:
+        share = self.shares(39, 4, 2)[1]
+
+        assert share.places(3).tolist() == share.places()[6:].tolist()
+
+    def test_one_process_has_everything(self) -> None:
+        share = Share(5, 2, partial(feeds.order, 5, 7))
+
+        assert list(share) == feeds.order(5, 7, 0).tolist()
+        assert (share.total_size, len(share), share.own_size) == (5, 5, 2)
+
+    def test_fewer_images_to_a_batch_than_processes_are_refused(self) -> None:
+        with pytest.raises(ShareError, match="a batch of 2 cannot be shared out among 3 processes"):
+            self.shares(9, 2, 3)
+
+
+@pytest.mark.parametrize(("images", "count"), [(10, 3), (2, 3), (12, 2)])
+def test_every_image_is_tested_once(several: Ranks, images: int, count: int) -> None:
+    with store_of_an_agent() as port:
+        counted = several.results(counted_as, count, count, port, images)
+
+    whole = classifier.evaluate(net_of_tests(), [tuple(images_of_tests(images).tensors)])
+    assert counted == [whole] * count
+    assert whole.total == images
+
+
+def net_of_tests() -> classifier.Net:
+    torch.manual_seed(0)
+    return classifier.Net()
+
+
+def images_of_tests(count: int) -> TensorDataset:
+    random = torch.Generator().manual_seed(1)
+    images = torch.randn(count, 3, 32, 32, generator=random)
+    return TensorDataset(images, net_of_tests()(images).argmax(1) * (torch.arange(count) % 2))
+
+
+def counted_as(rank: int, count: int, port: int, images: int) -> classifier.Accuracy:
+    as_torchrun_would(rank, count, port)
+    with distributed.joined("cpu") as processes:
+        return distributed.evaluate(net_of_tests(), images_of_tests(images), processes)
+
+
+class TestAlone:
+    def test_one_process_joins_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("WORLD_SIZE", "1")
+
+        with distributed.joined("cpu", 5.0) as processes:
+            assert processes is distributed.ALONE
+            assert not torch.distributed.is_initialized()
+        assert (processes.leads, processes.several) == (True, False)
+        assert processes.mean([1.0, 2.0]) == [1.0, 2.0]
+        assert processes.total([1, 2]) == [1, 2]
+        assert processes.largest(3) == 3
+        assert processes.first(lambda: 4) == 4
+
+
+class Wrapped:
+    """What stands in for DistributedDataParallel: the net itself, and what it was wrapped with."""
+
+    def __init__(self, net: nn.Module, device_ids: list[torch.device] | None) -> None:
+        self.net, self.device_ids = net, device_ids
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.net(images)
+        return scores
+
+
+class TestStep:
+    """The step's own part, in one process that has joined no others."""
+
+    @pytest.fixture(autouse=True)
+    def _wrapped(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(distributed_step, "DistributedDataParallel", Wrapped)
+
+    @pytest.mark.parametrize("given", [{}, {"lr": 0.5, "momentum": 0.0}, {"exact": False}], ids=str)
+    def test_weight_scales_loss_and_gradients(self, given: dict[str, Any]) -> None:
+        images, labels = torch.rand(3, 3, 32, 32), torch.tensor([1, 2, 3])
+        step, alone = (
+            kind(net_of_tests(), **given) for kind in (DistributedStep, classifier.TrainingStep)
+        )
+
+        loss = step(images, labels, 0.5)
+
+        assert loss.item() == pytest.approx(0.5 * alone(images, labels).item())
+        assert not loss.requires_grad
+        for (name, ours), theirs in zip(
+            step.net.named_parameters(), alone.net.parameters(), strict=True
+        ):
+            torch.testing.assert_close(2 * ours.grad, theirs.grad, msg=name)
+        assert str(step.optimizer) == str(alone.optimizer)
+        assert step.exact == alone.exact
+
+    def test_steps_of_weight_1_are_those_of_one_process(self) -> None:
+        images, labels = torch.rand(3, 3, 32, 32), torch.tensor([1, 2, 3])
+        step, alone = DistributedStep(net_of_tests()), classifier.TrainingStep(net_of_tests())
+
+        losses = [[each(images, labels).item() for _ in range(3)] for each in (step, alone)]
+
+        assert losses[0] == losses[1]
+        assert step.parallel.device_ids is None
+
+    def test_that_begins_is_told(self) -> None:
+        begun: list[str] = []
+        step = DistributedStep(net_of_tests(), on_step=lambda: begun.append("told"))
+
+        with pytest.raises(ValueError, match="label"):
+            step(torch.rand(1, 3, 32, 32), torch.tensor([10]))
+
+        assert begun == ["told"]
+
+    def test_net_on_another_device_is_kept_there(self) -> None:
+        step = DistributedStep(net_of_tests().to("meta"))
+
+        assert step.parallel.device_ids == [torch.device("meta")]

@@ -1,0 +1,176 @@
+"""torchrun itself: it restarts what failed, and joins machines."""
+
+import json
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from blitz import classifier
+from blitz.__main__ import main
+from blitz.harness.ranks import Outcome, Ranks
+from blitz.parallel.watch import GRACE
+from blitz.training import checkpoint
+from tests import small_images
+from tests.parallel import test_distributed
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_images.make(tmp_path_factory.mktemp("images"))
+
+
+def options(images: Path, out: Path) -> list[str]:
+    small = ["--device", "cpu", "--epochs", "1", "--checkpoint-every", "0"]
+    return ["train", "--data", str(images), "--out", str(out), *small]
+
+
+def torchrun(node: int, modules: Path, *arguments: str) -> None:
+    """One agent, as the command ``torchrun`` starts it; its processes import torch anew."""
+    from torch.distributed import run
+
+    (modules / "matplotlib.py").write_text("raise ImportError('none, for speed')")
+    os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{modules}{os.pathsep}{ROOT}"}
+    run.main(arguments)
+
+
+def forking_torchrun(
+    rank: int, restarts: int, before: Callable[[], object], arguments: list[str]
+) -> None:
+    """The same agent with two processes that are its forks: they need not import torch."""
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=2,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        run_id=str(os.getpid()),
+        max_restarts=restarts,
+        start_method="fork",
+    )
+    try:
+        elastic_launch(config, train_forked)(before, arguments)
+    except ChildFailedError as error:
+        print(error)
+        raise SystemExit(1) from None
+
+
+def train_forked(before: Callable[[], object], arguments: list[str]) -> None:
+    test_distributed.small(grace=GRACE)
+    before()
+    raise SystemExit(main(arguments))
+
+
+def fails_once() -> None:
+    if (os.environ["RANK"], os.environ["TORCHELASTIC_RESTART_COUNT"]) == ("1", "0"):
+        test_distributed.at_step(8, test_distributed.fail)
+
+
+def nothing() -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def alone(several: Ranks, images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("alone") / "out"
+    (outcome,) = several.outcomes(train_alone, 1, nothing, options(images, folder))
+    assert outcome.code == 0, outcome
+    return folder
+
+
+def assert_as_alone(folder: Path, alone: Path) -> None:
+    mine, theirs = (classifier.load(path / "model.pt").state_dict() for path in (folder, alone))
+    for name, value in theirs.items():
+        torch.testing.assert_close(mine[name], value)
+    results: list[dict[str, Any]] = [
+        json.loads((path / "result.json").read_text(encoding="utf-8")) for path in (folder, alone)
+    ]
+    assert [result["processes"] for result in results] == [2, 1]
+    assert results[0]["correct"] == results[1]["correct"]
+
+
+def test_restarts_what_failed_from_its_checkpoint(
+    several: Ranks, images: Path, tmp_path: Path, alone: Path
+) -> None:
+    arguments = options(images, tmp_path / "out")
+
+    (agent,) = several.outcomes(forking_torchrun, 1, 1, fails_once, arguments)
+
+    assert agent.code == 0, agent.output
+    assert "going on after 6 of 10 batches" in agent.output
+    assert_as_alone(tmp_path / "out", alone)
+
+
+def test_without_restarts_shows_the_error_first_and_as_the_cause(
+    several: Ranks, images: Path, tmp_path: Path
+) -> None:
+    arguments = options(images, tmp_path / "out")
+
+    (agent,) = several.outcomes(forking_torchrun, 1, 0, fails_once, arguments)
+
+    assert agent.code == 1, agent
+    words = [line for line in agent.output.splitlines() if "error" in line.lower()]
+    assert words[0] == "error: rank 1 failed:", agent
+    cause = agent.output.partition("Root Cause")[2]
+    assert "rank      : 1 (local_rank: 1)" in cause
+    assert "the disk of rank 1 is on fire" in cause
+    assert checkpoint.load(tmp_path / "out" / "checkpoint.pt").losses.running.batches == 6
+
+
+def test_what_is_refused_at_first_is_refused_after_a_restart_too(
+    several: Ranks, images: Path, tmp_path: Path
+) -> None:
+    arguments = options(images, tmp_path / "out")
+    (older,) = several.outcomes(train_alone, 1, stops_at_step_8, arguments)
+    assert older.code == 143, older
+    before = checkpoint.load(tmp_path / "out" / "checkpoint.pt").losses
+
+    (agent,) = several.outcomes(forking_torchrun, 1, 1, nothing, arguments)
+
+    assert agent.code == 1
+    assert agent.output.count("error: rank 0: ") == 2, agent
+    assert agent.output.count("holds an unfinished training; nothing was changed") >= 2
+    assert checkpoint.load(tmp_path / "out" / "checkpoint.pt").losses == before
+
+
+def train_alone(rank: int, before: Callable[[], object], arguments: list[str]) -> None:
+    train_forked(before, arguments)
+
+
+def stops_at_step_8() -> None:
+    test_distributed.stops_at_step_8(0)
+
+
+def test_two_machines_that_meet_on_the_loopback(
+    several: Ranks, images: Path, tmp_path: Path, alone: Path
+) -> None:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    meeting = ["--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}", "--rdzv-id=blitz"]
+    arguments = ["--nnodes=2", "--nproc-per-node=1", "--local-addr=127.0.0.1", *meeting]
+
+    agents: list[Outcome] = several.outcomes(
+        torchrun,
+        2,
+        tmp_path,
+        *arguments,
+        "-m",
+        "blitz",
+        *options(images, tmp_path / "out"),
+        limit=240,
+    )
+
+    assert [agent.code for agent in agents] == [0, 0], agents
+    said = sorted((agent.output for agent in agents), key=len)
+    assert "Accuracy of the network on the 12 test images" in said[1]
+    assert "Accuracy" not in said[0]
+    assert_as_alone(tmp_path / "out", alone)

@@ -1,0 +1,714 @@
+"""The three feeds: the same batches in the same order, and the same losses."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+
+from blitz import classifier, data, devices
+from blitz.base import interrupts, memory
+from blitz.training import feeds, tuning
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def images() -> data.Images:
+    return data.load("train", count=30)
+
+
+@pytest.fixture(autouse=True)
+def same_start() -> Iterator[None]:
+    with devices.forked_generators([CPU]):
+        torch.manual_seed(0)
+        yield
+
+
+@pytest.fixture
+def two_threads() -> Iterator[bool]:
+    """Two threads for torch; whether it has oneDNN's convolutions."""
+    threads, enabled = torch.get_num_threads(), bool(torch.backends.mkldnn.enabled)
+    one_dnn = torch.backends.mkldnn.is_available()
+    torch.set_num_threads(2)
+    torch._C._set_mkldnn_enabled(one_dnn)  # whatever an earlier test left behind
+    yield one_dnn
+    torch._C._set_mkldnn_enabled(enabled)
+    torch.set_num_threads(threads)
+
+
+def make(name: str, images: data.Images, **options: Any) -> feeds.Feed:
+    settings = {"batch_size": 4, "seed": 3, "device": "cpu"} | options
+    return feeds.make(name, images, **settings)
+
+
+def new_step(exact: bool = True) -> classifier.TrainingStep:
+    torch.manual_seed(7)
+    return classifier.training_step(classifier.Net(), lr=0.05, exact=exact)
+
+
+def losses(feed: feeds.Feed, step: Any, *args: Any, **options: Any) -> list[float]:
+    return [loss for chunk in feed.train(step, *args, **options) for loss in chunk]
+
+
+class Seen:
+    """Stands in for a training step: notes the batches, and torch's settings."""
+
+    exact = False
+
+    def __init__(self, net: Any = None) -> None:
+        self.net = net or classifier.Net()
+        self.batches = []
+        self.settings = []
+
+    def __call__(self, images: data.Images, labels: torch.Tensor) -> torch.Tensor:
+        self.batches.append((images.clone(), labels.clone()))
+        self.settings.append((torch.get_num_threads(), torch.backends.mkldnn.enabled))
+        return torch.tensor(float(len(self.batches)))
+
+
+def seen(feed: feeds.Feed, *args: Any, **options: Any) -> list[Any]:
+    step = Seen()
+    for _ in feed.train(step, *args, **options):
+        pass
+    return step.batches
+
+
+class TestOrder:
+    def test_it_is_a_permutation(self) -> None:
+        order = feeds.order(1000, seed=1, epoch=1)
+
+        assert order.dtype == torch.int64
+        assert sorted(order.tolist()) == list(range(1000))
+        assert order.tolist() != list(range(1000))
+
+    def test_it_is_a_function_of_count_seed_and_epoch_alone(self) -> None:
+        before = torch.get_rng_state()
+        first = feeds.order(100, seed=1, epoch=2)
+        torch.manual_seed(5)
+
+        assert torch.equal(feeds.order(100, seed=1, epoch=2), first)
+        torch.manual_seed(0)
+        assert torch.equal(torch.get_rng_state(), before)
+
+    def test_every_seed_and_epoch_has_its_own(self) -> None:
+        orders = {
+            tuple(feeds.order(50, seed, epoch).tolist())
+            for seed in range(5)
+            for epoch in range(1, 6)
+        }
+
+        assert len(orders) == 25
+
+
+@pytest.mark.parametrize("name", ["loader", "resident"])
+class TestBatches:
+    def test_they_are_the_normalised_images_in_order(self, images: data.Images, name: str) -> None:
+        feed = make(name, images)
+        order = feeds.order(30, seed=3, epoch=2).split(4)
+        pixels, labels = data.normalized(images).tensors
+
+        batches = seen(feed, 2)
+
+        assert feed.batches == len(batches) == 8
+        for (got, of_class), places in zip(batches, order, strict=True):
+            assert torch.equal(got, pixels[places])
+            assert torch.equal(of_class, labels[places])
+
+    def test_an_epoch_can_start_in_the_middle(self, images: data.Images, name: str) -> None:
+        feed = make(name, images)
+        whole = seen(feed, 1)
+
+        for start in (0, 3, 7, 8):
+            rest = seen(feed, 1, start=start)
+            assert len(rest) == 8 - start
+            for (got, _), (expected, _) in zip(rest, whole[start:], strict=True):
+                assert torch.equal(got, expected)
+
+    def test_losses_come_in_chunks(self, images: data.Images, name: str) -> None:
+        chunks = list(make(name, images).train(Seen(), 1, start=1, chunk=3))
+
+        assert chunks == [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0]]
+
+    def test_a_chunk_may_be_one_loss(self, images: data.Images, name: str) -> None:
+        chunks = list(make(name, images).train(Seen(), 1, start=6, chunk=1))
+
+        assert chunks == [[1.0], [2.0]]
+
+    def test_no_step_is_taken_ahead_of_a_yield(self, images: data.Images, name: str) -> None:
+        step = Seen()
+
+        for done, _ in enumerate(make(name, images).train(step, 1, chunk=2), 1):
+            assert len(step.batches) == 2 * done
+
+    def test_torchs_generator_is_left_alone(self, images: data.Images, name: str) -> None:
+        step = Seen()
+        before = torch.get_rng_state()
+
+        list(make(name, images).train(step, 1))
+
+        assert torch.equal(torch.get_rng_state(), before)
+
+    def test_settings_of_torch_are_changed_within_a_chunk_only(
+        self, images: data.Images, name: str, two_threads: bool
+    ) -> None:
+        step, outside = Seen(), []
+
+        for _ in make(name, images).train(step, 1, chunk=3):
+            outside.append((torch.get_num_threads(), torch.backends.mkldnn.enabled))
+
+        assert set(step.settings) == {(1, False)}
+        assert set(outside) == {(2, two_threads)}
+
+    def test_exact_steps_keep_torchs_convolutions(
+        self, images: data.Images, name: str, two_threads: bool
+    ) -> None:
+        step = Seen()
+        step.exact = True
+
+        list(make(name, images).train(step, 1))
+
+        assert set(step.settings) == {(1, two_threads)}
+
+    def test_exact_steps_do_not_turn_on_what_was_off(
+        self, images: data.Images, name: str, two_threads: bool
+    ) -> None:
+        step = Seen()
+        step.exact = True
+        torch._C._set_mkldnn_enabled(False)
+
+        list(make(name, images).train(step, 1))
+
+        assert set(step.settings) == {(1, False)}
+
+    def test_settings_of_torch_are_restored_after_an_error(
+        self, images: data.Images, name: str, two_threads: bool
+    ) -> None:
+        step = Seen()
+        step.net = None  # no net to look at
+
+        with pytest.raises(AttributeError):
+            next(make(name, images).train(step, 1))
+        step = classifier.training_step(classifier.Net())
+        step.criterion = None
+        with pytest.raises(TypeError):
+            next(make(name, images).train(step, 1))
+
+        assert (torch.get_num_threads(), torch.backends.mkldnn.enabled) == (2, two_threads)
+
+    def test_larger_work_is_left_to_torch(
+        self, images: data.Images, name: str, two_threads: bool
+    ) -> None:
+        step = Seen(classifier.Net(24))
+
+        list(make(name, images).train(step, 1))
+
+        assert set(step.settings) == {(2, two_threads)}
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            *({"epoch": 0}, {"epoch": 1, "start": 9}),
+            *({"epoch": 1, "start": -1}, {"epoch": 1, "chunk": 0}),
+        ],
+    )
+    def test_what_is_out_of_range_is_refused(
+        self, images: data.Images, name: str, wrong: dict[str, int]
+    ) -> None:
+        with pytest.raises(ValueError, match="epochs count from 1"):
+            next(make(name, images).train(Seen(), **wrong))
+
+
+def test_little_work_is_images_times_weights_of_the_largest_convolution() -> None:
+    net = torch.nn.Sequential(torch.nn.Conv2d(4, 4, 1), torch.nn.Conv2d(2, 2, 1))
+
+    assert tuning.little_work(net, 2**10)
+    assert not tuning.little_work(net, 2**10 + 1)
+    assert tuning.little_work(torch.nn.Linear(2, 2), 10**9)  # no convolution
+
+
+class TestLosses:
+    @pytest.mark.parametrize("exact", [True, False], ids=["exact", "fast"])
+    def test_loader_and_resident_agree_to_the_last_bit(
+        self, images: data.Images, exact: bool
+    ) -> None:
+        runs = []
+        for name in ("loader", "resident"):
+            step = new_step(exact)
+            got = losses(make(name, images), step, 1) + losses(make(name, images), step, 2)
+            runs.append((got, step.net.state_dict()))
+
+        (first, net), (second, other) = runs
+        assert len(first) == 16
+        assert first == second
+        assert first[0] != first[-1]
+        assert all(torch.equal(net[key], other[key]) for key in net)
+
+    def test_exact_steps_are_the_tutorials_loop_to_the_last_bit(self, images: data.Images) -> None:
+        exact, fast = new_step(), new_step(exact=False)
+        net = new_step().net
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
+        pixels, labels = data.normalized(images).tensors
+        threads, expected = torch.get_num_threads(), []
+        torch.set_num_threads(1)
+
+        for places in feeds.order(30, seed=3, epoch=1).split(4):
+            optimizer.zero_grad()
+            loss = torch.nn.CrossEntropyLoss()(net(pixels[places]), labels[places])
+            loss.backward()
+            optimizer.step()
+            expected.append(loss.item())
+        torch.set_num_threads(threads)
+
+        assert losses(make("resident", images), exact, 1) == expected
+        assert losses(make("resident", images), fast, 1) == pytest.approx(expected, rel=1e-3)
+
+    def test_workers_change_nothing(self, images: data.Images) -> None:
+        alone = losses(make("loader", images), new_step(), 1)
+
+        assert losses(make("loader", images, workers=1), new_step(), 1) == alone
+
+    def test_chunks_change_nothing(self, images: data.Images) -> None:
+        whole = losses(make("resident", images), new_step(), 1)
+
+        assert losses(make("resident", images), new_step(), 1, chunk=3) == whole
+
+
+class Weighed(Seen):
+    """The same for a step of several processes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights: list[float] = []
+
+    def __call__(self, images: Any, labels: torch.Tensor, weight: float = -1.0) -> torch.Tensor:
+        self.weights.append(weight)
+        return super().__call__(images, labels)
+
+
+@pytest.mark.parametrize("name", ["loader", "resident"])
+class TestSeveralProcesses:
+    @pytest.mark.parametrize("start", [0, 6])
+    @pytest.mark.parametrize(("rank", "count"), [(0, 2), (1, 2), (0, 3), (1, 3), (2, 3)])
+    def test_each_has_its_part_of_every_batch(
+        self, images: data.Images, name: str, rank: int, count: int, start: int
+    ) -> None:
+        """Of the last two images a third process has none: one stands in for it."""
+        step: Any = Weighed()
+        pixels, _ = data.normalized(images).tensors
+        whole = feeds.order(30, seed=3, epoch=2).split(4)[start:]
+
+        list(make(name, images, part=feeds.Part(rank, count)).train(step, 2, start))
+
+        own = [batch[rank::count] for batch in whole]
+        assert step.weights == [count * len(o) / len(w) for o, w in zip(own, whole, strict=True)]
+        for (got, _), places in zip(step.batches, own, strict=True):
+            assert torch.equal(got, pixels[places if len(places) else [0]])
+
+    def test_after_the_last_batch_nobody_stands_in(self, images: data.Images, name: str) -> None:
+        step: Any = Weighed()
+
+        list(make(name, images, part=feeds.Part(2, 3)).train(step, 1, start=8))
+
+        assert step.batches == []
+
+    def test_one_process_weighs_nothing(self, images: data.Images, name: str) -> None:
+        step: Any = Weighed()
+
+        list(make(name, images).train(step, 1))
+
+        assert step.weights == 8 * [-1.0]
+
+
+class TestFeed:
+    def test_a_hundred_steps_make_a_chunk(self) -> None:
+        feed = make("resident", data.load("train", count=101), batch_size=1)
+
+        assert [len(chunk) for chunk in feed.train(Seen(), 1)] == [100, 1]
+
+    @pytest.mark.parametrize("name", ["loader", "resident"])
+    def test_endless_goes_on_with_the_next_epoch(self, images: data.Images, name: str) -> None:
+        got = [labels for _, labels in itertools.islice(make(name, images).endless(), 9)]
+
+        orders = [feeds.order(30, seed=3, epoch=epoch) for epoch in (1, 2)]
+        places = torch.cat([orders[0], orders[1][:4]])
+        assert torch.equal(torch.cat(got), torch.tensor(images.labels)[places])
+
+    def test_no_more_is_gathered_than_was_meant(
+        self, images: data.Images, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        feed: Any = make("resident", images)
+        batch = 4 * 3072 * 4
+        monkeypatch.setattr(tuning, "GATHERED_ON_CPU", 3 * batch)
+        monkeypatch.setattr(feeds, "GATHERED", 5 * batch - 1)
+
+        assert feed._gathered_at_once() == 3
+        feed.device = torch.device("cuda", 0)
+        assert feed._gathered_at_once() == 4
+        monkeypatch.setattr(feeds, "GATHERED", batch - 1)
+        assert feed._gathered_at_once() == 1
+
+    def test_workers_are_those_asked_for(self, images: data.Images) -> None:
+        made: list[Any] = [make("loader", images), make("loader", images, workers=2)]
+
+        assert [feed._workers for feed in made] == [0, 2]
+
+    def test_workers_leave_ctrl_c_to_their_parent(
+        self, images: data.Images, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[tuple[int, object]] = []
+
+        class Loader:
+            def __init__(self, *arguments: Any, **options: Any) -> None:
+                asked.append((options["num_workers"], options["worker_init_fn"]))
+
+            def __iter__(self) -> Iterator[Any]:
+                return iter(())
+
+        monkeypatch.setattr(data, "Loader", Loader)
+
+        assert seen(make("loader", images, workers=2), 1) == []
+        assert asked == [(2, interrupts.left_to_parent)]
+
+    def test_resident_images_lie_and_are_gathered_on_the_device(self, images: data.Images) -> None:
+        meta = torch.device("meta")
+        feed: Any = feeds._Resident(images, 4, 3, meta)
+
+        batches = list(itertools.islice(feed.endless(), 8))
+
+        assert [each.device for each in (feed._images, feed._labels)] == [meta, meta]
+        assert {each.device for batch in batches for each in batch} == {meta}
+        assert [len(pixels) for pixels, _ in batches] == [*[4] * 7, 2]
+
+
+class Stream:
+    """A stream that notes what waits for what."""
+
+    def __init__(self, log: list[str], name: str) -> None:
+        self.log, self.name = log, name
+
+    def wait_stream(self, other: "Stream") -> None:
+        self.log.append(f"{self.name} waits for {other.name}")
+
+
+class TestRecord:
+    """How a graph is captured, as far as it can be seen without a device that has graphs."""
+
+    @pytest.fixture
+    def log(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        log: list[str] = []
+
+        @contextmanager
+        def inside(what: object) -> Iterator[None]:
+            log.append(f"into {what}")
+            yield
+            log.append(f"out of {what}")
+
+        class Graph:
+            def replay(self) -> None:
+                log.append("replay")
+
+        for name, stands_in in {
+            "device": inside,
+            "Stream": lambda: Stream(log, "aside"),
+            "current_stream": lambda: Stream(log, "current"),
+            "stream": lambda stream: inside(stream.name),
+            "CUDAGraph": Graph,
+            "graph": lambda graph, stream: inside(f"{type(graph).__name__}, {stream.name}"),
+        }.items():
+            monkeypatch.setattr(torch.cuda, name, stands_in)
+        return log
+
+    def test_warms_up_aside_captures_there_and_replays(self, log: list[str]) -> None:
+        replay = feeds.record(lambda: log.append("work"), torch.device("cuda", 1))
+
+        assert log == [
+            *("into cuda:1", "aside waits for current", "into aside", "work", "work"),
+            *("out of aside", "current waits for aside"),
+            *("into Graph, aside", "work", "out of Graph, aside", "out of cuda:1"),
+        ]
+        log.clear()
+        replay()
+        assert log == ["into cuda:1", "replay", "out of cuda:1"]
+
+
+def test_feed_that_says_nothing_of_its_batches_cannot_be_made() -> None:
+    unsaid: Any = type("Unsaid", (feeds.Feed,), {"name": "unsaid"})
+
+    with pytest.raises(TypeError, match="_batches"):
+        unsaid(8, 4, 3, CPU)
+
+
+class TestCaptured:
+    """The captured feed with a stand-in for the graph: a replay runs the work once more."""
+
+    @pytest.fixture(autouse=True)
+    def recorded(self, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+        made = []
+
+        def record(work: Callable[[], object], device: torch.device) -> Callable[[], object]:
+            work()
+            work()
+            made.append(work)
+            return work
+
+        monkeypatch.setattr(feeds, "record", record)
+        return made
+
+    @pytest.fixture
+    def captured(self, images: data.Images) -> feeds._Captured:
+        return feeds._Captured(images, 4, 3, CPU)
+
+    def test_losses_and_weights_are_the_resident_feeds(
+        self, images: data.Images, captured: feeds._Captured, recorded: list[Any]
+    ) -> None:
+        plain, replayed = new_step(), new_step()
+
+        for epoch in (1, 2):
+            expected = losses(make("resident", images), plain, epoch)
+            assert losses(captured, replayed, epoch, chunk=3) == expected
+        weights = plain.net.state_dict()
+        assert all(torch.equal(weights[k], v) for k, v in replayed.net.state_dict().items())
+        assert len(recorded) == 1
+
+    def test_chunks_are_as_asked_for(self, captured: feeds._Captured) -> None:
+        chunks = list(captured.train(new_step(), 1, start=1, chunk=3))
+
+        assert [len(chunk) for chunk in chunks] == [3, 3, 1]
+
+    def test_recording_goes_on_from_the_momentum_that_is_there(
+        self, images: data.Images, captured: feeds._Captured
+    ) -> None:
+        plain, replayed = new_step(), new_step()
+        for step in (plain, replayed):
+            losses(make("resident", images), step, 1)
+
+        assert losses(captured, replayed, 2, chunk=4) == losses(make("resident", images), plain, 2)
+
+    def test_is_built_by_its_name(self, images: data.Images) -> None:
+        feed = feeds._build("captured", images, 4, 3, CPU, 0, feeds.WHOLE)
+
+        assert feed.name == "captured"
+        expected = losses(make("resident", images), new_step(), 2)
+        assert losses(feed, new_step(), 2, chunk=3) == expected
+
+    def test_recording_that_failed_is_made_at_the_next_call(
+        self, images: data.Images, captured: feeds._Captured, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(work: Callable[[], object], device: torch.device) -> None:
+            raise RuntimeError("out of memory")
+
+        step = new_step()
+        with monkeypatch.context() as patched:
+            patched.setattr(feeds, "record", fail)
+            with pytest.raises(RuntimeError, match="out of memory"):
+                losses(captured, step, 1, chunk=3)
+
+        expected = losses(make("resident", images), new_step(), 1)
+        assert losses(captured, step, 1, chunk=3) == expected
+
+    def test_recording_lies_where_the_images_are(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        meta, recorded_on = torch.device("meta"), []
+        monkeypatch.setattr(feeds, "record", lambda work, device: recorded_on.append(device))
+        step = classifier.training_step(classifier.Net().to(meta))
+        pixels, labels = torch.empty(9, 3, 32, 32, device=meta), torch.empty(9, device=meta)
+
+        recording = feeds._Recording(step, 2, 4, pixels, labels)
+
+        assert recorded_on == [meta]
+        assert (recording._places.device, recording._places.shape) == (meta, (8,))
+        assert (recording._losses.device, recording._losses.shape) == (meta, (2,))
+
+    def test_recording_serves_parameters_that_are_wrapped_anew_in_their_memory(self) -> None:
+        step = classifier.training_step(classifier.Net(), momentum=0.0)
+        before = feeds._addresses(step)
+
+        (group,) = step.optimizer.param_groups
+        group["params"] = [torch.nn.Parameter(each.data) for each in group["params"]]
+
+        assert feeds._addresses(step) == before
+
+    @pytest.mark.parametrize("change", ["rate", "optimizer", "chunk", "mode", "step"])
+    def test_stale_recording_is_made_anew(
+        self, images: data.Images, captured: feeds._Captured, recorded: list[Any], change: str
+    ) -> None:
+        plain, replayed = new_step(), new_step()
+        losses(make("resident", images), plain, 1)
+        losses(captured, replayed, 1, chunk=4)
+        chunk = 4
+        if change == "rate":
+            for step in (plain, replayed):
+                step.optimizer.param_groups[0]["lr"] = 0.01
+        elif change == "optimizer":
+            for step in (plain, replayed):
+                step.optimizer.load_state_dict(step.optimizer.state_dict())
+                for state in step.optimizer.state.values():
+                    state["momentum_buffer"] = state["momentum_buffer"].clone()
+        elif change == "chunk":
+            chunk = 2
+        elif change == "mode":
+            for step in (plain, replayed):
+                step.net.eval()
+        else:
+            plain, replayed = new_step(), new_step()
+
+        got = losses(captured, replayed, 2, chunk=chunk)
+
+        assert got == losses(make("resident", images), plain, 2)
+        assert len(recorded) == 2
+
+    def test_stale_recording_is_let_go_before_the_next_takes_as_much_memory(
+        self, captured: feeds._Captured, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        alive: list[int] = []
+
+        class Recording:
+            def __init__(self, *_: Any) -> None:
+                alive.append(1)
+                assert len(alive) == 1
+
+            def __del__(self) -> None:
+                alive.pop()
+
+            def serves(self, *_: Any) -> bool:
+                return False
+
+        monkeypatch.setattr(feeds, "_Recording", Recording)
+        for _ in range(2):
+            captured._recorded(new_step(), 2)
+
+    def test_recording_leaves_no_gradient_behind(
+        self, images: data.Images, captured: feeds._Captured
+    ) -> None:
+        step = new_step()
+
+        captured._recorded(step, 2)
+
+        assert {parameter.grad for parameter in step.net.parameters()} == {None}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs cuda: nothing else has its graphs")
+class TestCapturedOnCuda:
+    def test_losses_and_accuracy_are_the_resident_feeds_within_the_tolerance(self) -> None:
+        images, runs = data.load("train", count=400), []
+        device = torch.device("cuda", 0)
+
+        for name in ("resident", "captured"):
+            torch.manual_seed(7)
+            step = classifier.training_step(classifier.Net().to(device), lr=0.01)
+            feed = make(name, images, device=device)
+            got = [loss for epoch in (1, 2, 3) for loss in losses(feed, step, epoch, chunk=30)]
+            tests = data.loader(data.normalized(images), 100, shuffle=False)
+            runs.append((got, classifier.evaluate(step.net, tests).percent))
+
+        (expected, accuracy), (got, other) = runs
+        assert len(got) == 300
+        assert got == pytest.approx(expected, rel=feeds.TOLERANCE)
+        assert other == pytest.approx(accuracy, abs=1)
+
+
+class TestChoice:
+    @pytest.fixture
+    def free(self, monkeypatch: pytest.MonkeyPatch) -> Any:
+        room = {}
+        monkeypatch.setattr(memory, "free", lambda device: room.get(device.type))
+        return room
+
+    def test_cpu_gets_the_resident_feed(self, images: data.Images) -> None:
+        feed = make(None, images)
+
+        assert feed.name == "resident"
+        assert feed.why == "all images fit the memory of cpu"
+
+    def test_what_does_not_fit_gets_the_loader(
+        self, images: data.Images, free: dict[str, int]
+    ) -> None:
+        free["cpu"] = 30 * 3072 * 6 - 1
+
+        feed = make(None, images)
+
+        assert feed.name == "loader"
+        assert feed.why == "30 images need 1 MiB, and cpu has 1 MiB free"
+        with pytest.raises(feeds.FeedError, match=r"'resident' cannot be used: .* Choose another"):
+            make("resident", images)
+
+    def test_what_just_fits_is_resident(self, images: data.Images, free: dict[str, int]) -> None:
+        free["cpu"] = 30 * 3072 * 6
+
+        assert make(None, images).name == "resident"
+
+    def test_cuda_gets_the_captured_feed(self, free: dict[str, int]) -> None:
+        free.update(cpu=2**40, cuda=2**40)
+
+        for device, fastest in [("cpu", "resident"), ("mps", "resident"), ("cuda", "captured")]:
+            obstacles = {n: feeds._obstacle(n, 100, torch.device(device)) for n in feeds.NAMES}
+            assert feeds._fastest(obstacles) == fastest
+
+    def test_full_gpu_gets_the_loader(self, free: dict[str, int]) -> None:
+        free.update(cpu=2**40, cuda=1000)
+
+        obstacles = {n: feeds._obstacle(n, 100, torch.device("cuda", 0)) for n in feeds.NAMES}
+
+        assert feeds._fastest(obstacles) == "loader"
+        assert obstacles["captured"] == "100 images need 2 MiB, and cuda:0 has 0 MiB free"
+
+    def test_processes_beside_each_other_share_the_memory(self, free: dict[str, int]) -> None:
+        need, cuda, two = 6 * 3072 * 100, torch.device("cuda", 0), feeds.Part(0, 2, 2)
+
+        free.update(cpu=2 * need, cuda=need)
+        assert feeds._obstacle("resident", 100, cuda, two) is None
+        assert feeds._obstacle("resident", 100, CPU, two) is None
+        free["cpu"] -= 1
+        assert feeds._obstacle("resident", 100, cuda, two) == (
+            "100 images need 4 MiB, and cpu has 4 MiB free"
+        )
+        free.update(cpu=2 * need, cuda=need - 1)
+        assert feeds._obstacle("resident", 100, cuda, two) is not None
+
+    def test_process_that_shares_the_memory_gets_the_loader(
+        self, images: data.Images, free: dict[str, int]
+    ) -> None:
+        free["cpu"] = 2 * 30 * 3072 * 6 - 1
+
+        assert make(None, images).name == "resident"
+        assert make(None, images, part=feeds.Part(0, 2, 2)).name == "loader"
+
+    def test_steps_of_several_processes_are_not_captured(self, free: dict[str, int]) -> None:
+        cuda = torch.device("cuda", 0)
+
+        assert feeds._obstacle("captured", 100, cuda, feeds.Part(1, 1)) is None
+        assert feeds._obstacle("captured", 100, cuda, feeds.Part(0, 2)) == (
+            "the steps of 2 processes, which wait for each other, are not captured"
+        )
+
+    def test_reasons(self) -> None:
+        cuda = torch.device("cuda", 0)
+
+        assert feeds._reason("loader", {"resident": "too large"}, cuda) == "too large"
+        assert feeds._reason("resident", {}, cuda) == "all images fit the memory of cuda:0"
+        assert feeds._reason("captured", {}, cuda) == (
+            "all images fit the memory of cuda:0, which replays captured steps"
+        )
+
+    def test_what_was_asked_for_is_given(self, images: data.Images) -> None:
+        assert make("loader", images).name == "loader"
+        assert make("loader", images).why == "it was asked for"
+
+    def test_captured_is_refused_without_cuda(self, images: data.Images) -> None:
+        with pytest.raises(feeds.FeedError, match="CUDA graphs, which cpu does not have"):
+            make("captured", images)
+
+    def test_unknown_feed_is_refused(self, images: data.Images) -> None:
+        with pytest.raises(feeds.FeedError, match="Choose one of loader, resident, captured"):
+            make("fast", images)
+
+    def test_meta_is_refused(self, images: data.Images) -> None:
+        with pytest.raises(devices.UnusableDevice, match="no values"):
+            make(None, images, device="meta")
+
+    @pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"workers": -1}])
+    def test_bad_numbers_are_refused(self, images: data.Images, wrong: dict[str, int]) -> None:
+        with pytest.raises(ValueError, match="give 1 image or more"):
+            make(None, images, **wrong)
