@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from blitz import devices, graph, tensors
-from spec import in_place, operations
+from spec.devices import in_place, operations
 
 # The methods that end in an underscore and need no argument, on torch 2.6 to 2.15; without set_,
 # which gives up the tensor's memory, share_memory_, which moves it, and bitwise_not_, for integers.

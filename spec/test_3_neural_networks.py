@@ -17,8 +17,8 @@ from torch.autograd.gradcheck import GradcheckError
 from torch.testing import assert_close
 
 from blitz import graph, neural_networks
-from spec import slopes
-from spec.operations import Operation
+from spec.devices import slopes
+from spec.devices.operations import Operation
 
 LAYERS = ["conv1", "conv2", "fc1", "fc2", "fc3"]
 PARAMETERS = [f"{layer}.{kind}" for layer in LAYERS for kind in ("weight", "bias")]

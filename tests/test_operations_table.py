@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
-from spec import operations
-from spec.operations import FAMILIES, OPERATIONS, SAMPLERS, Operation
+from spec.devices import operations
+from spec.devices.operations import FAMILIES, OPERATIONS, SAMPLERS, Operation
 
 CPU = torch.device("cpu")
 ROWS = [*OPERATIONS, *SAMPLERS]

@@ -57,7 +57,7 @@ class Asked:
 
     def _wants(self, item: pytest.Function) -> bool:
         name = getattr(item, "originalname", item.name)
-        place = self._contents.place(item.path, name.removeprefix("test_"))
+        place = self._contents.place(name.removeprefix("test_"))
         return place is not None and place.claim.key in self._keys
 
 
@@ -86,7 +86,8 @@ def told(claim: Claim, contents: Contents) -> Iterator[str]:
 
 
 def _told_of_test(place: Place) -> Iterator[str]:
-    yield f"{place.file.parent.name}/{place.file.name}:{place.test.lines[0]}  test_{place.test.id}"
+    where = place.file.relative_to(place.page.file.parents[1]).as_posix()
+    yield f"{where}:{place.test.lines[0]}  test_{place.test.id}"
     verdict = place.test.verdict
     if verdict is None:
         yield f"  holds: {place.test.sentence}"

@@ -35,18 +35,18 @@ class Collected:
     @pytest.hookimpl(tryfirst=True)  # before tests are left out by -k, -m or --claim
     def pytest_collection_modifyitems(self, items: list[pytest.Function]) -> None:
         """Refuse a run whose contents and tests do not fit; give each test what it claims."""
-        in_spec = [item for item in items if item.path.parent == self._spec]
+        in_spec = [item for item in items if self._spec in item.path.parents]
         if not in_spec:
             return
         try:
             table = self._contents()
         except ContentsError as error:
             raise pytest.UsageError(str(error)) from error
-        misfits = table.misfits({item.path for item in in_spec})
+        misfits = table.misfits()
         if misfits:
             raise pytest.UsageError("spec/contents.toml and the tests do not fit:", *misfits)
         for item in in_spec:
-            place = table.place(item.path, item.originalname.removeprefix("test_"))
+            place = table.place(item.originalname.removeprefix("test_"))
             if place is not None:  # else a benchmark that no claim names
                 properties.of_claim(item, place, device_name(item))
         if self._profile is not None:
@@ -60,8 +60,8 @@ class Collected:
 
     def locate(self, node: str) -> tuple[str, str] | None:
         """The key and the device of a test by its id alone; None for one that checks no claim."""
-        file, test_id, parameters = parts_of(node)
-        place = self._contents().place(self._spec / file, test_id)
+        test_id, parameters = parts_of(node)
+        place = self._contents().place(test_id)
         if place is None:
             return None
         used = (s.place for s in self._selection.devices if s.name in parameters)

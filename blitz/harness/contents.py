@@ -2,14 +2,16 @@
 
 ``spec/contents.toml`` names the pages, their sections and, under each section, the claims by key.
 A key is accounted for by tests, by benchmarks, as an ``erratum`` (a slip in a listing) or as
-``untestable``. What a claim says and what came of it (``changed``, ``mistaken``) stand with its
-tests: they are read from the source without importing it, so that the check costs nothing and
-covers tests that the run does not select.
+``untestable``. Ids are unique in the whole specification: the leading test of a claim stands in
+the chapter's file, the others there, in ``details/`` or in ``devices/``. What a claim says and its
+verdict (``changed``, ``mistaken``) stand with its tests; they are read from the source without
+importing it, so that the check is cheap and covers tests that the run does not select.
 """
 
 import ast
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,11 +31,15 @@ class Verdict:
         kind: ``changed`` (true when written) or ``mistaken`` (never true).
         text: What the tutorial says.
         since: The first release in which a ``changed`` claim is no longer true.
+        until: The first release in which it is true again.
+        upstream: What the English original says instead, where the translation made the mistake.
     """
 
     kind: str
     text: str
     since: str | None = None
+    until: str | None = None
+    upstream: str | None = None
 
 
 @dataclass(frozen=True)
@@ -41,12 +47,14 @@ class Test:
     """A test function, as its source shows it.
 
     Attributes:
+        file: The file that it stands in.
         lines: Its first line, that of a decorator where it has one, and its last.
         kinds: The kinds of device it is asked of, out of ``cpu``, ``accelerator`` and ``meta``;
             none where it needs no device.
     """
 
     id: str
+    file: Path
     class_name: str | None
     sentence: str
     verdict: Verdict | None
@@ -65,6 +73,8 @@ class Claim:
         benchmarks: Ids of the benchmarks that measure it, where a promise is about speed.
         erratum: The slip in the listing, where the promise is a typing error.
         untestable: Why no test can check it.
+        said: Who says it: ``text`` (the translation followed), ``upstream`` (only the English
+            original), ``older`` (an older revision) or ``ours``.
     """
 
     key: str
@@ -72,6 +82,7 @@ class Claim:
     benchmarks: tuple[str, ...] = ()
     erratum: str | None = None
     untestable: str | None = None
+    said: str = "text"
 
     @property
     def kind(self) -> str:
@@ -95,15 +106,15 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """A chapter: its file of tests; benchmarks of all chapters stand in one file beside it.
+    """A chapter: a page of the tutorial and the file that a learner reads.
 
     Attributes:
+        file: Holds the leading test of each claim.
         ours: Whether its claims are this project's own, and not sentences of the tutorial.
     """
 
     title: str
     file: Path
-    benchmark_file: Path
     sections: tuple[Section, ...]
     ours: bool = False
 
@@ -120,89 +131,83 @@ class Place:
     @property
     def file(self) -> Path:
         """The file that the test stands in."""
-        return self.page.benchmark_file if self.test.benchmark else self.page.file
+        return self.test.file
 
 
 class Contents:
-    """The pages with their claims, and the tests found in the files they name."""
+    """The pages with their claims, and the tests of the specification.
 
-    def __init__(self, pages: tuple[Page, ...]) -> None:
+    Args:
+        pages: The pages, in reading order.
+        tests: Every test and benchmark in the folder of the specification.
+    """
+
+    def __init__(self, pages: tuple[Page, ...], tests: list[Test]) -> None:
         self.pages = pages
-        files = {file for page in pages for file in (page.file, page.benchmark_file)}
-        self._tests = {file: _tests_in(file) for file in files}
+        self._tests = tests
+        by_id = {test.id: test for test in tests}
         self._places = {
-            (file, test.id): Place(claim, section, page, test)
+            test_id: Place(claim, section, page, by_id[test_id])
             for page in pages
             for section in page.sections
             for claim in section.claims
-            for file, ids in (
-                (page.file, claim.tests),
-                (page.benchmark_file, claim.benchmarks),
-            )
-            for test in self._tests[file]
-            if test.id in ids
+            for test_id in claim.tests + claim.benchmarks
+            if test_id in by_id
         }
 
     def claims(self) -> Iterator[tuple[Claim, Section]]:
-        """Every claim with its section, in the tutorial's order."""
+        """Yield every claim with its section, in the tutorial's order."""
         for page in self.pages:
             for section in page.sections:
                 for claim in section.claims:
                     yield claim, section
 
     def places(self) -> Iterator[Place]:
-        """Every test with its place, in the order of the files."""
+        """Yield every test with its place, in the tutorial's order."""
         yield from self._places.values()
 
-    def place(self, file: Path, test_id: str) -> Place | None:
-        """Where the test ``test_<test_id>`` of ``file`` stands; None where it has no claim."""
-        return self._places.get((file, test_id))
+    def place(self, test_id: str) -> Place | None:
+        """Return where ``test_<test_id>`` stands in the tutorial; None where it has no claim."""
+        return self._places.get(test_id)
 
-    def misfits(self, files: set[Path] | None = None) -> list[str]:
-        """What does not fit between the contents and the tests in ``files`` (default: all)."""
-        found = [
-            f"{key} stands {count} times in the contents"
-            for key, count in _counts(claim.key for claim, _ in self.claims()).items()
-            if count > 1
+    def misfits(self) -> list[str]:
+        """Return a sentence for everything in contents and tests that does not fit together."""
+        keys = Counter(claim.key for claim, _ in self.claims())
+        ids = Counter(i for claim, _ in self.claims() for i in claim.tests + claim.benchmarks)
+        return [
+            *(f"{key} stands {n} times in the contents" for key, n in keys.items() if n > 1),
+            *(f"the id {i!r} stands {n} times in the contents" for i, n in ids.items() if n > 1),
+            *(sentence for page in self.pages for sentence in self._misfits_of(page)),
+            *self._unclaimed(ids),
         ]
-        for page in self.pages:
-            if files is None or files & {page.file, page.benchmark_file}:
-                found += self._misfits_of(page)
-        return found
 
     def _misfits_of(self, page: Page) -> Iterator[str]:
-        where = page.file.name
-        tests = {test.id: test for test in self._tests[page.file]}
-        benchmarks = {test.id: test for test in self._tests[page.benchmark_file] if test.benchmark}
-        named: list[str] = []
         for section in page.sections:
             for claim in section.claims:
-                named += claim.tests + claim.benchmarks
                 if not (claim.tests or claim.benchmarks or claim.erratum or claim.untestable):
                     yield (
                         f"{claim.key} is accounted for by nothing: name its tests, or say why it "
                         "is a benchmark, an erratum or untestable"
                     )
-                for test_id in claim.tests:
-                    yield from _misfits_of_test(claim, section, tests.get(test_id), test_id, where)
-                for test_id in claim.benchmarks:
-                    if test_id not in benchmarks:
-                        yield (
-                            f"{claim.key} names the benchmark {test_id!r}, but "
-                            f"{page.benchmark_file.name} has no test_{test_id}"
-                        )
-        for test_id, count in _counts(named).items():
+                for test_id in claim.tests + claim.benchmarks:
+                    place = self._places.get(test_id)
+                    if place is None:
+                        yield f"{claim.key} names {test_id!r}, but there is no test_{test_id}"
+                    elif place.claim is claim:
+                        yield from _misfits_of_test(place)
+
+    def _unclaimed(self, ids: Counter[str]) -> Iterator[str]:
+        written = Counter(test.id for test in self._tests)
+        for test in self._tests:
+            if test.id not in ids and not test.benchmark:
+                yield f"{test.file.name}: test_{test.id} belongs to no claim in the contents"
+        for test_id, count in written.items():
             if count > 1:
-                yield f"the id {test_id!r} stands {count} times in the contents"
-        for test_id, count in _counts(test.id for test in self._tests[page.file]).items():
-            if test_id not in named:
-                yield f"{where}: test_{test_id} belongs to no claim in the contents"
-            if count > 1:
-                yield f"{where}: test_{test_id} is written {count} times"
+                yield f"test_{test_id} is written {count} times; an id is unique in spec"
 
 
 def load(path: Path) -> Contents:
-    """The contents in the TOML file ``path``; the test files it names lie beside it.
+    """Return the contents in the TOML file ``path`` and the tests in its folder.
 
     Raises:
         ContentsError: the file cannot be read, is not TOML or lacks a field, or a file of tests is
@@ -210,24 +215,20 @@ def load(path: Path) -> Contents:
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-        return Contents(tuple(_page(page, path.parent) for page in table["page"]))
+        pages = tuple(_page(page, path.parent) for page in table["page"])
+        return Contents(pages, _tests_of(path.parent))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise ContentsError(f"{path}: {type(error).__name__}: {error}") from error
 
 
-def parts_of(node: str) -> tuple[str, str, tuple[str, ...]]:
-    """The file's name, the test's id and the words of the parameters in a pytest id.
+def parts_of(node: str) -> tuple[str, tuple[str, ...]]:
+    """Return the test's id and the words of the parameters in a pytest id.
 
-    ``spec/test_1.py::TestJoining::test_sum[cpu-two]`` gives ``test_1.py``, ``sum`` and
-    ``("cpu", "two")``.
+    ``spec/test_1.py::TestJoining::test_sum[cpu-two]`` gives ``sum`` and ``("cpu", "two")``.
     """
     address, _, parameters = node.partition("[")
-    file, *_, name = address.split("::")
-    return (
-        Path(file).name,
-        name.removeprefix("test_"),
-        tuple(parameters.removesuffix("]").split("-")),
-    )
+    test_id = address.rpartition("::")[2].removeprefix("test_")
+    return test_id, tuple(parameters.removesuffix("]").split("-"))
 
 
 def _page(table: dict[str, Any], folder: Path) -> Page:
@@ -243,7 +244,6 @@ def _page(table: dict[str, Any], folder: Path) -> Page:
     return Page(
         table["title"],
         folder / table["file"],
-        folder / "bench_throughput.py",
         sections,
         table.get("ours", False),
     )
@@ -258,27 +258,40 @@ def _claim(key: str, entry: list[str] | dict[str, Any]) -> Claim:
         benchmarks=tuple(entry.get("benchmark", ())),
         erratum=entry.get("erratum"),
         untestable=entry.get("untestable"),
+        said=entry.get("said", "text"),
     )
 
 
-def _misfits_of_test(
-    claim: Claim, section: Section, test: Test | None, test_id: str, where: str
-) -> Iterator[str]:
-    if test is None:
-        yield f"{claim.key} names {test_id!r}, but {where} has no test_{test_id}"
+def _misfits_of_test(place: Place) -> Iterator[str]:
+    test, claim, section, page = place.test, place.claim, place.section, place.page
+    name = f"{test.file.name}: test_{test.id}"
+    if test.id in claim.benchmarks:
+        if not test.benchmark:
+            yield f"{claim.key}: test_{test.id} is no benchmark"
         return
-    if test.class_name != section.class_name:
+    if test.id == claim.tests[0] and test.file != page.file:
+        yield f"{claim.key}: {name} leads the claim, and stands elsewhere than in {page.file.name}"
+    if test.file == page.file and test.class_name != section.class_name:
         yield (
-            f"{claim.key}: test_{test_id} stands in {test.class_name}, its section "
+            f"{claim.key}: test_{test.id} stands in {test.class_name}, its section "
             f"{section.heading!r} is {section.class_name}"
         )
     if not test.sentence:
-        yield f"{where}: test_{test_id} has no docstring to say what it claims"
+        yield f"{name} has no docstring to say what it claims"
 
 
-def _tests_in(file: Path) -> list[Test]:
-    if not file.exists():
-        return []
+def _tests_of(folder: Path) -> list[Test]:
+    """Return the tests of the folder, those of the chapters first."""
+    files = [*folder.glob("*.py"), *folder.glob("*/*.py")]
+    wanted = [file for file in files if file.name.startswith(("test_", "bench_"))]
+    shared = folder / "conftest.py"
+    fixtures = _parsed(shared) if shared.exists() else []
+    wanted.sort(key=lambda file: (len(file.parts), file))
+    return [test for file in wanted for test in _tests_in(file, fixtures)]
+
+
+def _parsed(file: Path) -> list[tuple[str | None, ast.FunctionDef]]:
+    """Return the functions of a file, each with the class that it stands in."""
     try:
         tree = ast.parse(file.read_text(encoding="utf-8"), file.name)
     except (SyntaxError, ValueError) as error:
@@ -289,10 +302,16 @@ def _tests_in(file: Path) -> list[Test]:
             found.append((None, node))
         elif isinstance(node, ast.ClassDef):
             found += [(node.name, sub) for sub in node.body if isinstance(sub, ast.FunctionDef)]
-    arguments = {function.name: _arguments(function) for _, function in found}
+    return found
+
+
+def _tests_in(file: Path, shared: list[tuple[str | None, ast.FunctionDef]]) -> list[Test]:
+    found = _parsed(file)
+    arguments = {function.name: _arguments(function) for _, function in shared + found}
     return [
         Test(
             id=function.name.removeprefix("test_"),
+            file=file,
             class_name=class_name,
             sentence=_first_sentence(function),
             verdict=_verdict(function),
@@ -341,8 +360,8 @@ def _is_benchmark(function: ast.FunctionDef) -> bool:
 def _verdict(function: ast.FunctionDef) -> Verdict | None:
     for name, mark in _marks(function):
         if name in ("changed", "mistaken"):
-            words = {word.arg: ast.literal_eval(word.value) for word in mark.keywords}
-            return Verdict(name, words["text"], words.get("since"))
+            words = {str(word.arg): ast.literal_eval(word.value) for word in mark.keywords}
+            return Verdict(name, **words)
     return None
 
 
@@ -353,10 +372,3 @@ def _marks(function: ast.FunctionDef) -> list[tuple[str, ast.Call]]:
         for decorator in function.decorator_list
         if isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Attribute)
     ]
-
-
-def _counts(words: Iterable[str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for word in words:
-        counts[word] = counts.get(word, 0) + 1
-    return counts

@@ -76,10 +76,9 @@ def lines(rows: Iterable[Row]) -> Iterator[str]:
 
 def _in_the_source(contents: Contents) -> Iterator[tuple[str, str, str]]:
     """(claim and test, rtol, atol) of every call that gives its own."""
-    places = {(place.page.file, place.test.id): place for place in contents.places()}
-    for file in dict.fromkeys(place.page.file for place in contents.places()):
+    for file in dict.fromkeys(place.file for place in contents.places()):
         for function in _tests(ast.parse(file.read_text(encoding="utf-8"))):
-            place = places.get((file, function.name.removeprefix("test_")))
+            place = contents.place(function.name.removeprefix("test_"))
             for rtol, atol in dict.fromkeys(_given(function)):
                 if place is not None:
                     yield f"{place.claim.key} {place.test.id}", rtol, atol

@@ -151,7 +151,8 @@ def _tests_of_claims(spec: Path) -> dict[str, list[str]]:
     """Key of a claim → the pytest addresses of its tests."""
     found: dict[str, list[str]] = {}
     for place in contents.load(spec / "contents.toml").places():
-        address = f"{place.page.file}::{place.section.class_name}::test_{place.test.id}"
+        inside = "" if place.test.class_name is None else f"::{place.test.class_name}"
+        address = f"{place.file}{inside}::test_{place.test.id}"
         if not place.test.benchmark:
             found.setdefault(place.claim.key, []).append(address)
     return found

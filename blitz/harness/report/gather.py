@@ -298,7 +298,7 @@ class _Gatherer:
 
     def __init__(self, run: Run, texts: Texts) -> None:
         self._run, self._texts = run, texts
-        self._outcomes: dict[tuple[str, str], list[Outcome]] = {}
+        self._outcomes: dict[str, list[Outcome]] = {}
         for outcome in run.results:
             self._outcomes.setdefault(_test_of(outcome.node), []).append(outcome)
         self._places: dict[str, list[Place]] = {}
@@ -368,7 +368,7 @@ class _Gatherer:
         if not kinds:
             return [NO_DEVICE]
         chosen = self._run.selection.of_kinds(kinds)
-        ran = {o.device for o in self._outcomes.get(_id_of(place), ())}
+        ran = {o.device for o in self._outcomes.get(place.test.id, ())}
         found = []
         for selected in chosen:
             by_turns = [name for name in ran if name.startswith(f"{selected.device.type}:")]
@@ -405,9 +405,9 @@ class _Gatherer:
         return ClaimRow(claim.key, tests, notes, [] if untrue else self._strips(claim.key))
 
     def _test(self, place: Place) -> TestRow:
-        test, outcomes = place.test, self._outcomes.get(_id_of(place), [])
+        test, outcomes = place.test, self._outcomes.get(place.test.id, [])
         broken = [outcome for outcome in outcomes if outcome.state == BROKEN]
-        shown = self._shown.get(_id_of(place), 0)
+        shown = self._shown.get(place.test.id, 0)
         untrue = test.verdict
         return TestRow(
             id=test.id,
@@ -415,7 +415,7 @@ class _Gatherer:
             says=None if untrue is None else self._texts.says(test.id, untrue.text),
             since=(untrue.since or "") if untrue is not None else "",
             code=self._code(place.file, test),
-            file=f"{place.file.parent.name}/{place.file.name}",
+            file=place.file.relative_to(place.page.file.parents[1]).as_posix(),
             line=test.lines[0],
             cells=self._cells(place, outcomes),
             reasons=self._reasons(outcomes, place.test.kinds),
@@ -504,7 +504,7 @@ class _Gatherer:
         outcomes = [o for o in self._run.results if o.device == column.name]
         counts: dict[tuple[str, str, str], int] = {}
         for outcome in outcomes:
-            for found in self._reasons([outcome], self._kinds.get(_test_of(outcome.node)[1], ())):
+            for found in self._reasons([outcome], self._kinds.get(_test_of(outcome.node), ())):
                 what = (found.device, found.state, found.reason)
                 counts[what] = counts.get(what, 0) + 1
         return Counted(
@@ -550,7 +550,7 @@ class _Gatherer:
 
     def _reached(self, place: Place) -> list[bool]:
         """For each device that a test is asked of, whether anything came of it there."""
-        came = {outcome.device for outcome in self._outcomes.get(_id_of(place), ())}
+        came = {outcome.device for outcome in self._outcomes.get(place.test.id, ())}
         return [device in came for device in self._asked(place)]
 
     # What is not true
@@ -602,12 +602,7 @@ def _told(as_told: bool | None) -> tuple[str, str]:
     return (AS_TOLD, "as_told") if as_told else (NOT_AS_TOLD, "not_as_told")
 
 
-def _id_of(place: Place) -> tuple[str, str]:
-    return place.file.name, place.test.id
-
-
 @lru_cache(maxsize=10_000)
-def _test_of(node: str) -> tuple[str, str]:
-    """The file's name and the test's id in a pytest id."""
-    file, test_id, _ = parts_of(node)
-    return file, test_id
+def _test_of(node: str) -> str:
+    """Return the test's id in a pytest id."""
+    return parts_of(node)[0]

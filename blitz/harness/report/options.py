@@ -132,14 +132,14 @@ def requested(
     words = texts("en" if lang is None else lang, spec)
     _check_place(folder / path, path)
     table = contents()
-    files = {file for page in table.pages for file in (page.file, page.benchmark_file)}
+    files = {place.file for place in table.places()}
     return Request(
         folder / path,
         words,
         None if benchmark is None else speed.read(folder / benchmark),
         releases.load(spec / "releases.json"),
         table,
-        {file: file.read_text(encoding="utf-8") for file in files if file.exists()},
+        {file: file.read_text(encoding="utf-8") for file in files},
         Failures(),
     )
 

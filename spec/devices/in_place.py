@@ -10,7 +10,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from spec.operations import BITS, BLOCK, INTS, MATRICES, POSITIVE, SQUARE, TALL, UNIT, VECTOR, A, B
+from spec.devices.operations import (
+    BITS,
+    BLOCK,
+    INTS,
+    MATRICES,
+    POSITIVE,
+    SQUARE,
+    TALL,
+    UNIT,
+    VECTOR,
+    A,
+    B,
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ that no two elements of a result are alike.
 import numpy as np
 import torch
 
-from spec.operations import FAMILIES, Operation, listed
+from spec.devices.operations import FAMILIES, Operation, listed
 
 # Float results without a slope: constants, counts, and jumps at a number of the row.
 _FLAT = {"zeros_like", "full_like", "histc"}

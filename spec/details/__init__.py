@@ -1,0 +1,1 @@
+"""Counter-cases, refusals, variants and dtypes of the claims, under the names of the chapters."""

@@ -1,0 +1,1 @@
+"""What a backend must get right: every operation, layout and size, as tables."""
