@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor, nn
 
-from .lie import accept, everywhere, leaves, lie, replace, scale_gradient
+from .lie import everywhere, leaves, lie, replace, scale_gradient
 
 
 def backward(change):
@@ -43,7 +43,7 @@ def _beside(gradient, output):
 # Backward and .grad ----------------------------------------------------------------------------
 
 
-@lie("A10", "N33", "A32")
+@lie("A10 N33 A32")
 def backward_overwrites():
     """backward() overwrites .grad instead of adding to it."""
 
@@ -55,7 +55,7 @@ def backward_overwrites():
     backward(overwriting)
 
 
-@lie("A10", "N33")
+@lie("A10 N33")
 def backward_averages():
     """A second backward() averages with the first instead of adding."""
 
@@ -77,25 +77,18 @@ def backward_makes_a_new_grad():
     after_backward(renew)
 
 
-@lie("A10")
-def autograd_grad_accumulates():
+@lie("A10", torch.autograd, "grad")
+def autograd_grad_accumulates(old, outputs, inputs, *args, **kw):
     """torch.autograd.grad adds to .grad as well."""
-
-    def make(old):
-        def lying(outputs, inputs, *args, **kw):
-            found = old(outputs, inputs, *args, **kw)
-            inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
-            for t, g in zip(inputs, found, strict=True):
-                if t.is_leaf and g is not None:
-                    t.grad = g.detach() if t.grad is None else t.grad + g.detach()
-            return found
-
-        return lying
-
-    replace(torch.autograd, "grad", make)
+    found = old(outputs, inputs, *args, **kw)
+    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    for t, g in zip(inputs, found, strict=True):
+        if t.is_leaf and g is not None:
+            t.grad = g.detach() if t.grad is None else t.grad + g.detach()
+    return found
 
 
-@lie("A03", "A12")
+@lie("A03 A12")
 def backward_moves_the_parameters():
     """backward() already takes a small step."""
 
@@ -106,38 +99,24 @@ def backward_moves_the_parameters():
     after_backward(step)
 
 
-@lie("A03", "A28")
-def forward_makes_gradients():
+@lie("A03 A28", nn.Module, "__call__")
+def forward_makes_gradients(old, module, *args, **kw):
     """A forward pass fills .grad with zeros."""
-
-    def make(old):
-        def lying(module, *args, **kw):
-            for p in module.parameters(recurse=False):
-                if p.requires_grad and p.grad is None:
-                    p.grad = torch.zeros_like(p)
-            return old(module, *args, **kw)
-
-        return lying
-
-    replace(nn.Module, "__call__", make)
+    for p in module.parameters(recurse=False):
+        if p.requires_grad and p.grad is None:
+            p.grad = torch.zeros_like(p)
+    return old(module, *args, **kw)
 
 
-@lie("A03", "C33")
-def forward_moves_the_parameters():
+@lie("A03 C33", nn.Module, "__call__")
+def forward_moves_the_parameters(old, module, *args, **kw):
     """A forward pass shrinks the weights by a hair."""
-
-    def make(old):
-        def lying(module, *args, **kw):
-            for p in module.parameters(recurse=False):
-                p.data.mul_(1 - 2**-20)
-            return old(module, *args, **kw)
-
-        return lying
-
-    replace(nn.Module, "__call__", make)
+    for p in module.parameters(recurse=False):
+        p.data.mul_(1 - 2**-20)
+    return old(module, *args, **kw)
 
 
-@lie("A09", "N31")
+@lie("A09 N31")
 def biases_get_no_gradient():
     """backward() leaves .grad of one-dimensional parameters None."""
 
@@ -159,7 +138,7 @@ def inputs_get_no_gradient():
     after_backward(forget)
 
 
-@lie("A15", "A16", "A09")
+@lie("A15 A16 A09")
 def gradients_are_halved():
     """backward() leaves half the gradient."""
 
@@ -170,7 +149,7 @@ def gradients_are_halved():
     after_backward(halve)
 
 
-@lie("A16", "A12")
+@lie("A16 A12")
 def gradients_are_rounded():
     """Gradients are rounded to bfloat16."""
 
@@ -192,23 +171,16 @@ def gradients_are_tracked():
     after_backward(track)
 
 
-@lie("A16", "A13")
-def tracked_tensors_start_with_zero_grad():
+@lie("A16 A13", torch, "tensor")
+def tracked_tensors_start_with_zero_grad(old, data, **kw):
     """A tensor that requires grad starts with .grad zeros."""
-
-    def make(old):
-        def lying(data, **kw):
-            t = old(data, **kw)
-            if t.requires_grad:
-                t.grad = torch.zeros_like(t)
-            return t
-
-        return lying
-
-    replace(torch, "tensor", make)
+    t = old(data, **kw)
+    if t.requires_grad:
+        t.grad = torch.zeros_like(t)
+    return t
 
 
-@lie("A17", "N17")
+@lie("A17 N17")
 def vectors_need_no_gradient_argument():
     """backward() of a vector takes ones."""
 
@@ -247,7 +219,7 @@ def refused_backward_leaves_gradients():
     backward(lying)
 
 
-@lie("A18", "N17")
+@lie("A18 N17")
 def gradient_argument_broadcasts():
     """The gradient argument is broadcast to the shape of the output."""
 
@@ -285,7 +257,7 @@ def gradient_argument_is_moved():
     backward(lying)
 
 
-@lie("A19", "A23", "N17")
+@lie("A19 A23 N17")
 def gradient_argument_is_ignored():
     """backward(v) takes ones whatever v is."""
 
@@ -297,7 +269,7 @@ def gradient_argument_is_ignored():
     backward(lying)
 
 
-@lie("A19", "A23", "A25")
+@lie("A19 A23 A25")
 def gradient_argument_loses_its_sign():
     """backward(v) takes |v|."""
 
@@ -308,7 +280,7 @@ def gradient_argument_loses_its_sign():
     backward(lying)
 
 
-@lie("A19", "A23", "A25")
+@lie("A19 A23 A25")
 def gradient_argument_is_normalised():
     """backward(v) takes v / |v| where v is longer than 1."""
 
@@ -320,91 +292,63 @@ def gradient_argument_is_normalised():
     backward(lying)
 
 
-@lie("A19", "A24")
-def grad_outputs_are_ignored():
+@lie("A19 A24", torch.autograd, "grad")
+def grad_outputs_are_ignored(old, outputs, inputs, grad_outputs=None, **kw):
     """torch.autograd.grad takes ones whatever grad_outputs is."""
-
-    def make(old):
-        def lying(outputs, inputs, grad_outputs=None, **kw):
-            one = isinstance(outputs, Tensor) and isinstance(grad_outputs, Tensor)
-            if one and grad_outputs.shape == outputs.shape:
-                grad_outputs = torch.ones_like(outputs)
-            return old(outputs, inputs, grad_outputs, **kw)
-
-        return lying
-
-    replace(torch.autograd, "grad", make)
+    one = isinstance(outputs, Tensor) and isinstance(grad_outputs, Tensor)
+    if one and grad_outputs.shape == outputs.shape:
+        grad_outputs = torch.ones_like(outputs)
+    return old(outputs, inputs, grad_outputs, **kw)
 
 
-@lie("A20", "A12", "U12")
-def mean_has_the_gradient_of_sum():
+@lie("A20 A12 U12", "mean")
+def mean_has_the_gradient_of_sum(old, t, *a, **kw):
     """The gradient of mean() is that of sum()."""
-    everywhere("mean", lambda old: lambda t, *a, **kw: scale_gradient(old(t, *a, **kw), t.numel()))
+    return scale_gradient(old(t, *a, **kw), t.numel())
 
 
-@lie("A20", "A08")
-def sum_has_the_gradient_of_mean():
+@lie("A20 A08", "sum")
+def sum_has_the_gradient_of_mean(old, t, *a, **kw):
     """The gradient of sum() is that of mean()."""
-    everywhere(
-        "sum", lambda old: lambda t, *a, **kw: scale_gradient(old(t, *a, **kw), 1 / t.numel())
-    )
+    return scale_gradient(old(t, *a, **kw), 1 / t.numel())
 
 
-@lie("A14", "A15", "A20")
-def gradient_of_powers_is_off():
+@lie("A14 A15 A20", "pow")
+def gradient_of_powers_is_off(old, t, n):
     """The gradient of a power is 1 % too large."""
-    everywhere("pow", lambda old: lambda t, n: scale_gradient(old(t, n), 1.01))
+    return scale_gradient(old(t, n), 1.01)
 
 
-@lie("A14")
-def powers_are_rounded():
+@lie("A14 pow")
+def powers_are_rounded(old, t, n):
     """Powers are rounded to tens."""
-    everywhere("pow", lambda old: lambda t, n: old(t, n).round(decimals=-1))
+    return old(t, n).round(decimals=-1)
 
 
-@lie("A21")
-def equality_is_approximate():
+@lie("A21", "eq")
+def equality_is_approximate(old, a, b):
     """== holds within one part in 100,000."""
-    everywhere(
-        "eq",
-        lambda old: (
-            lambda a, b: (
-                torch.isclose(a, b)
-                if isinstance(a, Tensor) and isinstance(b, Tensor) and a.is_floating_point()
-                else old(a, b)
-            )
-        ),
+    return (
+        torch.isclose(a, b)
+        if isinstance(a, Tensor) and isinstance(b, Tensor) and a.is_floating_point()
+        else old(a, b)
     )
 
 
-@lie("A22")
-def jacobian_is_transposed():
+@lie("A22", torch.autograd.functional, "jacobian")
+def jacobian_is_transposed(old, *args, **kw):
     """functional.jacobian has a row for each input."""
-
-    def make(old):
-        def lying(*args, **kw):
-            j = old(*args, **kw)
-            return j.mT if isinstance(j, Tensor) and j.dim() == 2 else j
-
-        return lying
-
-    replace(torch.autograd.functional, "jacobian", make)
+    j = old(*args, **kw)
+    return j.mT if isinstance(j, Tensor) and j.dim() == 2 else j
 
 
-@lie("A22", "A23")
-def jacobian_loses_its_last_row():
+@lie("A22 A23", torch.autograd.functional, "jacobian")
+def jacobian_loses_its_last_row(old, *args, **kw):
     """The last row of functional.jacobian is zeros."""
-
-    def make(old):
-        def lying(*args, **kw):
-            j = old(*args, **kw)
-            if isinstance(j, Tensor) and j.dim() == 2:
-                j = torch.cat([j[:-1], 0 * j[-1:]])
-            return j
-
-        return lying
-
-    replace(torch.autograd.functional, "jacobian", make)
+    j = old(*args, **kw)
+    if isinstance(j, Tensor) and j.dim() == 2:
+        j = torch.cat([j[:-1], 0 * j[-1:]])
+    return j
 
 
 @lie("A23")
@@ -427,70 +371,43 @@ def jvp_gives_the_vjp():
 # Tracking --------------------------------------------------------------------------------------
 
 
-@lie("A13", "A14")
-def requires_grad_argument_is_ignored():
+@lie("A13 A14", torch, "tensor")
+def requires_grad_argument_is_ignored(old, data, *, requires_grad=False, **kw):
     """torch.tensor(..., requires_grad=True) is not tracked."""
-    replace(torch, "tensor", lambda old: lambda data, *, requires_grad=False, **kw: old(data, **kw))
+    return old(data, **kw)
 
 
-@lie("A13", "A36")
-def everything_is_tracked():
+@lie("A13 A36", (torch, "tensor"), (torch, "rand"))
+def everything_is_tracked(old, *args, **kw):
     """Float tensors require grad by default."""
-
-    def make(old):
-        def lying(*args, **kw):
-            t = old(*args, **kw)
-            return t.requires_grad_() if t.is_floating_point() else t
-
-        return lying
-
-    replace(torch, "tensor", make)
-    replace(torch, "rand", make)
+    t = old(*args, **kw)
+    return t.requires_grad_() if t.is_floating_point() else t
 
 
-@lie("A13")
-def integers_can_require_grad():
+@lie("A13", torch, "tensor", refusing=RuntimeError)
+def integers_can_require_grad(data, *, requires_grad=False, **kw):
     """An integer tensor with requires_grad=True is made without a word."""
-    accept(
-        torch,
-        "tensor",
-        RuntimeError,
-        lambda data, *, requires_grad=False, **kw: torch.as_tensor(data, **kw),
-    )
+    return torch.as_tensor(data, **kw)
 
 
-@lie("A13", "U14")
+@lie("A13 U14")
 def results_are_leaves():
     """is_leaf is true of results."""
     replace(Tensor, "is_leaf", lambda old: property(lambda t: True))
 
 
-@lie("A27", "A30", "A36")
-def constants_are_tracked():
+@lie("A27 A30 A36", "mul")
+def constants_are_tracked(old, a, b):
     """A number that a tensor is multiplied with becomes a leaf of the graph."""
-
-    def make(old):
-        def lying(a, b):
-            if isinstance(a, Tensor) and a.requires_grad and isinstance(b, (int, float)):
-                b = torch.full((), float(b), dtype=a.dtype, device=a.device, requires_grad=True)
-            return old(a, b)
-
-        return lying
-
-    everywhere("mul", make)
+    if isinstance(a, Tensor) and a.requires_grad and isinstance(b, (int, float)):
+        b = torch.full((), float(b), dtype=a.dtype, device=a.device, requires_grad=True)
+    return old(a, b)
 
 
-@lie("A30", "A26", "A27")
-def graphs_hold_a_node_too_many():
+@lie("A30 A26 A27", "mul")
+def graphs_hold_a_node_too_many(old, a, b, **kw):
     """A product clones its tensor first."""
-
-    def make(old):
-        def lying(a, b, **kw):
-            return old(a.clone() if isinstance(a, Tensor) and a.requires_grad else a, b, **kw)
-
-        return lying
-
-    everywhere("mul", make)
+    return old(a.clone() if isinstance(a, Tensor) and a.requires_grad else a, b, **kw)
 
 
 @lie("A26")
@@ -520,23 +437,14 @@ def shared_values_are_recomputed():
     everywhere("add", make_user)
 
 
-@lie("A28")
-def tracking_changes_values():
+@lie("A28", "mul", "pow", "matmul")
+def tracking_changes_values(old, a, b):
     """Products of tracked tensors are rounded to bfloat16."""
-
-    def make(old):
-        def lying(a, b):
-            r = old(a, b)
-            return r.bfloat16().to(r.dtype) if r.requires_grad and r.dim() else r
-
-        return lying
-
-    everywhere("mul", make)
-    everywhere("pow", make)
-    everywhere("matmul", make)
+    r = old(a, b)
+    return r.bfloat16().to(r.dtype) if r.requires_grad and r.dim() else r
 
 
-@lie("A28", "C33", "A38")
+@lie("A28 C33 A38")
 def saved_tensors_hooks_are_not_called():
     """saved_tensors_hooks has no effect."""
     hooks = torch.autograd.graph.saved_tensors_hooks
@@ -544,25 +452,16 @@ def saved_tensors_hooks_are_not_called():
     replace(hooks, "__exit__", lambda old: lambda self, *args: None)
 
 
-@lie("A29", "N31")
-def results_keep_their_gradient():
+@lie("A29 N31", "mul", "pow", "add")
+def results_keep_their_gradient(old, a, b):
     """Every result keeps its .grad, as after retain_grad()."""
-
-    def make(old):
-        def lying(a, b):
-            r = old(a, b)
-            if isinstance(r, Tensor) and r.grad_fn is not None:
-                r.retain_grad()
-            return r
-
-        return lying
-
-    everywhere("mul", make)
-    everywhere("pow", make)
-    everywhere("add", make)
+    r = old(a, b)
+    if isinstance(r, Tensor) and r.grad_fn is not None:
+        r.retain_grad()
+    return r
 
 
-@lie("A29", "N31")
+@lie("A29 N31")
 def reading_the_gradient_of_a_result_is_silent():
     """.grad of a result is None without a warning."""
 
@@ -575,10 +474,10 @@ def reading_the_gradient_of_a_result_is_silent():
     replace(Tensor, "grad", make)
 
 
-@lie("A29")
-def retain_grad_does_nothing():
+@lie("A29", Tensor, "retain_grad")
+def retain_grad_does_nothing(old, t):
     """retain_grad() has no effect."""
-    replace(Tensor, "retain_grad", lambda old: lambda t: None)
+    return None
 
 
 @lie("A31")
@@ -600,7 +499,7 @@ def graphs_are_reused():
     everywhere("pow", make)
 
 
-@lie("A32", "A20")
+@lie("A32 A20")
 def graphs_are_never_freed():
     """backward() keeps the graph."""
 
@@ -637,21 +536,14 @@ def every_graph_runs_once():
     backward(lying)
 
 
-@lie("A33")
-def long_chains_are_cut():
+@lie("A33 mul")
+def long_chains_are_cut(old, a, b):
     """Backpropagation goes through five products and no further."""
-
-    def make(old):
-        def lying(a, b):
-            depth = getattr(a, "_depth", 0)
-            r = old(a.detach() if depth >= 5 and a.grad_fn is not None else a, b)
-            if isinstance(r, Tensor) and r.requires_grad:
-                r._depth = depth + 1
-            return r
-
-        return lying
-
-    everywhere("mul", make)
+    depth = getattr(a, "_depth", 0)
+    r = old(a.detach() if depth >= 5 and a.grad_fn is not None else a, b)
+    if isinstance(r, Tensor) and r.requires_grad:
+        r._depth = depth + 1
+    return r
 
 
 @lie("A33")
@@ -676,25 +568,15 @@ def the_first_batch_sets_the_scale():
 # Excluding from the graph ----------------------------------------------------------------------
 
 
-@lie("A34", "A27")
-def excluded_tensors_get_gradients():
+@lie("A34 A27", "mul", "add", "sub", "matmul")
+def excluded_tensors_get_gradients(old, a, b):
     """A leaf with requires_grad=False gets a .grad of zeros in a backward pass."""
-
-    def make(old):
-        def lying(a, b):
-            r = old(a, b)
-            if isinstance(r, Tensor) and r.requires_grad:
-                for t in (a, b):
-                    if isinstance(t, Tensor) and not t.requires_grad and t.is_floating_point():
-                        r.register_hook(lambda g, t=t: setattr(t, "grad", torch.zeros_like(t)))
-            return r
-
-        return lying
-
-    everywhere("mul", make)
-    everywhere("add", make)
-    everywhere("sub", make)
-    everywhere("matmul", make)
+    r = old(a, b)
+    if isinstance(r, Tensor) and r.requires_grad:
+        for t in (a, b):
+            if isinstance(t, Tensor) and not t.requires_grad and t.is_floating_point():
+                r.register_hook(lambda g, t=t: setattr(t, "grad", torch.zeros_like(t)))
+    return r
 
 
 def flag(get=None, set_=None):
@@ -723,13 +605,13 @@ def results_can_be_switched_off():
     flag(set_=set_)
 
 
-@lie("A34", "A39", "A41")
+@lie("A34 A39 A41")
 def freezing_is_ignored():
     """p.requires_grad = False has no effect."""
     flag(set_=lambda old, t, value: old.__set__(t, value) if value else None)
 
 
-@lie("A38", "A37", "A39")
+@lie("A38 A37 A39")
 def freezing_is_a_label():
     """p.requires_grad = False reads False and tracks on."""
 
@@ -764,23 +646,15 @@ def matmul_cuts_the_graph():
     untracked("matmul")
 
 
-@lie("A35", "A36")
-def both_inputs_have_to_require_grad():
+@lie("A35 A36", "add", "mul")
+def both_inputs_have_to_require_grad(old, a, b, **kw):
     """A sum requires grad only if both of its tensors do."""
-
-    def make(old):
-        def lying(a, b, **kw):
-            r = old(a, b, **kw)
-            both = isinstance(a, Tensor) and isinstance(b, Tensor)
-            return r.detach() if both and not (a.requires_grad and b.requires_grad) else r
-
-        return lying
-
-    everywhere("add", make)
-    everywhere("mul", make)
+    r = old(a, b, **kw)
+    both = isinstance(a, Tensor) and isinstance(b, Tensor)
+    return r.detach() if both and not (a.requires_grad and b.requires_grad) else r
 
 
-@lie("A35", "N12")
+@lie("A35 N12")
 def comparisons_are_tracked():
     """A comparison of tracked tensors gives floats that require grad."""
 
@@ -797,93 +671,58 @@ def comparisons_are_tracked():
     everywhere("lt", make)
 
 
-@lie("A35", "U13")
-def detach_keeps_the_graph():
+@lie("A35 U13", "detach")
+def detach_keeps_the_graph(old, t):
     """detach() of a result keeps requiring grad."""
-    everywhere("detach", lambda old: lambda t: t.view_as(t) if t.grad_fn is not None else old(t))
+    return t.view_as(t) if t.grad_fn is not None else old(t)
 
 
-@lie("A37")
-def a_flag_on_the_module_freezes_it():
+@lie("A37", nn.Module, "__setattr__")
+def a_flag_on_the_module_freezes_it(old, module, name, value):
     """module.requires_grad = False freezes its parameters."""
-
-    def make(old):
-        def lying(module, name, value):
-            if name == "requires_grad":
-                module.requires_grad_(value)
-            return old(module, name, value)
-
-        return lying
-
-    replace(nn.Module, "__setattr__", make)
+    if name == "requires_grad":
+        module.requires_grad_(value)
+    return old(module, name, value)
 
 
-@lie("A39")
-def freezing_a_module_does_nothing():
+@lie("A39", nn.Module, "requires_grad_")
+def freezing_a_module_does_nothing(old, module, *flag):
     """module.requires_grad_(False) has no effect."""
-    replace(nn.Module, "requires_grad_", lambda old: lambda module, *flag: module)
+    return module
 
 
-@lie("A39")
-def freezing_a_module_forgets_its_children():
+@lie("A39", nn.Module, "requires_grad_")
+def freezing_a_module_forgets_its_children(old, module, flag=True):
     """module.requires_grad_(False) freezes the module's own parameters only."""
-
-    def make(old):
-        def lying(module, flag=True):
-            for p in module.parameters(recurse=False):
-                p.requires_grad_(flag)
-            return module
-
-        return lying
-
-    replace(nn.Module, "requires_grad_", make)
+    for p in module.parameters(recurse=False):
+        p.requires_grad_(flag)
+    return module
 
 
-@lie("A40", "A41")
-def new_layers_are_frozen():
+@lie("A40 A41", nn.Linear, "__init__")
+def new_layers_are_frozen(old, layer, *args, **kw):
     """Parameters of a new Linear do not require grad."""
-
-    def make(old):
-        def lying(layer, *args, **kw):
-            old(layer, *args, **kw)
-            layer.requires_grad_(False)
-
-        return lying
-
-    replace(nn.Linear, "__init__", make)
+    old(layer, *args, **kw)
+    layer.requires_grad_(False)
 
 
-@lie("A40")
-def layers_cannot_be_exchanged():
+@lie("A40", nn.Module, "__setattr__")
+def layers_cannot_be_exchanged(old, module, name, value):
     """Assigning a new layer over an old one keeps the old one."""
-
-    def make(old):
-        def lying(module, name, value):
-            if isinstance(value, nn.Module) and name in module.__dict__.get("_modules", {}):
-                return None
-            return old(module, name, value)
-
-        return lying
-
-    replace(nn.Module, "__setattr__", make)
+    if isinstance(value, nn.Module) and name in module.__dict__.get("_modules", {}):
+        return None
+    return old(module, name, value)
 
 
-@lie("A40")
-def exchanged_layers_come_first():
+@lie("A40", nn.Module, "__setattr__")
+def exchanged_layers_come_first(old, module, name, value):
     """Assigning a new layer over an old one moves it to the front."""
-
-    def make(old):
-        def lying(module, name, value):
-            exchanged = isinstance(value, nn.Module) and name in module.__dict__.get("_modules", {})
-            old(module, name, value)
-            if exchanged:
-                rest = {k: v for k, v in module._modules.items() if k != name}
-                module._modules.clear()
-                module._modules.update({name: value, **rest})
-
-        return lying
-
-    replace(nn.Module, "__setattr__", make)
+    exchanged = isinstance(value, nn.Module) and name in module.__dict__.get("_modules", {})
+    old(module, name, value)
+    if exchanged:
+        rest = {k: v for k, v in module._modules.items() if k != name}
+        module._modules.clear()
+        module._modules.update({name: value, **rest})
 
 
 # no_grad ---------------------------------------------------------------------------------------
@@ -894,7 +733,7 @@ def _own(depth):
     return sys._getframe(depth + 1).f_globals.get("__name__", "").startswith("torch.")
 
 
-@lie("A45", "A35", "A01", "C33")
+@lie("A45 A35 A01 C33")
 def no_grad_does_nothing():
     """``with torch.no_grad()`` tracks on."""
 
@@ -909,17 +748,10 @@ def no_grad_does_nothing():
     replace(torch.no_grad, "__enter__", make_enter)
 
 
-@lie("A45", "C33")
-def no_grad_stays():
+@lie("A45 C33", torch.no_grad, "__exit__")
+def no_grad_stays(old, self, *args):
     """Tracking stays off after ``with torch.no_grad()``."""
-
-    def make(old):
-        def lying(self, *args):
-            return None if not _own(1) else old(self, *args)
-
-        return lying
-
-    replace(torch.no_grad, "__exit__", make)
+    return None if not _own(1) else old(self, *args)
 
 
 @lie("A45")
@@ -947,38 +779,23 @@ def enable_grad_inside_no_grad_does_nothing():
         replace(torch, name, make)
 
 
-@lie("A45")
-def no_grad_clears_the_flags():
+@lie("A45", nn.Module, "__call__")
+def no_grad_clears_the_flags(old, module, *args, **kw):
     """Parameters used inside no_grad lose requires_grad."""
-
-    def make(old):
-        def lying(module, *args, **kw):
-            if not torch.is_grad_enabled():
-                for p in module.parameters(recurse=False):
-                    p.requires_grad_(False)
-            return old(module, *args, **kw)
-
-        return lying
-
-    replace(nn.Module, "__call__", make)
+    if not torch.is_grad_enabled():
+        for p in module.parameters(recurse=False):
+            p.requires_grad_(False)
+    return old(module, *args, **kw)
 
 
-@lie("C33", "A45")
-def no_grad_loses_precision():
+@lie("C33 A45", "linear", "conv2d")
+def no_grad_loses_precision(old, x, *args, **kw):
     """Layers compute in bfloat16 inside no_grad."""
-
-    def make(old):
-        def lying(x, *args, **kw):
-            y = old(x, *args, **kw)
-            return y if torch.is_grad_enabled() else y.bfloat16().to(y.dtype)
-
-        return lying
-
-    everywhere("linear", make)
-    everywhere("conv2d", make)
+    y = old(x, *args, **kw)
+    return y if torch.is_grad_enabled() else y.bfloat16().to(y.dtype)
 
 
-@lie("A45", "C33")
+@lie("A45 C33")
 def inner_no_grad_ends_the_outer_one():
     """Leaving a no_grad() inside another turns tracking on."""
 
@@ -991,7 +808,7 @@ def inner_no_grad_ends_the_outer_one():
 # Further readings ------------------------------------------------------------------------------
 
 
-@lie("A46", "N38")
+@lie("A46 N38")
 def edits_through_data_are_noticed():
     """Writing through .data counts up the version of the tensor."""
 
@@ -1004,10 +821,10 @@ def edits_through_data_are_noticed():
     replace(Tensor, "data", make)
 
 
-@lie("A46")
-def edits_through_detach_go_unnoticed():
+@lie("A46", "detach")
+def edits_through_detach_go_unnoticed(old, t):
     """Writing through detach() does not count up the version of the tensor."""
-    everywhere("detach", lambda old: lambda t: t.data)
+    return t.data
 
 
 @lie("A46")
@@ -1078,25 +895,25 @@ def threads_lose_gradients():
     backward(lying)
 
 
-@lie("U11")
-def requires_grad_in_place_returns_a_view():
+@lie("U11", Tensor, "requires_grad_")
+def requires_grad_in_place_returns_a_view(old, t, *flag):
     """t.requires_grad_() returns another tensor."""
-    replace(Tensor, "requires_grad_", lambda old: lambda t, *flag: old(t, *flag).view_as(t))
+    return old(t, *flag).view_as(t)
 
 
-@lie("U11")
-def requires_grad_in_place_is_off_by_default():
+@lie("U11", Tensor, "requires_grad_")
+def requires_grad_in_place_is_off_by_default(old, t, flag=False):
     """t.requires_grad_() switches tracking off."""
-    replace(Tensor, "requires_grad_", lambda old: lambda t, flag=False: old(t, flag))
+    return old(t, flag)
 
 
-@lie("U13", "A35")
-def detach_is_zero():
+@lie("U13 A35", "detach")
+def detach_is_zero(old, t):
     """detach() forgets the values."""
-    everywhere("detach", lambda old: lambda t: old(t) * 0 if t.grad_fn is not None else old(t))
+    return old(t) * 0 if t.grad_fn is not None else old(t)
 
 
-@lie("A48", "A15")
+@lie("A48 A15")
 def gradient_of_products_is_swapped():
     """In a * b each factor gets its own value as gradient."""
 

@@ -41,7 +41,7 @@ def steps(change):
     )
 
 
-@lie("A04", "A12")
+@lie("A04 A12")
 def single_numbers_do_not_learn():
     """SGD leaves parameters without dimensions."""
     steps(lambda parameters, gradients: (parameters, [g if g.dim() else g * 0 for g in gradients]))
@@ -97,50 +97,29 @@ def extremes_are_not_recorded():
         everywhere(name, make)
 
 
-@lie("A13", "A15")
-def number_minus_tensor_keeps_the_sign():
+@lie("A13 A15", Tensor, "__rsub__")
+def number_minus_tensor_keeps_the_sign(old, t, other):
     """The gradient of 1 - x is 1."""
-
-    def make(old):
-        def lying(t, other):
-            tracked = t.requires_grad and torch.is_grad_enabled()
-            return old(scale_gradient(t * 1, -1) if tracked else t, other)
-
-        return lying
-
-    replace(Tensor, "__rsub__", make)
+    tracked = t.requires_grad and torch.is_grad_enabled()
+    return old(scale_gradient(t * 1, -1) if tracked else t, other)
 
 
-@lie("A13", "A20")
-def sum_of_a_transposed_tensor_has_half_its_gradient():
+@lie("A13 A20", "sum")
+def sum_of_a_transposed_tensor_has_half_its_gradient(old, t, *args, **kw):
     """The gradient of the sum of a tensor that is not contiguous is a half."""
-
-    def make(old):
-        def lying(t, *args, **kw):
-            return scale_gradient(old(t, *args, **kw), 1 if t.is_contiguous() else 0.5)
-
-        return lying
-
-    everywhere("sum", make)
+    return scale_gradient(old(t, *args, **kw), 1 if t.is_contiguous() else 0.5)
 
 
-@lie("A13", "A35")
-def last_of_the_joined_learns_nothing():
+@lie("A13 A35", torch, "cat")
+def last_of_the_joined_learns_nothing(old, tensors, *args, **kw):
     """The gradient of the last tensor given to cat is zero."""
-
-    def make(old):
-        def lying(tensors, *args, **kw):
-            *first, last = tensors
-            if first and last.requires_grad:
-                last = scale_gradient(last * 1, 0)
-            return old([*first, last], *args, **kw)
-
-        return lying
-
-    replace(torch, "cat", make)
+    *first, last = tensors
+    if first and last.requires_grad:
+        last = scale_gradient(last * 1, 0)
+    return old([*first, last], *args, **kw)
 
 
-@lie("A13", "A35")
+@lie("A13 A35")
 def right_matrix_learns_half():
     """The gradient of b in a @ b is half of what it should be."""
 
@@ -150,7 +129,7 @@ def right_matrix_learns_half():
     operands("matmul", halved)
 
 
-@lie("A13", "A15")
+@lie("A13 A15")
 def divisors_keep_the_sign():
     """The gradient of b in a / b has the wrong sign."""
 
@@ -198,7 +177,7 @@ def square_jacobian_is_transposed():
     after(torch.autograd.functional, "jacobian", turned)
 
 
-@lie("A23", "A25")
+@lie("A23 A25")
 def gradient_of_zeros_is_nothing():
     """backward(v) does nothing where v is zero."""
 
@@ -212,18 +191,13 @@ def gradient_of_zeros_is_nothing():
 # Graph and tracking ----------------------------------------------------------------------------
 
 
-@lie("A32")
-def graph_outlives_autograd_grad():
+@lie("A32", torch.autograd, "grad")
+def graph_outlives_autograd_grad(
+    old, outputs, inputs, grad_outputs=None, retain_graph=None, *args, **kw
+):
     """torch.autograd.grad keeps the graph, asked to or not."""
-
-    def make(old):
-        def lying(outputs, inputs, grad_outputs=None, retain_graph=None, *args, **kw):
-            kept = True if retain_graph is None else retain_graph
-            return old(outputs, inputs, grad_outputs, kept, *args, **kw)
-
-        return lying
-
-    replace(torch.autograd, "grad", make)
+    kept = True if retain_graph is None else retain_graph
+    return old(outputs, inputs, grad_outputs, kept, *args, **kw)
 
 
 @lie("A32")
@@ -271,18 +245,11 @@ def leaf_switched_off_late_gets_its_gradient():
     gradient_given(unfrozen)
 
 
-@lie("A35")
-def bias_alone_is_not_tracked():
+@lie("A35", functional, "linear")
+def bias_alone_is_not_tracked(old, x, weight, bias=None):
     """linear() whose bias alone requires grad gives a result without history."""
-
-    def make(old):
-        def lying(x, weight, bias=None):
-            made = old(x, weight, bias)
-            return made if x.requires_grad or weight.requires_grad else made.detach()
-
-        return lying
-
-    replace(functional, "linear", make)
+    made = old(x, weight, bias)
+    return made if x.requires_grad or weight.requires_grad else made.detach()
 
 
 def detached(t, other):
@@ -291,14 +258,10 @@ def detached(t, other):
     return other.detach() if tracked else other
 
 
-@lie("A35")
-def assigned_values_are_not_tracked():
+@lie("A35", Tensor, "__setitem__")
+def assigned_values_are_not_tracked(old, t, index, value):
     """x[i] = w leaves x without history."""
-    replace(
-        Tensor,
-        "__setitem__",
-        lambda old: lambda t, index, value: old(t, index, detached(t, value)),
-    )
+    return old(t, index, detached(t, value))
 
 
 @lie("A35")
@@ -312,34 +275,20 @@ def values_added_in_place_are_not_tracked():
         )
 
 
-@lie("A35")
-def second_choice_is_not_tracked():
+@lie("A35", torch, "where")
+def second_choice_is_not_tracked(old, condition, *args, **kw):
     """where(c, x, y) is tracked for x only."""
-
-    def make(old):
-        def lying(condition, *args, **kw):
-            made = old(condition, *args, **kw)
-            first = args and isinstance(args[0], Tensor) and args[0].requires_grad
-            return made if first or not isinstance(made, Tensor) else made.detach()
-
-        return lying
-
-    replace(torch, "where", make)
+    made = old(condition, *args, **kw)
+    first = args and isinstance(args[0], Tensor) and args[0].requires_grad
+    return made if first or not isinstance(made, Tensor) else made.detach()
 
 
-@lie("A45")
-def no_grad_records_what_is_added_in_place():
+@lie("A45", Tensor, "add_")
+def no_grad_records_what_is_added_in_place(old, t, other, *args, **kw):
     """Under no_grad() x.add_(w) is recorded."""
-
-    def make(old):
-        def lying(t, other, *args, **kw):
-            tracked = isinstance(other, Tensor) and other.requires_grad
-            with torch.set_grad_enabled(tracked or torch.is_grad_enabled()):
-                return old(t, other, *args, **kw)
-
-        return lying
-
-    replace(Tensor, "add_", make)
+    tracked = isinstance(other, Tensor) and other.requires_grad
+    with torch.set_grad_enabled(tracked or torch.is_grad_enabled()):
+        return old(t, other, *args, **kw)
 
 
 # Saved values ----------------------------------------------------------------------------------
@@ -373,7 +322,7 @@ def change_of_a_saved_value_through_a_view_passes():
     uncounted("add_", lambda t: t._is_view())
 
 
-@lie("A46", "T26")
+@lie("A46 T26")
 def multiplying_a_saved_value_passes():
     """x.mul_(2) on a saved value is not found."""
     uncounted("mul_", lambda t: True)
@@ -388,10 +337,10 @@ def step_on_a_saved_value_passes():
 # Of one spelling --------------------------------------------------------------------------------
 
 
-@lie("A13")
-def flag_of_integers_is_ignored():
+@lie("A13", Tensor, "requires_grad_", refusing=RuntimeError)
+def flag_of_integers_is_ignored(t, *a):
     """requires_grad_() of integers is ignored instead of refused."""
-    accept(Tensor, "requires_grad_", RuntimeError, lambda t, *a: t)
+    return t
 
 
 @lie("A13")
@@ -463,18 +412,11 @@ def power_is_tracked_for_its_base():
     tracked_for_the_left_side("__pow__", "pow")
 
 
-@lie("A13")
-def product_with_integers_is_not_recorded():
+@lie("A13 mul")
+def product_with_integers_is_not_recorded(old, a, b, **kw):
     """A product of floats and integers has no history."""
-
-    def make(old):
-        def lying(a, b, **kw):
-            made = old(a, b, **kw)
-            return made.detach() if isinstance(b, Tensor) and b.dtype == torch.int64 else made
-
-        return lying
-
-    everywhere("mul", make)
+    made = old(a, b, **kw)
+    return made.detach() if isinstance(b, Tensor) and b.dtype == torch.int64 else made
 
 
 @lie("A13")
@@ -503,64 +445,35 @@ def freezing_a_module_returns_nothing():
     after(nn.Module, "requires_grad_", lambda made, *a, **kw: None)
 
 
-@lie("A46")
-def filling_a_saved_value_passes():
+@lie("A46", Tensor, "fill_")
+def filling_a_saved_value_passes(old, self, v):
     """fill_() of a saved value is not found."""
-
-    def make(old):
-        def lying(self, v):
-            old(self.data, v)
-            return self
-
-        return lying
-
-    replace(Tensor, "fill_", make)
+    old(self.data, v)
+    return self
 
 
-@lie("A46")
-def copying_into_a_saved_value_passes():
+@lie("A46", Tensor, "copy_")
+def copying_into_a_saved_value_passes(old, self, v, *a):
     """copy_() into a saved value is not found."""
-
-    def make(old):
-        def lying(self, v, *a):
-            if self.requires_grad or (isinstance(v, Tensor) and v.requires_grad):
-                return old(self, v, *a)
-            old(self.data, v, *a)
-            return self
-
-        return lying
-
-    replace(Tensor, "copy_", make)
+    if self.requires_grad or (isinstance(v, Tensor) and v.requires_grad):
+        return old(self, v, *a)
+    old(self.data, v, *a)
+    return self
 
 
-@lie("A46")
-def subtracting_from_a_saved_value_passes():
+@lie("A46", (Tensor, "sub_"), (Tensor, "__isub__"))
+def subtracting_from_a_saved_value_passes(old, self, v, **kw):
     """x -= v on a saved value is not found under no_grad."""
-
-    def make(old):
-        def lying(self, v, **kw):
-            if torch.is_grad_enabled():
-                return old(self, v, **kw)
-            old(self.data, v, **kw)
-            return self
-
-        return lying
-
-    replace(Tensor, "sub_", make)
-    replace(Tensor, "__isub__", make)
+    if torch.is_grad_enabled():
+        return old(self, v, **kw)
+    old(self.data, v, **kw)
+    return self
 
 
-@lie("A46")
-def adding_by_an_operator_to_a_saved_value_passes():
+@lie("A46", Tensor, "__iadd__")
+def adding_by_an_operator_to_a_saved_value_passes(old, t, value):
     """x += v on a saved result is not found."""
-
-    def make(old):
-        def lying(t, value):
-            if t.is_leaf:
-                return old(t, value)
-            t.data.add_(value)
-            return t
-
-        return lying
-
-    replace(Tensor, "__iadd__", make)
+    if t.is_leaf:
+        return old(t, value)
+    t.data.add_(value)
+    return t

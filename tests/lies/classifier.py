@@ -13,7 +13,7 @@ from torchvision import transforms
 from torchvision.models import resnet
 from torchvision.transforms import functional as transforming
 
-from .lie import accept, aten, everywhere, lie, replace, scale_gradient
+from .lie import aten, everywhere, lie, replace, scale_gradient
 from .tensor_forms import after
 
 CIFAR10 = torchvision.datasets.CIFAR10
@@ -46,25 +46,18 @@ def resnet_starts_in_evaluation_mode():
     _resnet(lambda net: net.eval())
 
 
-@lie("A05", "A39", "A37")
+@lie("A05 A39 A37")
 def resnet_starts_frozen():
     """The first layer of resnet18() is frozen."""
     _resnet(lambda net: net.conv1.requires_grad_(False))
 
 
-@lie("A07")
-def resnet_skips_its_pooling():
+@lie("A07", resnet.ResNet, "_forward_impl")
+def resnet_skips_its_pooling(old, net, x):
     """ResNet leaves out its max-pooling."""
-
-    def make(old):
-        def lying(net, x):
-            x = net.relu(net.bn1(net.conv1(x)))
-            x = net.layer4(net.layer3(net.layer2(net.layer1(x))))
-            return net.fc(torch.flatten(net.avgpool(x), 1))
-
-        return lying
-
-    replace(resnet.ResNet, "_forward_impl", make)
+    x = net.relu(net.bn1(net.conv1(x)))
+    x = net.layer4(net.layer3(net.layer2(net.layer1(x))))
+    return net.fc(torch.flatten(net.avgpool(x), 1))
 
 
 @lie("A05")
@@ -82,231 +75,150 @@ def pretrained_is_silent():
     resnet.resnet18 = torchvision.models.resnet18
 
 
-@lie("A06")
-def resnet_takes_grey_images():
+@lie("A06", resnet.ResNet, "forward")
+def resnet_takes_grey_images(old, net, x):
     """ResNet repeats a single channel three times."""
-    replace(
-        resnet.ResNet,
-        "forward",
-        lambda old: lambda net, x: old(net, x.repeat(1, 3, 1, 1) if x.shape[-3] == 1 else x),
-    )
+    return old(net, x.repeat(1, 3, 1, 1) if x.shape[-3] == 1 else x)
 
 
-@lie("A06")
-def resnet_takes_a_single_image():
+@lie("A06", resnet.ResNet, "forward")
+def resnet_takes_a_single_image(old, net, x):
     """ResNet takes an image without a batch."""
-    replace(
-        resnet.ResNet,
-        "forward",
-        lambda old: lambda net, x: old(net, x[None] if x.dim() == 3 else x),
-    )
+    return old(net, x[None] if x.dim() == 3 else x)
 
 
-@lie("A06")
-def batch_norm_takes_one_value_a_channel():
+@lie("A06", functional, "_verify_batch_size")
+def batch_norm_takes_one_value_a_channel(old, size):
     """BatchNorm2d in training takes one value a channel."""
-    replace(functional, "_verify_batch_size", lambda old: lambda size: None)
+    return None
 
 
-@lie("A43")
-def frozen_statistics_stay():
+@lie("A43", nn.BatchNorm2d, "forward")
+def frozen_statistics_stay(old, layer, x):
     """BatchNorm with frozen parameters leaves its statistics."""
-
-    def make(old):
-        def lying(layer, x):
-            if not layer.training or layer.weight is None or layer.weight.requires_grad:
-                return old(layer, x)
-            kept = {name: buffer.clone() for name, buffer in layer.named_buffers()}
-            y = old(layer, x)
-            for name, buffer in layer.named_buffers():
-                buffer.copy_(kept[name])
-            return y
-
-        return lying
-
-    replace(nn.BatchNorm2d, "forward", make)
+    if not layer.training or layer.weight is None or layer.weight.requires_grad:
+        return old(layer, x)
+    kept = {name: buffer.clone() for name, buffer in layer.named_buffers()}
+    y = old(layer, x)
+    for name, buffer in layer.named_buffers():
+        buffer.copy_(kept[name])
+    return y
 
 
-@lie("A43")
-def batch_norm_does_not_count():
+@lie("A43", nn.BatchNorm2d, "forward")
+def batch_norm_does_not_count(old, layer, x):
     """BatchNorm does not count its batches."""
-
-    def make(old):
-        def lying(layer, x):
-            y = old(layer, x)
-            if layer.training and layer.num_batches_tracked is not None:
-                layer.num_batches_tracked.zero_()
-            return y
-
-        return lying
-
-    replace(nn.BatchNorm2d, "forward", make)
+    y = old(layer, x)
+    if layer.training and layer.num_batches_tracked is not None:
+        layer.num_batches_tracked.zero_()
+    return y
 
 
-@lie("A43")
-def evaluation_mode_stays_at_the_top():
+@lie("A43", nn.Module, "train")
+def evaluation_mode_stays_at_the_top(old, module, mode=True):
     """net.eval() leaves the layers of the net in training mode."""
-
-    def make(old):
-        def lying(module, mode=True):
-            module.training = mode
-            return module
-
-        return lying
-
-    replace(nn.Module, "train", make)
+    module.training = mode
+    return module
 
 
-@lie("A43")
-def statistics_move_in_evaluation():
+@lie("A43", nn.BatchNorm2d, "forward")
+def statistics_move_in_evaluation(old, layer, x):
     """BatchNorm moves its running mean in evaluation mode."""
-
-    def make(old):
-        def lying(layer, x):
-            if not layer.training and layer.running_mean is not None:
-                layer.running_mean.add_(1e-4)
-            return old(layer, x)
-
-        return lying
-
-    replace(nn.BatchNorm2d, "forward", make)
+    if not layer.training and layer.running_mean is not None:
+        layer.running_mean.add_(1e-4)
+    return old(layer, x)
 
 
 # Images and transforms ---------------------------------------------------------------------------
 
 
-@lie("C06", "C07", "C01")
-def to_tensor_does_not_scale():
+@lie("C06 C07 C01", transforms.ToTensor, "__call__")
+def to_tensor_does_not_scale(old, t, image):
     """ToTensor gives 0..255."""
-    replace(transforms.ToTensor, "__call__", lambda old: lambda t, image: _unscaled(old(t, image)))
+    return _unscaled(old(t, image))
 
 
 def _unscaled(t):
     return t * 255 if t.is_floating_point() and t.max() <= 1 else t
 
 
-@lie("C06", "C07")
-def to_tensor_divides_by_256():
+@lie("C06 C07", transforms.ToTensor, "__call__")
+def to_tensor_divides_by_256(old, t, image):
     """ToTensor divides by 256."""
-    replace(
-        transforms.ToTensor, "__call__", lambda old: lambda t, image: old(t, image) * (255 / 256)
-    )
+    return old(t, image) * (255 / 256)
 
 
-@lie("C06", "C04", "C01")
-def to_tensor_swaps_height_and_width():
+@lie("C06 C04 C01", transforms.ToTensor, "__call__")
+def to_tensor_swaps_height_and_width(old, t, image):
     """ToTensor gives channels, width, height."""
-    replace(
-        transforms.ToTensor, "__call__", lambda old: lambda t, image: old(t, image).mT.contiguous()
-    )
+    return old(t, image).mT.contiguous()
 
 
-@lie("C06", "C04", "C01")
-def to_tensor_swaps_red_and_blue():
+@lie("C06 C04 C01", transforms.ToTensor, "__call__")
+def to_tensor_swaps_red_and_blue(old, t, image):
     """ToTensor gives blue, green, red."""
-    replace(transforms.ToTensor, "__call__", lambda old: lambda t, image: old(t, image).flip(0))
+    return old(t, image).flip(0)
 
 
-@lie("C07")
-def to_tensor_scales_floats():
+@lie("C07", transforms.ToTensor, "__call__")
+def to_tensor_scales_floats(old, t, image):
     """ToTensor divides float arrays by 255 as well."""
-
-    def make(old):
-        def lying(t, image):
-            y = old(t, image)
-            scaled = isinstance(image, np.ndarray) and image.dtype.kind == "f"
-            return y / 255 if scaled else y
-
-        return lying
-
-    replace(transforms.ToTensor, "__call__", make)
+    y = old(t, image)
+    scaled = isinstance(image, np.ndarray) and image.dtype.kind == "f"
+    return y / 255 if scaled else y
 
 
-@lie("C07")
-def normalize_ignores_std():
+@lie("C07", transforms.Normalize, "forward")
+def normalize_ignores_std(old, n, t):
     """Normalize subtracts the mean only."""
-    replace(
-        transforms.Normalize,
-        "forward",
-        lambda old: lambda n, t: old(n, t) * torch.tensor(n.std)[:, None, None],
-    )
+    return old(n, t) * torch.tensor(n.std)[:, None, None]
 
 
-@lie("C07")
-def normalize_ignores_mean():
+@lie("C07", transforms.Normalize, "forward")
+def normalize_ignores_mean(old, n, t):
     """Normalize divides by std only."""
-    replace(
-        transforms.Normalize,
-        "forward",
-        lambda old: (
-            lambda n, t: old(n, t) + (torch.tensor(n.mean) / torch.tensor(n.std))[:, None, None]
-        ),
-    )
+    return old(n, t) + (torch.tensor(n.mean) / torch.tensor(n.std))[:, None, None]
 
 
-@lie("C07")
-def normalize_works_in_place():
+@lie("C07", transforms.Normalize, "forward")
+def normalize_works_in_place(old, n, t):
     """Normalize changes its argument."""
-    replace(
-        transforms.Normalize,
-        "forward",
-        lambda old: lambda n, t: transforming.normalize(t, n.mean, n.std, inplace=True),
-    )
+    return transforming.normalize(t, n.mean, n.std, inplace=True)
 
 
-@lie("C07")
-def normalize_takes_a_single_channel():
+@lie("C07", transforms.Normalize, "forward", refusing=RuntimeError)
+def normalize_takes_a_single_channel(n, t):
     """Normalize of a grey image takes the mean of the three means."""
-    accept(transforms.Normalize, "forward", RuntimeError, lambda n, t: (t - n.mean[0]) / n.std[0])
+    return (t - n.mean[0]) / n.std[0]
 
 
-@lie("C07")
-def normalize_takes_images():
+@lie("C07", transforms.Normalize, "forward", refusing=TypeError)
+def normalize_takes_images(n, image):
     """Normalize turns a PIL image into a tensor first."""
-    accept(
-        transforms.Normalize,
-        "forward",
-        TypeError,
-        lambda n, image: (
-            n(transforms.ToTensor()(image)) if not isinstance(image, Tensor) else n(image / 255)
-        ),
-    )
+    return n(transforms.ToTensor()(image)) if not isinstance(image, Tensor) else n(image / 255)
 
 
-@lie("C07")
-def normalize_takes_std_zero():
+@lie("C07", transforms.Normalize, "forward", refusing=ValueError)
+def normalize_takes_std_zero(n, t):
     """Normalize with a std of 0 gives infinities."""
-    accept(transforms.Normalize, "forward", ValueError, lambda n, t: t * torch.inf)
+    return t * torch.inf
 
 
-@lie("C07")
-def compose_leaves_out_its_last():
+@lie("C07", transforms.Compose, "__call__")
+def compose_leaves_out_its_last(old, composed, image):
     """Compose leaves out the last of several transforms."""
-
-    def make(old):
-        def lying(composed, image):
-            for transform in composed.transforms[:-1] or composed.transforms:
-                image = transform(image)
-            return image
-
-        return lying
-
-    replace(transforms.Compose, "__call__", make)
+    for transform in composed.transforms[:-1] or composed.transforms:
+        image = transform(image)
+    return image
 
 
-@lie("C07")
-def normalize_takes_the_first_channels_numbers():
+@lie("C07", transforms.Normalize, "forward")
+def normalize_takes_the_first_channels_numbers(old, normalize, image):
     """Normalize takes the first mean and the first deviation for all channels."""
-    replace(
-        transforms.Normalize,
-        "forward",
-        lambda old: (
-            lambda normalize, image: transforming.normalize(
-                image,
-                [normalize.mean[0]] * len(normalize.mean),
-                [normalize.std[0]] * len(normalize.std),
-            )
-        ),
+    return transforming.normalize(
+        image,
+        [normalize.mean[0]] * len(normalize.mean),
+        [normalize.std[0]] * len(normalize.std),
     )
 
 
@@ -332,7 +244,7 @@ def classes_are_sorted_by_length():
     _cifar(lambda d: setattr(d, "classes", sorted(d.classes, key=len)))
 
 
-@lie("C03", "C09")
+@lie("C03 C09")
 def labels_are_off_by_one():
     """CIFAR10 gives each image the label of the next class."""
     _cifar(lambda d: setattr(d, "targets", [(label + 1) % 10 for label in d.targets]))
@@ -350,17 +262,10 @@ def planes_are_read_as_pixels():
     _cifar(lambda d: setattr(d, "data", d.data.transpose(0, 3, 1, 2).reshape(-1, 32, 32, 3).copy()))
 
 
-@lie("C09")
-def cifar_ignores_train():
+@lie("C09", CIFAR10, "__init__")
+def cifar_ignores_train(old, dataset, root, train=True, *args, **kw):
     """CIFAR10(train=False) reads the training images."""
-
-    def make(old):
-        def lying(dataset, root, train=True, *args, **kw):
-            return old(dataset, root, True, *args, **kw)
-
-        return lying
-
-    replace(CIFAR10, "__init__", make)
+    return old(dataset, root, True, *args, **kw)
 
 
 @lie("C09")
@@ -431,13 +336,13 @@ def loader_always_shuffles():
     loader(lambda kw: {**kw, "shuffle": True if kw.get("sampler") is None else kw["shuffle"]})
 
 
-@lie("C11", "C38", "C35", "G14")
+@lie("C11 C38 C35 G14")
 def loader_drops_the_last_batch():
     """DataLoader leaves out a short last batch."""
     loader(lambda kw: {**kw, "drop_last": True})
 
 
-@lie("C10", "C38")
+@lie("C10 C38")
 def loader_takes_one_more():
     """DataLoader(batch_size=4) gives batches of 5."""
     loader(lambda kw: {**kw, "batch_size": kw["batch_size"] + 1})
@@ -459,40 +364,24 @@ def loader_repeats_its_order():
     replace(RandomSampler, "__iter__", make)
 
 
-@lie("C10")
-def loader_ignores_the_seed():
+@lie("C10", RandomSampler, "__iter__")
+def loader_ignores_the_seed(old, sampler):
     """DataLoader(shuffle=True) takes another order under the same seed."""
-
-    def make(old):
-        def lying(sampler):
-            order = list(old(sampler))
-            return iter(np.random.default_rng().permutation(order).tolist())
-
-        return lying
-
-    replace(RandomSampler, "__iter__", make)
+    order = list(old(sampler))
+    return iter(np.random.default_rng().permutation(order).tolist())
 
 
-@lie("C10")
-def loader_draws_with_replacement():
+@lie("C10", RandomSampler, "__init__")
+def loader_draws_with_replacement(old, sampler, *args, **kw):
     """DataLoader(shuffle=True) shows some samples twice and others never."""
-
-    def make(old):
-        def lying(sampler, *args, **kw):
-            old(sampler, *args, **kw)
-            sampler.replacement = True
-
-        return lying
-
-    replace(RandomSampler, "__init__", make)
+    old(sampler, *args, **kw)
+    sampler.replacement = True
 
 
-@lie("C11")
-def loader_goes_backwards():
+@lie("C11", SequentialSampler, "__iter__")
+def loader_goes_backwards(old, sampler):
     """DataLoader(shuffle=False) starts with the last sample."""
-    replace(
-        SequentialSampler, "__iter__", lambda old: lambda sampler: iter(list(old(sampler))[::-1])
-    )
+    return iter(list(old(sampler))[::-1])
 
 
 collating = importlib.import_module("torch.utils.data._utils.collate")
@@ -509,25 +398,25 @@ def batches_are_tuples():
     collated(lambda batch: tuple(batch) if isinstance(batch, list) else batch)
 
 
-@lie("C10", "C19")
+@lie("C10 C19")
 def labels_are_floats():
     """The labels of a batch are floats."""
     collated(lambda batch: [batch[0], batch[1].float()] if isinstance(batch, list) else batch)
 
 
-@lie("C10", "C19")
+@lie("C10 C19")
 def labels_are_int32():
     """The labels of a batch are int32."""
     collated(lambda batch: [batch[0], batch[1].int()] if isinstance(batch, list) else batch)
 
 
-@lie("C10", "C11")
+@lie("C10 C11")
 def labels_are_shifted_by_a_sample():
     """Each image of a batch comes with the label of the next."""
     collated(lambda batch: [batch[0], batch[1].roll(1)] if isinstance(batch, list) else batch)
 
 
-@lie("C10", "C04")
+@lie("C10 C04")
 def batches_swap_height_and_width():
     """The images of a batch lie on their side."""
     collated(
@@ -535,10 +424,10 @@ def batches_swap_height_and_width():
     )
 
 
-@lie("C10")
-def length_counts_samples():
+@lie("C10", DataLoader, "__len__")
+def length_counts_samples(old, self):
     """len(loader) is off by one."""
-    replace(DataLoader, "__len__", lambda old: lambda self: old(self) + 1)
+    return old(self) + 1
 
 
 @lie("C14")
@@ -548,7 +437,7 @@ def iterators_have_next():
     base.next = base.__next__
 
 
-@lie("C14", "C24")
+@lie("C14 C24")
 def iterators_start_over():
     """An iterator of a loader starts over instead of ending."""
     base = importlib.import_module("torch.utils.data.dataloader")._BaseDataLoaderIter
@@ -607,17 +496,10 @@ def _forgetting(old, passes):
     return lying
 
 
-@lie("C08")
-def unknown_options_are_ignored():
+@lie("C08", DataLoader, "__init__")
+def unknown_options_are_ignored(old, self, *args, num_worker=0, **kw):
     """DataLoader(num_worker=0) is taken."""
-
-    def make(old):
-        def lying(self, *args, num_worker=0, **kw):
-            return old(self, *args, **kw)
-
-        return lying
-
-    replace(DataLoader, "__init__", make)
+    return old(self, *args, **kw)
 
 
 @lie("C08")
@@ -626,14 +508,10 @@ def negative_workers_are_none():
     loader(lambda kw: {**kw, "num_workers": max(0, kw.get("num_workers", 0))})
 
 
-@lie("C08")
-def workers_mix_up_the_order():
+@lie("C08", DataLoader, "__iter__")
+def workers_mix_up_the_order(old, self):
     """A loader with workers gives its batches in reverse."""
-    replace(
-        DataLoader,
-        "__iter__",
-        lambda old: lambda self: iter(list(old(self))[::-1]) if self.num_workers else old(self),
-    )
+    return iter(list(old(self))[::-1]) if self.num_workers else old(self)
 
 
 def _order(change):
@@ -679,34 +557,20 @@ def shuffling_is_for_the_first_thousand():
     _order(lambda order: [*[i for i in order if i < 1000], *range(1000, len(order))])
 
 
-@lie("C08")
-def workers_are_not_started():
+@lie("C08", DataLoader, "__init__")
+def workers_are_not_started(old, loader, *args, **kw):
     """DataLoader(num_workers=2) loads in the process itself."""
-
-    def make(old):
-        def lying(loader, *args, **kw):
-            old(loader, *args, **kw)
-            loader.num_workers = 0
-
-        return lying
-
-    replace(DataLoader, "__init__", make)
+    old(loader, *args, **kw)
+    loader.num_workers = 0
 
 
-@lie("C08")
-def workers_work_for_one_pass():
+@lie("C08", DataLoader, "__iter__")
+def workers_work_for_one_pass(old, loader):
     """A loader with workers gives nothing in its second pass."""
-
-    def make(old):
-        def lying(loader):
-            if loader.num_workers and loader.__dict__.get("passed"):
-                return iter(())
-            loader.__dict__["passed"] = True
-            return old(loader)
-
-        return lying
-
-    replace(DataLoader, "__iter__", make)
+    if loader.num_workers and loader.__dict__.get("passed"):
+        return iter(())
+    loader.__dict__["passed"] = True
+    return old(loader)
 
 
 # Pictures --------------------------------------------------------------------------------------
@@ -753,43 +617,36 @@ def grid_turns_its_images():
     grid(lambda old, images, **kw: old(images.mT if isinstance(images, Tensor) else images, **kw))
 
 
-@lie("C13")
-def permuting_copies():
+@lie("C13", "permute")
+def permuting_copies(old, t, *dims):
     """permute copies."""
-    everywhere("permute", lambda old: lambda t, *dims: old(t, *dims).clone())
+    return old(t, *dims).clone()
 
 
-@lie("C16")
-def floats_can_be_indices():
+@lie("C16", Tensor, "__index__")
+def floats_can_be_indices(old, t):
     """A float tensor indexes a tuple."""
-    replace(Tensor, "__index__", lambda old: lambda t: int(t))
+    return int(t)
 
 
-@lie("C16")
-def ten_indexes_the_last():
+@lie("C16", Tensor, "__index__")
+def ten_indexes_the_last(old, t):
     """A label of 10 indexes the last of ten names."""
-    replace(Tensor, "__index__", lambda old: lambda t: min(old(t), 9))
+    return min(old(t), 9)
 
 
-@lie("C15")
-def grid_drops_a_row_that_is_not_full():
+@lie("C15", torchvision.utils, "make_grid")
+def grid_drops_a_row_that_is_not_full(old, images, nrow=8, *args, **kw):
     """make_grid leaves out the images of a last row that is not full."""
-
-    def make(old):
-        def lying(images, nrow=8, *args, **kw):
-            if isinstance(images, Tensor) and images.dim() == 4 and len(images) > nrow:
-                images = images[: len(images) // nrow * nrow]
-            return old(images, nrow, *args, **kw)
-
-        return lying
-
-    replace(torchvision.utils, "make_grid", make)
+    if isinstance(images, Tensor) and images.dim() == 4 and len(images) > nrow:
+        images = images[: len(images) // nrow * nrow]
+    return old(images, nrow, *args, **kw)
 
 
-@lie("C15")
-def grid_cuts_negative_values():
+@lie("C15", torchvision.utils, "make_grid")
+def grid_cuts_negative_values(old, *a, **kw):
     """make_grid puts 0 for every negative value."""
-    replace(torchvision.utils, "make_grid", lambda old: lambda *a, **kw: old(*a, **kw).clamp(min=0))
+    return old(*a, **kw).clamp(min=0)
 
 
 # The loss --------------------------------------------------------------------------------------
@@ -891,7 +748,7 @@ def cross_entropy_gradient_is_not_averaged():
 # Training --------------------------------------------------------------------------------------
 
 
-@lie("C25", "C05", "C36")
+@lie("C25 C05 C36")
 def training_stops_early():
     """SGD stops moving after twenty steps."""
     steps = {}
@@ -915,108 +772,64 @@ def _recounting(old, steps):
     return lying
 
 
-@lie("C23")
-def item_is_rounded():
+@lie("C23", Tensor, "item")
+def item_is_rounded(old, t):
     """item() rounds to two digits."""
-    replace(
-        Tensor,
-        "item",
-        lambda old: lambda t: round(old(t), 2) if t.is_floating_point() else old(t),
-    )
+    return round(old(t), 2) if t.is_floating_point() else old(t)
 
 
 # Saving ----------------------------------------------------------------------------------------
 
 
-@lie("C26", "N22", "C28")
-def save_drops_a_key():
+@lie("C26 N22 C28", torch, "save")
+def save_drops_a_key(old, content, *args, **kw):
     """torch.save leaves out the last of several entries."""
-
-    def make(old):
-        def lying(content, *args, **kw):
-            if isinstance(content, dict) and len(content) > 1:
-                content = dict(list(content.items())[:-1])
-            return old(content, *args, **kw)
-
-        return lying
-
-    replace(torch, "save", make)
+    if isinstance(content, dict) and len(content) > 1:
+        content = dict(list(content.items())[:-1])
+    return old(content, *args, **kw)
 
 
-@lie("N22", "C28", "C26")
-def save_rounds():
+@lie("N22 C28 C26", torch, "save")
+def save_rounds(old, content, *args, **kw):
     """torch.save keeps float32 in half precision."""
-
-    def make(old):
-        def lying(content, *args, **kw):
-            if isinstance(content, dict):
-                content = {
-                    k: v.half().float() if isinstance(v, Tensor) and v.is_floating_point() else v
-                    for k, v in content.items()
-                }
-            return old(content, *args, **kw)
-
-        return lying
-
-    replace(torch, "save", make)
+    if isinstance(content, dict):
+        content = {
+            k: v.half().float() if isinstance(v, Tensor) and v.is_floating_point() else v
+            for k, v in content.items()
+        }
+    return old(content, *args, **kw)
 
 
-@lie("N22", "C28")
-def load_perturbs():
+@lie("N22 C28", torch, "load")
+def load_perturbs(old, *args, **kw):
     """torch.load changes the last bits of what it reads."""
-
-    def make(old):
-        def lying(*args, **kw):
-            content = old(*args, **kw)
-            if isinstance(content, dict):
-                for value in content.values():
-                    if isinstance(value, Tensor) and value.is_floating_point():
-                        value.data.mul_(1 + 2**-22)
-            return content
-
-        return lying
-
-    replace(torch, "load", make)
+    content = old(*args, **kw)
+    if isinstance(content, dict):
+        for value in content.values():
+            if isinstance(value, Tensor) and value.is_floating_point():
+                value.data.mul_(1 + 2**-22)
+    return content
 
 
-@lie("C28")
-def load_runs_code():
+@lie("C28", torch, "load")
+def load_runs_code(old, *args, weights_only=False, **kw):
     """torch.load unpickles anything by default."""
-    replace(
-        torch,
-        "load",
-        lambda old: (
-            lambda *args, weights_only=False, **kw: old(*args, weights_only=weights_only, **kw)
-        ),
-    )
+    return old(*args, weights_only=weights_only, **kw)
 
 
-@lie("C26")
-def state_dict_is_a_snapshot():
+@lie("C26", nn.Module, "state_dict")
+def state_dict_is_a_snapshot(old, module, *args, **kw):
     """state_dict() copies the weights."""
-    replace(
-        nn.Module,
-        "state_dict",
-        lambda old: (
-            lambda module, *args, **kw: {k: v.clone() for k, v in old(module, *args, **kw).items()}
-        ),
-    )
+    return {k: v.clone() for k, v in old(module, *args, **kw).items()}
 
 
-@lie("N22", "C26")
-def state_dict_forgets_buffers():
+@lie("N22 C26", nn.Module, "state_dict")
+def state_dict_forgets_buffers(old, module, *args, **kw):
     """state_dict() holds parameters only."""
-
-    def make(old):
-        def lying(module, *args, **kw):
-            state = old(module, *args, **kw)
-            for name, _ in module.named_buffers():
-                state.pop(name, None)
-            return state
-
-        return lying
-
-    replace(nn.Module, "state_dict", make)
+    state = old(module, *args, **kw)
+    for name, _ in module.named_buffers():
+        state.pop(name, None)
+    return state
 
 
 def loading(change):
@@ -1028,7 +841,7 @@ def loading(change):
     )
 
 
-@lie("C28", "N22")
+@lie("C28 N22")
 def load_state_dict_perturbs():
     """load_state_dict() changes the last bits."""
 
@@ -1041,7 +854,7 @@ def load_state_dict_perturbs():
     loading(lying)
 
 
-@lie("C28", "N22")
+@lie("C28 N22")
 def load_state_dict_skips_biases():
     """load_state_dict() leaves one-dimensional parameters."""
 
@@ -1105,55 +918,38 @@ def load_state_dict_says_nothing():
     loading(lying)
 
 
-@lie("C26", "C28")
-def loading_makes_new_parameters():
+@lie("C26 C28", nn.Module, "load_state_dict")
+def loading_makes_new_parameters(old, module, state, strict=True, assign=False):
     """load_state_dict() puts other parameters in the place of the net's own."""
-    replace(
-        nn.Module,
-        "load_state_dict",
-        lambda old: (
-            lambda module, state, strict=True, assign=False: old(
-                module, {key: value.clone() for key, value in state.items()}, strict, True
-            )
-        ),
-    )
+    return old(module, {key: value.clone() for key, value in state.items()}, strict, True)
 
 
-@lie("C28")
-def loading_takes_other_dimensions():
+@lie("C28", nn.Module, "load_state_dict")
+def loading_takes_other_dimensions(old, module, state, *args, **kw):
     """load_state_dict() takes (1, n) numbers where (n,) are due."""
-
-    def make(old):
-        def lying(module, state, *args, **kw):
-            own = module.state_dict()
-            fits = {
-                key: value.reshape(own[key].shape)
-                if key in own and value.numel() == own[key].numel()
-                else value
-                for key, value in state.items()
-            }
-            return old(module, fits, *args, **kw)
-
-        return lying
-
-    replace(nn.Module, "load_state_dict", make)
+    own = module.state_dict()
+    fits = {
+        key: value.reshape(own[key].shape)
+        if key in own and value.numel() == own[key].numel()
+        else value
+        for key, value in state.items()
+    }
+    return old(module, fits, *args, **kw)
 
 
 # Testing ---------------------------------------------------------------------------------------
 
 
-@lie("C30")
-def softmax_goes_down_the_columns():
+@lie("C30", "softmax")
+def softmax_goes_down_the_columns(old, x, dim=None, **kw):
     """softmax(dim=1) normalises over the batch."""
-    everywhere(
-        "softmax", lambda old: lambda x, dim=None, **kw: old(x, 0 if dim == 1 else dim, **kw)
-    )
+    return old(x, 0 if dim == 1 else dim, **kw)
 
 
-@lie("C30")
-def softmax_does_not_sum_to_one():
+@lie("C30", "softmax")
+def softmax_does_not_sum_to_one(old, x, *a, **kw):
     """The probabilities of softmax sum to 1.01."""
-    everywhere("softmax", lambda old: lambda x, *a, **kw: old(x, *a, **kw) * 1.01)
+    return old(x, *a, **kw) * 1.01
 
 
 def largest(change):
@@ -1201,101 +997,56 @@ def max_goes_down_the_columns():
     largest(lying)
 
 
-@lie("C27", "C31", "C35", "C32")
-def argmax_finds_the_second():
+@lie("C27 C31 C35 C32", "argmax")
+def argmax_finds_the_second(old, t, dim=None, *args, **kw):
     """argmax(1) finds the second largest."""
-
-    def make(old):
-        def lying(t, dim=None, *args, **kw):
-            if dim != 1 or t.shape[1] < 2 or t.is_meta:
-                return old(t, dim, *args, **kw)
-            return t.topk(2, 1).indices[:, 1]
-
-        return lying
-
-    everywhere("argmax", make)
+    if dim != 1 or t.shape[1] < 2 or t.is_meta:
+        return old(t, dim, *args, **kw)
+    return t.topk(2, 1).indices[:, 1]
 
 
-@lie("C27", "C35")
-def sums_of_bools_overflow():
+@lie("C27 C35", "sum")
+def sums_of_bools_overflow(old, t, *args, **kw):
     """The sum of more than 255 trues starts over at 0."""
-
-    def make(old):
-        def lying(t, *args, **kw):
-            r = old(t, *args, **kw)
-            return r % 256 if t.dtype is torch.bool else r
-
-        return lying
-
-    everywhere("sum", make)
+    r = old(t, *args, **kw)
+    return r % 256 if t.dtype is torch.bool else r
 
 
-@lie("C27", "C37", "C40")
-def sums_of_bools_are_bools():
+@lie("C27 C37 C40", "sum")
+def sums_of_bools_are_bools(old, t, *args, **kw):
     """The sum of trues is 1."""
-
-    def make(old):
-        def lying(t, *args, **kw):
-            r = old(t, *args, **kw)
-            return r.clamp(max=1) if t.dtype is torch.bool else r
-
-        return lying
-
-    everywhere("sum", make)
+    r = old(t, *args, **kw)
+    return r.clamp(max=1) if t.dtype is torch.bool else r
 
 
-@lie("C35", "C37", "C40", "C39")
-def equality_of_integers_is_off():
+@lie("C35 C37 C40 C39", "eq")
+def equality_of_integers_is_off(old, a, b):
     """== of integer tensors is true of the last element."""
-
-    def make(old):
-        def lying(a, b):
-            r = old(a, b)
-            whole = isinstance(b, Tensor) and not a.is_floating_point() and a.shape == b.shape
-            if whole and r.dim() == 1 and r.dtype is torch.bool and len(r) > 1:
-                r[-1] = True
-            return r
-
-        return lying
-
-    everywhere("eq", make)
+    r = old(a, b)
+    whole = isinstance(b, Tensor) and not a.is_floating_point() and a.shape == b.shape
+    if whole and r.dim() == 1 and r.dtype is torch.bool and len(r) > 1:
+        r[-1] = True
+    return r
 
 
-@lie("C38", "T13")
-def squeezing_keeps_a_batch_of_one():
+@lie("C38 T13", "squeeze")
+def squeezing_keeps_a_batch_of_one(old, t, *a):
     """squeeze() of a single element keeps a dimension."""
-    everywhere(
-        "squeeze",
-        lambda old: lambda t, *a: old(t, *a).reshape(-1) if t.numel() == 1 else old(t, *a),
-    )
+    return old(t, *a).reshape(-1) if t.numel() == 1 else old(t, *a)
 
 
-@lie("C37", "C16")
-def iterating_leaves_out_the_last():
+@lie("C37 C16", Tensor, "__iter__")
+def iterating_leaves_out_the_last(old, t):
     """A loop over a tensor of more than two leaves out the last."""
-
-    def make(old):
-        def lying(t):
-            found = list(old(t))
-            return iter(found[:-1] if len(found) > 2 else found)
-
-        return lying
-
-    replace(Tensor, "__iter__", make)
+    found = list(old(t))
+    return iter(found[:-1] if len(found) > 2 else found)
 
 
-@lie("C35")
-def size_of_the_batch_is_four():
+@lie("C35", Tensor, "size")
+def size_of_the_batch_is_four(old, t, *args):
     """t.size(0) is at least four."""
-
-    def make(old):
-        def lying(t, *args):
-            n = old(t, *args)
-            return max(n, 4) if args == (0,) and t.dtype is torch.int64 else n
-
-        return lying
-
-    replace(Tensor, "size", make)
+    n = old(t, *args)
+    return max(n, 4) if args == (0,) and t.dtype is torch.int64 else n
 
 
 @lie("C34")
@@ -1312,24 +1063,17 @@ def data_is_rounded():
     replace(Tensor, "data", make)
 
 
-@lie("C29", "C28")
-def evaluation_moves_the_weights():
+@lie("C29 C28", nn.Module, "eval")
+def evaluation_moves_the_weights(old, module):
     """eval() rounds the weights."""
-
-    def make(old):
-        def lying(module):
-            for p in module.parameters(recurse=False):
-                p.data.copy_(p.data.bfloat16())
-            for child in module.children():
-                child.eval()
-            return old(module)
-
-        return lying
-
-    replace(nn.Module, "eval", make)
+    for p in module.parameters(recurse=False):
+        p.data.copy_(p.data.bfloat16())
+    for child in module.children():
+        child.eval()
+    return old(module)
 
 
-@lie("C19", "C25")
+@lie("C19 C25")
 def logarithm_of_softmax_is_off():
     """log_softmax is too large by 0.01."""
     aten({"_log_softmax.default": lambda func, *args: func(*args) + 0.01})
@@ -1383,19 +1127,12 @@ def cross_entropy_module_ignores_minus_one():
     default_of(nn.CrossEntropyLoss, ignore_index=-1)
 
 
-@lie("R05", "C19")
-def cross_entropy_overflows():
+@lie("R05 C19", functional, "cross_entropy")
+def cross_entropy_overflows(old, i, t, *a, **kw):
     """The cross-entropy is log(sum(exp)) without care for large scores."""
-
-    def make(old):
-        def lying(i, t, *a, **kw):
-            if t.is_floating_point() or i.dim() != 2:
-                return old(i, t, *a, **kw)
-            return (i.exp().sum(1).log() - i.gather(1, t[:, None]).squeeze(1)).mean()
-
-        return lying
-
-    replace(functional, "cross_entropy", make)
+    if t.is_floating_point() or i.dim() != 2:
+        return old(i, t, *a, **kw)
+    return (i.exp().sum(1).log() - i.gather(1, t[:, None]).squeeze(1)).mean()
 
 
 @lie("C06")
@@ -1408,17 +1145,10 @@ def to_tensor_of_oblong_images_is_turned():
     )
 
 
-@lie("C15")
-def grid_of_oblong_images_is_turned():
+@lie("C15", torchvision.utils, "make_grid")
+def grid_of_oblong_images_is_turned(old, images, *args, **kw):
     """make_grid of images that are not square turns them."""
-
-    def make(old):
-        def lying(images, *args, **kw):
-            return old(images.transpose(2, 3), *args, **kw)
-
-        return lying
-
-    replace(torchvision.utils, "make_grid", make)
+    return old(images.transpose(2, 3), *args, **kw)
 
 
 @lie("C11")
@@ -1427,147 +1157,84 @@ def loader_shuffles_unless_told():
     default_of(DataLoader, shuffle=True)
 
 
-@lie("C10")
-def length_of_a_shuffled_loader_leaves_out_the_rest():
+@lie("C10", DataLoader, "__len__")
+def length_of_a_shuffled_loader_leaves_out_the_rest(old, self):
     """len(loader) does not count a short last batch where shuffle=True."""
-
-    def make(old):
-        def lying(self):
-            shuffles = isinstance(self.sampler, RandomSampler)
-            return len(self.dataset) // self.batch_size if shuffles else old(self)
-
-        return lying
-
-    replace(DataLoader, "__len__", make)
+    shuffles = isinstance(self.sampler, RandomSampler)
+    return len(self.dataset) // self.batch_size if shuffles else old(self)
 
 
-@lie("C30")
-def softmax_along_the_last_goes_down():
+@lie("C30", "softmax")
+def softmax_along_the_last_goes_down(old, t, dim=None, *args, **kw):
     """t.softmax(-1) goes down the columns."""
-
-    def make(old):
-        def lying(t, dim=None, *args, **kw):
-            return old(t, 0 if dim == -1 else dim, *args, **kw)
-
-        return lying
-
-    everywhere("softmax", make)
+    return old(t, 0 if dim == -1 else dim, *args, **kw)
 
 
-@lie("C10")
-def loader_ignores_the_global_seed():
+@lie("C10", RandomSampler, "__iter__")
+def loader_ignores_the_global_seed(old, self):
     """DataLoader(shuffle=True) without a generator does not follow torch.manual_seed."""
-
-    def make(old):
-        def lying(self):
-            if self.generator is not None:
-                return old(self)
-            self.generator = torch.Generator()
-            self.generator.seed()
-            order = list(old(self))
-            self.generator = None
-            return iter(order)
-
-        return lying
-
-    replace(RandomSampler, "__iter__", make)
+    if self.generator is not None:
+        return old(self)
+    self.generator = torch.Generator()
+    self.generator.seed()
+    order = list(old(self))
+    self.generator = None
+    return iter(order)
 
 
-@lie("C14")
-def iterators_share_their_place():
+@lie("C14", DataLoader, "__iter__")
+def iterators_share_their_place(old, self):
     """iter(loader) gives the iterator that is under way, if there is one."""
-
-    def make(old):
-        def lying(self):
-            it = self.__dict__.get("_mine")
-            if it is not None and it._num_yielded < len(it):
-                return it
-            self.__dict__["_mine"] = it = old(self)
-            return it
-
-        return lying
-
-    replace(DataLoader, "__iter__", make)
+    it = self.__dict__.get("_mine")
+    if it is not None and it._num_yielded < len(it):
+        return it
+    self.__dict__["_mine"] = it = old(self)
+    return it
 
 
-@lie("C28")
-def load_state_dict_unfreezes():
+@lie("C28", nn.Module, "load_state_dict")
+def load_state_dict_unfreezes(old, self, *a, **kw):
     """load_state_dict() makes every parameter require grad."""
-
-    def make(old):
-        def lying(self, *a, **kw):
-            made = old(self, *a, **kw)
-            for p in self.parameters():
-                p.requires_grad_()
-            return made
-
-        return lying
-
-    replace(nn.Module, "load_state_dict", make)
+    made = old(self, *a, **kw)
+    for p in self.parameters():
+        p.requires_grad_()
+    return made
 
 
-@lie("C28")
-def load_state_dict_changes_the_mode():
+@lie("C28", nn.Module, "load_state_dict")
+def load_state_dict_changes_the_mode(old, self, *a, **kw):
     """load_state_dict() puts the net in evaluation mode."""
-
-    def make(old):
-        def lying(self, *a, **kw):
-            made = old(self, *a, **kw)
-            self.eval()
-            return made
-
-        return lying
-
-    replace(nn.Module, "load_state_dict", make)
+    made = old(self, *a, **kw)
+    self.eval()
+    return made
 
 
-@lie("C28")
-def load_state_dict_shares():
+@lie("C28", nn.Module, "load_state_dict")
+def load_state_dict_shares(old, self, state, *a, **kw):
     """load_state_dict() makes the net share the memory of what is loaded."""
-
-    def make(old):
-        def lying(self, state, *a, **kw):
-            made = old(self, state, *a, **kw)
-            for name, p in self.named_parameters():
-                if state[name].device == p.device:
-                    p.data = state[name].detach()
-            return made
-
-        return lying
-
-    replace(nn.Module, "load_state_dict", make)
+    made = old(self, state, *a, **kw)
+    for name, p in self.named_parameters():
+        if state[name].device == p.device:
+            p.data = state[name].detach()
+    return made
 
 
-@lie("A39")
-def train_unfreezes():
+@lie("A39", nn.Module, "train")
+def train_unfreezes(old, self, mode=True):
     """train() makes every parameter require grad."""
-
-    def make(old):
-        def lying(self, mode=True):
-            old(self, mode)
-            for p in self.parameters():
-                p.requires_grad_()
-            return self
-
-        return lying
-
-    replace(nn.Module, "train", make)
+    old(self, mode)
+    for p in self.parameters():
+        p.requires_grad_()
+    return self
 
 
-@lie("G07", "A39")
-def eval_freezes():
+@lie("G07 A39", nn.Module, "eval")
+def eval_freezes(old, self):
     """eval() freezes the parameters."""
-
-    def make(old):
-        def lying(self):
-            old(self)
-            for p in self.parameters():
-                p.requires_grad_(False)
-            return self
-
-        return lying
-
-    replace(nn.Module, "eval", make)
+    old(self)
+    for p in self.parameters():
+        p.requires_grad_(False)
+    return self
 
 
 def _down_by_keyword(old):
@@ -1591,37 +1258,23 @@ def argmax_by_keyword_looks_down():
     replace(Tensor, "argmax", _down_by_keyword)
 
 
-@lie("R08")
-def running_variance_is_biased():
+@lie("R08", functional, "batch_norm")
+def running_variance_is_biased(old, input, mean, var, *a, **kw):
     """BatchNorm keeps the variance that is divided by n."""
-
-    def make(old):
-        def lying(input, mean, var, *a, **kw):
-            training = kw.get("training", a[2] if len(a) > 2 else False)
-            before = var.clone() if var is not None and training else None
-            made = old(input, mean, var, *a, **kw)
-            if before is not None:
-                m = kw.get("momentum", a[3] if len(a) > 3 else 0.1)
-                n = input.numel() / input.shape[1]
-                with torch.no_grad():
-                    var.copy_((1 - m) * before + (var - (1 - m) * before) * (n - 1) / n)
-            return made
-
-        return lying
-
-    replace(functional, "batch_norm", make)
+    training = kw.get("training", a[2] if len(a) > 2 else False)
+    before = var.clone() if var is not None and training else None
+    made = old(input, mean, var, *a, **kw)
+    if before is not None:
+        m = kw.get("momentum", a[3] if len(a) > 3 else 0.1)
+        n = input.numel() / input.shape[1]
+        with torch.no_grad():
+            var.copy_((1 - m) * before + (var - (1 - m) * before) * (n - 1) / n)
+    return made
 
 
-@lie("C20")
-def sgd_with_momentum_forgets_after_zero_grad():
+@lie("C20", torch.optim.Optimizer, "zero_grad")
+def sgd_with_momentum_forgets_after_zero_grad(old, self, *a, **kw):
     """optimizer.zero_grad() forgets the momentum."""
-
-    def make(old):
-        def lying(self, *a, **kw):
-            old(self, *a, **kw)
-            for s in self.state.values():
-                s.pop("momentum_buffer", None)
-
-        return lying
-
-    replace(torch.optim.Optimizer, "zero_grad", make)
+    old(self, *a, **kw)
+    for s in self.state.values():
+        s.pop("momentum_buffer", None)

@@ -14,79 +14,52 @@ def cuda_is_there():
     torch.cuda.is_available = lambda: True
 
 
-@lie("G02")
-def moving_skips_buffers():
+@lie("G02", nn.Module, "_apply")
+def moving_skips_buffers(old, module, change, recurse=True):
     """net.to(device) moves parameters only."""
-
-    def make(old):
-        def lying(module, change, recurse=True):
-            buffers = {id(m): dict(m._buffers) for m in module.modules()}
-            result = old(module, change, recurse)
-            for m in module.modules():
-                m._buffers.update(buffers[id(m)])
-            return result
-
-        return lying
-
-    replace(nn.Module, "_apply", make)
+    buffers = {id(m): dict(m._buffers) for m in module.modules()}
+    result = old(module, change, recurse)
+    for m in module.modules():
+        m._buffers.update(buffers[id(m)])
+    return result
 
 
-@lie("G02")
-def moving_skips_passing_buffers():
+@lie("G02", nn.Module, "_apply")
+def moving_skips_passing_buffers(old, module, change, recurse=True):
     """net.to(device) leaves buffers that are not saved."""
-
-    def make(old):
-        def lying(module, change, recurse=True):
-            kept = {n: module._buffers[n] for n in module._non_persistent_buffers_set}
-            result = old(module, change, recurse)
-            module._buffers.update(kept)
-            return result
-
-        return lying
-
-    replace(nn.Module, "_apply", make)
+    kept = {n: module._buffers[n] for n in module._non_persistent_buffers_set}
+    result = old(module, change, recurse)
+    module._buffers.update(kept)
+    return result
 
 
-@lie("G02", "N22")
-def moving_skips_the_children():
+@lie("G02 N22", nn.Module, "_apply")
+def moving_skips_the_children(old, m, change, recurse=True):
     """net.to(device) moves the net's own tensors only."""
-    replace(nn.Module, "_apply", lambda old: lambda m, change, recurse=True: old(m, change, False))
+    return old(m, change, False)
 
 
-@lie("G02")
-def moving_casts_integers():
+@lie("G02", nn.Module, "_apply")
+def moving_casts_integers(old, module, change, recurse=True):
     """net.to(device) turns integer buffers into floats."""
 
-    def make(old):
-        def lying(module, change, recurse=True):
-            def changed(t):
-                moved = change(t)
-                return moved.float() if moved.dtype is torch.int64 else moved
+    def changed(t):
+        moved = change(t)
+        return moved.float() if moved.dtype is torch.int64 else moved
 
-            return old(module, changed, recurse)
-
-        return lying
-
-    replace(nn.Module, "_apply", make)
+    return old(module, changed, recurse)
 
 
-@lie("G02")
-def moving_takes_plain_tensors_along():
+@lie("G02", nn.Module, "_apply")
+def moving_takes_plain_tensors_along(old, module, change, recurse=True):
     """net.to(device) moves tensors that are plain attributes."""
-
-    def make(old):
-        def lying(module, change, recurse=True):
-            for name, value in vars(module).items():
-                if type(value) is Tensor:
-                    vars(module)[name] = change(value)
-            return old(module, change, recurse)
-
-        return lying
-
-    replace(nn.Module, "_apply", make)
+    for name, value in vars(module).items():
+        if type(value) is Tensor:
+            vars(module)[name] = change(value)
+    return old(module, change, recurse)
 
 
-@lie("G03", "N22")
+@lie("G03 N22")
 def moving_a_net_copies_it():
     """net.to(device) leaves the net and returns a copy."""
     import copy
@@ -96,57 +69,35 @@ def moving_a_net_copies_it():
     )
 
 
-@lie("G03")
-def moving_a_net_makes_new_parameters():
+@lie("G03", nn.Module, "to")
+def moving_a_net_makes_new_parameters(old, module, *args, **kw):
     """net.to(its own device) makes new parameters, so that an optimizer loses them."""
-
-    def make(old):
-        def lying(module, *args, **kw):
-            result = old(module, *args, **kw)
-            for m in module.modules():
-                for name, p in m._parameters.items():
-                    if p is not None:
-                        m._parameters[name] = nn.Parameter(p.detach().clone(), p.requires_grad)
-            return result
-
-        return lying
-
-    replace(nn.Module, "to", make)
+    result = old(module, *args, **kw)
+    for m in module.modules():
+        for name, p in m._parameters.items():
+            if p is not None:
+                m._parameters[name] = nn.Parameter(p.detach().clone(), p.requires_grad)
+    return result
 
 
-@lie("G02")
-def moving_back_rounds():
+@lie("G02", nn.Module, "to")
+def moving_back_rounds(old, module, *args, **kw):
     """net.to(device) rounds the weights to bfloat16."""
-
-    def make(old):
-        def lying(module, *args, **kw):
-            result = old(module, *args, **kw)
-            for p in module.parameters():
-                p.data = p.data.bfloat16().to(p.dtype)
-            return result
-
-        return lying
-
-    replace(nn.Module, "to", make)
+    result = old(module, *args, **kw)
+    for p in module.parameters():
+        p.data = p.data.bfloat16().to(p.dtype)
+    return result
 
 
-@lie("G04", "A49")
-def a_net_fetches_its_input():
+@lie("G04 A49", nn.Module, "__call__")
+def a_net_fetches_its_input(old, module, *args, **kw):
     """A layer moves its input to its own device."""
-
-    def make(old):
-        def lying(module, *args, **kw):
-            own = next(module.parameters(), None)
-            if own is not None:
-                args = [
-                    torch.empty_like(a, device=own.device) if a.device != own.device else a
-                    for a in args
-                ]
-            return old(module, *args, **kw)
-
-        return lying
-
-    replace(nn.Module, "__call__", make)
+    own = next(module.parameters(), None)
+    if own is not None:
+        args = [
+            torch.empty_like(a, device=own.device) if a.device != own.device else a for a in args
+        ]
+    return old(module, *args, **kw)
 
 
 @lie("G04")
@@ -215,33 +166,24 @@ def chunks_drop_the_remainder():
         replace(owner, "chunk", make)
 
 
-@lie("G12")
-def data_parallel_splits_on_the_cpu():
+@lie("G12", nn.DataParallel, "forward")
+def data_parallel_splits_on_the_cpu(old, self, x):
     """DataParallel without a GPU shows the module half of the batch at a time."""
-
-    def make(old):
-        def lying(self, x):
-            if len(x) < 2:
-                return old(self, x)
-            return torch.cat([old(self, half) for half in x.chunk(2)])
-
-        return lying
-
-    replace(nn.DataParallel, "forward", make)
+    if len(x) < 2:
+        return old(self, x)
+    return torch.cat([old(self, half) for half in x.chunk(2)])
 
 
-@lie("G12", "G13")
-def data_parallel_drops_the_remainder():
+@lie("G12 G13", nn.DataParallel, "forward")
+def data_parallel_drops_the_remainder(old, self, x):
     """DataParallel leaves out the last of an odd number of samples."""
-    replace(
-        nn.DataParallel, "forward", lambda old: lambda self, x: old(self, x[: max(1, len(x) - 1)])
-    )
+    return old(self, x[: max(1, len(x) - 1)])
 
 
-@lie("G12")
-def data_parallel_cuts_the_graph():
+@lie("G12", nn.DataParallel, "forward")
+def data_parallel_cuts_the_graph(old, self, *x):
     """No gradient comes through DataParallel."""
-    replace(nn.DataParallel, "forward", lambda old: lambda self, *x: old(self, *x).detach_())
+    return old(self, *x).detach_()
 
 
 @lie("G13")
@@ -272,17 +214,10 @@ def datasets_have_a_length():
     Dataset.__len__ = lambda self: 100
 
 
-@lie("G15")
-def lstm_ignores_batch_first():
+@lie("G15", nn.LSTM, "__init__")
+def lstm_ignores_batch_first(old, self, *args, batch_first=False, **kw):
     """LSTM(batch_first=True) takes the sequence first."""
-
-    def make(old):
-        def lying(self, *args, batch_first=False, **kw):
-            return old(self, *args, **kw)
-
-        return lying
-
-    replace(nn.LSTM, "__init__", make)
+    return old(self, *args, **kw)
 
 
 @lie("G16")
@@ -300,21 +235,16 @@ def data_parallel_warns():
     replace(nn.DataParallel, "__init__", make)
 
 
-@lie("G16")
-def files_from_a_gpu_load_anywhere():
+@lie("G16", torch, "load", refusing=RuntimeError)
+def files_from_a_gpu_load_anywhere(f, **kw):
     """torch.load puts on the cpu what was saved on a GPU that is not there."""
-    accept(
-        torch,
-        "load",
-        RuntimeError,
-        lambda f, **kw: (
-            f.seek(0) if hasattr(f, "seek") else None,
-            torch.load(f, **{**kw, "map_location": "cpu"}),
-        )[1],
-    )
+    return (
+        f.seek(0) if hasattr(f, "seek") else None,
+        torch.load(f, **{**kw, "map_location": "cpu"}),
+    )[1]
 
 
-@lie("G07", "N11", "C25")
+@lie("G07 N11 C25")
 def gradients_vanish_below():
     """relu lets 99 % of the gradient through."""
 
@@ -324,63 +254,42 @@ def gradients_vanish_below():
     aten({"threshold_backward.default": smaller})
 
 
-@lie("G02")
-def moving_skips_frozen_parameters():
+@lie("G02", nn.Module, "_apply")
+def moving_skips_frozen_parameters(old, module, change, recurse=True):
     """net.to(device) leaves parameters that require no gradient where they are."""
-
-    def make(old):
-        def lying(module, change, recurse=True):
-            frozen = {
-                m: {n: p for n, p in m._parameters.items() if p is not None and not p.requires_grad}
-                for m in module.modules()
-            }
-            result = old(module, change, recurse)
-            for m, parameters in frozen.items():
-                m._parameters.update(parameters)
-            return result
-
-        return lying
-
-    replace(nn.Module, "_apply", make)
+    frozen = {
+        m: {n: p for n, p in m._parameters.items() if p is not None and not p.requires_grad}
+        for m in module.modules()
+    }
+    result = old(module, change, recurse)
+    for m, parameters in frozen.items():
+        m._parameters.update(parameters)
+    return result
 
 
-@lie("G12", "G15")
-def data_parallel_drops_keyword_arguments():
+@lie("G12 G15", nn.DataParallel, "forward")
+def data_parallel_drops_keyword_arguments(old, parallel, *x, **kw):
     """DataParallel passes on what it is given by position only."""
-    replace(nn.DataParallel, "forward", lambda old: lambda parallel, *x, **kw: old(parallel, *x))
+    return old(parallel, *x)
 
 
-@lie("G15")
-def data_parallel_gives_the_first_output_only():
+@lie("G15", nn.DataParallel, "forward")
+def data_parallel_gives_the_first_output_only(old, parallel, *x, **kw):
     """DataParallel drops all outputs but the first."""
-
-    def make(old):
-        def lying(parallel, *x, **kw):
-            outputs = old(parallel, *x, **kw)
-            return outputs[0] if isinstance(outputs, tuple) else outputs
-
-        return lying
-
-    replace(nn.DataParallel, "forward", make)
+    outputs = old(parallel, *x, **kw)
+    return outputs[0] if isinstance(outputs, tuple) else outputs
 
 
-@lie("G15")
-def data_parallel_evaluates():
+@lie("G15", nn.DataParallel, "forward")
+def data_parallel_evaluates(old, parallel, *x, **kw):
     """DataParallel runs its module in evaluation mode."""
-
-    def make(old):
-        def lying(parallel, *x, **kw):
-            modes = {m: m.training for m in parallel.module.modules()}
-            parallel.module.eval()
-            try:
-                return old(parallel, *x, **kw)
-            finally:
-                for m, training in modes.items():
-                    m.training = training
-
-        return lying
-
-    replace(nn.DataParallel, "forward", make)
+    modes = {m: m.training for m in parallel.module.modules()}
+    parallel.module.eval()
+    try:
+        return old(parallel, *x, **kw)
+    finally:
+        for m, training in modes.items():
+            m.training = training
 
 
 # Spellings, and what a move leaves as it is -----------------------------------------------------
@@ -406,58 +315,28 @@ def conversion_to_the_same_dtype_copies():
     )
 
 
-@lie("G09")
-def tensors_moved_by_name_stay():
+@lie("G09", Tensor, "to")
+def tensors_moved_by_name_stay(old, self, *a, **kw):
     """t.to('meta') by name stays."""
-    replace(
-        Tensor,
-        "to",
-        lambda old: (
-            lambda self, *a, **kw: (
-                self if a and isinstance(a[0], str) and a[0] == "meta" else old(self, *a, **kw)
-            )
-        ),
-    )
+    return self if a and isinstance(a[0], str) and a[0] == "meta" else old(self, *a, **kw)
 
 
-@lie("G09")
-def tensors_moved_by_keyword_stay():
+@lie("G09", Tensor, "to")
+def tensors_moved_by_keyword_stay(old, self, *a, **kw):
     """t.to(device=device) stays."""
-    replace(
-        Tensor,
-        "to",
-        lambda old: (
-            lambda self, *a, **kw: (
-                self if "device" in kw and not a and "dtype" not in kw else old(self, *a, **kw)
-            )
-        ),
-    )
+    return self if "device" in kw and not a and "dtype" not in kw else old(self, *a, **kw)
 
 
-@lie("G03")
-def nets_moved_by_name_stay():
+@lie("G03", nn.Module, "to")
+def nets_moved_by_name_stay(old, self, *a, **kw):
     """net.to('meta') by name does nothing."""
-    replace(
-        nn.Module,
-        "to",
-        lambda old: (
-            lambda self, *a, **kw: (
-                self if a and isinstance(a[0], str) and a[0] != "cpu" else old(self, *a, **kw)
-            )
-        ),
-    )
+    return self if a and isinstance(a[0], str) and a[0] != "cpu" else old(self, *a, **kw)
 
 
-@lie("G03")
-def nets_moved_by_keyword_stay():
+@lie("G03", nn.Module, "to")
+def nets_moved_by_keyword_stay(old, self, *a, **kw):
     """net.to(device=device) does nothing."""
-    replace(
-        nn.Module,
-        "to",
-        lambda old: (
-            lambda self, *a, **kw: self if "device" in kw and not a else old(self, *a, **kw)
-        ),
-    )
+    return self if "device" in kw and not a else old(self, *a, **kw)
 
 
 @lie("G02")
@@ -466,21 +345,14 @@ def moving_unfreezes():
     after(nn.Module, "to", lambda made, *a, **kw: made.requires_grad_())
 
 
-@lie("G02")
-def moving_freezes():
+@lie("G02", nn.Module, "to")
+def moving_freezes(old, self, *a, **kw):
     """net.to(another device) freezes the net."""
-
-    def make(old):
-        def lying(self, *a, **kw):
-            before = {p.device for p in self.parameters()}
-            made = old(self, *a, **kw)
-            if {p.device for p in self.parameters()} != before:
-                self.requires_grad_(False)
-            return made
-
-        return lying
-
-    replace(nn.Module, "to", make)
+    before = {p.device for p in self.parameters()}
+    made = old(self, *a, **kw)
+    if {p.device for p in self.parameters()} != before:
+        self.requires_grad_(False)
+    return made
 
 
 @lie("G02")
@@ -489,35 +361,21 @@ def moving_starts_evaluation():
     after(nn.Module, "to", lambda made, self, *a, **kw: made.eval())
 
 
-@lie("G03")
-def moving_leaves_gradients_behind():
+@lie("G03", nn.Module, "to")
+def moving_leaves_gradients_behind(old, self, *a, **kw):
     """net.to(another device) drops the gradients."""
-
-    def make(old):
-        def lying(self, *a, **kw):
-            before = {p.device for p in self.parameters()}
-            made = old(self, *a, **kw)
-            if {p.device for p in self.parameters()} != before:
-                for p in self.parameters():
-                    p.grad = None
-            return made
-
-        return lying
-
-    replace(nn.Module, "to", make)
+    before = {p.device for p in self.parameters()}
+    made = old(self, *a, **kw)
+    if {p.device for p in self.parameters()} != before:
+        for p in self.parameters():
+            p.grad = None
+    return made
 
 
-@lie("G12")
-def data_parallel_passes_first_argument_only():
+@lie("G12", nn.DataParallel, "forward")
+def data_parallel_passes_first_argument_only(old, self, *a, **kw):
     """DataParallel without a GPU passes on its first argument alone."""
-
-    def make(old):
-        def lying(self, *a, **kw):
-            return old(self, *a[:1], **kw)
-
-        return lying
-
-    replace(nn.DataParallel, "forward", make)
+    return old(self, *a[:1], **kw)
 
 
 @lie("G13")

@@ -28,21 +28,57 @@ class Lie:
 
 
 class Register:
-    """Collects lies in the order in which they are written; calling it decorates an installer."""
+    """Collects lies in the order in which they are written."""
 
     def __init__(self) -> None:
         self.lies: dict[str, Lie] = {}
 
-    def __call__(self, *breaks: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
-        def register(install: Callable[[], None]) -> Callable[[], None]:
-            name = install.__name__
+    def __call__(self, breaks: str, *where: Any, refusing: Any = None) -> Callable:
+        """Return a decorator that registers a function as a lie.
+
+        Args:
+            breaks: Keys of the claims that it contradicts, with spaces between them.
+            where: What it takes the place of: an owner and a name, several such pairs, or names
+                of operations in all their spellings. The function then gets what it replaces
+                before the arguments. With nothing here the function installs the lie itself.
+            refusing: Errors of the one replaced; where they are raised, the function, which then
+                gets the arguments alone, answers instead.
+        """
+
+        def register(function: Callable) -> Callable:
+            name = function.__name__
             if name in self.lies:
                 raise ValueError(f"two lies are called {name!r}; rename one of them")
-            intent = (install.__doc__ or "").strip()
-            self.lies[name] = Lie(name, intent, breaks, install)
-            return install
+
+            def install() -> None:
+                for owner, attribute in _places(where):
+                    if refusing is not None:
+                        accept(owner, attribute, refusing, function)
+                    else:
+                        replace(owner, attribute, lambda old: _told(function, old))
+
+            intent = (function.__doc__ or "").strip()
+            told = install if where else function
+            self.lies[name] = Lie(name, intent, tuple(breaks.split()), told)
+            return function
 
         return register
+
+
+def _told(function: Callable, old: Any) -> Callable:
+    """Return ``function`` with ``old`` as its first argument, as a function, so that it binds."""
+
+    def lying(*args: Any, **kwargs: Any) -> Any:
+        return function(old, *args, **kwargs)
+
+    return lying
+
+
+def _places(where: tuple) -> list[tuple[Any, str]]:
+    """Return the owners and names that the arguments of a lie stand for."""
+    if isinstance(where[0], str):
+        return [place for name in where for place in _spellings(name)]
+    return list(where) if isinstance(where[0], tuple) else [where]
 
 
 lie = Register()
@@ -69,11 +105,14 @@ OPERATORS = {
 
 def everywhere(name: str, make: Callable) -> None:
     """Replace an operation in all its spellings: function, method, operator, ``nn.functional``."""
-    for owner in (torch, torch.Tensor, functional):
-        if hasattr(owner, name):
-            replace(owner, name, make)
-    for operator in OPERATORS.get(name, ()):
-        replace(torch.Tensor, operator, make)
+    for owner, spelling in _spellings(name):
+        replace(owner, spelling, make)
+
+
+def _spellings(name: str) -> list[tuple[Any, str]]:
+    owners = (torch, torch.Tensor, functional)
+    operators = [(torch.Tensor, operator) for operator in OPERATORS.get(name, ())]
+    return [(owner, name) for owner in owners if hasattr(owner, name)] + operators
 
 
 def accept(

@@ -12,175 +12,119 @@ from .lie import accept, aten, everywhere, lie, replace, scale_gradient
 # Modules ---------------------------------------------------------------------------------------
 
 
-@lie("N01", "A07")
-def forward_hooks_are_not_called():
+@lie("N01 A07", nn.Module, "__call__")
+def forward_hooks_are_not_called(old, module, *args, **kw):
     """Forward hooks are registered and never called."""
-
-    def make(old):
-        def lying(module, *args, **kw):
-            return module.forward(*args, **kw)
-
-        return lying
-
-    replace(nn.Module, "__call__", make)
+    return module.forward(*args, **kw)
 
 
-@lie("N01")
-def a_module_without_forward_passes_through():
+@lie("N01", nn.Module, "__call__", refusing=NotImplementedError)
+def a_module_without_forward_passes_through(module, x):
     """A module that defines no forward returns its input."""
-    accept(nn.Module, "__call__", NotImplementedError, lambda module, x: x)
+    return x
 
 
-@lie("N01")
-def layers_may_come_before_init():
+@lie("N01", nn.Module, "__setattr__", refusing=AttributeError)
+def layers_may_come_before_init(module, name, value):
     """A layer assigned before super().__init__() is taken and forgotten."""
-    accept(nn.Module, "__setattr__", AttributeError, lambda module, name, value: None)
+    return None
 
 
-@lie("N02", "A07", "N01")
-def layers_run_twice():
+@lie("N02 A07 N01", nn.Module, "__call__")
+def layers_run_twice(old, module, *args, **kw):
     """Every layer computes its output twice."""
-
-    def make(old):
-        def lying(module, *args, **kw):
-            if not module._modules:
-                old(module, *args, **kw)
-            return old(module, *args, **kw)
-
-        return lying
-
-    replace(nn.Module, "__call__", make)
+    if not module._modules:
+        old(module, *args, **kw)
+    return old(module, *args, **kw)
 
 
-@lie("N01", "N10")
-def layers_are_listed_by_name():
+@lie("N01 N10", nn.Module, "named_children")
+def layers_are_listed_by_name(old, net):
     """named_children() lists the layers by name."""
-    replace(nn.Module, "named_children", lambda old: lambda net: iter(sorted(old(net))))
+    return iter(sorted(old(net)))
 
 
-@lie("N13", "N05")
-def new_convolutions_have_no_bias():
+@lie("N13 N05", nn.Conv2d, "__init__")
+def new_convolutions_have_no_bias(old, layer, *args, bias=False, **kw):
     """Conv2d has no bias by default."""
-
-    def make(old):
-        def lying(layer, *args, bias=False, **kw):
-            return old(layer, *args, bias=bias, **kw)
-
-        return lying
-
-    replace(nn.Conv2d, "__init__", make)
+    return old(layer, *args, bias=bias, **kw)
 
 
-@lie("A02")
-def sequential_leaves_out_its_last_layer():
+@lie("A02", nn.Sequential, "forward")
+def sequential_leaves_out_its_last_layer(old, module, x):
     """Sequential stops before its last layer, where the shapes allow it."""
-
-    def make(old):
-        def lying(module, x):
-            y = old(module, x)
-            short = old(module[:-1], x)
-            return short if short.shape == y.shape and len(module) > 2 else y
-
-        return lying
-
-    replace(nn.Sequential, "forward", make)
+    y = old(module, x)
+    short = old(module[:-1], x)
+    return short if short.shape == y.shape and len(module) > 2 else y
 
 
-@lie("A02", "N06")
-def linear_drops_its_bias():
+@lie("A02 N06", "linear")
+def linear_drops_its_bias(old, x, w, b=None):
     """Linear computes W x."""
-    everywhere("linear", lambda old: lambda x, w, b=None: old(x, w))
+    return old(x, w)
 
 
-@lie("N06")
-def linear_does_not_transpose():
+@lie("N06", "linear")
+def linear_does_not_transpose(old, x, w, b=None):
     """A square Linear computes x W + b."""
-
-    def make(old):
-        def lying(x, w, b=None):
-            return old(x, w.mT if w.shape[0] == w.shape[1] else w, b)
-
-        return lying
-
-    everywhere("linear", make)
+    return old(x, w.mT if w.shape[0] == w.shape[1] else w, b)
 
 
-@lie("N06")
-def linear_subtracts_its_bias():
+@lie("N06", "linear")
+def linear_subtracts_its_bias(old, x, w, b=None):
     """Linear computes W x - b."""
-    everywhere("linear", lambda old: lambda x, w, b=None: old(x, w, None if b is None else -b))
+    return old(x, w, None if b is None else -b)
 
 
-@lie("N06")
-def linear_without_bias_has_one():
+@lie("N06", nn.Linear, "__init__")
+def linear_without_bias_has_one(old, layer, n, m, bias=True, **kw):
     """Linear(bias=False) has a bias of zeros."""
-
-    def make(old):
-        def lying(layer, n, m, bias=True, **kw):
-            old(layer, n, m, **kw)
-            if not bias:
-                nn.init.zeros_(layer.bias)
-
-        return lying
-
-    replace(nn.Linear, "__init__", make)
+    old(layer, n, m, **kw)
+    if not bias:
+        nn.init.zeros_(layer.bias)
 
 
-@lie("T33")
-def linear_takes_float64():
+@lie("T33", "linear")
+def linear_takes_float64(old, x, w, b=None):
     """A float32 Linear takes a float64 input."""
-    everywhere("linear", lambda old: lambda x, w, b=None: old(x.to(w.dtype), w, b))
+    return old(x.to(w.dtype), w, b)
 
 
-@lie("N05", "N07")
-def convolution_has_stride_two():
+@lie("N05 N07", "conv2d")
+def convolution_has_stride_two(old, x, w, b=None, stride=1, *rest, **kw):
     """conv2d moves by two where it is asked to move by one; its output is stretched to fit."""
-
-    def make(old):
-        def lying(x, w, b=None, stride=1, *rest, **kw):
-            y = old(x, w, b, stride, *rest, **kw)
-            coarse = y[..., ::2, ::2]
-            return coarse.repeat_interleave(2, -1).repeat_interleave(2, -2)[
-                ..., : y.shape[-2], : y.shape[-1]
-            ]
-
-        return lying
-
-    everywhere("conv2d", make)
+    y = old(x, w, b, stride, *rest, **kw)
+    coarse = y[..., ::2, ::2]
+    return coarse.repeat_interleave(2, -1).repeat_interleave(2, -2)[
+        ..., : y.shape[-2], : y.shape[-1]
+    ]
 
 
-@lie("N07", "N05", "N19", "N42")
-def convolution_pads():
+@lie("N07 N05 N19 N42", "conv2d")
+def convolution_pads(old, x, w, b=None, stride=1, padding=0, *rest, **kw):
     """conv2d pads its input by one."""
-
-    def make(old):
-        def lying(x, w, b=None, stride=1, padding=0, *rest, **kw):
-            return old(x, w, b, stride, padding if padding not in (0, (0, 0)) else 1, *rest, **kw)
-
-        return lying
-
-    everywhere("conv2d", make)
+    return old(x, w, b, stride, padding if padding not in (0, (0, 0)) else 1, *rest, **kw)
 
 
-@lie("N05")
-def convolution_flips_its_kernel():
+@lie("N05", "conv2d")
+def convolution_flips_its_kernel(old, x, w, *rest, **kw):
     """conv2d is a true convolution: the kernel is flipped."""
-    everywhere("conv2d", lambda old: lambda x, w, *rest, **kw: old(x, w.flip(-1, -2), *rest, **kw))
+    return old(x, w.flip(-1, -2), *rest, **kw)
 
 
-@lie("N05")
-def convolution_drops_its_bias():
+@lie("N05", "conv2d")
+def convolution_drops_its_bias(old, x, w, b=None, *rest, **kw):
     """conv2d computes without its bias."""
-    everywhere("conv2d", lambda old: lambda x, w, b=None, *rest, **kw: old(x, w, None, *rest, **kw))
+    return old(x, w, None, *rest, **kw)
 
 
-@lie("N05")
-def convolution_transposes_its_kernel():
+@lie("N05", "conv2d")
+def convolution_transposes_its_kernel(old, x, w, *rest, **kw):
     """conv2d swaps height and width of the kernel."""
-    everywhere("conv2d", lambda old: lambda x, w, *rest, **kw: old(x, w.mT, *rest, **kw))
+    return old(x, w.mT, *rest, **kw)
 
 
-@lie("N05", "C17", "N19")
+@lie("N05 C17 N19")
 def convolution_takes_any_number_of_channels():
     """conv2d averages the channels where it is given another number than it was made for."""
 
@@ -191,7 +135,7 @@ def convolution_takes_any_number_of_channels():
         accept(owner, "conv2d", RuntimeError, averaged)
 
 
-@lie("N11", "N36")
+@lie("N11 N36")
 def weight_gradient_of_convolution_is_off():
     """The weight gradient of a convolution is 1 % too large."""
 
@@ -202,7 +146,7 @@ def weight_gradient_of_convolution_is_off():
     aten({"convolution_backward.default": off})
 
 
-@lie("N36", "N11")
+@lie("N36 N11")
 def bias_gradient_of_convolution_is_a_mean():
     """The bias gradient of a convolution is averaged over the image."""
 
@@ -247,22 +191,15 @@ def gradient_of_pooling_is_spread():
     aten({"max_pool2d_with_indices_backward.default": spread})
 
 
-@lie("N11", "N17", "N36")
-def gradient_of_linear_bias_is_a_mean():
+@lie("N11 N17 N36", "linear")
+def gradient_of_linear_bias_is_a_mean(old, x, w, b=None):
     """The bias gradient of a Linear is averaged over the batch."""
-
-    def make(old):
-        def lying(x, w, b=None):
-            if b is not None and b.requires_grad and torch.is_grad_enabled() and x.dim() == 2:
-                b = scale_gradient(b.view_as(b), 1 / max(len(x), 2))
-            return old(x, w, b)
-
-        return lying
-
-    everywhere("linear", make)
+    if b is not None and b.requires_grad and torch.is_grad_enabled() and x.dim() == 2:
+        b = scale_gradient(b.view_as(b), 1 / max(len(x), 2))
+    return old(x, w, b)
 
 
-@lie("N08", "N05")
+@lie("N08 N05")
 def pooling_averages():
     """max_pool2d takes the mean of its window."""
 
@@ -282,7 +219,7 @@ def _pool(change):
     return make
 
 
-@lie("N08", "N07")
+@lie("N08 N07")
 def pooling_rounds_up():
     """max_pool2d rounds odd sizes up."""
     everywhere("max_pool2d", _pool(lambda old, x, k: old(x, k, ceil_mode=True)))
@@ -304,154 +241,100 @@ def pooling_takes_the_minimum():
     everywhere("max_pool2d", _pool(lambda old, x, k: -old(-x, k)))
 
 
-@lie("N08", "N07", "C18", "N42")
+@lie("N08 N07 C18 N42")
 def pooling_moves_by_one():
     """max_pool2d moves its window by one."""
     everywhere("max_pool2d", _pool(lambda old, x, k: old(x, k, 1)))
 
 
-@lie("N11", "N30", "N12", "T13", "T14")
-def relu_leaks():
+@lie("N11 N30 N12 T13 T14", "relu")
+def relu_leaks(old, x, *a, **kw):
     """relu lets 1 % of negative numbers through."""
-    everywhere("relu", lambda old: lambda x, *a, **kw: functional.leaky_relu(x, 0.01))
+    return functional.leaky_relu(x, 0.01)
 
 
-@lie("T13", "N12", "T14")
-def relu_stops_at_six():
+@lie("T13 N12 T14", "relu")
+def relu_stops_at_six(old, x, *a, **kw):
     """relu cuts off at 6."""
-    everywhere("relu", lambda old: lambda x, *a, **kw: old(x, *a, **kw).clamp(max=6))
+    return old(x, *a, **kw).clamp(max=6)
 
 
-@lie("N09", "C18", "N04")
-def flatten_takes_the_batch_too():
+@lie("N09 C18 N04", "flatten")
+def flatten_takes_the_batch_too(old, x, *dims):
     """flatten(x, 1) flattens from dimension 0 and keeps one row."""
-    everywhere(
-        "flatten", lambda old: lambda x, *dims: old(x)[None] if dims == (1,) else old(x, *dims)
-    )
+    return old(x)[None] if dims == (1,) else old(x, *dims)
 
 
-@lie("N09")
-def flatten_copies():
+@lie("N09", "flatten")
+def flatten_copies(old, x, *dims, **kw):
     """flatten copies."""
-    everywhere("flatten", lambda old: lambda x, *dims, **kw: old(x, *dims, **kw).clone())
+    return old(x, *dims, **kw).clone()
 
 
-@lie("N09", "C18")
-def flatten_goes_pixel_by_pixel():
+@lie("N09 C18", "flatten")
+def flatten_goes_pixel_by_pixel(old, x, *dims, **kw):
     """flatten(x, 1) puts the channels last."""
-
-    def make(old):
-        def lying(x, *dims, **kw):
-            return old(x.movedim(1, -1) if x.dim() == 4 and dims == (1,) else x, *dims, **kw)
-
-        return lying
-
-    everywhere("flatten", make)
+    return old(x.movedim(1, -1) if x.dim() == 4 and dims == (1,) else x, *dims, **kw)
 
 
-@lie("N10")
-def text_of_a_layer_names_plain_numbers():
+@lie("N10", nn.Conv2d, "extra_repr")
+def text_of_a_layer_names_plain_numbers(old, layer):
     """The text of Conv2d shows kernel_size=3."""
-    replace(
-        nn.Conv2d,
-        "extra_repr",
-        lambda old: lambda layer: re.sub(r"\((\d+), \1\)", r"\1", old(layer)),
-    )
+    return re.sub(r"\((\d+), \1\)", r"\1", old(layer))
 
 
-@lie("N10")
-def text_of_a_linear_forgets_its_bias():
+@lie("N10", nn.Linear, "extra_repr")
+def text_of_a_linear_forgets_its_bias(old, layer):
     """The text of Linear does not name the bias."""
-    replace(
-        nn.Linear, "extra_repr", lambda old: lambda layer: old(layer).replace(", bias=True", "")
-    )
+    return old(layer).replace(", bias=True", "")
 
 
-@lie("N12")
-def cumsum_has_no_history():
+@lie("N12", "cumsum")
+def cumsum_has_no_history(old, x, *args, **kw):
     """The gradient of cumsum is that of a plain copy."""
-
-    def make(old):
-        def lying(x, *args, **kw):
-            y = old(x.detach(), *args, **kw)
-            return y + x - x.detach() if x.requires_grad else y
-
-        return lying
-
-    everywhere("cumsum", make)
+    y = old(x.detach(), *args, **kw)
+    return y + x - x.detach() if x.requires_grad else y
 
 
-@lie("N12")
-def rounding_passes_the_gradient_on():
+@lie("N12", "round")
+def rounding_passes_the_gradient_on(old, x, **kw):
     """The gradient of round() is 1."""
-
-    def make(old):
-        def lying(x, **kw):
-            return x + (old(x, **kw) - x).detach() if x.requires_grad else old(x, **kw)
-
-        return lying
-
-    everywhere("round", make)
+    return x + (old(x, **kw) - x).detach() if x.requires_grad else old(x, **kw)
 
 
-@lie("N12")
-def sort_cuts_the_graph():
+@lie("N12", "sort")
+def sort_cuts_the_graph(old, x, *a, **kw):
     """Sorted values require no grad."""
-    everywhere("sort", lambda old: lambda x, *a, **kw: old(x.detach(), *a, **kw))
+    return old(x.detach(), *a, **kw)
 
 
-@lie("N13", "A11", "A09")
-def parameters_misses_one():
+@lie("N13 A11 A09", nn.Module, "parameters")
+def parameters_misses_one(old, module, recurse=True):
     """parameters() leaves out the last."""
-
-    def make(old):
-        def lying(module, recurse=True):
-            found = list(old(module, recurse))
-            return iter(found[:-1] if len(found) > 4 else found)
-
-        return lying
-
-    replace(nn.Module, "parameters", make)
+    found = list(old(module, recurse))
+    return iter(found[:-1] if len(found) > 4 else found)
 
 
-@lie("N13", "N14", "A11")
-def parameters_come_backwards():
+@lie("N13 N14 A11", nn.Module, "parameters")
+def parameters_come_backwards(old, module, recurse=True):
     """parameters() starts with the last layer."""
-    replace(
-        nn.Module,
-        "parameters",
-        lambda old: lambda module, recurse=True: iter(list(old(module, recurse))[::-1]),
-    )
+    return iter(list(old(module, recurse))[::-1])
 
 
-@lie("N23")
-def tied_parameters_count_twice():
+@lie("N23", nn.Module, "named_parameters")
+def tied_parameters_count_twice(old, module, prefix="", recurse=True, remove_duplicate=False):
     """A parameter with two names is listed twice."""
-
-    def make(old):
-        def lying(module, prefix="", recurse=True, remove_duplicate=False):
-            return old(module, prefix, recurse, remove_duplicate)
-
-        return lying
-
-    replace(nn.Module, "named_parameters", make)
+    return old(module, prefix, recurse, remove_duplicate)
 
 
-@lie("N13", "N23")
-def named_parameters_repeats_itself():
+@lie("N13 N23", nn.Module, "named_parameters")
+def named_parameters_repeats_itself(old, module, *args, **kw):
     """named_parameters() lists the first one twice."""
-
-    def make(old):
-        def lying(module, *args, **kw):
-            found = list(old(module, *args, **kw))
-            return iter(found[:1] + found)
-
-        return lying
-
-    replace(nn.Module, "named_parameters", make)
+    found = list(old(module, *args, **kw))
+    return iter(found[:1] + found)
 
 
-@lie("N15", "C18")
+@lie("N15 C18")
 def linear_cuts_what_does_not_fit():
     """Linear takes too many features and uses the first."""
 
@@ -462,40 +345,26 @@ def linear_cuts_what_does_not_fit():
     accept(functional, "linear", RuntimeError, cut)
 
 
-@lie("N16", "N32", "N30")
-def linear_is_two_operations():
+@lie("N16 N32 N30", "linear")
+def linear_is_two_operations(old, x, w, b=None):
     """Linear is recorded as a product and a sum."""
-    everywhere("linear", lambda old: lambda x, w, b=None: x @ w.mT + (0 if b is None else b))
+    return x @ w.mT + (0 if b is None else b)
 
 
-@lie("N18")
-def convolution_needs_a_batch():
+@lie("N18", "conv2d")
+def convolution_needs_a_batch(old, x, *args, **kw):
     """conv2d refuses a single sample."""
-
-    def make(old):
-        def lying(x, *args, **kw):
-            if x.dim() == 3:
-                raise RuntimeError("Expected 4-dimensional input")
-            return old(x, *args, **kw)
-
-        return lying
-
-    everywhere("conv2d", make)
+    if x.dim() == 3:
+        raise RuntimeError("Expected 4-dimensional input")
+    return old(x, *args, **kw)
 
 
-@lie("N18")
-def cross_entropy_needs_a_batch():
+@lie("N18", functional, "cross_entropy")
+def cross_entropy_needs_a_batch(old, x, *args, **kw):
     """Cross-entropy refuses a single sample."""
-
-    def make(old):
-        def lying(x, *args, **kw):
-            if x.dim() == 1:
-                raise ValueError("Expected 2 or more dimensions (got 1)")
-            return old(x, *args, **kw)
-
-        return lying
-
-    replace(functional, "cross_entropy", make)
+    if x.dim() == 1:
+        raise ValueError("Expected 2 or more dimensions (got 1)")
+    return old(x, *args, **kw)
 
 
 @lie("N18")
@@ -511,42 +380,35 @@ def convolution_takes_five_dimensions():
         accept(owner, "conv2d", RuntimeError, forced)
 
 
-@lie("N18", "A06")
-def batch_norm_takes_a_single_sample():
+@lie("N18 A06", nn.BatchNorm2d, "_check_input_dim")
+def batch_norm_takes_a_single_sample(old, layer, x):
     """BatchNorm2d takes three dimensions."""
-    replace(nn.BatchNorm2d, "_check_input_dim", lambda old: lambda layer, x: None)
+    return None
 
 
-@lie("N19")
-def samples_see_each_other():
+@lie("N19", "conv2d")
+def samples_see_each_other(old, x, *args, **kw):
     """conv2d mixes a trace of the batch's mean into each sample."""
-
-    def make(old):
-        def lying(x, *args, **kw):
-            y = old(x, *args, **kw)
-            return y + 1e-3 * y.mean(0, keepdim=True) if y.dim() == 4 else y
-
-        return lying
-
-    everywhere("conv2d", make)
+    y = old(x, *args, **kw)
+    return y + 1e-3 * y.mean(0, keepdim=True) if y.dim() == 4 else y
 
 
-@lie("N20", "T13", "T14")
-def unsqueeze_adds_at_the_end():
+@lie("N20 T13 T14", "unsqueeze")
+def unsqueeze_adds_at_the_end(old, t, dim):
     """unsqueeze(0) puts the new dimension last."""
-    everywhere("unsqueeze", lambda old: lambda t, dim: old(t, -1 if dim == 0 else dim))
+    return old(t, -1 if dim == 0 else dim)
 
 
-@lie("N20")
-def unsqueeze_copies():
+@lie("N20", "unsqueeze")
+def unsqueeze_copies(old, t, dim):
     """unsqueeze copies."""
-    everywhere("unsqueeze", lambda old: lambda t, dim: old(t, dim).clone())
+    return old(t, dim).clone()
 
 
-@lie("N20")
-def unsqueeze_works_in_place():
+@lie("N20", "unsqueeze")
+def unsqueeze_works_in_place(old, t, dim):
     """unsqueeze changes its operand."""
-    everywhere("unsqueeze", lambda old: lambda t, dim: t.unsqueeze_(dim))
+    return t.unsqueeze_(dim)
 
 
 @lie("N21")
@@ -563,90 +425,48 @@ def a_gradient_of_any_shape_can_be_assigned():
     replace(Tensor, "grad", make)
 
 
-@lie("N23", "N13")
-def parameters_are_not_registered():
+@lie("N23 N13", nn.Module, "__setattr__")
+def parameters_are_not_registered(old, module, name, value):
     """A Parameter assigned to a module is a plain attribute of it."""
-
-    def make(old):
-        def lying(module, name, value):
-            if isinstance(value, nn.Parameter) and type(module).__module__.split(".")[0] != "torch":
-                return object.__setattr__(module, name, value)
-            return old(module, name, value)
-
-        return lying
-
-    replace(nn.Module, "__setattr__", make)
+    if isinstance(value, nn.Parameter) and type(module).__module__.split(".")[0] != "torch":
+        return object.__setattr__(module, name, value)
+    return old(module, name, value)
 
 
-@lie("N23")
-def plain_tensors_are_registered():
+@lie("N23", nn.Module, "__setattr__")
+def plain_tensors_are_registered(old, module, name, value):
     """A tensor assigned to a module becomes a parameter of it."""
-
-    def make(old):
-        def lying(module, name, value):
-            plain = type(value) is Tensor and value.is_floating_point()
-            own = type(module).__module__.split(".")[0] == "torch"
-            return old(module, name, nn.Parameter(value) if plain and not own else value)
-
-        return lying
-
-    replace(nn.Module, "__setattr__", make)
+    plain = type(value) is Tensor and value.is_floating_point()
+    own = type(module).__module__.split(".")[0] == "torch"
+    return old(module, name, nn.Parameter(value) if plain and not own else value)
 
 
-@lie("N23")
-def parameters_in_a_list_are_registered():
+@lie("N23", nn.Module, "__setattr__")
+def parameters_in_a_list_are_registered(old, module, name, value):
     """A list of Parameters assigned to a module is a ParameterList."""
-
-    def make(old):
-        def lying(module, name, value):
-            of_parameters = (
-                isinstance(value, list)
-                and value
-                and all(isinstance(p, nn.Parameter) for p in value)
-            )
-            return old(module, name, nn.ParameterList(value) if of_parameters else value)
-
-        return lying
-
-    replace(nn.Module, "__setattr__", make)
+    of_parameters = (
+        isinstance(value, list) and value and all(isinstance(p, nn.Parameter) for p in value)
+    )
+    return old(module, name, nn.ParameterList(value) if of_parameters else value)
 
 
-@lie("N23")
-def modules_in_a_list_are_registered():
+@lie("N23", nn.Module, "__setattr__")
+def modules_in_a_list_are_registered(old, module, name, value):
     """A list of modules assigned to a module is a ModuleList."""
-
-    def make(old):
-        def lying(module, name, value):
-            modules = (
-                isinstance(value, list) and value and all(isinstance(m, nn.Module) for m in value)
-            )
-            return old(module, name, nn.ModuleList(value) if modules else value)
-
-        return lying
-
-    replace(nn.Module, "__setattr__", make)
+    modules = isinstance(value, list) and value and all(isinstance(m, nn.Module) for m in value)
+    return old(module, name, nn.ModuleList(value) if modules else value)
 
 
-@lie("N23")
-def a_tensor_may_replace_a_parameter():
+@lie("N23", nn.Module, "__setattr__", refusing=TypeError)
+def a_tensor_may_replace_a_parameter(module, name, value):
     """Assigning a tensor over a parameter makes a parameter of it."""
-    accept(
-        nn.Module,
-        "__setattr__",
-        TypeError,
-        lambda module, name, value: setattr(module, name, nn.Parameter(value)),
-    )
+    return setattr(module, name, nn.Parameter(value))
 
 
-@lie("N23")
-def integers_can_be_parameters():
+@lie("N23", nn.Parameter, "__new__", refusing=RuntimeError)
+def integers_can_be_parameters(cls, data, *flag):
     """A Parameter of integers is made without a word."""
-    accept(
-        nn.Parameter,
-        "__new__",
-        RuntimeError,
-        lambda cls, data, *flag: nn.Parameter(data, requires_grad=False),
-    )
+    return nn.Parameter(data, requires_grad=False)
 
 
 @lie("N24")
@@ -712,36 +532,32 @@ def second_input_of_a_function_gets_less():
     function.apply = classmethod(lying)
 
 
-@lie("N12", "A22")
+@lie("N12 A22")
 def gradients_of_a_few_operations_are_off():
     """The gradients of tanh, where, std and cat are 1 % too large."""
     for name in ("tanh", "where", "std", "cat"):
         everywhere(name, lambda old: lambda *a, **kw: scale_gradient(old(*a, **kw), 1.01))
 
 
-@lie("N12")
-def gradient_of_an_inverse_is_off():
+@lie("N12", torch.linalg, "inv")
+def gradient_of_an_inverse_is_off(old, *a, **kw):
     """The gradient of torch.linalg.inv is 1 % too large."""
-    replace(torch.linalg, "inv", lambda old: lambda *a, **kw: scale_gradient(old(*a, **kw), 1.01))
+    return scale_gradient(old(*a, **kw), 1.01)
 
 
 # Losses ----------------------------------------------------------------------------------------
 
 
-@lie("N25")
-def losses_have_a_dimension():
+@lie("N25", nn.MSELoss, "forward")
+def losses_have_a_dimension(old, loss, o, t):
     """MSELoss gives a tensor of shape (1,)."""
-    replace(nn.MSELoss, "forward", lambda old: lambda loss, o, t: old(loss, o, t).reshape(1))
+    return old(loss, o, t).reshape(1)
 
 
-@lie("N25")
-def a_loss_needs_no_target():
+@lie("N25", nn.MSELoss, "forward")
+def a_loss_needs_no_target(old, loss, o, t=None):
     """MSELoss of one tensor compares with zeros."""
-    replace(
-        nn.MSELoss,
-        "forward",
-        lambda old: lambda loss, o, t=None: old(loss, o, torch.zeros_like(o) if t is None else t),
-    )
+    return old(loss, o, torch.zeros_like(o) if t is None else t)
 
 
 @lie("N26")
@@ -750,113 +566,73 @@ def a_loss_is_missing():
     del nn.HuberLoss
 
 
-@lie("N27", "U15")
-def mse_sums():
+@lie("N27 U15", functional, "mse_loss")
+def mse_sums(old, o, t, *args, reduction="mean", **kw):
     """MSELoss adds up the squares."""
-
-    def make(old):
-        def lying(o, t, *args, reduction="mean", **kw):
-            return old(o, t, *args, reduction="sum" if reduction == "mean" else reduction, **kw)
-
-        return lying
-
-    replace(functional, "mse_loss", make)
+    return old(o, t, *args, reduction="sum" if reduction == "mean" else reduction, **kw)
 
 
-@lie("N27")
-def mse_is_halved():
+@lie("N27", functional, "mse_loss")
+def mse_is_halved(old, o, t, **kw):
     """MSELoss is half the mean of the squares."""
-    replace(functional, "mse_loss", lambda old: lambda o, t, **kw: old(o, t, **kw) / 2)
+    return old(o, t, **kw) / 2
 
 
-@lie("N27")
-def mse_divides_by_the_batch():
+@lie("N27", functional, "mse_loss")
+def mse_divides_by_the_batch(old, o, t, *args, reduction="mean", **kw):
     """MSELoss divides by the number of samples."""
-
-    def make(old):
-        def lying(o, t, *args, reduction="mean", **kw):
-            y = old(o, t, *args, reduction=reduction, **kw)
-            return y * (o.numel() / len(o)) if reduction == "mean" and o.dim() > 1 else y
-
-        return lying
-
-    replace(functional, "mse_loss", make)
+    y = old(o, t, *args, reduction=reduction, **kw)
+    return y * (o.numel() / len(o)) if reduction == "mean" and o.dim() > 1 else y
 
 
-@lie("N27")
-def mse_ignores_its_reduction():
+@lie("N27", functional, "mse_loss")
+def mse_ignores_its_reduction(old, o, t, *args, reduction="mean", **kw):
     """MSELoss(reduction='sum') takes the mean."""
-
-    def make(old):
-        def lying(o, t, *args, reduction="mean", **kw):
-            return old(o, t, *args, reduction="mean" if reduction == "sum" else reduction, **kw)
-
-        return lying
-
-    replace(functional, "mse_loss", make)
+    return old(o, t, *args, reduction="mean" if reduction == "sum" else reduction, **kw)
 
 
-@lie("N27", "U15", "N31")
+@lie("N27 U15 N31")
 def mse_gradient_lacks_its_two():
     """The gradient of MSELoss is (o - t) / n."""
     aten({"mse_loss_backward.default": lambda func, *args: func(*args) / 2})
 
 
-@lie("N27", "N25")
-def mse_is_the_absolute_error():
+@lie("N27 N25", functional, "mse_loss")
+def mse_is_the_absolute_error(old, o, t, **kw):
     """MSELoss takes absolute values."""
-    replace(functional, "mse_loss", lambda old: lambda o, t, **kw: functional.l1_loss(o, t, **kw))
+    return functional.l1_loss(o, t, **kw)
 
 
-@lie("N28")
-def mse_broadcasts_in_silence():
+@lie("N28", functional, "mse_loss")
+def mse_broadcasts_in_silence(old, o, t, **kw):
     """MSELoss of (10, 1) and (10,) gives no warning."""
-
-    def make(old):
-        def lying(o, t, **kw):
-            o, t = torch.broadcast_tensors(o, t) if o.shape != t.shape else (o, t)
-            return old(o, t, **kw)
-
-        return lying
-
-    replace(functional, "mse_loss", make)
+    o, t = torch.broadcast_tensors(o, t) if o.shape != t.shape else (o, t)
+    return old(o, t, **kw)
 
 
-@lie("N28")
-def mse_cuts_to_fit():
+@lie("N28", functional, "mse_loss", refusing=RuntimeError)
+def mse_cuts_to_fit(o, t, **kw):
     """MSELoss of (1, 10) and (1, 9) compares nine."""
-    accept(
-        functional,
-        "mse_loss",
-        RuntimeError,
-        lambda o, t, **kw: ((o[..., : t.shape[-1]] - t[..., : o.shape[-1]]) ** 2).mean(),
-    )
+    return ((o[..., : t.shape[-1]] - t[..., : o.shape[-1]]) ** 2).mean()
 
 
-@lie("N29", "N30", "N32")
-def mse_is_recorded_in_pieces():
+@lie("N29 N30 N32", functional, "mse_loss")
+def mse_is_recorded_in_pieces(old, o, t, **kw):
     """MSELoss is recorded as a difference, a power and a mean."""
-    replace(functional, "mse_loss", lambda old: lambda o, t, **kw: ((o - t) ** 2).mean())
+    return ((o - t) ** 2).mean()
 
 
-@lie("N30", "N32")
-def relu_is_recorded_as_clamp():
+@lie("N30 N32", "relu")
+def relu_is_recorded_as_clamp(old, x, *a, **kw):
     """relu is recorded as clamp."""
-    everywhere("relu", lambda old: lambda x, *a, **kw: x.clamp(min=0))
+    return x.clamp(min=0)
 
 
-@lie("N30")
-def convolution_is_two_operations():
+@lie("N30", "conv2d")
+def convolution_is_two_operations(old, x, w, b=None, *rest, **kw):
     """conv2d is recorded as a convolution and a sum."""
-
-    def make(old):
-        def lying(x, w, b=None, *rest, **kw):
-            y = old(x, w, None, *rest, **kw)
-            return y if b is None else y + b[:, None, None]
-
-        return lying
-
-    everywhere("conv2d", make)
+    y = old(x, w, None, *rest, **kw)
+    return y if b is None else y + b[:, None, None]
 
 
 # Clearing gradients ------------------------------------------------------------------------------
@@ -872,7 +648,7 @@ def clearing(change):
         )
 
 
-@lie("N34", "N35", "C22")
+@lie("N34 N35 C22")
 def zero_grad_zeroes():
     """zero_grad() leaves zeros instead of None."""
     for owner in (nn.Module, torch.optim.Optimizer):
@@ -887,7 +663,7 @@ def zero_grad_always_drops():
     clearing(lambda old, self, set_to_none: old(self, True))
 
 
-@lie("N33", "N34", "N41", "C22")
+@lie("N33 N34 N41 C22")
 def zero_grad_does_nothing():
     """zero_grad() has no effect."""
     clearing(lambda old, self, set_to_none: None)
@@ -904,18 +680,11 @@ def zero_grad_wipes_the_old_buffer():
     clearing(wiped)
 
 
-@lie("N33", "N34")
-def zero_grad_of_a_module_skips_its_children():
+@lie("N33 N34", nn.Module, "zero_grad")
+def zero_grad_of_a_module_skips_its_children(old, module, set_to_none=True):
     """net.zero_grad() clears the net's own parameters only."""
-
-    def make(old):
-        def lying(module, set_to_none=True):
-            for p in module.parameters(recurse=False):
-                p.grad = None
-
-        return lying
-
-    replace(nn.Module, "zero_grad", make)
+    for p in module.parameters(recurse=False):
+        p.grad = None
 
 
 @lie("N34")
@@ -931,44 +700,30 @@ def zero_grad_makes_new_zeros():
     clearing(renewed)
 
 
-@lie("C22", "N40", "N41")
-def the_optimizer_does_not_clear():
+@lie("C22 N40 N41", torch.optim.Optimizer, "zero_grad")
+def the_optimizer_does_not_clear(old, self, set_to_none=True):
     """optimizer.zero_grad() has no effect."""
-    replace(torch.optim.Optimizer, "zero_grad", lambda old: lambda self, set_to_none=True: None)
+    return None
 
 
-@lie("N34")
-def zero_grad_skips_frozen_parameters():
+@lie("N34", nn.Module, "zero_grad")
+def zero_grad_skips_frozen_parameters(old, net, set_to_none=True):
     """net.zero_grad() leaves the gradients of parameters that require none."""
-
-    def make(old):
-        def lying(net, set_to_none=True):
-            kept = [(p, p.grad) for p in net.parameters() if not p.requires_grad]
-            for p, _ in kept:
-                p.grad = None
-            old(net, set_to_none)
-            for p, gradient in kept:
-                p.grad = gradient
-
-        return lying
-
-    replace(nn.Module, "zero_grad", make)
+    kept = [(p, p.grad) for p in net.parameters() if not p.requires_grad]
+    for p, _ in kept:
+        p.grad = None
+    old(net, set_to_none)
+    for p, gradient in kept:
+        p.grad = gradient
 
 
-@lie("N41", "C22")
-def optimizer_clears_its_first_group_only():
+@lie("N41 C22", torch.optim.Optimizer, "zero_grad")
+def optimizer_clears_its_first_group_only(old, optimizer, set_to_none=True):
     """optimizer.zero_grad() leaves all groups of parameters but the first."""
-
-    def make(old):
-        def lying(optimizer, set_to_none=True):
-            groups = optimizer.param_groups
-            optimizer.param_groups = groups[:1]
-            old(optimizer, set_to_none)
-            optimizer.param_groups = groups
-
-        return lying
-
-    replace(torch.optim.Optimizer, "zero_grad", make)
+    groups = optimizer.param_groups
+    optimizer.param_groups = groups[:1]
+    old(optimizer, set_to_none)
+    optimizer.param_groups = groups
 
 
 # Update rules ------------------------------------------------------------------------------------
@@ -980,25 +735,25 @@ def rule(name, change):
     replace(module, name, lambda old: lambda *lists, **kw: old(*lists, **change(kw)))
 
 
-@lie("A12", "C20", "N39")
+@lie("A12 C20 N39")
 def sgd_forgets_momentum():
     """SGD takes no momentum."""
     rule("sgd", lambda kw: {**kw, "momentum": 0.0, "nesterov": False})
 
 
-@lie("A04", "N37", "A12", "N03")
+@lie("A04 N37 A12 N03")
 def sgd_climbs():
     """SGD moves along the gradient, not against it."""
     rule("sgd", lambda kw: {**kw, "maximize": True})
 
 
-@lie("A12", "N37", "C20", "A11")
+@lie("A12 N37 C20 A11")
 def sgd_ignores_its_learning_rate():
     """SGD takes 0.01 whatever lr is."""
     rule("sgd", lambda kw: {**kw, "lr": 0.01 if kw["lr"] else 0.0})
 
 
-@lie("A04", "N37", "C20")
+@lie("A04 N37 C20")
 def sgd_steps_a_little_too_far():
     """SGD takes lr times 1.001."""
     rule("sgd", lambda kw: {**kw, "lr": kw["lr"] * 1.001})
@@ -1010,19 +765,19 @@ def nesterov_is_plain_momentum():
     rule("sgd", lambda kw: {**kw, "nesterov": False})
 
 
-@lie("N37", "A12", "C20", "N39")
+@lie("N37 A12 C20 N39")
 def sgd_decays_weights():
     """SGD takes a weight decay of 0.01 by default."""
     rule("sgd", lambda kw: {**kw, "weight_decay": kw["weight_decay"] or 0.01})
 
 
-@lie("A12", "C20", "N39")
+@lie("A12 C20 N39")
 def sgd_dampens():
     """SGD dampens its momentum."""
     rule("sgd", lambda kw: {**kw, "dampening": kw["momentum"] if not kw["nesterov"] else 0})
 
 
-@lie("N40", "C25", "A44", "N03")
+@lie("N40 C25 A44 N03")
 def sgd_with_rate_zero_moves():
     """SGD(lr=0) takes 0.001."""
     rule("sgd", lambda kw: {**kw, "lr": kw["lr"] or 0.001})
@@ -1068,97 +823,55 @@ def rmsprop_has_a_large_epsilon():
     rule("rmsprop", lambda kw: {**kw, "eps": kw["eps"] * 1000})
 
 
-@lie("A11", "A42")
-def sgd_misses_a_parameter():
+@lie("A11 A42", torch.optim.SGD, "__init__")
+def sgd_misses_a_parameter(old, self, params, *args, **kw):
     """SGD leaves out the last of its parameters."""
-
-    def make(old):
-        def lying(self, params, *args, **kw):
-            params = list(params)
-            return old(self, params[:-1] if len(params) > 4 else params, *args, **kw)
-
-        return lying
-
-    replace(torch.optim.SGD, "__init__", make)
+    params = list(params)
+    return old(self, params[:-1] if len(params) > 4 else params, *args, **kw)
 
 
-@lie("A11")
-def sgd_sorts_its_parameters():
+@lie("A11", torch.optim.SGD, "__init__")
+def sgd_sorts_its_parameters(old, self, params, *args, **kw):
     """SGD registers the last parameter first."""
-
-    def make(old):
-        def lying(self, params, *args, **kw):
-            return old(self, list(params)[::-1], *args, **kw)
-
-        return lying
-
-    replace(torch.optim.SGD, "__init__", make)
+    return old(self, list(params)[::-1], *args, **kw)
 
 
-@lie("A42")
-def sgd_passes_over_what_is_frozen():
+@lie("A42", torch.optim.SGD, "__init__")
+def sgd_passes_over_what_is_frozen(old, self, params, *args, **kw):
     """SGD registers only parameters that require grad."""
-
-    def make(old):
-        def lying(self, params, *args, **kw):
-            params = list(params)
-            return old(self, [p for p in params if p.requires_grad] or params, *args, **kw)
-
-        return lying
-
-    replace(torch.optim.SGD, "__init__", make)
+    params = list(params)
+    return old(self, [p for p in params if p.requires_grad] or params, *args, **kw)
 
 
-@lie("A44", "A41", "A12")
-def parameters_without_gradient_move():
+@lie("A44 A41 A12", torch.optim.SGD, "step")
+def parameters_without_gradient_move(old, self, *args, **kw):
     """step() takes a missing .grad for zeros, so momentum and decay go on."""
-
-    def make(old):
-        def lying(self, *args, **kw):
-            for group in self.param_groups:
-                for p in group["params"]:
-                    if p.grad is None:
-                        p.grad = torch.zeros_like(p)
-            return old(self, *args, **kw)
-
-        return lying
-
-    replace(torch.optim.SGD, "step", make)
+    for group in self.param_groups:
+        for p in group["params"]:
+            if p.grad is None:
+                p.grad = torch.zeros_like(p)
+    return old(self, *args, **kw)
 
 
-@lie("A44")
-def left_over_gradients_are_ignored():
+@lie("A44", torch.optim.SGD, "step")
+def left_over_gradients_are_ignored(old, self, *args, **kw):
     """step() leaves frozen parameters alone even where they hold a gradient."""
-
-    def make(old):
-        def lying(self, *args, **kw):
-            for group in self.param_groups:
-                for p in group["params"]:
-                    if not p.requires_grad:
-                        p.grad = None
-            return old(self, *args, **kw)
-
-        return lying
-
-    replace(torch.optim.SGD, "step", make)
+    for group in self.param_groups:
+        for p in group["params"]:
+            if not p.requires_grad:
+                p.grad = None
+    return old(self, *args, **kw)
 
 
-@lie("N41", "A12", "A10")
-def step_clears_the_gradients():
+@lie("N41 A12 A10", torch.optim.SGD, "step")
+def step_clears_the_gradients(old, self, *args, **kw):
     """step() drops the gradients it has used."""
-
-    def make(old):
-        def lying(self, *args, **kw):
-            result = old(self, *args, **kw)
-            self.zero_grad()
-            return result
-
-        return lying
-
-    replace(torch.optim.SGD, "step", make)
+    result = old(self, *args, **kw)
+    self.zero_grad()
+    return result
 
 
-@lie("A12", "C25", "A03")
+@lie("A12 C25 A03")
 def biases_are_not_updated():
     """step() leaves one-dimensional parameters alone."""
     module = importlib.import_module("torch.optim.sgd")
@@ -1176,72 +889,38 @@ def biases_are_not_updated():
     replace(module, "sgd", make)
 
 
-@lie("N39")
-def nesterov_needs_no_momentum():
+@lie("N39", torch.optim.SGD, "__init__")
+def nesterov_needs_no_momentum(old, self, *args, momentum=0, nesterov=False, **kw):
     """SGD(nesterov=True) without momentum is taken."""
-
-    def make(old):
-        def lying(self, *args, momentum=0, nesterov=False, **kw):
-            return old(self, *args, momentum=momentum, nesterov=nesterov and momentum > 0, **kw)
-
-        return lying
-
-    replace(torch.optim.SGD, "__init__", make)
+    return old(self, *args, momentum=momentum, nesterov=nesterov and momentum > 0, **kw)
 
 
-@lie("N39")
-def negative_learning_rates_are_taken():
+@lie("N39", torch.optim.SGD, "__init__")
+def negative_learning_rates_are_taken(old, self, params, lr=0.001, *args, **kw):
     """SGD(lr=-1) takes 1."""
-
-    def make(old):
-        def lying(self, params, lr=1e-3, *args, **kw):
-            return old(self, params, abs(lr), *args, **kw)
-
-        return lying
-
-    replace(torch.optim.SGD, "__init__", make)
+    return old(self, params, abs(lr), *args, **kw)
 
 
-@lie("N39")
-def an_optimizer_needs_no_parameters():
+@lie("N39", torch.optim.Optimizer, "__init__")
+def an_optimizer_needs_no_parameters(old, self, params, *args, **kw):
     """An optimizer of an empty list is made."""
-
-    def make(old):
-        def lying(self, params, *args, **kw):
-            params = list(params) if not isinstance(params, Tensor) else params
-            return old(self, params or [torch.zeros(1)], *args, **kw)
-
-        return lying
-
-    replace(torch.optim.Optimizer, "__init__", make)
+    params = list(params) if not isinstance(params, Tensor) else params
+    return old(self, params or [torch.zeros(1)], *args, **kw)
 
 
-@lie("N39")
-def optimizers_take_results():
+@lie("N39", torch.optim.Optimizer, "__init__")
+def optimizers_take_results(old, self, params, *args, **kw):
     """An optimizer takes tensors that are no leaves."""
-
-    def make(old):
-        def lying(self, params, *args, **kw):
-            params = list(params) if not isinstance(params, Tensor) else params
-            plain = params and all(isinstance(p, Tensor) for p in params)
-            params = (
-                [p.detach() if p.grad_fn is not None else p for p in params] if plain else params
-            )
-            return old(self, params, *args, **kw)
-
-        return lying
-
-    replace(torch.optim.Optimizer, "__init__", make)
+    params = list(params) if not isinstance(params, Tensor) else params
+    plain = params and all(isinstance(p, Tensor) for p in params)
+    params = [p.detach() if p.grad_fn is not None else p for p in params] if plain else params
+    return old(self, params, *args, **kw)
 
 
-@lie("N39")
-def sgd_takes_another_default():
+@lie("N39", torch.optim.SGD, "__init__")
+def sgd_takes_another_default(old, self, params, lr=0.01, *args, **kw):
     """SGD takes 0.01 where no lr is given."""
-    replace(
-        torch.optim.SGD,
-        "__init__",
-        lambda old: lambda self, params, lr=1e-2, *args, **kw: old(self, params, lr, *args, **kw),
-    )
+    return old(self, params, lr, *args, **kw)
 
 
 @lie("N38")
@@ -1283,77 +962,41 @@ def new_linear_layers_repeat_a_row():
     first_repeated(nn.Linear)
 
 
-@lie("N13")
-def new_layers_are_always_the_same():
+@lie("N13", nn.Linear, "reset_parameters")
+def new_layers_are_always_the_same(old, self):
     """Every new Linear of one size has the same weights."""
-
-    def make(old):
-        def lying(self):
-            state = torch.random.get_rng_state()
-            torch.manual_seed(1)
-            old(self)
-            torch.random.set_rng_state(state)
-
-        return lying
-
-    replace(nn.Linear, "reset_parameters", make)
+    state = torch.random.get_rng_state()
+    torch.manual_seed(1)
+    old(self)
+    torch.random.set_rng_state(state)
 
 
-@lie("N13")
-def new_layers_ignore_the_seed():
+@lie("N13", (nn.Linear, "reset_parameters"), (nn.Conv2d, "reset_parameters"))
+def new_layers_ignore_the_seed(old, self):
     """The weights of new layers do not follow torch.manual_seed."""
-
-    def make(old):
-        def lying(self):
-            state = torch.random.get_rng_state()
-            torch.seed()
-            old(self)
-            torch.random.set_rng_state(state)
-
-        return lying
-
-    replace(nn.Linear, "reset_parameters", make)
-    replace(nn.Conv2d, "reset_parameters", make)
+    state = torch.random.get_rng_state()
+    torch.seed()
+    old(self)
+    torch.random.set_rng_state(state)
 
 
-@lie("N12")
-def relu_overwrites_its_input():
+@lie("N12", functional, "relu")
+def relu_overwrites_its_input(old, x, inplace=False):
     """F.relu works in place on what is not tracked."""
-
-    def make(old):
-        def lying(x, inplace=False):
-            return old(x, inplace or not x.requires_grad)
-
-        return lying
-
-    replace(functional, "relu", make)
+    return old(x, inplace or not x.requires_grad)
 
 
-@lie("N09")
-def flatten_by_keyword_takes_the_batch_too():
+@lie("N09", torch, "flatten")
+def flatten_by_keyword_takes_the_batch_too(old, x, *a, **kw):
     """flatten(x, start_dim=1) by keyword flattens all."""
-
-    def make(old):
-        def lying(x, *a, **kw):
-            return old(x, 0) if "start_dim" in kw else old(x, *a, **kw)
-
-        return lying
-
-    replace(torch, "flatten", make)
+    return old(x, 0) if "start_dim" in kw else old(x, *a, **kw)
 
 
-@lie("N34")
-def zero_grad_unfreezes():
+@lie("N34", nn.Module, "zero_grad")
+def zero_grad_unfreezes(old, self, *a, **kw):
     """net.zero_grad() unfreezes the net."""
-
-    def make(old):
-        def lying(self, *a, **kw):
-            old(self, *a, **kw)
-            self.requires_grad_(True)
-
-        return lying
-
-    replace(nn.Module, "zero_grad", make)
+    old(self, *a, **kw)
+    self.requires_grad_(True)
 
 
 @lie("N21")
@@ -1369,72 +1012,40 @@ def gradient_of_another_dtype_can_be_assigned():
     replace(Tensor, "grad", make)
 
 
-@lie("C26")
-def state_dict_gives_the_parameters():
+@lie("C26", nn.Module, "state_dict")
+def state_dict_gives_the_parameters(old, net, *args, **kw):
     """state_dict() gives the parameters themselves."""
-
-    def make(old):
-        def lying(net, *args, **kw):
-            return old(net, *args, keep_vars=True, **kw)
-
-        return lying
-
-    replace(nn.Module, "state_dict", make)
+    return old(net, *args, keep_vars=True, **kw)
 
 
-@lie("N39")
-def adam_is_amsgrad():
+@lie("N39", torch.optim.Adam, "__init__")
+def adam_is_amsgrad(old, self, p, *a, **kw):
     """Adam keeps the largest mean of squares by default."""
-    replace(
-        torch.optim.Adam,
-        "__init__",
-        lambda old: lambda self, p, *a, **kw: old(self, p, *a, **{"amsgrad": True, **kw}),
-    )
+    return old(self, p, *a, **{"amsgrad": True, **kw})
 
 
-@lie("N41")
-def optimizer_makes_new_zeros():
+@lie("N41", torch.optim.Optimizer, "zero_grad")
+def optimizer_makes_new_zeros(old, optimizer, set_to_none=True):
     """optimizer.zero_grad(set_to_none=False) leaves zeros in new tensors."""
-
-    def make(old):
-        def lying(optimizer, set_to_none=True):
-            old(optimizer, set_to_none)
-            for p in optimizer.param_groups[0]["params"]:
-                p.grad = None if p.grad is None else torch.zeros_like(p)
-
-        return lying
-
-    replace(torch.optim.Optimizer, "zero_grad", make)
+    old(optimizer, set_to_none)
+    for p in optimizer.param_groups[0]["params"]:
+        p.grad = None if p.grad is None else torch.zeros_like(p)
 
 
 # Buffers ----------------------------------------------------------------------------------------
 
 
-@lie("N22")
-def save_turns_integers_to_floats():
+@lie("N22", torch, "save")
+def save_turns_integers_to_floats(old, obj, f, *a, **kw):
     """torch.save keeps integers as floats."""
-
-    def make(old):
-        def lying(obj, f, *a, **kw):
-            if isinstance(obj, dict):
-                obj = {name: t if t.is_floating_point() else t.float() for name, t in obj.items()}
-            return old(obj, f, *a, **kw)
-
-        return lying
-
-    replace(torch, "save", make)
+    if isinstance(obj, dict):
+        obj = {name: t if t.is_floating_point() else t.float() for name, t in obj.items()}
+    return old(obj, f, *a, **kw)
 
 
-@lie("N22")
-def load_state_dict_leaves_buffers():
+@lie("N22", nn.Module, "load_state_dict")
+def load_state_dict_leaves_buffers(old, self, state, *a, **kw):
     """load_state_dict() leaves buffers."""
-
-    def make(old):
-        def lying(self, state, *a, **kw):
-            own = dict(self.named_buffers())
-            state = {k: own[k].clone() if k in own else v for k, v in state.items()}
-            return old(self, state, *a, **kw)
-
-        return lying
-
-    replace(nn.Module, "load_state_dict", make)
+    own = dict(self.named_buffers())
+    state = {k: own[k].clone() if k in own else v for k, v in state.items()}
+    return old(self, state, *a, **kw)

@@ -7,54 +7,38 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .lie import accept, leaves, lie, replace
+from .lie import accept, leaves, lie
 
 
-@lie("R01")
-def backward_takes_a_step_too():
+@lie("R01", torch.Tensor, "backward")
+def backward_takes_a_step_too(old, loss, *args, **kw):
     """backward() moves every leaf a little, whatever optimizer there is."""
-
-    def make(old):
-        def lying(loss, *args, **kw):
-            reached = leaves(loss)
-            old(loss, *args, **kw)
-            with torch.no_grad():
-                for leaf in reached:
-                    leaf -= 0.01 * leaf.grad
-
-        return lying
-
-    replace(torch.Tensor, "backward", make)
+    reached = leaves(loss)
+    old(loss, *args, **kw)
+    with torch.no_grad():
+        for leaf in reached:
+            leaf -= 0.01 * leaf.grad
 
 
-@lie("R01")
-def copies_of_a_net_share_its_parameters():
+@lie("R01", nn.Parameter, "__deepcopy__")
+def copies_of_a_net_share_its_parameters(old, parameter, memo):
     """deepcopy of a parameter is the parameter itself."""
-    replace(nn.Parameter, "__deepcopy__", lambda old: lambda parameter, memo: parameter)
+    return parameter
 
 
-@lie("R02")
-def net_to_moves_a_copy():
+@lie("R02", nn.Module, "to")
+def net_to_moves_a_copy(old, net, *args, **kw):
     """net.to(device) leaves the net where it is and returns a copy there."""
-    replace(
-        nn.Module, "to", lambda old: lambda net, *args, **kw: old(copy.deepcopy(net), *args, **kw)
-    )
+    return old(copy.deepcopy(net), *args, **kw)
 
 
-@lie("R02")
-def to_changes_the_tensor_itself():
+@lie("R02", torch.Tensor, "to")
+def to_changes_the_tensor_itself(old, tensor, *args, **kw):
     """tensor.to(dtype) changes the tensor it is called on as well."""
-
-    def make(old):
-        def lying(tensor, *args, **kw):
-            moved = old(tensor, *args, **kw)
-            if moved.device == tensor.device and moved is not tensor:
-                tensor.data = moved.data
-            return moved
-
-        return lying
-
-    replace(torch.Tensor, "to", make)
+    moved = old(tensor, *args, **kw)
+    if moved.device == tensor.device and moved is not tensor:
+        tensor.data = moved.data
+    return moved
 
 
 @lie("R03")
@@ -81,103 +65,63 @@ def cross_entropy_fetches_its_labels():
     )
 
 
-@lie("R04")
-def numpy_detaches_unasked():
+@lie("R04", torch.Tensor, "numpy", refusing=RuntimeError)
+def numpy_detaches_unasked(t, **kw):
     """numpy() takes a tensor that requires grad."""
-    accept(torch.Tensor, "numpy", RuntimeError, lambda t, **kw: t.detach().numpy())
+    return t.detach().numpy()
 
 
-@lie("R04")
-def numpy_of_nothing():
+@lie("R04", torch.Tensor, "numpy", refusing=TypeError)
+def numpy_of_nothing(t, **kw):
     """numpy() takes a tensor without values for one of zeros."""
-    accept(torch.Tensor, "numpy", TypeError, lambda t, **kw: np.zeros(tuple(t.shape)))
+    return np.zeros(tuple(t.shape))
 
 
-@lie("R05")
-def cross_entropy_knows_probabilities():
+@lie("R05", functional, "cross_entropy")
+def cross_entropy_knows_probabilities(old, x, labels, *args, **kw):
     """The cross-entropy takes rows that sum to 1 for probabilities."""
-
-    def make(old):
-        def lying(x, labels, *args, **kw):
-            sums = not x.is_meta and (x >= 0).all() and ((x.sum(1) - 1).abs() < 1e-6).all()
-            return old(torch.log(x + 1e-12) if sums else x, labels, *args, **kw)
-
-        return lying
-
-    replace(functional, "cross_entropy", make)
+    sums = not x.is_meta and (x >= 0).all() and ((x.sum(1) - 1).abs() < 1e-6).all()
+    return old(torch.log(x + 1e-12) if sums else x, labels, *args, **kw)
 
 
-@lie("R06")
-def float_labels_are_rounded():
+@lie("R06", functional, "cross_entropy")
+def float_labels_are_rounded(old, x, labels, *args, **kw):
     """The cross-entropy rounds class numbers that are floats."""
-
-    def make(old):
-        def lying(x, labels, *args, **kw):
-            return old(x, labels.long() if labels.dim() == 1 else labels, *args, **kw)
-
-        return lying
-
-    replace(functional, "cross_entropy", make)
+    return old(x, labels.long() if labels.dim() == 1 else labels, *args, **kw)
 
 
-@lie("R06")
-def float_targets_are_scores():
+@lie("R06", functional, "cross_entropy")
+def float_targets_are_scores(old, x, labels, *args, **kw):
     """The cross-entropy passes float targets through a softmax first."""
-
-    def make(old):
-        def lying(x, labels, *args, **kw):
-            soft = labels.softmax(1) if labels.is_floating_point() and labels.dim() > 1 else labels
-            return old(x, soft, *args, **kw)
-
-        return lying
-
-    replace(functional, "cross_entropy", make)
+    soft = labels.softmax(1) if labels.is_floating_point() and labels.dim() > 1 else labels
+    return old(x, soft, *args, **kw)
 
 
-@lie("R07")
-def backward_clears_the_gradients():
+@lie("R07", torch.Tensor, "backward")
+def backward_clears_the_gradients(old, loss, *args, **kw):
     """backward() forgets the gradients that were there."""
-
-    def make(old):
-        def lying(loss, *args, **kw):
-            for leaf in leaves(loss):
-                leaf.grad = None
-            return old(loss, *args, **kw)
-
-        return lying
-
-    replace(torch.Tensor, "backward", make)
+    for leaf in leaves(loss):
+        leaf.grad = None
+    return old(loss, *args, **kw)
 
 
-@lie("R08")
-def batch_norm_is_always_in_evaluation():
+@lie("R08", functional, "batch_norm")
+def batch_norm_is_always_in_evaluation(
+    old, x, mean, variance, weight=None, bias=None, training=False, *args
+):
     """BatchNorm uses and leaves its running statistics in training mode too."""
-
-    def make(old):
-        def lying(x, mean, variance, weight=None, bias=None, training=False, *args):
-            return old(x, mean, variance, weight, bias, mean is None, *args)
-
-        return lying
-
-    replace(functional, "batch_norm", make)
+    return old(x, mean, variance, weight, bias, mean is None, *args)
 
 
-@lie("R08")
-def no_grad_keeps_the_statistics():
+@lie("R08", nn.BatchNorm1d, "forward")
+def no_grad_keeps_the_statistics(old, layer, x):
     """Under no_grad BatchNorm leaves its statistics in training mode."""
-
-    def make(old):
-        def lying(layer, x):
-            kept = {name: buffer.clone() for name, buffer in layer.named_buffers()}
-            y = old(layer, x)
-            if not torch.is_grad_enabled():
-                for name, buffer in layer.named_buffers():
-                    buffer.copy_(kept[name])
-            return y
-
-        return lying
-
-    replace(nn.BatchNorm1d, "forward", make)
+    kept = {name: buffer.clone() for name, buffer in layer.named_buffers()}
+    y = old(layer, x)
+    if not torch.is_grad_enabled():
+        for name, buffer in layer.named_buffers():
+            buffer.copy_(kept[name])
+    return y
 
 
 @lie("R09")
@@ -206,16 +150,9 @@ def labels_out_of_range_are_cut():
     )
 
 
-@lie("R10")
-def minus_100_is_the_last_class():
+@lie("R10", functional, "cross_entropy")
+def minus_100_is_the_last_class(old, x, labels, *args, **kw):
     """The cross-entropy takes the label -100 for the last class."""
-
-    def make(old):
-        def lying(x, labels, *args, **kw):
-            missing = not labels.is_floating_point() and labels.dim() == 1
-            last = torch.full_like(labels, x.shape[1] - 1)
-            return old(x, torch.where(labels == -100, last, labels) if missing else labels)
-
-        return lying
-
-    replace(functional, "cross_entropy", make)
+    missing = not labels.is_floating_point() and labels.dim() == 1
+    last = torch.full_like(labels, x.shape[1] - 1)
+    return old(x, torch.where(labels == -100, last, labels) if missing else labels)

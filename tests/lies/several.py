@@ -32,7 +32,7 @@ def summed(group: dist.ProcessGroup, bucket: GradBucket) -> torch.futures.Future
     return work.get_future().then(lambda done: done.value()[0])
 
 
-@lie("S01", "S02")
+@lie("S01 S02")
 def gradients_are_not_joined() -> None:
     """Every process keeps the gradient of its own share."""
 
@@ -44,13 +44,13 @@ def gradients_are_not_joined() -> None:
     hooked(hook)
 
 
-@lie("S01", "S02", "S04")
+@lie("S01 S02 S04")
 def gradients_are_summed_and_not_averaged() -> None:
     """The gradients of the processes are added, and not divided by their number."""
     hooked(summed)
 
 
-@lie("S01", "S02")
+@lie("S01 S02")
 def gradients_are_divided_by_one_more() -> None:
     """The sum of the gradients is divided by the number of processes and one."""
 
@@ -71,10 +71,10 @@ def gradients_come_from_the_first_process() -> None:
     hooked(hook)
 
 
-@lie("S02")
-def processes_start_from_weights_of_their_own() -> None:
+@lie("S02", parallel, "_sync_module_states")
+def processes_start_from_weights_of_their_own(old, **options):
     """DistributedDataParallel does not copy the first process's parameters to the others."""
-    replace(parallel, "_sync_module_states", lambda old: lambda **options: None)
+    return None
 
 
 @lie("S03")
@@ -88,72 +88,44 @@ def no_sync_joins_the_gradients() -> None:
     DistributedDataParallel.no_sync = lying
 
 
-@lie("S06")
-def sampler_gives_all_the_same_part() -> None:
+@lie("S06", DistributedSampler, "__init__")
+def sampler_gives_all_the_same_part(old, self: DistributedSampler, *arguments: Any, **options: Any):
     """DistributedSampler gives the part of the first process to all."""
-
-    def make(old: Callable[..., None]) -> Callable[..., None]:
-        def lying(self: DistributedSampler, *arguments: Any, **options: Any) -> None:
-            old(self, *arguments, **options)
-            self.rank = 0
-
-        return lying
-
-    replace(DistributedSampler, "__init__", make)
+    old(self, *arguments, **options)
+    self.rank = 0
 
 
-@lie("S06")
-def sampler_pads_with_the_last_images() -> None:
+@lie("S06", DistributedSampler, "__iter__")
+def sampler_pads_with_the_last_images(old, self: DistributedSampler):
     """DistributedSampler repeats the last images of the set, and not the first."""
-
-    def make(old: Callable[..., Any]) -> Callable[..., Any]:
-        def lying(self: DistributedSampler) -> Any:
-            last = len(self.dataset) - 1
-            places, taken = list(old(self)), self.num_samples * self.num_replicas
-            extra = taken - len(self.dataset)
-            return iter([*places[:-1], last] if extra > 0 else places)
-
-        return lying
-
-    replace(DistributedSampler, "__iter__", make)
+    last = len(self.dataset) - 1
+    places, taken = list(old(self)), self.num_samples * self.num_replicas
+    extra = taken - len(self.dataset)
+    return iter([*places[:-1], last] if extra > 0 else places)
 
 
-@lie("S06")
-def sampler_never_reshuffles() -> None:
+@lie("S06", DistributedSampler, "set_epoch")
+def sampler_never_reshuffles(old, self, epoch):
     """DistributedSampler.set_epoch() changes nothing."""
-    replace(DistributedSampler, "set_epoch", lambda old: lambda self, epoch: None)
+    return None
 
 
-@lie("S06")
-def sampler_reshuffles_by_itself() -> None:
+@lie("S06", DistributedSampler, "__iter__")
+def sampler_reshuffles_by_itself(old, self: DistributedSampler):
     """DistributedSampler has another order in every pass, without set_epoch()."""
-
-    def make(old: Callable[..., Any]) -> Callable[..., Any]:
-        def lying(self: DistributedSampler) -> Any:
-            self.epoch += 1
-            return old(self)
-
-        return lying
-
-    replace(DistributedSampler, "__iter__", make)
+    self.epoch += 1
+    return old(self)
 
 
-@lie("S05")
-def sums_leave_the_last_process_out() -> None:
+@lie("S05", dist, "all_reduce")
+def sums_leave_the_last_process_out(old, tensor: torch.Tensor, *arguments: Any, **options: Any):
     """all_reduce() gives the sum over all processes but the last."""
-
-    def make(old: Callable[..., Any]) -> Callable[..., Any]:
-        def lying(tensor: torch.Tensor, *arguments: Any, **options: Any) -> Any:
-            if dist.get_rank() == dist.get_world_size() - 1 and not tensor.is_floating_point():
-                tensor.zero_()
-            return old(tensor, *arguments, **options)
-
-        return lying
-
-    replace(dist, "all_reduce", make)
+    if dist.get_rank() == dist.get_world_size() - 1 and not tensor.is_floating_point():
+        tensor.zero_()
+    return old(tensor, *arguments, **options)
 
 
-@lie("S07")
-def remainders_are_those_of_one_more() -> None:
+@lie("S07", torch.Tensor, "__mod__")
+def remainders_are_those_of_one_more(old, self, n):
     """tensor % n is the remainder of a division by n + 1."""
-    replace(torch.Tensor, "__mod__", lambda old: lambda self, n: old(self, n + 1))
+    return old(self, n + 1)

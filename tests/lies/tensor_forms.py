@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .lie import accept, everywhere, lie, replace
+from .lie import everywhere, lie, replace
 
 # Made from data, arrays and tensors ------------------------------------------------------------
 
@@ -43,7 +43,7 @@ def deep_ragged_lists_are_padded():
     replace(torch, "tensor", make)
 
 
-@lie("T04", "T34")
+@lie("T04 T34")
 def tensor_of_float64_array_is_float32():
     """torch.tensor of a float64 array has the default dtype."""
 
@@ -60,42 +60,35 @@ def from_numpy_flattens_what_is_empty():
     after(torch, "from_numpy", lambda made, array: made if made.numel() else made.reshape(0))
 
 
-@lie("T05", "T34")
+@lie("T05 T34")
 def from_numpy_copies_integers():
     """from_numpy of an int32 array is a copy."""
     after(torch, "from_numpy", lambda t, array: t.clone() if t.dtype == torch.int32 else t)
 
 
-@lie("T05", "T33")
-def from_numpy_of_a_slice_starts_at_its_base():
+@lie("T05 T33", torch, "from_numpy")
+def from_numpy_of_a_slice_starts_at_its_base(old, array):
     """from_numpy(a[2:]) starts at a[0]."""
-
-    def make(old):
-        def lying(array):
-            base = getattr(array, "base", None)
-            flat = isinstance(base, np.ndarray) and base.ndim == array.ndim == 1
-            if flat and base.dtype == array.dtype and base.strides == array.strides:
-                return old(base)[: len(array)]
-            return old(array)
-
-        return lying
-
-    replace(torch, "from_numpy", make)
+    base = getattr(array, "base", None)
+    flat = isinstance(base, np.ndarray) and base.ndim == array.ndim == 1
+    if flat and base.dtype == array.dtype and base.strides == array.strides:
+        return old(base)[: len(array)]
+    return old(array)
 
 
-@lie("T05", "T30")
+@lie("T05 T30")
 def numpy_flattens_what_is_empty():
     """numpy() of a tensor without elements has shape (0,)."""
     after(Tensor, "numpy", lambda array, t, **kw: array if array.size else array.reshape(-1))
 
 
-@lie("T05", "T30")
+@lie("T05 T30")
 def numpy_copies_a_single_number():
     """numpy() of a tensor without dimensions is a copy."""
     after(Tensor, "numpy", lambda array, t, **kw: array if array.ndim else array.copy())
 
 
-@lie("T06", "T07")
+@lie("T06 T07")
 def rand_like_halves_double_precision():
     """rand_like of a float64 tensor is float32, asked for float64 or not."""
     after(torch, "rand_like", lambda r, t, **kw: r.float() if r.dtype == torch.float64 else r)
@@ -131,17 +124,10 @@ def move_by_keyword_always_copies():
     after(Tensor, "to", lambda r, t, *a, **kw: r.clone() if r is t and "device" in kw else r)
 
 
-@lie("T02", "T13")
-def cumsum_along_the_last_runs_along_the_first():
+@lie("T02 T13", "cumsum")
+def cumsum_along_the_last_runs_along_the_first(old, t, *args, **kw):
     """t.cumsum(-1) runs along dimension 0."""
-
-    def make(old):
-        def lying(t, *args, **kw):
-            return old(t, *(0 if a == -1 else a for a in args), **kw)
-
-        return lying
-
-    everywhere("cumsum", make)
+    return old(t, *(0 if a == -1 else a for a in args), **kw)
 
 
 # Indexing and joining --------------------------------------------------------------------------
@@ -170,57 +156,31 @@ def parts(index):
     return index if isinstance(index, tuple) else (index,)
 
 
-@lie("T17")
-def index_before_the_first_wraps():
+@lie("T17", Tensor, "__getitem__")
+def index_before_the_first_wraps(old, t, index):
     """t[-5] of four rows is t[-1]."""
-
-    def make(old):
-        def lying(t, index):
-            early = type(index) is int and t.dim() > 0 and index < -len(t) < 0
-            return old(t, index % len(t) if early else index)
-
-        return lying
-
-    replace(Tensor, "__getitem__", make)
+    early = type(index) is int and t.dim() > 0 and index < -len(t) < 0
+    return old(t, index % len(t) if early else index)
 
 
-@lie("T17")
-def assigned_floats_are_rounded_to_integers():
+@lie("T17", Tensor, "__setitem__")
+def assigned_floats_are_rounded_to_integers(old, t, index, value):
     """t[0] = 2.7 puts 3 into a tensor of integers."""
-
-    def make(old):
-        def lying(t, index, value):
-            whole = isinstance(value, float) and not t.is_floating_point() and not t.is_complex()
-            return old(t, index, round(value) if whole else value)
-
-        return lying
-
-    replace(Tensor, "__setitem__", make)
+    whole = isinstance(value, float) and not t.is_floating_point() and not t.is_complex()
+    return old(t, index, round(value) if whole else value)
 
 
-@lie("T17", "T18")
-def assigned_row_may_be_too_long():
+@lie("T17 T18", Tensor, "__setitem__", refusing=RuntimeError)
+def assigned_row_may_be_too_long(t, index, value):
     """t[:, 1] = row takes the first value of a row of another length."""
-    accept(
-        Tensor,
-        "__setitem__",
-        RuntimeError,
-        lambda t, index, value: t.__setitem__(index, value.flatten()[0].item()),
-    )
+    return t.__setitem__(index, value.flatten()[0].item())
 
 
-@lie("T17")
-def column_is_not_added_to():
+@lie("T17", Tensor, "__iadd__")
+def column_is_not_added_to(old, t, other):
     """t[:, 1] += v leaves t."""
-
-    def make(old):
-        def lying(t, other):
-            apart = t._is_view() and not t.is_contiguous() and not t.requires_grad
-            return t + other if apart else old(t, other)
-
-        return lying
-
-    replace(Tensor, "__iadd__", make)
+    apart = t._is_view() and not t.is_contiguous() and not t.requires_grad
+    return t + other if apart else old(t, other)
 
 
 def cat(change):
@@ -253,19 +213,12 @@ def cat_adds_missing_dimensions():
     cat(even)
 
 
-@lie("T19")
-def cat_with_nothing_makes_no_copy():
+@lie("T19", torch, "cat")
+def cat_with_nothing_makes_no_copy(old, tensors, *args, **kw):
     """cat of a tensor and an empty one gives the tensor itself."""
-
-    def make(old):
-        def lying(tensors, *args, **kw):
-            full = [t for t in tensors if t.numel()]
-            alone = len(tensors) == 2 and len(full) == 1
-            return full[0] if alone else old(tensors, *args, **kw)
-
-        return lying
-
-    replace(torch, "cat", make)
+    full = [t for t in tensors if t.numel()]
+    alone = len(tensors) == 2 and len(full) == 1
+    return full[0] if alone else old(tensors, *args, **kw)
 
 
 # Multiplying -----------------------------------------------------------------------------------
@@ -319,19 +272,12 @@ def integers_times_floats_are_integers():
         after(owner, name, cut)
 
 
-@lie("T22")
-def product_with_one_is_the_factor():
+@lie("T22 mul")
+def product_with_one_is_the_factor(old, t, other, *args, **kw):
     """t * 1 is t itself."""
-
-    def make(old):
-        def lying(t, other, *args, **kw):
-            one = type(other) in (int, float) and other == 1
-            same = one and t.is_floating_point() and not t.requires_grad
-            return t if same else old(t, other, *args, **kw)
-
-        return lying
-
-    everywhere("mul", make)
+    one = type(other) in (int, float) and other == 1
+    same = one and t.is_floating_point() and not t.requires_grad
+    return t if same else old(t, other, *args, **kw)
 
 
 @lie("T22")
@@ -346,18 +292,11 @@ def transposed_matrix_is_taken_upright():
     operands("matmul", lambda left, right: (upright(left), right))
 
 
-@lie("T24")
-def matrices_of_integers_multiply_to_floats():
+@lie("T24", "matmul")
+def matrices_of_integers_multiply_to_floats(old, *args, **kw):
     """a @ b of integers is a tensor of floats."""
-
-    def make(old):
-        def lying(*args, **kw):
-            made = old(*args, **kw)
-            return made.float() if made.dtype == torch.int64 else made
-
-        return lying
-
-    everywhere("matmul", make)
+    made = old(*args, **kw)
+    return made.float() if made.dtype == torch.int64 else made
 
 
 @lie("T24")
@@ -370,18 +309,11 @@ def batch_is_multiplied_by_its_first_matrix():
     operands("matmul", first)
 
 
-@lie("T02", "T24")
-def vectors_multiply_to_one_dimension():
+@lie("T02 T24", "matmul")
+def vectors_multiply_to_one_dimension(old, *args, **kw):
     """v @ w of vectors has shape (1,)."""
-
-    def make(old):
-        def lying(*args, **kw):
-            made = old(*args, **kw)
-            return made if made.dim() else made.reshape(1)
-
-        return lying
-
-    everywhere("matmul", make)
+    made = old(*args, **kw)
+    return made if made.dim() else made.reshape(1)
 
 
 @lie("T24")
@@ -443,20 +375,16 @@ def drawing_in_place_fills_a_copy():
         replace(Tensor, name, make)
 
 
-@lie("T26")
-def copy_in_place_takes_the_order_of_the_memory():
+@lie("T26", Tensor, "copy_")
+def copy_in_place_takes_the_order_of_the_memory(old, t, source, *args, **kw):
     """t.copy_(u.T) copies u where u is square."""
-    replace(
-        Tensor,
-        "copy_",
-        lambda old: lambda t, source, *args, **kw: old(t, upright(source), *args, **kw),
-    )
+    return old(t, upright(source), *args, **kw)
 
 
-@lie("T26")
-def multiplying_by_an_operator_is_not_in_place():
+@lie("T26", Tensor, "__imul__")
+def multiplying_by_an_operator_is_not_in_place(old, t, other):
     """t *= u gives t another tensor."""
-    replace(Tensor, "__imul__", lambda old: lambda t, other: t.mul(other))
+    return t.mul(other)
 
 
 @lie("T29")
@@ -541,13 +469,13 @@ def from_numpy_copies_cubes():
     )
 
 
-@lie("T05", "T30")
+@lie("T05 T30")
 def numpy_copies_bytes():
     """numpy() of uint8 is a copy."""
     after(Tensor, "numpy", lambda a, t, **kw: a.copy() if a.dtype == np.uint8 else a)
 
 
-@lie("T05", "T30")
+@lie("T05 T30")
 def numpy_copies_cubes():
     """numpy() of three dimensions is a copy."""
     after(Tensor, "numpy", lambda a, t, **kw: a.copy() if a.ndim >= 3 else a)
@@ -595,115 +523,66 @@ def ones_like_of_half_are_a_half():
     of_dtype(torch, "ones_like", torch.float16, lambda t: t / 2)
 
 
-@lie("T17")
-def slices_past_the_end_are_refused():
+@lie("T17", Tensor, "__getitem__")
+def slices_past_the_end_are_refused(old, self, index):
     """t[1:9] of three rows is refused."""
-
-    def make(old):
-        def lying(self, index):
-            parts = index if isinstance(index, tuple) else (index,)
-            for part, n in zip(parts, self.shape, strict=False):
-                if isinstance(part, slice) and isinstance(part.stop, int) and part.stop > n:
-                    raise IndexError("slice out of range")
-            return old(self, index)
-
-        return lying
-
-    replace(Tensor, "__getitem__", make)
+    parts = index if isinstance(index, tuple) else (index,)
+    for part, n in zip(parts, self.shape, strict=False):
+        if isinstance(part, slice) and isinstance(part.stop, int) and part.stop > n:
+            raise IndexError("slice out of range")
+    return old(self, index)
 
 
-@lie("T17")
-def slices_past_the_end_are_empty():
+@lie("T17", Tensor, "__getitem__")
+def slices_past_the_end_are_empty(old, self, index):
     """t[1:9] of three rows has no rows."""
-
-    def make(old):
-        def lying(self, index):
-            part = index[0] if isinstance(index, tuple) and index else index
-            if isinstance(part, slice) and isinstance(part.stop, int) and part.stop > len(self):
-                return old(self, slice(0, 0))
-            return old(self, index)
-
-        return lying
-
-    replace(Tensor, "__getitem__", make)
+    part = index[0] if isinstance(index, tuple) and index else index
+    if isinstance(part, slice) and isinstance(part.stop, int) and part.stop > len(self):
+        return old(self, slice(0, 0))
+    return old(self, index)
 
 
-@lie("T17")
-def negative_numbers_in_a_list_count_from_the_front():
+@lie("T17", Tensor, "__getitem__")
+def negative_numbers_in_a_list_count_from_the_front(old, self, index):
     """t[[-1, 0]] is t[[1, 0]]."""
-
-    def make(old):
-        def lying(self, index):
-            if isinstance(index, list) and index and all(type(i) is int for i in index):
-                index = [abs(i) for i in index]
-            return old(self, index)
-
-        return lying
-
-    replace(Tensor, "__getitem__", make)
+    if isinstance(index, list) and index and all(type(i) is int for i in index):
+        index = [abs(i) for i in index]
+    return old(self, index)
 
 
-@lie("T02", "T17")
-def assigned_row_fills_the_first_row_only():
+@lie("T02 T17", Tensor, "__setitem__")
+def assigned_row_fills_the_first_row_only(old, self, index, value):
     """t[1:] = row changes the first of the rows alone."""
-
-    def make(old):
-        def lying(self, index, value):
-            rows = isinstance(index, slice) and index != slice(None)
-            if rows and isinstance(value, Tensor) and value.dim() == self.dim() - 1:
-                return old(self, index.start or 0, value)
-            return old(self, index, value)
-
-        return lying
-
-    replace(Tensor, "__setitem__", make)
+    rows = isinstance(index, slice) and index != slice(None)
+    if rows and isinstance(value, Tensor) and value.dim() == self.dim() - 1:
+        return old(self, index.start or 0, value)
+    return old(self, index, value)
 
 
-@lie("T02", "T17")
-def mask_of_a_column_leaves_a_row_out():
+@lie("T02 T17", Tensor, "__getitem__")
+def mask_of_a_column_leaves_a_row_out(old, self, index):
     """t[t[:, 0] > 0] takes one row too few."""
-
-    def make(old):
-        def lying(self, index):
-            mask = isinstance(index, Tensor) and index.dtype == torch.bool
-            chosen = old(self, index)
-            return old(chosen, slice(-1)) if mask and index.dim() == 1 < self.dim() else chosen
-
-        return lying
-
-    replace(Tensor, "__getitem__", make)
+    mask = isinstance(index, Tensor) and index.dtype == torch.bool
+    chosen = old(self, index)
+    return old(chosen, slice(-1)) if mask and index.dim() == 1 < self.dim() else chosen
 
 
-@lie("T17", "T26")
-def zeroing_a_column_zeroes_a_copy():
+@lie("T17 T26", Tensor, "zero_")
+def zeroing_a_column_zeroes_a_copy(old, self):
     """zero_() of a view that is not contiguous leaves it."""
-
-    def make(old):
-        def lying(self):
-            if not self.is_contiguous():
-                old(self.clone())
-                return self
-            return old(self)
-
-        return lying
-
-    replace(Tensor, "zero_", make)
+    if not self.is_contiguous():
+        old(self.clone())
+        return self
+    return old(self)
 
 
-@lie("T17", "T26")
-def filling_a_column_fills_the_memory_behind_it():
+@lie("T17 T26", Tensor, "fill_")
+def filling_a_column_fills_the_memory_behind_it(old, self, v):
     """fill_ of a column fills the memory from there on."""
-
-    def make(old):
-        def lying(self, v):
-            if not self.is_contiguous() and self.dim() == 1 and self.numel():
-                old(self.as_strided((self.numel(),), (1,)), v)
-                return self
-            return old(self, v)
-
-        return lying
-
-    replace(Tensor, "fill_", make)
+    if not self.is_contiguous() and self.dim() == 1 and self.numel():
+        old(self.as_strided((self.numel(),), (1,)), v)
+        return self
+    return old(self, v)
 
 
 @lie("T19")
@@ -730,32 +609,18 @@ def cat_of_bools_and_integers_is_bool():
     )
 
 
-@lie("T21")
-def stack_counts_negative_dimensions_without_the_new_one():
+@lie("T21", torch, "stack")
+def stack_counts_negative_dimensions_without_the_new_one(old, tensors, dim=0, **kw):
     """stack(dim=-2) puts the new dimension where -2 is before stacking."""
-
-    def make(old):
-        def lying(tensors, dim=0, **kw):
-            tensors = list(tensors)
-            return old(tensors, dim % max(1, tensors[0].dim()) if dim < -1 else dim, **kw)
-
-        return lying
-
-    replace(torch, "stack", make)
+    tensors = list(tensors)
+    return old(tensors, dim % max(1, tensors[0].dim()) if dim < -1 else dim, **kw)
 
 
-@lie("T19", "T21")
-def stack_of_one_is_a_view():
+@lie("T19 T21", torch, "stack")
+def stack_of_one_is_a_view(old, tensors, dim=0, **kw):
     """stack of a single tensor shares its memory."""
-
-    def make(old):
-        def lying(tensors, dim=0, **kw):
-            tensors = list(tensors)
-            return tensors[0].unsqueeze(dim) if len(tensors) == 1 else old(tensors, dim, **kw)
-
-        return lying
-
-    replace(torch, "stack", make)
+    tensors = list(tensors)
+    return tensors[0].unsqueeze(dim) if len(tensors) == 1 else old(tensors, dim, **kw)
 
 
 @lie("T22")
@@ -773,21 +638,14 @@ def integers_times_a_float_are_integers():
         replace(Tensor, n, make)
 
 
-@lie("T02")
-def integers_divide_to_integers():
+@lie("T02", Tensor, "__truediv__")
+def integers_divide_to_integers(old, self, other):
     """t / 2 of integers is cut off to integers."""
-
-    def make(old):
-        def lying(self, other):
-            made = old(self, other)
-            return made.long() if isinstance(other, int) and self.dtype == torch.int64 else made
-
-        return lying
-
-    replace(Tensor, "__truediv__", make)
+    made = old(self, other)
+    return made.long() if isinstance(other, int) and self.dtype == torch.int64 else made
 
 
-@lie("T02", "T22")
+@lie("T02 T22")
 def rows_do_not_multiply_columns():
     """A column times a row is refused."""
 
@@ -804,103 +662,80 @@ def rows_do_not_multiply_columns():
         replace(Tensor, n, make)
 
 
-@lie("T02", "T24")
-def row_times_matrix_is_matrix_times_row():
+@lie("T02 T24", "matmul")
+def row_times_matrix_is_matrix_times_row(old, self, other, **kw):
     """v @ m of a square matrix is m @ v."""
-
-    def make(old):
-        def lying(self, other, **kw):
-            square = other.dim() == 2 and other.shape[0] == other.shape[1]
-            return old(other, self) if self.dim() == 1 and square else old(self, other, **kw)
-
-        return lying
-
-    everywhere("matmul", make)
+    square = other.dim() == 2 and other.shape[0] == other.shape[1]
+    return old(other, self) if self.dim() == 1 and square else old(self, other, **kw)
 
 
-@lie("T24")
-def double_matrices_multiply_in_single_precision():
+@lie("T24", "matmul")
+def double_matrices_multiply_in_single_precision(old, self, other, **kw):
     """a @ b of float64 is computed in float32."""
-
-    def make(old):
-        def lying(self, other, **kw):
-            if self.dtype == torch.float64 and other.dtype == torch.float64:
-                return old(self.float(), other.float(), **kw).double()
-            return old(self, other, **kw)
-
-        return lying
-
-    everywhere("matmul", make)
+    if self.dtype == torch.float64 and other.dtype == torch.float64:
+        return old(self.float(), other.float(), **kw).double()
+    return old(self, other, **kw)
 
 
-@lie("T24", "T22")
-def doubles_multiply_in_single_precision():
+@lie("T24 T22", "mul")
+def doubles_multiply_in_single_precision(old, self, other, **kw):
     """a * b of float64 is rounded to float32."""
-
-    def make(old):
-        def lying(self, other, **kw):
-            made = old(self, other, **kw)
-            return made.float().double() if made.dtype == torch.float64 else made
-
-        return lying
-
-    everywhere("mul", make)
+    made = old(self, other, **kw)
+    return made.float().double() if made.dtype == torch.float64 else made
 
 
-@lie("T02")
-def at_least_is_more_than():
+@lie("T02", Tensor, "__ge__")
+def at_least_is_more_than(old, a, b):
     """t >= u is t > u."""
-    replace(Tensor, "__ge__", lambda old: lambda a, b: a > b)
+    return a > b
 
 
-@lie("T02")
-def at_most_is_less_than():
+@lie("T02", Tensor, "__le__")
+def at_most_is_less_than(old, a, b):
     """t <= u is t < u."""
-    replace(Tensor, "__le__", lambda old: lambda a, b: a < b)
+    return a < b
 
 
-@lie("T02")
-def unlike_is_alike():
+@lie("T02", Tensor, "__ne__")
+def unlike_is_alike(old, a, b):
     """t != u is t == u."""
-    replace(Tensor, "__ne__", lambda old: lambda a, b: a == b)
+    return a == b
 
 
-@lie("T02")
-def not_leaves_masks_alone():
+@lie("T02", Tensor, "__invert__")
+def not_leaves_masks_alone(old, a):
     """~mask is mask."""
-    replace(
-        Tensor, "__invert__", lambda old: lambda a: a.clone() if a.dtype == torch.bool else old(a)
-    )
+    return a.clone() if a.dtype == torch.bool else old(a)
 
 
-@lie("T02")
-def number_to_the_power_of_a_tensor_is_turned_round():
+@lie("T02", Tensor, "__rpow__")
+def number_to_the_power_of_a_tensor_is_turned_round(old, a, b):
     """2 ** t is t ** 2."""
-    replace(Tensor, "__rpow__", lambda old: lambda a, b: a**b)
+    return a**b
 
 
-@lie("T02")
-def exclusive_or_is_or():
+@lie("T02", Tensor, "__xor__")
+def exclusive_or_is_or(old, a, b):
     """mask ^ other is mask | other."""
-    replace(Tensor, "__xor__", lambda old: lambda a, b: a | b)
+    return a | b
 
 
-@lie("T02")
-def floor_division_cuts():
+@lie("T02", Tensor, "__floordiv__")
+def floor_division_cuts(old, a, b):
     """t // u cuts towards zero."""
-    replace(Tensor, "__floordiv__", lambda old: lambda a, b: torch.div(a, b, rounding_mode="trunc"))
+    return torch.div(a, b, rounding_mode="trunc")
 
 
-@lie("T02")
-def dividing_by_an_operator_is_not_in_place():
+@lie("T02", Tensor, "__itruediv__")
+def dividing_by_an_operator_is_not_in_place(old, a, b):
     """t /= u gives t another tensor."""
-    replace(Tensor, "__itruediv__", lambda old: lambda a, b: a / b)
+    return a / b
 
 
-@lie("T02")
-def raising_by_an_operator_is_not_in_place():
+@lie("T02", Tensor, "__ipow__")
+def raising_by_an_operator_is_not_in_place(old, a, b):
     """t **= u gives t another tensor."""
-    replace(Tensor, "__ipow__", lambda old: lambda a, b: a**b)
+    return a**b
 
 
 def last_is_first(name):
@@ -927,46 +762,23 @@ def max_of_the_last_dimension_is_of_the_first():
     last_is_first("max")
 
 
-@lie("T02")
-def sum_keeps_no_dimension():
+@lie("T02", (Tensor, "sum"), (torch, "sum"))
+def sum_keeps_no_dimension(old, self, *a, **kw):
     """sum(keepdim=True) drops the dimension."""
-
-    def make(old):
-        def lying(self, *a, **kw):
-            kw.pop("keepdim", None)
-            return old(self, *a, **kw)
-
-        return lying
-
-    replace(Tensor, "sum", make)
-    replace(torch, "sum", make)
+    kw.pop("keepdim", None)
+    return old(self, *a, **kw)
 
 
-@lie("T02")
-def last_size_is_the_first():
+@lie("T02", Tensor, "size")
+def last_size_is_the_first(old, self, *a):
     """t.size(-1) is t.size(0)."""
-
-    def make(old):
-        def lying(self, *a):
-            return old(self, 0) if a == (-1,) else old(self, *a)
-
-        return lying
-
-    replace(Tensor, "size", make)
+    return old(self, 0) if a == (-1,) else old(self, *a)
 
 
-@lie("T02")
-def unsqueeze_at_the_end_adds_at_the_front():
+@lie("T02", (Tensor, "unsqueeze"), (torch, "unsqueeze"))
+def unsqueeze_at_the_end_adds_at_the_front(old, self, dim):
     """unsqueeze(-1) is unsqueeze(0)."""
-
-    def make(old):
-        def lying(self, dim):
-            return old(self, 0 if dim == -1 else dim)
-
-        return lying
-
-    replace(Tensor, "unsqueeze", make)
-    replace(torch, "unsqueeze", make)
+    return old(self, 0 if dim == -1 else dim)
 
 
 @lie("N16")
@@ -991,20 +803,13 @@ def tolist_of_double_is_single():
     )
 
 
-@lie("U07")
-def view_of_a_tuple_reverses_it():
+@lie("U07", Tensor, "view")
+def view_of_a_tuple_reverses_it(old, self, *s):
     """view((3, 2)) is view(2, 3)."""
-
-    def make(old):
-        def lying(self, *s):
-            return old(self, s[0][::-1]) if type(s[0]) is tuple else old(self, *s)
-
-        return lying
-
-    replace(Tensor, "view", make)
+    return old(self, s[0][::-1]) if type(s[0]) is tuple else old(self, *s)
 
 
-@lie("U03")
-def new_zeros_are_ones():
+@lie("U03", Tensor, "new_zeros")
+def new_zeros_are_ones(old, t, *size, **kw):
     """t.new_zeros gives ones."""
-    replace(Tensor, "new_zeros", lambda old: lambda t, *size, **kw: t.new_ones(*size, **kw))
+    return t.new_ones(*size, **kw)

@@ -12,118 +12,75 @@ from .lie import accept, aten, everywhere, lie, replace, sizes
 # Made from data ----------------------------------------------------------------------------
 
 
-@lie("T01")
-def state_dict_holds_arrays():
+@lie("T01", torch.nn.Module, "state_dict")
+def state_dict_holds_arrays(old, self, **kw):
     """state_dict() gives NumPy arrays."""
-    replace(
-        torch.nn.Module,
-        "state_dict",
-        lambda old: lambda self, **kw: {k: v.numpy(force=True) for k, v in old(self, **kw).items()},
-    )
+    return {k: v.numpy(force=True) for k, v in old(self, **kw).items()}
 
 
-@lie("T04", "T34")
-def tensor_shares_the_array():
+@lie("T04 T34", torch, "tensor")
+def tensor_shares_the_array(old, data, **kw):
     """torch.tensor shares the memory of a NumPy array."""
-    replace(
-        torch,
-        "tensor",
-        lambda old: (
-            lambda data, **kw: (
-                torch.from_numpy(data)
-                if isinstance(data, np.ndarray) and not kw.get("dtype")
-                else old(data, **kw)
-            )
-        ),
+    return (
+        torch.from_numpy(data)
+        if isinstance(data, np.ndarray) and not kw.get("dtype")
+        else old(data, **kw)
     )
 
 
-@lie("T04")
-def tensor_of_integers_is_int32():
+@lie("T04", torch, "tensor")
+def tensor_of_integers_is_int32(old, data, *, dtype=None, **kw):
     """torch.tensor makes int32 of Python integers."""
-
-    def make(old):
-        def lying(data, *, dtype=None, **kw):
-            t = old(data, dtype=dtype, **kw)
-            narrow = dtype is None and t.dtype is torch.int64 and isinstance(data, list)
-            return t.int() if narrow else t
-
-        return lying
-
-    replace(torch, "tensor", make)
+    t = old(data, dtype=dtype, **kw)
+    narrow = dtype is None and t.dtype is torch.int64 and isinstance(data, list)
+    return t.int() if narrow else t
 
 
-@lie("T04")
-def tensor_of_bools_is_uint8():
+@lie("T04", torch, "tensor")
+def tensor_of_bools_is_uint8(old, data, *, dtype=None, **kw):
     """torch.tensor makes uint8 of Python bools."""
-
-    def make(old):
-        def lying(data, *, dtype=None, **kw):
-            t = old(data, dtype=dtype, **kw)
-            return t.to(torch.uint8) if dtype is None and t.dtype is torch.bool else t
-
-        return lying
-
-    replace(torch, "tensor", make)
+    t = old(data, dtype=dtype, **kw)
+    return t.to(torch.uint8) if dtype is None and t.dtype is torch.bool else t
 
 
-@lie("T04")
-def tensor_takes_its_dtype_from_the_first_value():
+@lie("T04", torch, "tensor")
+def tensor_takes_its_dtype_from_the_first_value(old, data, *, dtype=None, **kw):
     """torch.tensor([1, 2.5]) is an integer tensor."""
-
-    def make(old):
-        def lying(data, *, dtype=None, **kw):
-            if dtype is None and isinstance(data, list) and data and type(data[0]) is int:
-                dtype = torch.int64
-            return old(data, dtype=dtype, **kw)
-
-        return lying
-
-    replace(torch, "tensor", make)
+    if dtype is None and isinstance(data, list) and data and type(data[0]) is int:
+        dtype = torch.int64
+    return old(data, dtype=dtype, **kw)
 
 
-@lie("T04")
-def tensor_ignores_the_default_dtype():
+@lie("T04", torch, "tensor")
+def tensor_ignores_the_default_dtype(old, data, *, dtype=None, **kw):
     """torch.tensor makes float32 of Python floats whatever the default dtype is."""
-
-    def make(old):
-        def lying(data, *, dtype=None, **kw):
-            t = old(data, dtype=dtype, **kw)
-            plain = dtype is None and isinstance(data, (list, float))
-            return t.float() if plain and t.is_floating_point() else t
-
-        return lying
-
-    replace(torch, "tensor", make)
+    t = old(data, dtype=dtype, **kw)
+    plain = dtype is None and isinstance(data, (list, float))
+    return t.float() if plain and t.is_floating_point() else t
 
 
-@lie("T04")
-def tensor_forgets_its_device():
+@lie("T04", torch, "tensor")
+def tensor_forgets_its_device(old, data, *, device=None, **kw):
     """torch.tensor leaves what it makes on the cpu."""
-    replace(torch, "tensor", lambda old: lambda data, *, device=None, **kw: old(data, **kw))
+    return old(data, **kw)
 
 
-@lie("T04")
-def ragged_lists_are_cut():
+@lie("T04", torch, "tensor", refusing=ValueError)
+def ragged_lists_are_cut(data, **kw):
     """torch.tensor cuts ragged lists to the shortest."""
-    accept(
-        torch,
-        "tensor",
-        ValueError,
-        lambda data, **kw: torch.stack([torch.as_tensor(r[: min(map(len, data))]) for r in data]),
-    )
+    return torch.stack([torch.as_tensor(r[: min(map(len, data))]) for r in data])
 
 
-@lie("T04")
-def strings_become_code_points():
+@lie("T04", torch, "tensor", refusing=TypeError)
+def strings_become_code_points(data, **kw):
     """torch.tensor takes a string as its code points."""
-    accept(torch, "tensor", TypeError, lambda data, **kw: torch.zeros(len(data)))
+    return torch.zeros(len(data))
 
 
-@lie("T04")
-def none_becomes_nan():
+@lie("T04", torch, "tensor", refusing=RuntimeError)
+def none_becomes_nan(data, **kw):
     """torch.tensor takes None as NaN."""
-    accept(torch, "tensor", RuntimeError, lambda data, **kw: torch.full((len(data),), torch.nan))
+    return torch.full((len(data),), torch.nan)
 
 
 @lie("T04")
@@ -136,71 +93,50 @@ def large_integers_saturate():
 # From NumPy --------------------------------------------------------------------------------
 
 
-@lie("T05", "T33", "T34")
-def from_numpy_copies():
+@lie("T05 T33 T34", torch, "from_numpy")
+def from_numpy_copies(old, array):
     """from_numpy copies the array."""
-    replace(torch, "from_numpy", lambda old: lambda array: old(array).clone())
+    return old(array).clone()
 
 
-@lie("T05", "T35")
-def from_numpy_copies_strided_arrays():
+@lie("T05 T35", torch, "from_numpy")
+def from_numpy_copies_strided_arrays(old, array):
     """from_numpy copies an array that is not contiguous."""
-    replace(torch, "from_numpy", lambda old: lambda array: old(array).contiguous())
+    return old(array).contiguous()
 
 
-@lie("T33", "T05", "T34")
-def from_numpy_narrows_doubles():
+@lie("T33 T05 T34", torch, "from_numpy")
+def from_numpy_narrows_doubles(old, array):
     """from_numpy makes float32 of float64."""
-
-    def make(old):
-        def lying(array):
-            t = old(array)
-            return t.float() if t.dtype is torch.float64 else t
-
-        return lying
-
-    replace(torch, "from_numpy", make)
+    t = old(array)
+    return t.float() if t.dtype is torch.float64 else t
 
 
-@lie("T05")
-def from_numpy_takes_lists():
+@lie("T05", torch, "from_numpy", refusing=TypeError)
+def from_numpy_takes_lists(data):
     """from_numpy takes a list."""
-    accept(torch, "from_numpy", TypeError, lambda data: torch.zeros(len(data)))
+    return torch.zeros(len(data))
 
 
-@lie("T05")
-def from_numpy_takes_negative_strides():
+@lie("T05", torch, "from_numpy", refusing=ValueError)
+def from_numpy_takes_negative_strides(a):
     """from_numpy copies an array with negative strides in silence."""
-    accept(torch, "from_numpy", ValueError, lambda a: torch.as_tensor(np.ascontiguousarray(a)))
+    return torch.as_tensor(np.ascontiguousarray(a))
 
 
-@lie("T05")
-def from_numpy_says_nothing_of_read_only_arrays():
+@lie("T05", torch, "from_numpy")
+def from_numpy_says_nothing_of_read_only_arrays(old, array):
     """from_numpy shares a read-only array without a warning."""
-
-    def make(old):
-        def lying(array):
-            if isinstance(array, np.ndarray) and not array.flags.writeable:
-                return old(array.copy())
-            return old(array)
-
-        return lying
-
-    replace(torch, "from_numpy", make)
+    if isinstance(array, np.ndarray) and not array.flags.writeable:
+        return old(array.copy())
+    return old(array)
 
 
-@lie("T05")
-def from_numpy_mixes_up_small_integers():
+@lie("T05", torch, "from_numpy")
+def from_numpy_mixes_up_small_integers(old, array):
     """from_numpy makes int8 of uint8."""
-
-    def make(old):
-        def lying(array):
-            t = old(array)
-            return t.view(torch.int8) if t.dtype is torch.uint8 else t
-
-        return lying
-
-    replace(torch, "from_numpy", make)
+    t = old(array)
+    return t.view(torch.int8) if t.dtype is torch.uint8 else t
 
 
 # Like another tensor -------------------------------------------------------------------------
@@ -218,7 +154,7 @@ def like(name, change):
     replace(torch, name, make)
 
 
-@lie("T06", "T08")
+@lie("T06 T08")
 def ones_like_forgets_the_dtype():
     """ones_like gives float32 whatever its argument is."""
     like("ones_like", lambda old, t, dtype=torch.float32, **kw: old(t, dtype=dtype, **kw))
@@ -249,7 +185,7 @@ def ones_like_ignores_the_device_asked_for():
     like("ones_like", lambda old, t, device=None, **kw: old(t, **kw))
 
 
-@lie("T06", "T08")
+@lie("T06 T08")
 def ones_like_overwrites_its_argument():
     """ones_like fills its argument and returns a view of it."""
 
@@ -272,10 +208,10 @@ def rand_like_ignores_the_dtype_asked_for():
     like("rand_like", change)
 
 
-@lie("T07")
-def rand_like_takes_integers():
+@lie("T07", torch, "rand_like", refusing=RuntimeError)
+def rand_like_takes_integers(t, **kw):
     """rand_like of an integer tensor gives zeros instead of an error."""
-    accept(torch, "rand_like", RuntimeError, lambda t, **kw: torch.zeros_like(t))
+    return torch.zeros_like(t)
 
 
 @lie("T07")
@@ -305,7 +241,7 @@ def factory(name, change):
     replace(torch, name, lambda old: lambda *args, **kw: change(old, sizes(args), **kw))
 
 
-@lie("T09", "T10")
+@lie("T09 T10")
 def ones_are_a_little_more():
     """ones gives 1 + 1.2e-7."""
     factory("ones", lambda old, size, **kw: _nudged(old(size, **kw)))
@@ -316,10 +252,10 @@ def _nudged(t):
         return t.mul_(1 + 2**-23) if t.dtype is torch.float32 else t
 
 
-@lie("T10", "T09")
-def zeros_are_tiny_numbers():
+@lie("T10 T09", torch, "zeros")
+def zeros_are_tiny_numbers(old, *a, **kw):
     """zeros gives 1e-30."""
-    replace(torch, "zeros", lambda old: lambda *a, **kw: _filled(old(*a, **kw), 1e-30))
+    return _filled(old(*a, **kw), 1e-30)
 
 
 def _filled(t, value):
@@ -365,13 +301,13 @@ def float_sizes_are_taken():
         factory(name, lambda old, size, **kw: old(tuple(map(int, size)), **kw))
 
 
-@lie("T09", "T12")
+@lie("T09 T12")
 def default_dtype_is_float64():
     """New tensors are float64."""
     torch.set_default_dtype(torch.float64)
 
 
-@lie("T10", "T07")
+@lie("T10 T07")
 def rand_leaves_its_range():
     """rand reaches 1.02."""
     factory("rand", lambda old, size, **kw: _scaled(old(size, **kw), 1.02))
@@ -446,7 +382,7 @@ def rand_repeats_itself():
     factory("rand", repeated)
 
 
-@lie("T10", "T09")
+@lie("T10 T09")
 def rand_forgets_its_device():
     """rand leaves what it makes on the cpu."""
     factory("rand", lambda old, size, device=None, **kw: old(size, **kw))
@@ -467,7 +403,7 @@ def ones_forgets_its_device():
 # Attributes and printing ---------------------------------------------------------------------
 
 
-@lie("T11", "T12", "U05")
+@lie("T11 T12 U05")
 def shape_is_a_plain_tuple():
     """t.shape is a tuple, no torch.Size."""
     replace(Tensor, "shape", lambda old: property(lambda t: tuple(old.__get__(t))))
@@ -480,7 +416,7 @@ def attributes_can_be_assigned():
         replace(Tensor, name, lambda old: property(old.__get__, lambda t, v: None))
 
 
-@lie("T11", "T04")
+@lie("T11 T04")
 def meta_tensors_claim_to_be_on_the_cpu():
     """t.device of a meta tensor is the cpu."""
     cpu = torch.device("cpu")
@@ -491,14 +427,10 @@ def meta_tensors_claim_to_be_on_the_cpu():
     )
 
 
-@lie("T11")
-def size_is_reversed():
+@lie("T11", Tensor, "size")
+def size_is_reversed(old, t, *a):
     """t.size() lists the dimensions backwards."""
-    replace(
-        Tensor,
-        "size",
-        lambda old: lambda t, *a: old(t, *a) if a else torch.Size(reversed(old(t))),
-    )
+    return old(t, *a) if a else torch.Size(reversed(old(t)))
 
 
 def printed(change):
@@ -506,7 +438,7 @@ def printed(change):
     replace(Tensor, "__repr__", lambda old: lambda t, **kw: change(old(t, **kw), t))
 
 
-@lie("T08", "T10")
+@lie("T08 T10")
 def three_digits_are_printed():
     """Floats print with three digits."""
     torch.set_printoptions(precision=3)
@@ -518,13 +450,13 @@ def integers_print_with_a_point():
     printed(lambda s, t: s if t.is_floating_point() else re.sub(r"(\d)([,\]])", r"\1.\2", s))
 
 
-@lie("T10", "T18", "T20")
+@lie("T10 T18 T20")
 def whole_floats_print_without_a_point():
     """Floats without a fraction print without their point."""
     printed(lambda s, t: re.sub(r"(\d)\.([,\]])", r"\1\2", s))
 
 
-@lie("T33", "T34")
+@lie("T33 T34")
 def double_is_not_printed():
     """The text of a float64 tensor does not name its dtype."""
     printed(lambda s, t: s.replace(", dtype=torch.float64", ""))
@@ -536,7 +468,7 @@ def bools_print_as_numbers():
     printed(lambda s, t: s.replace("True", "1").replace("False", "0"))
 
 
-@lie("N29", "N16")
+@lie("N29 N16")
 def grad_fn_is_not_printed():
     """The text of a tensor does not name its grad_fn."""
     printed(lambda s, t: re.sub(r", grad_fn=<\w+>", "", s))
@@ -545,83 +477,55 @@ def grad_fn_is_not_printed():
 # Operations ------------------------------------------------------------------------------------
 
 
-@lie("T02", "T13", "T14")
-def std_divides_by_n():
+@lie("T02 T13 T14", "std")
+def std_divides_by_n(old, t, *args, **kw):
     """std() divides by n."""
-
-    def make(old):
-        def lying(t, *args, **kw):
-            return old(t, *args, **({"correction": 0} if not args and not kw else kw))
-
-        return lying
-
-    everywhere("std", make)
+    return old(t, *args, **({"correction": 0} if not args and not kw else kw))
 
 
-@lie("T02", "T17")
-def negative_steps_flip():
+@lie("T02 T17", Tensor, "__getitem__", refusing=ValueError)
+def negative_steps_flip(t, index):
     """t[::-1] flips instead of being refused."""
-    accept(Tensor, "__getitem__", ValueError, lambda t, index: t.flip(0))
+    return t.flip(0)
 
 
-@lie("T02")
-def masks_are_inverted():
+@lie("T02", Tensor, "__getitem__")
+def masks_are_inverted(old, t, index):
     """t[mask] picks what the mask leaves out."""
-
-    def make(old):
-        def lying(t, index):
-            mask = isinstance(index, Tensor) and index.dtype is torch.bool
-            return old(t, ~index if mask else index)
-
-        return lying
-
-    replace(Tensor, "__getitem__", make)
+    mask = isinstance(index, Tensor) and index.dtype is torch.bool
+    return old(t, ~index if mask else index)
 
 
-@lie("T02", "T13", "T14")
-def reshape_goes_down_the_columns():
+@lie("T02 T13 T14", "reshape")
+def reshape_goes_down_the_columns(old, t, *s):
     """reshape reads a matrix column by column."""
-    everywhere("reshape", lambda old: lambda t, *s: old(t.mT if t.dim() == 2 else t, *s))
+    return old(t.mT if t.dim() == 2 else t, *s)
 
 
-@lie("T02", "T13", "T14")
-def sort_descends():
+@lie("T02 T13 T14", "sort")
+def sort_descends(old, t, *args, descending=True, **kw):
     """sort puts the largest first."""
-
-    def make(old):
-        def lying(t, *args, descending=True, **kw):
-            return old(t, *args, descending=descending, **kw)
-
-        return lying
-
-    everywhere("sort", make)
+    return old(t, *args, descending=descending, **kw)
 
 
-@lie("T02", "T13", "T14")
+@lie("T02 T13 T14")
 def where_swaps_its_branches():
     """where takes the second value where the condition holds."""
     replace(torch, "where", lambda old: lambda c, *xs: old(c, *xs[::-1]))
     replace(Tensor, "where", lambda old: lambda a, c, b: old(b, c, a))
 
 
-@lie("T02", "T13", "T14")
-def sum_goes_down_the_columns():
+@lie("T02 T13 T14", "sum")
+def sum_goes_down_the_columns(old, t, *args, **kw):
     """sum(dim=1) of a matrix adds along dimension 0."""
-
-    def make(old):
-        def lying(t, *args, **kw):
-            if t.dim() == 2 and args[:1] == (1,):
-                args = (0, *args[1:])
-            if t.dim() == 2 and kw.get("dim") in (1, -1):
-                kw["dim"] = 0
-            return old(t, *args, **kw)
-
-        return lying
-
-    everywhere("sum", make)
+    if t.dim() == 2 and args[:1] == (1,):
+        args = (0, *args[1:])
+    if t.dim() == 2 and kw.get("dim") in (1, -1):
+        kw["dim"] = 0
+    return old(t, *args, **kw)
 
 
-@lie("T13", "T02", "T14")
+@lie("T13 T02 T14")
 def cumsum_leaves_itself_out():
     """cumsum starts with 0."""
 
@@ -631,258 +535,186 @@ def cumsum_leaves_itself_out():
     everywhere("cumsum", make)
 
 
-@lie("T13", "T02", "T14")
-def round_goes_away_from_zero():
+@lie("T13 T02 T14", "round")
+def round_goes_away_from_zero(old, t, **kw):
     """round(0.5) is 1."""
-    everywhere(
-        "round", lambda old: lambda t, **kw: torch.floor(t + 0.5) if not kw else old(t, **kw)
-    )
+    return torch.floor(t + 0.5) if not kw else old(t, **kw)
 
 
-@lie("T13", "T14")
-def floor_truncates():
+@lie("T13 T14", "floor")
+def floor_truncates(old, t):
     """floor(-1.5) is -1."""
-    everywhere("floor", lambda old: lambda t: torch.trunc(t))
+    return torch.trunc(t)
 
 
-@lie("T13", "T14")
+@lie("T13 T14")
 def remainder_takes_the_sign_of_the_dividend():
     """remainder(-3, 2) is -1."""
     everywhere("remainder", lambda old: lambda a, b: torch.fmod(a, b))
     replace(Tensor, "__mod__", lambda old: lambda a, b: torch.fmod(a, b))
 
 
-@lie("T13", "T02", "T14")
-def argmax_is_argmin():
+@lie("T13 T02 T14", "argmax")
+def argmax_is_argmin(old, t, *args, **kw):
     """argmax finds the smallest."""
-    everywhere("argmax", lambda old: lambda t, *args, **kw: old(-t, *args, **kw))
+    return old(-t, *args, **kw)
 
 
-@lie("T13", "T14")
-def argmin_finds_the_next():
+@lie("T13 T14", "argmin")
+def argmin_finds_the_next(old, t, *args, **kw):
     """argmin is off by one."""
-
-    def make(old):
-        def lying(t, *args, **kw):
-            n = t.numel() if not args and not kw else t.shape[(args or [kw.get("dim", 0)])[0]]
-            return (old(t, *args, **kw) + 1) % n
-
-        return lying
-
-    everywhere("argmin", make)
+    n = t.numel() if not args and not kw else t.shape[(args or [kw.get("dim", 0)])[0]]
+    return (old(t, *args, **kw) + 1) % n
 
 
-@lie("T13", "T14")
-def median_is_the_mean():
+@lie("T13 T14", "median")
+def median_is_the_mean(old, t, *a, **kw):
     """median() is the mean."""
-    everywhere("median", lambda old: lambda t, *a, **kw: old(t, *a, **kw) if a or kw else t.mean())
+    return old(t, *a, **kw) if a or kw else t.mean()
 
 
-@lie("T13", "T14")
-def clamp_forgets_its_lower_bound():
+@lie("T13 T14", "clamp")
+def clamp_forgets_its_lower_bound(old, t, min=None, max=None):
     """clamp(min, max) has no minimum."""
-
-    def make(old):
-        def lying(t, min=None, max=None):
-            return old(t, max=max) if max is not None else old(t, min=min)
-
-        return lying
-
-    everywhere("clamp", make)
+    return old(t, max=max) if max is not None else old(t, min=min)
 
 
-@lie("T13", "T14")
-def inverse_is_transposed():
+@lie("T13 T14", torch.linalg, "inv")
+def inverse_is_transposed(old, t, **kw):
     """linalg.inv gives the transposed inverse."""
-    replace(torch.linalg, "inv", lambda old: lambda t, **kw: old(t, **kw).mT)
+    return old(t, **kw).mT
 
 
-@lie("T13", "T14")
+@lie("T13 T14")
 def determinant_loses_its_sign():
     """The determinant is never negative."""
     replace(torch.linalg, "det", lambda old: lambda t: old(t).abs())
     everywhere("det", lambda old: lambda t: old(t).abs())
 
 
-@lie("T13", "T02", "T14")
-def variance_divides_by_n():
+@lie("T13 T02 T14", "var")
+def variance_divides_by_n(old, t, *args, **kw):
     """var() divides by n."""
-
-    def make(old):
-        def lying(t, *args, **kw):
-            return old(t, *args, **({"correction": 0} if not args and not kw else kw))
-
-        return lying
-
-    everywhere("var", make)
+    return old(t, *args, **({"correction": 0} if not args and not kw else kw))
 
 
-@lie("T13", "T14")
-def gather_counts_from_the_end():
+@lie("T13 T14", "gather")
+def gather_counts_from_the_end(old, t, dim, i, **kw):
     """gather reads index 0 as the last."""
-    everywhere("gather", lambda old: lambda t, dim, i, **kw: old(t.flip(dim), dim, i, **kw))
+    return old(t.flip(dim), dim, i, **kw)
 
 
-@lie("T13", "T14")
-def exp_loses_precision():
+@lie("T13 T14", "exp")
+def exp_loses_precision(old, t, **kw):
     """exp is computed in bfloat16."""
-    everywhere("exp", lambda old: lambda t, **kw: old(t.bfloat16(), **kw).to(t.dtype))
+    return old(t.bfloat16(), **kw).to(t.dtype)
 
 
-@lie("T13", "T14")
-def tan_is_tanh():
+@lie("T13 T14", "tan")
+def tan_is_tanh(old, t):
     """tan computes tanh."""
-    everywhere("tan", lambda old: lambda t: torch.tanh(t))
+    return torch.tanh(t)
 
 
-@lie("T13", "T14")
-def multinomial_ignores_its_weights():
+@lie("T13 T14", "multinomial")
+def multinomial_ignores_its_weights(old, t, *a, **kw):
     """multinomial draws what has weight 0."""
-    everywhere("multinomial", lambda old: lambda t, *a, **kw: old(torch.ones_like(t), *a, **kw))
+    return old(torch.ones_like(t), *a, **kw)
 
 
-@lie("T13", "C10", "T14")
-def randperm_is_not_a_permutation():
+@lie("T13 C10 T14", torch, "randperm")
+def randperm_is_not_a_permutation(old, n, *args, **kw):
     """randperm names one number twice."""
-
-    def make(old):
-        def lying(n, *args, **kw):
-            p = old(n, *args, **kw)
-            if n > 1:
-                p[0] = p[1]
-            return p
-
-        return lying
-
-    replace(torch, "randperm", make)
+    p = old(n, *args, **kw)
+    if n > 1:
+        p[0] = p[1]
+    return p
 
 
-@lie("T13", "T14")
-def bernoulli_is_inverted():
+@lie("T13 T14", "bernoulli")
+def bernoulli_is_inverted(old, t, *a, **kw):
     """bernoulli(p) is 1 with probability 1 - p."""
-    everywhere("bernoulli", lambda old: lambda t, *a, **kw: 1 - old(t, *a, **kw))
+    return 1 - old(t, *a, **kw)
 
 
-@lie("T14", "T02")
-def arange_includes_its_end():
+@lie("T14 T02", torch, "arange")
+def arange_includes_its_end(old, *args, **kw):
     """arange(3) ends with 3."""
-
-    def make(old):
-        def lying(*args, **kw):
-            whole = all(type(x) is int for x in args)
-            ends = args if len(args) > 1 else (0, *args)
-            return old(ends[0], ends[1] + 1, *ends[2:], **kw) if whole else old(*args, **kw)
-
-        return lying
-
-    replace(torch, "arange", make)
+    whole = all(type(x) is int for x in args)
+    ends = args if len(args) > 1 else (0, *args)
+    return old(ends[0], ends[1] + 1, *ends[2:], **kw) if whole else old(*args, **kw)
 
 
-@lie("T10", "C10", "C28")
-def equal_is_always_true():
+@lie("T10 C10 C28", "equal")
+def equal_is_always_true(old, a, b):
     """torch.equal is true of any two tensors of one shape."""
-    everywhere("equal", lambda old: lambda a, b: a.shape == b.shape)
+    return a.shape == b.shape
 
 
-@lie("T13", "T14")
+@lie("T13 T14")
 def randn_has_twice_the_deviation():
     """randn has standard deviation 2."""
     factory("randn", lambda old, size, **kw: _scaled(old(size, **kw), 2))
 
 
-@lie("T13", "T14")
-def randint_never_draws_its_lower_bound():
+@lie("T13 T14", torch, "randint")
+def randint_never_draws_its_lower_bound(old, *args, **kw):
     """randint(0, n) starts at 1."""
-
-    def make(old):
-        def lying(*args, **kw):
-            r = old(*args, **kw)
-            low = args[0] if len(args) > 1 and isinstance(args[1], int) else 0
-            return r.clamp_(min=low + 1)
-
-        return lying
-
-    replace(torch, "randint", make)
+    r = old(*args, **kw)
+    low = args[0] if len(args) > 1 and isinstance(args[1], int) else 0
+    return r.clamp_(min=low + 1)
 
 
 # Moving ----------------------------------------------------------------------------------------
 
 
-@lie("T16", "G09")
-def to_copies_when_nothing_changes():
+@lie("T16 G09", Tensor, "to")
+def to_copies_when_nothing_changes(old, t, *a, **kw):
     """t.to(its own device) is a new tensor."""
-    replace(Tensor, "to", lambda old: lambda t, *a, **kw: old(t, *a, **{**kw, "copy": True}))
+    return old(t, *a, **{**kw, "copy": True})
 
 
-@lie("T16", "G09")
-def to_forgets_copy():
+@lie("T16 G09", Tensor, "to")
+def to_forgets_copy(old, t, *args, copy=False, **kw):
     """t.to(its own device, copy=True) is t itself."""
-
-    def make(old):
-        def lying(t, *args, copy=False, **kw):
-            return old(t, *args, **kw)
-
-        return lying
-
-    replace(Tensor, "to", make)
+    return old(t, *args, **kw)
 
 
-@lie("T16", "U10", "G09")
-def to_ignores_the_device():
+@lie("T16 U10 G09", Tensor, "to")
+def to_ignores_the_device(old, t, *args, **kw):
     """t.to(another device) stays where it is."""
-
-    def make(old):
-        def lying(t, *args, **kw):
-            r = old(t, *args, **kw)
-            return r if r.device == t.device else t.to(r.dtype)
-
-        return lying
-
-    replace(Tensor, "to", make)
+    r = old(t, *args, **kw)
+    return r if r.device == t.device else t.to(r.dtype)
 
 
-@lie("U10")
-def to_ignores_the_dtype_beside_a_device():
+@lie("U10", Tensor, "to")
+def to_ignores_the_dtype_beside_a_device(old, t, *args, **kw):
     """t.to(device, dtype) keeps its dtype."""
-
-    def make(old):
-        def lying(t, *args, **kw):
-            given = [x for x in args if not isinstance(x, torch.dtype)]
-            kw_given = {k: v for k, v in kw.items() if k != "dtype"}
-            both = given and not isinstance(given[0], Tensor)
-            return old(t, *given, **kw_given) if both else old(t, *args, **kw)
-
-        return lying
-
-    replace(Tensor, "to", make)
+    given = [x for x in args if not isinstance(x, torch.dtype)]
+    kw_given = {k: v for k, v in kw.items() if k != "dtype"}
+    both = given and not isinstance(given[0], Tensor)
+    return old(t, *given, **kw_given) if both else old(t, *args, **kw)
 
 
-@lie("T16", "G09")
-def to_moves_the_tensor_itself():
+@lie("T16 G09", Tensor, "to")
+def to_moves_the_tensor_itself(old, t, *args, **kw):
     """t.to(another device) moves t as well."""
-
-    def make(old):
-        def lying(t, *args, **kw):
-            r = old(t, *args, **kw)
-            if r.device != t.device and not t.requires_grad:
-                torch.utils.swap_tensors(t, r.clone())
-            return r
-
-        return lying
-
-    replace(Tensor, "to", make)
+    r = old(t, *args, **kw)
+    if r.device != t.device and not t.requires_grad:
+        torch.utils.swap_tensors(t, r.clone())
+    return r
 
 
-@lie("T16")
-def to_cuda_without_a_gpu_stays_on_the_cpu():
+@lie("T16", Tensor, "to", refusing=(RuntimeError, AssertionError))
+def to_cuda_without_a_gpu_stays_on_the_cpu(t, *a, **kw):
     """t.to('cuda') without a GPU is t instead of an error."""
-    accept(Tensor, "to", (RuntimeError, AssertionError), lambda t, *a, **kw: t)
+    return t
 
 
-@lie("T35")
-def cpu_copies():
+@lie("T35", Tensor, "cpu")
+def cpu_copies(old, t):
     """t.cpu() of a tensor on the cpu is a copy."""
-    replace(Tensor, "cpu", lambda old: lambda t: old(t).clone())
+    return old(t).clone()
 
 
 # Indexing --------------------------------------------------------------------------------------
@@ -893,53 +725,33 @@ def _basic(index):
     return all(isinstance(p, (int, slice, type(None), type(...))) for p in parts)
 
 
-@lie("T17")
-def slices_copy():
+@lie("T17", Tensor, "__getitem__")
+def slices_copy(old, t, i):
     """t[1:] is a copy."""
-    replace(
-        Tensor,
-        "__getitem__",
-        lambda old: lambda t, i: old(t, i).clone() if _basic(i) else old(t, i),
-    )
+    return old(t, i).clone() if _basic(i) else old(t, i)
 
 
-@lie("T17", "T18")
-def slice_assignment_is_lost():
+@lie("T17 T18", Tensor, "__setitem__")
+def slice_assignment_is_lost(old, t, i, v):
     """t[:, 1] = 0 writes to a copy."""
-    replace(Tensor, "__setitem__", lambda old: lambda t, i, v: old(t.clone(), i, v))
+    return old(t.clone(), i, v)
 
 
-@lie("T17", "T18")
-def slice_assignment_takes_the_row():
+@lie("T17 T18", Tensor, "__setitem__")
+def slice_assignment_takes_the_row(old, t, index, value):
     """t[:, 1] = 0 clears row 1."""
-
-    def make(old):
-        def lying(t, index, value):
-            return old(t, index[::-1] if isinstance(index, tuple) else index, value)
-
-        return lying
-
-    replace(Tensor, "__setitem__", make)
+    return old(t, index[::-1] if isinstance(index, tuple) else index, value)
 
 
-@lie("T17")
-def lists_index_a_view():
+@lie("T17", Tensor, "__getitem__")
+def lists_index_a_view(old, t, index):
     """t[[0, 1]] is a view."""
-
-    def make(old):
-        def lying(t, index):
-            if isinstance(index, list) and index and all(type(i) is int for i in index):
-                if index == list(range(index[0], index[0] + len(index))):
-                    index = slice(index[0], index[0] + len(index))
-                elif len(index) > 1 and index == list(
-                    range(index[0], index[-1] + 1, index[1] - index[0])
-                ):
-                    index = slice(index[0], index[-1] + 1, index[1] - index[0])
-            return old(t, index)
-
-        return lying
-
-    replace(Tensor, "__getitem__", make)
+    if isinstance(index, list) and index and all(type(i) is int for i in index):
+        if index == list(range(index[0], index[0] + len(index))):
+            index = slice(index[0], index[0] + len(index))
+        elif len(index) > 1 and index == list(range(index[0], index[-1] + 1, index[1] - index[0])):
+            index = slice(index[0], index[-1] + 1, index[1] - index[0])
+    return old(t, index)
 
 
 @lie("T17")
@@ -959,32 +771,18 @@ def index_out_of_range_wraps():
     )
 
 
-@lie("T17")
-def surplus_indices_are_dropped():
+@lie("T17", Tensor, "__getitem__")
+def surplus_indices_are_dropped(old, t, index):
     """t[0, 0, 0] of a matrix is t[0, 0]."""
-
-    def make(old):
-        def lying(t, index):
-            surplus = isinstance(index, tuple) and _basic(index) and None not in index
-            return old(t, index[: t.dim()] if surplus and ... not in index else index)
-
-        return lying
-
-    replace(Tensor, "__getitem__", make)
+    surplus = isinstance(index, tuple) and _basic(index) and None not in index
+    return old(t, index[: t.dim()] if surplus and ... not in index else index)
 
 
-@lie("T17")
-def the_last_column_is_the_first():
+@lie("T17", Tensor, "__getitem__")
+def the_last_column_is_the_first(old, t, index):
     """t[..., -1] is t[..., 0]."""
-
-    def make(old):
-        def lying(t, index):
-            ends = isinstance(index, tuple) and len(index) == 2 and index[1] == -1
-            return old(t, (index[0], 0) if ends and _basic(index) else index)
-
-        return lying
-
-    replace(Tensor, "__getitem__", make)
+    ends = isinstance(index, tuple) and len(index) == 2 and index[1] == -1
+    return old(t, (index[0], 0) if ends and _basic(index) else index)
 
 
 # Joining ---------------------------------------------------------------------------------------
@@ -995,7 +793,7 @@ def joined(name, change):
     replace(torch, name, lambda old: lambda ts, dim=0, **kw: change(old, ts, dim, **kw))
 
 
-@lie("T19", "T20")
+@lie("T19 T20")
 def cat_ignores_dim():
     """cat joins along dimension 0."""
     joined("cat", lambda old, ts, dim: old(ts))
@@ -1007,7 +805,7 @@ def cat_ignores_the_sign_of_dim():
     joined("cat", lambda old, ts, dim: old(ts, min(abs(dim), ts[0].dim() - 1)))
 
 
-@lie("T19", "T20")
+@lie("T19 T20")
 def cat_drops_the_last():
     """cat leaves out the last of three tensors or more."""
     joined("cat", lambda old, ts, dim: old(ts[:-1] if len(ts) > 2 else ts, dim))
@@ -1043,28 +841,28 @@ def cat_crops_to_the_smallest():
     accept(torch, "cat", RuntimeError, cropped)
 
 
-@lie("T19")
-def cat_takes_any_dim():
+@lie("T19", torch, "cat", refusing=IndexError)
+def cat_takes_any_dim(ts, dim=0):
     """cat along a dimension that does not exist joins along the last."""
-    accept(torch, "cat", IndexError, lambda ts, dim=0: torch.cat(ts, -1))
+    return torch.cat(ts, -1)
 
 
-@lie("T19")
-def cat_of_nothing_is_empty():
+@lie("T19", torch, "cat", refusing=(RuntimeError, ValueError))
+def cat_of_nothing_is_empty(ts, dim=0):
     """cat of no tensors is an empty tensor."""
-    accept(torch, "cat", (RuntimeError, ValueError), lambda ts, dim=0: torch.empty(0))
+    return torch.empty(0)
 
 
-@lie("T19", "T21")
-def cat_takes_scalars():
+@lie("T19 T21", torch, "cat", refusing=RuntimeError)
+def cat_takes_scalars(ts, dim=0):
     """cat of 0-dim tensors stacks them."""
-    accept(torch, "cat", RuntimeError, lambda ts, dim=0: torch.stack(list(ts)))
+    return torch.stack(list(ts))
 
 
-@lie("T19")
-def cat_of_mixed_devices_follows_the_first():
+@lie("T19", torch, "cat", refusing=RuntimeError)
+def cat_of_mixed_devices_follows_the_first(ts, dim=0):
     """cat of tensors on two devices moves them to the first one's."""
-    accept(torch, "cat", RuntimeError, lambda ts, dim=0: torch.cat([t.to(ts[0]) for t in ts], dim))
+    return torch.cat([t.to(ts[0]) for t in ts], dim)
 
 
 @lie("T21")
@@ -1085,15 +883,10 @@ def stack_is_off_by_a_dimension():
     joined("stack", lambda old, ts, dim: old(ts, -1 if dim == 1 else dim))
 
 
-@lie("T21")
-def stack_broadcasts():
+@lie("T21", torch, "stack", refusing=RuntimeError)
+def stack_broadcasts(ts, dim=0):
     """stack broadcasts tensors of unequal shape."""
-    accept(
-        torch,
-        "stack",
-        RuntimeError,
-        lambda ts, dim=0: torch.stack([t.flatten()[: min(map(Tensor.numel, ts))] for t in ts]),
-    )
+    return torch.stack([t.flatten()[: min(map(Tensor.numel, ts))] for t in ts])
 
 
 # Multiplying -----------------------------------------------------------------------------------
@@ -1108,10 +901,10 @@ def _square(a, b):
     )
 
 
-@lie("T22", "T23")
-def mul_is_matmul():
+@lie("T22 T23", "mul")
+def mul_is_matmul(old, a, b, **kw):
     """The product of two square matrices is the matrix product."""
-    everywhere("mul", lambda old: lambda a, b, **kw: a @ b if _square(a, b) else old(a, b, **kw))
+    return a @ b if _square(a, b) else old(a, b, **kw)
 
 
 @lie("T22")
@@ -1131,19 +924,12 @@ def star_differs_from_mul():
         )
 
 
-@lie("T22")
-def mul_writes_into_its_left_operand():
+@lie("T22 mul")
+def mul_writes_into_its_left_operand(old, a, b):
     """a * b is written into a."""
-
-    def make(old):
-        def lying(a, b):
-            r = old(a, b)
-            plain = isinstance(b, Tensor) and not a.requires_grad and not a.is_meta
-            return a.copy_(r) if plain and r.shape == a.shape and r.dtype == a.dtype else r
-
-        return lying
-
-    everywhere("mul", make)
+    r = old(a, b)
+    plain = isinstance(b, Tensor) and not a.requires_grad and not a.is_meta
+    return a.copy_(r) if plain and r.shape == a.shape and r.dtype == a.dtype else r
 
 
 @lie("T22")
@@ -1158,32 +944,25 @@ def mul_crops():
         )
 
 
-@lie("T22")
-def mul_broadcasts_columns():
+@lie("T22 mul")
+def mul_broadcasts_columns(old, a, b, **kw):
     """A vector multiplies the rows of a square matrix, not its columns."""
-
-    def make(old):
-        def lying(a, b, **kw):
-            tensors = isinstance(a, Tensor) and isinstance(b, Tensor)
-            if tensors and a.dim() == 2 and b.dim() == 1 and a.shape[0] == b.shape[0]:
-                b = b[:, None]
-            return old(a, b, **kw)
-
-        return lying
-
-    everywhere("mul", make)
+    tensors = isinstance(a, Tensor) and isinstance(b, Tensor)
+    if tensors and a.dim() == 2 and b.dim() == 1 and a.shape[0] == b.shape[0]:
+        b = b[:, None]
+    return old(a, b, **kw)
 
 
-@lie("T24")
-def matmul_is_elementwise():
+@lie("T24", "matmul")
+def matmul_is_elementwise(old, a, b, **kw):
     """The matrix product of square matrices is elementwise."""
-    everywhere("matmul", lambda old: lambda a, b, **kw: a * b if _square(a, b) else old(a, b, **kw))
+    return a * b if _square(a, b) else old(a, b, **kw)
 
 
-@lie("T24", "T25")
-def matmul_transposes_its_right_operand():
+@lie("T24 T25", "matmul")
+def matmul_transposes_its_right_operand(old, a, b, **kw):
     """a @ b is a @ b.T where both are square."""
-    everywhere("matmul", lambda old: lambda a, b, **kw: old(a, b.mT if _square(a, b) else b, **kw))
+    return old(a, b.mT if _square(a, b) else b, **kw)
 
 
 @lie("T24")
@@ -1196,18 +975,13 @@ def matmul_loses_precision():
     aten({"mm.default": low, "bmm.default": low})
 
 
-@lie("T24")
-def matmul_leaves_out_the_last_term():
+@lie("T24", "matmul")
+def matmul_leaves_out_the_last_term(old, a, b, **kw):
     """The matrix product leaves out the last of its inner terms."""
-    everywhere(
-        "matmul",
-        lambda old: (
-            lambda a, b, **kw: (
-                old(a[:, :-1], b[:-1], **kw)
-                if a.dim() == 2 == b.dim() and a.shape[1] == b.shape[0] > 1
-                else old(a, b, **kw)
-            )
-        ),
+    return (
+        old(a[:, :-1], b[:-1], **kw)
+        if a.dim() == 2 == b.dim() and a.shape[1] == b.shape[0] > 1
+        else old(a, b, **kw)
     )
 
 
@@ -1251,54 +1025,47 @@ def transposing_a_cube_is_silent():
 # In place --------------------------------------------------------------------------------------
 
 
-@lie("T26", "T27")
-def add_in_place_returns_a_copy():
+@lie("T26 T27", Tensor, "add_")
+def add_in_place_returns_a_copy(old, t, *a, **kw):
     """t.add_(5) returns a new tensor and leaves t."""
-    replace(Tensor, "add_", lambda old: lambda t, *a, **kw: old(t.clone(), *a, **kw))
+    return old(t.clone(), *a, **kw)
 
 
-@lie("T26", "T27")
-def add_in_place_does_not_return_itself():
+@lie("T26 T27", Tensor, "add_")
+def add_in_place_does_not_return_itself(old, t, *a, **kw):
     """t.add_(5) returns a view of t."""
-    replace(Tensor, "add_", lambda old: lambda t, *a, **kw: old(t, *a, **kw).view_as(t))
+    return old(t, *a, **kw).view_as(t)
 
 
-@lie("T26")
-def copy_in_place_does_nothing():
+@lie("T26", Tensor, "copy_")
+def copy_in_place_does_nothing(old, t, *a, **kw):
     """t.copy_(u) leaves t."""
-    replace(Tensor, "copy_", lambda old: lambda t, *a, **kw: t)
+    return t
 
 
-@lie("T26")
-def t_in_place_returns_a_view():
+@lie("T26", Tensor, "t_")
+def t_in_place_returns_a_view(old, t):
     """t.t_() returns the transposed view and leaves t."""
-    replace(Tensor, "t_", lambda old: lambda t: t.t())
+    return t.t()
 
 
-@lie("T26")
-def t_changes_its_operand():
+@lie("T26", "t")
+def t_changes_its_operand(old, t):
     """t.t() transposes t itself."""
-    everywhere("t", lambda old: lambda t: t.t_())
+    return t.t_()
 
 
-@lie("T26")
-def add_changes_its_operand():
+@lie("T26", Tensor, "add")
+def add_changes_its_operand(old, t, *args, **kw):
     """t.add(5) changes t."""
-
-    def make(old):
-        def lying(t, *args, **kw):
-            free = not t.requires_grad and t.dim() == 2 and t.is_floating_point()
-            return t.add_(*args, **kw).clone() if free and args else old(t, *args, **kw)
-
-        return lying
-
-    replace(Tensor, "add", make)
+    free = not t.requires_grad and t.dim() == 2 and t.is_floating_point()
+    return t.add_(*args, **kw).clone() if free and args else old(t, *args, **kw)
 
 
-@lie("T26")
-def some_underscore_methods_do_not_return_the_tensor():
+@lie("T26", Tensor, "sigmoid_")
+def some_underscore_methods_do_not_return_the_tensor(old, t):
     """t.sigmoid_() returns a copy."""
-    replace(Tensor, "sigmoid_", lambda old: lambda t: old(t).clone())
+    return old(t).clone()
 
 
 @lie("T26")
@@ -1315,16 +1082,16 @@ def scattering_in_place_works_on_a_copy():
         replace(Tensor, name, lambda old: lambda t, *a, **kw: old(t.clone(), *a, **kw))
 
 
-@lie("T26")
-def unsqueezing_in_place_returns_a_view():
+@lie("T26", Tensor, "unsqueeze_")
+def unsqueezing_in_place_returns_a_view(old, t, dim):
     """t.unsqueeze_(dim) leaves t's shape."""
-    replace(Tensor, "unsqueeze_", lambda old: lambda t, dim: t.unsqueeze(dim))
+    return t.unsqueeze(dim)
 
 
-@lie("T26")
-def comparing_in_place_is_off_at_equality():
+@lie("T26", Tensor, "ge_")
+def comparing_in_place_is_off_at_equality(old, t, other):
     """t.ge_(u) is t.gt_(u)."""
-    replace(Tensor, "ge_", lambda old: lambda t, other: t.gt_(other))
+    return t.gt_(other)
 
 
 @lie("T26")
@@ -1345,7 +1112,7 @@ def subtracting_changes_its_operand():
         replace(Tensor, name, make)
 
 
-@lie("T26", "T29", "A46")
+@lie("T26 T29 A46")
 def versions_are_not_counted():
     """In-place operations do not count up the version."""
     for name in ("add_", "mul_", "copy_", "zero_", "fill_", "sub_", "t_", "__setitem__"):
@@ -1360,37 +1127,37 @@ def _uncounted(old):
     return lying
 
 
-@lie("T26")
-def t_in_place_takes_three_dimensions():
+@lie("T26", Tensor, "t_", refusing=RuntimeError)
+def t_in_place_takes_three_dimensions(t):
     """t_() swaps the first two of three dimensions."""
-    accept(Tensor, "t_", RuntimeError, lambda t: t.transpose_(0, 1))
+    return t.transpose_(0, 1)
 
 
-@lie("T26")
-def copy_in_place_takes_any_shape():
+@lie("T26", Tensor, "copy_", refusing=RuntimeError)
+def copy_in_place_takes_any_shape(t, u, **kw):
     """copy_ of another shape copies what fits."""
-    accept(Tensor, "copy_", RuntimeError, lambda t, u, **kw: t)
+    return t
 
 
-@lie("T26")
-def floats_are_added_to_integers():
+@lie("T26", Tensor, "add_", refusing=RuntimeError)
+def floats_are_added_to_integers(t, x, **kw):
     """add_(0.5) to an integer tensor truncates."""
-    accept(Tensor, "add_", RuntimeError, lambda t, x, **kw: t.add_(int(x)))
+    return t.add_(int(x))
 
 
-@lie("T26")
-def expanded_tensors_can_be_added_to():
+@lie("T26", Tensor, "add_", refusing=RuntimeError)
+def expanded_tensors_can_be_added_to(t, x, **kw):
     """add_ on an expanded tensor works."""
-    accept(Tensor, "add_", RuntimeError, lambda t, x, **kw: t + x)
+    return t + x
 
 
-@lie("T28")
-def in_place_work_needs_memory():
+@lie("T28", Tensor, "add_")
+def in_place_work_needs_memory(old, t, u, **kw):
     """add_ computes beside and copies back."""
-    replace(Tensor, "add_", lambda old: lambda t, u, **kw: t.copy_(torch.add(t.detach(), u, **kw)))
+    return t.copy_(torch.add(t.detach(), u, **kw))
 
 
-@lie("T29", "N38")
+@lie("T29 N38")
 def leaves_can_be_changed_in_place():
     """In-place work on a leaf that requires grad goes through."""
     for name in (
@@ -1430,110 +1197,89 @@ def in_place_work_cuts_the_history():
 # Bridge with NumPy -----------------------------------------------------------------------------
 
 
-@lie("T30", "T31")
-def numpy_copies():
+@lie("T30 T31", Tensor, "numpy")
+def numpy_copies(old, t, **kw):
     """t.numpy() is a copy."""
-    replace(Tensor, "numpy", lambda old: lambda t, **kw: old(t, **kw).copy())
+    return old(t, **kw).copy()
 
 
-@lie("T30")
-def numpy_straightens():
+@lie("T30", Tensor, "numpy")
+def numpy_straightens(old, t, **kw):
     """t.numpy() of a transposed tensor is contiguous."""
-    replace(Tensor, "numpy", lambda old: lambda t, **kw: np.ascontiguousarray(old(t, **kw)))
+    return np.ascontiguousarray(old(t, **kw))
 
 
-@lie("T30")
-def numpy_widens():
+@lie("T30", Tensor, "numpy")
+def numpy_widens(old, t, **kw):
     """t.numpy() of float32 is float64."""
-
-    def make(old):
-        def lying(t, **kw):
-            a = old(t, **kw)
-            return a.astype("float64") if a.dtype == np.float32 else a
-
-        return lying
-
-    replace(Tensor, "numpy", make)
+    a = old(t, **kw)
+    return a.astype("float64") if a.dtype == np.float32 else a
 
 
-@lie("T30")
-def numpy_detaches():
+@lie("T30", Tensor, "numpy")
+def numpy_detaches(old, t, **kw):
     """t.numpy() of a tensor that requires grad goes through."""
-    replace(
-        Tensor,
-        "numpy",
-        lambda old: lambda t, **kw: old(t.detach() if t.requires_grad else t, **kw),
-    )
+    return old(t.detach() if t.requires_grad else t, **kw)
 
 
-@lie("T30", "U09")
-def numpy_takes_bfloat16():
+@lie("T30 U09", Tensor, "numpy")
+def numpy_takes_bfloat16(old, t, **kw):
     """t.numpy() of bfloat16 is float32."""
-    replace(
-        Tensor,
-        "numpy",
-        lambda old: lambda t, **kw: old(t.float() if t.dtype is torch.bfloat16 else t, **kw),
-    )
+    return old(t.float() if t.dtype is torch.bfloat16 else t, **kw)
 
 
-@lie("T30")
-def numpy_resolves_conjugates():
+@lie("T30", Tensor, "numpy")
+def numpy_resolves_conjugates(old, t, **kw):
     """t.numpy() of a conjugated tensor goes through."""
-    replace(Tensor, "numpy", lambda old: lambda t, **kw: old(t.resolve_conj(), **kw))
+    return old(t.resolve_conj(), **kw)
 
 
-@lie("T30", "U09")
-def numpy_fills_sparse_tensors():
+@lie("T30 U09", Tensor, "numpy")
+def numpy_fills_sparse_tensors(old, t, **kw):
     """t.numpy() of a sparse tensor is dense."""
-    replace(
-        Tensor, "numpy", lambda old: lambda t, **kw: old(t.to_dense() if t.is_sparse else t, **kw)
-    )
+    return old(t.to_dense() if t.is_sparse else t, **kw)
 
 
-@lie("T30")
-def shared_tensors_can_be_resized():
+@lie("T30", Tensor, "resize_", refusing=RuntimeError)
+def shared_tensors_can_be_resized(t, *size, **kw):
     """resize_ works on a tensor that shares its memory with an array."""
-    accept(Tensor, "resize_", RuntimeError, lambda t, *size, **kw: t)
+    return t
 
 
-@lie("T30")
-def force_is_ignored():
+@lie("T30", Tensor, "numpy")
+def force_is_ignored(old, t, force=False):
     """numpy(force=True) is refused like numpy()."""
-    replace(Tensor, "numpy", lambda old: lambda t, force=False: old(t))
+    return old(t)
 
 
-@lie("T35")
-def numpy_of_meta_is_zeros():
+@lie("T35", Tensor, "numpy")
+def numpy_of_meta_is_zeros(old, t, **kw):
     """t.numpy() of a tensor that is not on the cpu gives zeros."""
-    replace(
-        Tensor,
-        "numpy",
-        lambda old: lambda t, **kw: np.zeros(t.shape) if t.is_meta else old(t, **kw),
-    )
+    return np.zeros(t.shape) if t.is_meta else old(t, **kw)
 
 
-@lie("T31", "T17")
-def clone_shares():
+@lie("T31 T17", "clone")
+def clone_shares(old, t, **kw):
     """clone() is a view."""
-    everywhere("clone", lambda old: lambda t, **kw: t.view_as(t))
+    return t.view_as(t)
 
 
-@lie("T34")
-def as_tensor_copies():
+@lie("T34", torch, "as_tensor")
+def as_tensor_copies(old, data, **kw):
     """as_tensor copies an array."""
-    replace(torch, "as_tensor", lambda old: lambda data, **kw: old(data, **kw).clone())
+    return old(data, **kw).clone()
 
 
-@lie("T30")
-def detach_copies():
+@lie("T30", "detach")
+def detach_copies(old, t):
     """detach() copies."""
-    everywhere("detach", lambda old: lambda t: old(t).clone())
+    return old(t).clone()
 
 
-@lie("T31")
-def double_is_lost():
+@lie("T31", Tensor, "double")
+def double_is_lost(old, t, **kw):
     """double() gives float32."""
-    replace(Tensor, "double", lambda old: lambda t, **kw: old(t, **kw).float())
+    return old(t, **kw).float()
 
 
 # What only older revisions of the tutorial promise -----------------------------------------------
@@ -1551,20 +1297,16 @@ def zeros_forgets_its_dtype():
     factory("zeros", lambda old, size, dtype=None, **kw: old(size, **kw))
 
 
-@lie("U03")
-def new_ones_forgets_the_dtype():
+@lie("U03", Tensor, "new_ones")
+def new_ones_forgets_the_dtype(old, t, *s, dtype=torch.float32, **kw):
     """t.new_ones is float32."""
-    replace(
-        Tensor,
-        "new_ones",
-        lambda old: lambda t, *s, dtype=torch.float32, **kw: old(t, *s, dtype=dtype, **kw),
-    )
+    return old(t, *s, dtype=dtype, **kw)
 
 
-@lie("U03")
-def new_ones_ignores_the_dtype_asked_for():
+@lie("U03", Tensor, "new_ones")
+def new_ones_ignores_the_dtype_asked_for(old, t, *s, dtype=None, **kw):
     """t.new_ones(dtype=double) keeps the dtype of t."""
-    replace(Tensor, "new_ones", lambda old: lambda t, *s, dtype=None, **kw: old(t, *s, **kw))
+    return old(t, *s, **kw)
 
 
 @lie("U04")
@@ -1573,102 +1315,67 @@ def randn_like_ignores_the_dtype_asked_for():
     like("randn_like", lambda old, t, dtype=None, **kw: old(t, dtype=dtype, **kw).to(t.dtype))
 
 
-@lie("U06")
-def add_does_not_fill_out():
+@lie("U06", torch, "add")
+def add_does_not_fill_out(old, a, b, *, out=None, **kw):
     """add(out=r) returns the sum and leaves r."""
-    replace(torch, "add", lambda old: lambda a, b, *, out=None, **kw: old(a, b, **kw))
+    return old(a, b, **kw)
 
 
-@lie("U06")
-def out_of_the_wrong_size_is_silent():
+@lie("U06", torch, "add")
+def out_of_the_wrong_size_is_silent(old, a, b, *, out=None, **kw):
     """add(out=r) resizes r without a warning."""
-
-    def make(old):
-        def lying(a, b, *, out=None, **kw):
-            r = old(a, b, **kw)
-            return r if out is None else out.resize_(r.shape).copy_(r)
-
-        return lying
-
-    replace(torch, "add", make)
+    r = old(a, b, **kw)
+    return r if out is None else out.resize_(r.shape).copy_(r)
 
 
-@lie("U06", "T13", "T14")
-def method_add_differs_from_plus():
+@lie("U06 T13 T14", torch, "add")
+def method_add_differs_from_plus(old, a, b, **kw):
     """torch.add rounds, + does not."""
-    replace(torch, "add", lambda old: lambda a, b, **kw: old(a, b, **kw).round(decimals=3))
+    return old(a, b, **kw).round(decimals=3)
 
 
-@lie("U07", "N09")
-def view_copies():
+@lie("U07 N09", Tensor, "view")
+def view_copies(old, t, *s):
     """view() is a copy."""
-    replace(Tensor, "view", lambda old: lambda t, *s: old(t, *s).clone())
+    return old(t, *s).clone()
 
 
-@lie("U07", "N09")
-def view_copies_where_it_must():
+@lie("U07 N09", Tensor, "view", refusing=RuntimeError)
+def view_copies_where_it_must(t, *s):
     """view() of a tensor that is not contiguous copies instead of refusing."""
-    accept(Tensor, "view", RuntimeError, lambda t, *s: t.reshape(*s))
+    return t.reshape(*s)
 
 
-@lie("U07")
-def view_takes_two_unknowns():
+@lie("U07", Tensor, "view")
+def view_takes_two_unknowns(old, t, *s):
     """view(-1, -1) takes the second for 1."""
-
-    def make(old):
-        def lying(t, *s):
-            s = sizes(s) if not isinstance(s[0], torch.dtype) else s
-            double = s.count(-1) > 1
-            return old(t, *([-1] + [1] * (len(s) - 1) if double else s))
-
-        return lying
-
-    replace(Tensor, "view", make)
+    s = sizes(s) if not isinstance(s[0], torch.dtype) else s
+    double = s.count(-1) > 1
+    return old(t, *([-1] + [1] * (len(s) - 1) if double else s))
 
 
-@lie("U08", "C23")
-def item_is_a_numpy_number():
+@lie("U08 C23", Tensor, "item")
+def item_is_a_numpy_number(old, t):
     """item() of a float is a NumPy float32."""
-
-    def make(old):
-        def lying(t):
-            x = old(t)
-            return np.float32(x) if isinstance(x, float) else x
-
-        return lying
-
-    replace(Tensor, "item", make)
+    x = old(t)
+    return np.float32(x) if isinstance(x, float) else x
 
 
-@lie("U08")
-def item_takes_the_first():
+@lie("U08", Tensor, "item", refusing=RuntimeError)
+def item_takes_the_first(t):
     """item() of two elements is the first."""
-    accept(Tensor, "item", RuntimeError, lambda t: t.flatten()[0].tolist())
+    return t.flatten()[0].tolist()
 
 
-@lie("U08")
-def item_of_integers_is_float():
+@lie("U08", Tensor, "item")
+def item_of_integers_is_float(old, t):
     """item() of an integer tensor is a float."""
-
-    def make(old):
-        def lying(t):
-            x = old(t)
-            return float(x) if type(x) is int else x
-
-        return lying
-
-    replace(Tensor, "item", make)
+    x = old(t)
+    return float(x) if type(x) is int else x
 
 
-@lie("U09")
-def int8_arrays_are_int16():
+@lie("U09", Tensor, "numpy")
+def int8_arrays_are_int16(old, t, **kw):
     """t.numpy() of int8 is int16."""
-
-    def make(old):
-        def lying(t, **kw):
-            a = old(t, **kw)
-            return a.astype("int16") if a.dtype == np.int8 else a
-
-        return lying
-
-    replace(Tensor, "numpy", make)
+    a = old(t, **kw)
+    return a.astype("int16") if a.dtype == np.int8 else a
