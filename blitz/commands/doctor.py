@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from blitz import preflight
+from blitz.base import arguments
 from blitz.base.errors import BlitzError
-from blitz.commands import options
 from blitz.preflight import Finding, Verdict
 
 NVIDIA, AMD = Path("/proc/driver/nvidia/version"), Path("/dev/kfd")
@@ -20,9 +20,10 @@ class BadRequest(BlitzError):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``python -m blitz doctor``."""
-    options.add_devices(
+    arguments.add_devices(
         parser.add_argument,
         "try these devices only; default: the cpu and the accelerator, if there is one",
+        limit=preflight.LIMIT,
     )
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
-from blitz.commands import options
+from blitz.base import arguments
 
 if TYPE_CHECKING:
     from blitz.images.download import Progress
@@ -34,14 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--time-limit",
-        type=options.minutes,
+        type=arguments.minutes,
         default=120.0,
         metavar="MINUTES",
         help="give up after so long; what came is kept (default: %(default)g)",
     )
     parser.add_argument(
         "--tries",
-        type=options.whole(1),
+        type=arguments.whole(1),
         default=5,
         metavar="N",
         help="failures in a row at which to give up; the pauses between them double "

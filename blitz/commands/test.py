@@ -10,7 +10,7 @@ options. Each image is counted once; the first process reads the files and shows
 import argparse
 from typing import TYPE_CHECKING
 
-from blitz.commands import options
+from blitz.base import arguments
 
 if TYPE_CHECKING:
     from torch.utils.data import TensorDataset
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--batch-size",
-        type=options.whole(1),
+        type=arguments.whole(1),
         default=100,
         metavar="N",
         help="images at once; makes no difference to the result (default: %(default)s)",

@@ -30,8 +30,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from blitz.base import arguments
 from blitz.base.errors import BlitzError
-from blitz.commands import download, options
+from blitz.commands import download
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,12 +83,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "server is slow, see python -m blitz download --help",
     )
     parser.add_argument("--mirror", metavar="URL", help="where --download fetches it instead")
-    number, positive = options.whole(0), options.whole(1)
+    number, positive = arguments.whole(0), arguments.whole(1)
     add = parser.add_argument
     add("--epochs", type=positive, metavar="N", help="passes over the images (default: 2)")
     add("--batch-size", type=positive, metavar="N", help=BATCH_SIZE)
-    add("--lr", type=options.rate, metavar="RATE", help="learning rate of SGD (default: 0.001)")
-    add("--momentum", type=options.momentum, metavar="M", help="of SGD (default: 0.9)")
+    add("--lr", type=arguments.rate, metavar="RATE", help="learning rate of SGD (default: 0.001)")
+    add("--momentum", type=arguments.momentum, metavar="M", help="of SGD (default: 0.9)")
     add(
         "--width", type=positive, metavar="N", help="channels of the first convolution (default: 6)"
     )
@@ -121,14 +122,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--resume", action="store_true", help="go on with the training in --out, if there is one")
     add(
         "--checkpoint-every",
-        type=options.seconds,
+        type=arguments.seconds,
         default=10.0,
         metavar="SECONDS",
         help="0 for as often as possible (default: %(default)g)",
     )
     add(
         "--hang-limit",
-        type=options.seconds,
+        type=arguments.seconds,
         default=120.0,
         metavar="SECONDS",
         help="under torchrun, name a process for which the others wait longer, and end; 0 for no "
@@ -136,7 +137,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--at-least",
-        type=options.percent,
+        type=arguments.percent,
         metavar="PERCENT",
         help="exit with 1 where the accuracy is less",
     )

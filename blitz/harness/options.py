@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from blitz import data
-from blitz.commands.options import add_devices, seconds
+from blitz import data, preflight
+from blitz.base.arguments import add_devices, seconds
 from blitz.harness import containment
 from blitz.harness.report import options as report
 
@@ -16,6 +16,7 @@ def add(group: pytest.OptionGroup) -> None:
         group.addoption,
         "run the claims on these devices only (cpu, meta, cuda, cuda:1, mps, …); "
         "default: cpu, meta and every accelerator there is",
+        limit=preflight.LIMIT,
     )
     group.addoption(
         "--require-accelerator",

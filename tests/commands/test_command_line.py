@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from blitz import __main__ as command_line
+from blitz.base import arguments
 from blitz.base.errors import BlitzError, first_line
-from blitz.commands import options
 
 
 @pytest.mark.parametrize("name", command_line.COMMANDS)
@@ -441,14 +441,14 @@ class TestNumbers:
     @pytest.mark.parametrize(
         ("kind", "taken"),
         [
-            (lambda text: options.whole(3)(text), ["3", "4", str(MOST)]),
-            (lambda text: options.whole(0, 5)(text), ["0", "5"]),
-            (options.rate, ["1e-9", "1", "2.5"]),
-            (options.momentum, ["0", "0.5", "0.999"]),
-            (options.seconds, ["0", "0.5", "1e9"]),
-            (options.time_limit, ["0.001", "1", "1e9"]),
-            (options.minutes, ["0.001", "1", "1e9"]),
-            (options.percent, ["0", "0.5", "100"]),
+            (lambda text: arguments.whole(3)(text), ["3", "4", str(MOST)]),
+            (lambda text: arguments.whole(0, 5)(text), ["0", "5"]),
+            (arguments.rate, ["1e-9", "1", "2.5"]),
+            (arguments.momentum, ["0", "0.5", "0.999"]),
+            (arguments.seconds, ["0", "0.5", "1e9"]),
+            (arguments.time_limit, ["0.001", "1", "1e9"]),
+            (arguments.minutes, ["0.001", "1", "1e9"]),
+            (arguments.percent, ["0", "0.5", "100"]),
         ],
     )
     def test_taken(self, kind: Callable[[str], float], taken: list[str]) -> None:
@@ -459,18 +459,18 @@ class TestNumbers:
         ("kind", "refused", "words"),
         [
             (
-                lambda text: options.whole(3)(text),
+                lambda text: arguments.whole(3)(text),
                 ["2", "-9", "3.0", "three", str(MOST + 1)],
                 "3 or more",
             ),
-            (lambda text: options.whole(0, 5)(text), ["-1", "6", "", "nan"], "0 to 5"),
-            (lambda text: options.whole(0, MOST - 1)(text), [str(MOST)], f"0 to {MOST - 1}"),
-            (options.rate, ["0", "-1", "inf", "nan", "fast"], "above 0"),
-            (options.momentum, ["-0.001", "1", "nan", "much"], "0 to less than 1"),
-            (options.seconds, ["-0.001", "inf", "nan", "soon"], "0 seconds or more"),
-            (options.time_limit, ["0", "-1", "inf", "nan", "soon"], "more than 0 seconds"),
-            (options.minutes, ["0", "-1", "inf", "nan", "soon"], "more than 0 minutes"),
-            (options.percent, ["-0.001", "100.001", "nan", "all"], "0 to 100"),
+            (lambda text: arguments.whole(0, 5)(text), ["-1", "6", "", "nan"], "0 to 5"),
+            (lambda text: arguments.whole(0, MOST - 1)(text), [str(MOST)], f"0 to {MOST - 1}"),
+            (arguments.rate, ["0", "-1", "inf", "nan", "fast"], "above 0"),
+            (arguments.momentum, ["-0.001", "1", "nan", "much"], "0 to less than 1"),
+            (arguments.seconds, ["-0.001", "inf", "nan", "soon"], "0 seconds or more"),
+            (arguments.time_limit, ["0", "-1", "inf", "nan", "soon"], "more than 0 seconds"),
+            (arguments.minutes, ["0", "-1", "inf", "nan", "soon"], "more than 0 minutes"),
+            (arguments.percent, ["-0.001", "100.001", "nan", "all"], "0 to 100"),
         ],
     )
     def test_refused(self, kind: Callable[[str], float], refused: list[str], words: str) -> None:
