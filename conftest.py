@@ -17,7 +17,8 @@ if "--benchmark-only" not in sys.argv:
 import torch
 from torch.utils.data import TensorDataset
 
-from blitz import data, devices
+from blitz import data
+from blitz.base import backend
 from blitz.base.errors import BlitzError
 from blitz.harness import claims, contents, options, profile, ranks, selection, shared, xdist
 from blitz.harness import summary as words
@@ -234,8 +235,8 @@ def _same_start(request: pytest.FixtureRequest) -> Iterator[None]:
     """Every test starts from the same seed, and leaves the generators as they were."""
     stash = request.config.stash
     used = stash[containment_key].alive([s.device for s in stash[run_key].selection.devices])
-    with devices.forked_generators(used):
-        devices.seed(0, used)
+    with backend.forked_generators(used):
+        backend.seed(0, used)
         yield
 
 

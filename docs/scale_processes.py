@@ -33,7 +33,8 @@ from typing import Any, NamedTuple
 import torch
 from torch.distributed import TCPStore
 
-from blitz import classifier, devices
+from blitz import classifier
+from blitz.base import backend
 from blitz.harness import benchmarks
 from blitz.harness.ranks import Ranks, as_torchrun_would
 from blitz.parallel import processes as distributed
@@ -158,12 +159,12 @@ def _train(
         images = (torch.rand(size.batch, 3, 32, 32) * 2 - 1)[rank::count].to(place)
         labels = torch.randint(10, (size.batch,))[rank::count].to(place)
         losses = [step(images, labels) for _ in range(WARM_UP)]
-        devices.synchronize(place)
+        backend.synchronize(place)
         begun, taken = time.perf_counter(), 0
         while processes.largest(int(time.perf_counter() - begun < seconds)):
             losses += [step(images, labels) for _ in range(STEPS)][-1:]
             taken += STEPS
-            devices.synchronize(place)
+            backend.synchronize(place)
         spent = time.perf_counter() - begun
         first, last = processes.mean([losses[0].item(), losses[-1].item()])
         checksum = sum(parameter.double().sum().item() for parameter in step.net.parameters())

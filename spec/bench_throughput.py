@@ -14,8 +14,8 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from blitz import autograd, classifier, data, devices, tensors
-from blitz.base import memory
+from blitz import autograd, classifier, data, tensors
+from blitz.base import backend
 from blitz.classifier import Batch
 from blitz.harness import benchmarks
 from blitz.measuring import clock as timing
@@ -48,7 +48,7 @@ def _allocated(device: torch.device) -> int:
     gc.collect()
     # cuBLAS keeps a workspace for every stream that it was used on.
     getattr(torch._C, "_cuda_clearCublasWorkspaces", lambda: None)()
-    return memory.allocated(device) or 0
+    return backend.allocated_bytes(device) or 0
 
 
 """Images and labels."""
@@ -70,12 +70,12 @@ def timed(
         def a_round() -> Any:
             for _ in range(plan.times):
                 result = work()
-            devices.synchronize(device)
+            backend.synchronize(device)
             return result
 
         benchmark.group = notes.pop("group", benchmark.group)
         result = benchmark.pedantic(
-            a_round, setup=lambda: devices.synchronize(device), rounds=plan.rounds
+            a_round, setup=lambda: backend.synchronize(device), rounds=plan.rounds
         )
         tf32 = {"matmul": torch.backends.cuda.matmul.allow_tf32}
         tf32["cudnn"] = torch.backends.cudnn.allow_tf32
@@ -109,7 +109,7 @@ def room_for(device: torch.device) -> Callable[[int, int], None]:
 
     def room_for(width: int, batch: int) -> None:
         # conv1's output, its ReLU's and its pooling's, with their gradients and some to spare
-        needed, free = batch * width * 28 * 28 * 4 * 5, memory.free(device)
+        needed, free = batch * width * 28 * 28 * 4 * 5, backend.free_bytes(device)
         if free is not None and needed > free:
             pytest.skip(f"needs {needed / 2**30:.1f} GiB, {device} has {free / 2**30:.1f} free")
 
@@ -214,7 +214,7 @@ class TestOperations:
         result = timed(
             lambda: add(a, one),
             unit="operations/s",
-            **{"new bytes": memory.taken(lambda: add(a, one), device)},
+            **{"new bytes": backend.bytes_taken(lambda: add(a, one), device)},
         )
 
         assert (result is a) == in_place

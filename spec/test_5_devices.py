@@ -43,8 +43,8 @@ class Task:
 
     def on(self, device: torch.device) -> "Task":
         """A copy of all of it on ``device``."""
-        inputs, target = devices.move_batch([self.inputs, self.target], device)
-        net = devices.move_net(copy.deepcopy(self.net), device)
+        inputs, target = self.inputs.to(device), self.target.to(device)
+        net = copy.deepcopy(self.net).to(device)
         return replace(self, net=net, inputs=inputs, target=target)
 
     def in_float64(self) -> "Task":
@@ -205,7 +205,7 @@ class TestTrainingOnGpu:
     @pytest.mark.on("accelerator", "meta")
     def test_net_moves_with_all_its_parameters_and_buffers(self, device: torch.device) -> None:
         """Moving a net moves every parameter and buffer in it, and freezes or unfreezes none."""
-        net = devices.move_net(Nested(), device)
+        net = Nested().to(device)
 
         moved = {name: t.device for name, t in [*net.named_parameters(), *net.named_buffers()]}
 
@@ -236,7 +236,7 @@ class TestTrainingOnGpu:
         net.in_a_list = [nn.Linear(1, 1)]
         net.in_a_module_list = nn.ModuleList([nn.Linear(1, 1)])
 
-        devices.move_net(net, device)
+        net.to(device)
 
         assert net.plain.device == torch.device("cpu")
         assert net.in_a_list[0].weight.device == torch.device("cpu")
@@ -245,7 +245,7 @@ class TestTrainingOnGpu:
     @pytest.mark.on("cpu", "accelerator", "meta")
     def test_net_keeps_its_dtypes_when_it_moves(self, device: torch.device) -> None:
         """A move to a device changes no dtype: integer and boolean buffers stay what they are."""
-        net = devices.move_net(Nested(), device)
+        net = Nested().to(device)
 
         assert net.layers[1][0].num_batches_tracked.dtype == torch.int64
         assert net.kept.dtype == torch.int64
@@ -257,7 +257,7 @@ class TestTrainingOnGpu:
         net = Nested()
         before = copy.deepcopy(net.state_dict())
 
-        back = devices.move_net(devices.move_net(net, device), "cpu")
+        back = net.to(device).to("cpu")
 
         assert before.keys() == back.state_dict().keys()
         assert all(torch.equal(before[name], value) for name, value in back.state_dict().items())
@@ -284,7 +284,7 @@ class TestTrainingOnGpu:
         net = nn.Linear(2, 1, device=device)
         optimizer = torch.optim.SGD(net.parameters(), lr=0.5)
 
-        devices.move_net(net, device)
+        net.to(device)
 
         weight, bias = optimizer.param_groups[0]["params"]
         assert net.weight is weight
@@ -304,7 +304,7 @@ class TestTrainingOnGpu:
         nn.init.constant_(parameter, 5)
         optimizer = torch.optim.SGD([parameter], lr=0.5)
 
-        devices.move_net(net, device)
+        net.to(device)
         net(torch.tensor([[2.0, 4.0]], device=device)).sum().backward()
         optimizer.step()
 
@@ -319,7 +319,7 @@ class TestTrainingOnGpu:
         net = nn.Linear(2, 1, bias=False)
         optimizer = torch.optim.SGD(net.parameters(), lr=0.5)
 
-        devices.move_net(net, device)
+        net.to(device)
 
         assert optimizer.param_groups[0]["params"][0] is not net.weight
         assert optimizer.param_groups[0]["params"][0].device == torch.device("cpu")
@@ -327,7 +327,7 @@ class TestTrainingOnGpu:
     @pytest.mark.on("cpu", "accelerator", "meta")
     def test_inputs_and_targets_of_a_batch_are_moved(self, device: torch.device) -> None:
         """Inputs and targets of a batch arrive on the device with their shapes and dtypes."""
-        inputs, labels = devices.move_batch([torch.ones(4, 3), torch.tensor([1, 0, 2, 1])], device)
+        inputs, labels = torch.ones(4, 3).to(device), torch.tensor([1, 0, 2, 1]).to(device)
 
         assert (inputs.device, labels.device) == (device, device)
         assert (inputs.shape, inputs.dtype) == ((4, 3), torch.float32)
@@ -335,9 +335,7 @@ class TestTrainingOnGpu:
 
     def test_moved_batch_holds_the_same_values(self, device: torch.device) -> None:
         """A batch that was moved holds the values that it had."""
-        inputs, labels = devices.move_batch(
-            [torch.tensor([[1.5, -2.25]]), torch.tensor([7])], device
-        )
+        inputs, labels = torch.tensor([[1.5, -2.25]]).to(device), torch.tensor([7]).to(device)
 
         assert inputs.tolist() == [[1.5, -2.25]]
         assert labels.tolist() == [7]
@@ -348,7 +346,7 @@ class TestTrainingOnGpu:
         loader: DataLoader[Any] = DataLoader([(torch.ones(2), 1), (torch.ones(2), 0)], batch_size=1)
 
         given = list(loader)
-        moved = [devices.move_batch(batch, device) for batch in given]
+        moved = [[t.to(device) for t in batch] for batch in given]
 
         assert [t.device.type for batch in given for t in batch] == ["cpu"] * 4
         assert [t.device for batch in moved for t in batch] == [device] * 4
@@ -356,7 +354,7 @@ class TestTrainingOnGpu:
     @pytest.mark.on("accelerator", "meta")
     def test_net_on_a_device_refuses_inputs_on_the_cpu(self, device: torch.device) -> None:
         """A net on a device refuses inputs that stayed on the cpu; moved inputs pass."""
-        net = devices.move_net(nn.Linear(3, 2), device)
+        net = nn.Linear(3, 2).to(device)
         inputs = torch.ones(4, 3)
         assert net(inputs.to(device)).device == device
 
@@ -375,7 +373,7 @@ class TestTrainingOnGpu:
     @pytest.mark.on("accelerator")
     def test_convolution_on_a_device_refuses_images_on_the_cpu(self, device: torch.device) -> None:
         """A convolutional net on a device refuses images on the cpu, in words of its own."""
-        net = devices.move_net(classifier.Net(), device)
+        net = classifier.Net().to(device)
         images = torch.ones(1, 3, 32, 32)
         assert net(images.to(device)).device == device
 
@@ -429,10 +427,9 @@ class TestTrainingOnGpu:
 
     def test_net_and_batch_on_one_device_work_together(self, device: torch.device) -> None:
         """A net and a batch on the same device, the cpu as well, give a loss on that device."""
-        net = devices.move_net(classifier.Net(), device)
-        images, labels = devices.move_batch(
-            [torch.zeros(2, 3, 32, 32), torch.tensor([3, 8])], device
-        )
+        net = classifier.Net().to(device)
+        images = torch.zeros(2, 3, 32, 32).to(device)
+        labels = torch.tensor([3, 8]).to(device)
 
         loss = F.cross_entropy(net(images), labels)
 
@@ -443,7 +440,7 @@ class TestTrainingOnGpu:
     @pytest.mark.parametrize("width", [1, 6, 8, 64])
     def test_net_can_be_widened(self, device: torch.device, width: int) -> None:
         """A net of any width gives ten scores an image and has 59,150 + 476 numbers a channel."""
-        net = devices.move_net(classifier.Net(width), device)
+        net = classifier.Net(width).to(device)
 
         scores = net(torch.zeros(2, 3, 32, 32, device=device))
 
@@ -455,7 +452,7 @@ class TestTrainingOnGpu:
     @pytest.mark.parametrize("width", [1, 64])
     def test_widened_net_trains(self, device: torch.device, width: int) -> None:
         """A net of any width learns the batch that it is trained on."""
-        net = devices.move_net(classifier.Net(width), device)
+        net = classifier.Net(width).to(device)
         step = classifier.training_step(net, lr=0.02)
         images, labels = torch.randn(4, 3, 32, 32), torch.tensor([3, 8, 8, 0])
 
@@ -483,7 +480,7 @@ class TestTrainingOnGpu:
     def test_training_beats_chance_on_every_device(self, device: torch.device) -> None:
         """The same training, run on any device, names new images right far above chance."""
         patterns = torch.randn(10, 3, 32, 32)
-        net = devices.move_net(classifier.Net(), device)
+        net = classifier.Net().to(device)
         new = self.ten_patterns(patterns, 10)
 
         before = classifier.evaluate(net, new)
@@ -820,7 +817,7 @@ class TestDataParallelism:
         self, device: torch.device, in_parallel: Callable[..., Any]
     ) -> None:
         """On the cpu or on one GPU, a DataParallel model sees all 30 samples and returns 30."""
-        net = devices.move_net(Counted(), device)
+        net = Counted().to(device)
 
         output = in_parallel(net)(torch.randn(30, 5, device=device))
         in_parallel(net)(batch=torch.randn(30, 5, device=device))  # by keyword as well
@@ -833,10 +830,10 @@ class TestDataParallelism:
         self, device: torch.device, in_parallel: Callable[..., Any]
     ) -> None:
         """On the cpu or on one GPU, DataParallel changes neither the outputs nor the gradients."""
-        net = devices.move_net(Counted(), device)
+        net = Counted().to(device)
         batch = torch.randn(30, 5, device=device)
         (expected,) = torch.autograd.grad(net(batch).square().sum(), net.fc.weight)
-        of_two = devices.move_net(nn.Bilinear(5, 5, 2), device)
+        of_two = nn.Bilinear(5, 5, 2).to(device)
 
         output = in_parallel(net)(batch)
         output.square().sum().backward()
@@ -856,7 +853,7 @@ class TestDataParallelism:
         self, device: torch.device, in_parallel: Callable[..., Any]
     ) -> None:
         """The model in a DataParallel is its attribute module; its own layers are found there."""
-        bare = devices.move_net(Counted(), device)
+        bare = Counted().to(device)
         net = in_parallel(bare)
 
         assert net.module is bare
@@ -869,7 +866,7 @@ class TestDataParallelism:
         self, device: torch.device, in_parallel: Callable[..., Any]
     ) -> None:
         """Weights of a DataParallel model have names that its bare model does not accept."""
-        bare = devices.move_net(Counted(), device)
+        bare = Counted().to(device)
         state = in_parallel(bare).state_dict()
         assert list(state) == ["module.fc.weight", "module.fc.bias"]
 
@@ -882,7 +879,7 @@ class TestDataParallelism:
         self, device: torch.device, second: torch.device
     ) -> None:
         """Results of two GPUs come back as one batch on the first, in the order of the inputs."""
-        net = devices.move_net(Counted(), device)
+        net = Counted().to(device)
         batch = torch.randn(30, 5, device=device)
         expected = net(batch)
         (gradient,) = torch.autograd.grad(expected.square().sum(), net.fc.weight)
@@ -936,7 +933,7 @@ class TestDataParallelism:
         shape: tuple[int, ...],
     ) -> None:
         """On the cpu or one GPU, convolutional and recurrent models work in DataParallel alike."""
-        net = devices.move_net(model(), device)
+        net = model().to(device)
         batch = torch.randn(shape, device=device)
 
         output = in_parallel(net)(batch)
@@ -964,7 +961,7 @@ class TestDataParallelism:
         self, device: torch.device, second: torch.device
     ) -> None:
         """A recurrent model over two GPUs needs dim=1 where time is first; dim 0 cuts the time."""
-        net = devices.move_net(Sequence(), device)
+        net = Sequence().to(device)
         over_both = functools.partial(nn.DataParallel, net, [device.index, second.index])
         batch = torch.randn(8, 4, 3, device=device)
 

@@ -17,6 +17,10 @@ class BlitzError(Exception):
     exit_code: ClassVar[int] = 2
 
 
+class UnusableDevice(BlitzError, RuntimeError):
+    """A device that was asked for and cannot be used; the message says why and what to do."""
+
+
 def first_line(error: BaseException) -> str:
     """The first line of what an error says, shortened; its type where it says nothing."""
     text = str(error).strip() or type(error).__name__

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from blitz import devices
+from blitz.base import backend
 from blitz.base.versions import stack
 from blitz.measuring import parts as step_parts
 from blitz.measuring import throughput
@@ -69,7 +69,7 @@ def device_name(device: torch.device) -> str:
     """The model of ``device``."""
     if device.type == "cpu":
         return cpu_name()
-    name = getattr(devices.module_of(device), "get_device_name", None)
+    name = getattr(backend.module_of(device), "get_device_name", None)
     return device.type if name is None else str(name(device))
 
 

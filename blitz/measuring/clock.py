@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import torch
 
-from blitz import devices
+from blitz.base import backend
+from blitz.base.errors import UnusableDevice
 
 Clock = Callable[[], float]
 """Seconds since some moment."""
@@ -34,13 +35,13 @@ def clock(device: torch.device) -> Clock:
         UnusableDevice: the device offers no way to wait for it, or it computes nothing.
     """
     if device.type == "meta":
-        raise devices.UnusableDevice(
+        raise UnusableDevice(
             "device 'meta' cannot be timed: it computes nothing. Time the cpu or an accelerator."
         )
-    devices.synchronize(device)  # raises where there is no way to wait
+    backend.synchronize(device)  # raises where there is no way to wait
 
     def read() -> float:
-        devices.synchronize(device)
+        backend.synchronize(device)
         return time.perf_counter()
 
     return read

@@ -25,7 +25,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from blitz import classifier, data, devices
-from blitz.base.errors import BlitzError
+from blitz.base.errors import BlitzError, UnusableDevice
 from blitz.classifier import Accuracy, TrainingStep
 from blitz.parallel.step import DistributedStep
 from blitz.parallel.watch import GRACE, Watch
@@ -151,7 +151,7 @@ class Group(Processes):
             return devices.resolve(named)
         module = torch.get_device_module(named)
         if module.device_count() <= self._local_rank:
-            raise devices.UnusableDevice(
+            raise UnusableDevice(
                 f"device {named.type!r}: rank {self.part.rank} is number {self._local_rank + 1} "
                 f"on this machine, which has {module.device_count()} of them. Start as many "
                 f"processes as there are: torchrun --nproc-per-node {module.device_count()}"

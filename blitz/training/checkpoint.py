@@ -11,9 +11,8 @@ from typing import Any
 
 import torch
 
-from blitz import devices
+from blitz.base import backend, tensor_file
 from blitz.base import files as atomic
-from blitz.base import tensor_file
 from blitz.base.errors import BlitzError
 from blitz.classifier import Report, RunningLoss, TrainingStep
 
@@ -201,16 +200,16 @@ def _restore(checkpoint: Checkpoint, step: TrainingStep) -> None:
     groups = step.optimizer.state_dict()["param_groups"]
     step.optimizer.load_state_dict({"state": state, "param_groups": groups})
     torch.set_rng_state(checkpoint.generators["cpu"])
-    if devices.has_generator(step.device):
+    if backend.has_generator(step.device):
         # Every process has a device of its own; the first wrote the state of its own.
         (state,) = (state for name, state in checkpoint.generators.items() if name != "cpu")
-        devices.set_generator_state(step.device, state)
+        backend.set_generator_state(step.device, state)
 
 
 def _generators(device: torch.device) -> dict[str, torch.Tensor]:
     states = {"cpu": torch.get_rng_state()}
-    if devices.has_generator(device):
-        states[str(device)] = devices.generator_state(device)
+    if backend.has_generator(device):
+        states[str(device)] = backend.generator_state(device)
     return states
 
 

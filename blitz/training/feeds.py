@@ -26,8 +26,8 @@ import numpy as np
 import torch
 
 from blitz import data, devices
-from blitz.base import interrupts, memory
-from blitz.base.errors import BlitzError
+from blitz.base import backend, interrupts
+from blitz.base.errors import BlitzError, UnusableDevice
 from blitz.classifier import Batch, TrainingStep
 from blitz.data import Images
 from blitz.parallel.shares import Share
@@ -390,7 +390,7 @@ def make(
     """
     device = devices.resolve(device)
     if device.type == "meta":
-        raise devices.UnusableDevice(
+        raise UnusableDevice(
             "device 'meta' has shapes and no values: nothing is trained there. Use the cpu or an "
             "accelerator."
         )
@@ -454,7 +454,7 @@ def _obstacle(name: str, count: int, device: torch.device, part: Part = WHOLE) -
     needs = {device: 6 * _VALUES * count}
     needs[torch.device("cpu")] = 6 * _VALUES * count * part.beside
     for place, needed in needs.items():
-        free = memory.free(place)
+        free = backend.free_bytes(place)
         if free is not None and needed > free:
             return (
                 f"{count} images need {needed / 2**20:.0f} MiB, and {place} has "

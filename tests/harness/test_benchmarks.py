@@ -19,7 +19,7 @@ import torch
 
 from blitz import classifier, devices
 from blitz.__main__ import main
-from blitz.base import memory, versions
+from blitz.base import backend, versions
 from blitz.harness import benchmarks
 from blitz.measuring import clock as timing
 from blitz.measuring import parts as step_parts
@@ -191,7 +191,7 @@ class TestStepParts:
     def step(self) -> Iterator[classifier.TrainingStep]:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # several, on a busy machine, wait long for each other
-        with devices.forked_generators([CPU]):
+        with backend.forked_generators([CPU]):
             yield classifier.training_step(classifier.Net())
         torch.set_num_threads(threads)
 
@@ -918,78 +918,6 @@ class TestMachine:
         found = benchmarks.versions()
         assert (found["hip"], "cuda" in found) == ("7.2", False)
 
-    def test_free_memory_is_what_the_kernel_would_give(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        file = tmp_path / "meminfo"
-        file.write_text("MemTotal: 9 kB\nMemFree: 1 kB\nMemAvailable: 5 kB\n")
-        assert str(memory.MEMINFO) == "/proc/meminfo"
-        monkeypatch.setattr(memory, "MEMINFO", file)
-
-        assert memory.free(CPU) == 5 * 1024
-        assert memory.free(torch.device("mps")) is None
-
-    def test_free_memory_without_that_file_is_what_the_system_says(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        monkeypatch.setattr(memory, "MEMINFO", tmp_path / "none")
-        known = {"SC_AVPHYS_PAGES": 3, "SC_PAGE_SIZE": 4096}
-        monkeypatch.setattr(os, "sysconf", lambda name: known[name])
-
-        assert memory.free(CPU) == 3 * 4096
-
-        def unknown(name: str) -> int:
-            raise ValueError(f"unrecognized configuration name {name}")
-
-        monkeypatch.setattr(os, "sysconf", unknown)
-        assert memory.free(CPU) is None
-
-    def test_memory_of_an_accelerator_is_what_torch_says_of_it(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        device = torch.device("cuda", 1)
-        monkeypatch.setattr(torch.cuda, "mem_get_info", {device: (11, 99)}.__getitem__)
-        monkeypatch.setattr(torch.cuda, "memory_allocated", {device: 88}.__getitem__)
-
-        assert memory.free(device) == 11
-        assert memory.allocated(device) == 88
-
-    def test_memory_of_the_cpu_is_not_counted(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name in ("cpu", "meta"):  # whatever torch may come to say of them
-            says = SimpleNamespace(memory_allocated=lambda device: 1)
-            monkeypatch.setattr(torch, name, says, raising=False)
-            assert memory.allocated(torch.device(name)) is None
-
-    def test_memory_is_unknown_where_torch_has_no_word_for_the_device(self) -> None:
-        device = torch.device("vulkan")
-
-        assert not hasattr(torch, "vulkan")
-        assert memory.free(device) is None
-        assert memory.allocated(device) is None
-        assert memory.taken(lambda: None, device) is None
-
-    def test_memory_that_work_takes_is_measured(self) -> None:
-        a = torch.zeros(1000)
-
-        assert memory.taken(lambda: a + a, CPU) == 4000
-        assert memory.taken(lambda: (a + a) * a, CPU) == 8000
-        assert memory.taken(lambda: a.add_(a), CPU) == 0
-        assert memory.taken(lambda: a.to("meta"), torch.device("meta")) is None
-
-    def test_memory_that_work_takes_is_what_the_allocator_counts(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        key, device = "allocated_bytes.all.allocated", torch.device("cuda", 1)
-        total = iter([{}, {key: 512}, {key: 512}, {key: 1536}, {}, {}])
-
-        def stats(of: torch.device) -> dict[str, int]:
-            assert of == device
-            return next(total)
-
-        monkeypatch.setattr(torch.cuda, "memory_stats", stats)
-
-        assert [memory.taken(lambda: None, device) for _ in range(3)] == [512, 1024, None]
-
 
 ROWS = """
 @pytest.mark.parametrize("row", ["good", "bad"])
@@ -1002,7 +930,7 @@ def test_row_that_keeps_memory_fails(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     allocated = iter([10**6, 10**6, 10**6, 10**6 + 70_000])
-    monkeypatch.setattr(memory, "allocated", lambda device: next(allocated))
+    monkeypatch.setattr(backend, "allocated_bytes", lambda device: next(allocated))
     bench = (ROOT / "spec" / "bench_throughput.py").read_text(encoding="utf-8")
     fixtures = bench[: bench.index("@pytest.fixture\ndef timed")]
     pytester.makeconftest(

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from blitz import classifier, data, devices
-from blitz.base import interrupts, memory
+from blitz.base import backend, interrupts
 from blitz.training import feeds, tuning
 
 CPU = torch.device("cpu")
@@ -22,7 +22,7 @@ def images() -> data.Images:
 
 @pytest.fixture(autouse=True)
 def same_start() -> Iterator[None]:
-    with devices.forked_generators([CPU]):
+    with backend.forked_generators([CPU]):
         torch.manual_seed(0)
         yield
 
@@ -613,7 +613,7 @@ class TestChoice:
     @pytest.fixture
     def free(self, monkeypatch: pytest.MonkeyPatch) -> Any:
         room = {}
-        monkeypatch.setattr(memory, "free", lambda device: room.get(device.type))
+        monkeypatch.setattr(backend, "free_bytes", lambda device: room.get(device.type))
         return room
 
     def test_cpu_gets_the_resident_feed(self, images: data.Images) -> None:

@@ -1,0 +1,159 @@
+"""What torch's backends offer under names of their own: waiting, random generators, memory.
+
+A backend brings a module (``torch.cuda``, ``torch.mps``, ``torch.npu``). What stands in it differs,
+and so do the arguments: those of MPS take no device.
+"""
+
+import inspect
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+from blitz.base.errors import UnusableDevice
+
+MEMINFO = Path("/proc/meminfo")
+
+
+def module_of(device: torch.device) -> ModuleType | None:
+    """Return ``torch.cuda`` for ``cuda:1``; None for cpu, meta and backends without a module."""
+    if device.type in ("cpu", "meta"):
+        return None
+    try:
+        return torch.get_device_module(device)
+    except RuntimeError:
+        return None
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until everything queued on ``device`` is done; return at once on the cpu and on meta.
+
+    Raises:
+        UnusableDevice: the device offers no way to wait for it, so nothing on it can be timed.
+    """
+    if device.type in ("cpu", "meta"):
+        return
+    wait = getattr(module_of(device), "synchronize", None)
+    if wait is None:
+        raise UnusableDevice(
+            f"device {str(device)!r} cannot be timed: torch.{device.type}.synchronize does not "
+            "exist. Update the backend, or leave this device out of the benchmarks."
+        )
+    wait(*_arguments(wait, device))
+
+
+def seed(number: int, used: Iterable[torch.device]) -> None:
+    """Seed the random generators of the cpu and of the devices in ``used`` that can be seeded."""
+    # torch.manual_seed would seed every backend that torch knows, which takes a millisecond.
+    torch.default_generator.manual_seed(number)
+    for device in used:
+        module = module_of(device)
+        plant = getattr(module, "manual_seed_all", getattr(module, "manual_seed", None))
+        if plant is not None:
+            plant(number)
+
+
+@contextmanager
+def forked_generators(used: Iterable[torch.device]) -> Iterator[None]:
+    """Restore the random generators of the cpu and of the devices in ``used`` on the way out.
+
+    A generator whose state the backend does not show is left alone.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(devices=[]))
+        for device in used:
+            if has_generator(device):
+                stack.callback(set_generator_state, device, generator_state(device))
+        yield
+
+
+def has_generator(device: torch.device) -> bool:
+    """Return whether an accelerator's random generator can be read and set."""
+    module = module_of(device)
+    return hasattr(module, "get_rng_state") and hasattr(module, "set_rng_state")
+
+
+def generator_state(device: torch.device) -> torch.Tensor:
+    """Return the state of an accelerator's random generator, where it :func:`has_generator`."""
+    module = torch.get_device_module(device)
+    state: torch.Tensor = module.get_rng_state(*_arguments(module.get_rng_state, device))
+    return state
+
+
+def set_generator_state(device: torch.device, state: torch.Tensor) -> None:
+    """Set an accelerator's random generator to a state from :func:`generator_state`."""
+    module = torch.get_device_module(device)
+    module.set_rng_state(state, *_arguments(module.get_rng_state, device))
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Return the bytes still free on ``device``; None where the system does not say.
+
+    On the cpu, caches that the kernel would give back count as free. A limit on this process
+    alone, such as a container's, is not seen.
+    """
+    if device.type == "cpu":
+        return _free_on_host()
+    ask = getattr(module_of(device), "mem_get_info", None)
+    if ask is None:
+        return None
+    try:
+        free: int = ask(device)[0]
+    except RuntimeError:  # XPU raises where its driver does not tell
+        return None
+    return free
+
+
+def allocated_bytes(device: torch.device) -> int | None:
+    """Return the bytes in tensors on ``device``; None where torch does not count, as on the cpu."""
+    ask = getattr(module_of(device), "memory_allocated", None)
+    return None if ask is None else ask(device)
+
+
+def bytes_taken(work: Callable[[], object], device: torch.device) -> int | None:
+    """Return the bytes that ``work()`` asks for on ``device``, given back or not.
+
+    None where torch does not count them.
+    """
+    if device.type == "cpu":
+        from torch.autograd.profiler import profile
+
+        with profile(profile_memory=True) as profiled:
+            work()
+        return sum(max(0, int(event.self_cpu_memory_usage)) for event in profiled.function_events)
+    ask = getattr(module_of(device), "memory_stats", None)
+    if ask is None:
+        return None
+    before = ask(device).get(_REQUESTED, 0)
+    work()
+    after: int | None = ask(device).get(_REQUESTED)
+    return None if after is None else after - before
+
+
+# "allocated_bytes" counts the allocator's blocks, which are rounded up to 512 bytes.
+_REQUESTED = "requested_bytes.all.allocated"
+
+
+@cache
+def _arguments(function: Callable[..., object], device: torch.device) -> tuple[torch.device, ...]:
+    """Return the device as an argument, or none for functions that take none (MPS)."""
+    try:
+        return (device,) if inspect.signature(function).parameters else ()
+    except ValueError:  # written in C, without a signature
+        return (device,)
+
+
+def _free_on_host() -> int | None:
+    try:
+        lines = MEMINFO.read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if "MemAvailable" in line)
+    except (OSError, StopIteration):
+        pass  # not Linux
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None

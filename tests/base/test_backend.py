@@ -1,0 +1,220 @@
+"""What backends offer under names of their own: waiting, random generators, memory."""
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from blitz.base import backend
+from blitz.base.errors import UnusableDevice
+
+CPU = torch.device("cpu")
+
+
+class TestSynchronize:
+    @pytest.mark.parametrize("name", ["cpu", "meta"])
+    def test_returns_at_once_where_nothing_is_queued(
+        self, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        monkeypatch.delattr(torch.cpu, "synchronize")
+
+        backend.synchronize(torch.device(name))
+
+    def test_waits_for_the_device_itself(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        waited_for = []
+        monkeypatch.setattr(torch.cuda, "synchronize", waited_for.append)
+
+        backend.synchronize(torch.device("cuda:1"))
+
+        assert waited_for == [torch.device("cuda:1")]
+
+    def test_waits_for_mps_which_takes_no_argument(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        waited = []
+        monkeypatch.setattr(torch.mps, "synchronize", lambda: waited.append(True))
+
+        backend.synchronize(torch.device("mps"))
+
+        assert waited == [True]
+
+    def test_refuses_a_device_without_a_way_to_wait(self) -> None:
+        with pytest.raises(UnusableDevice) as refusal:
+            backend.synchronize(torch.device("vulkan"))
+
+        assert "'vulkan' cannot be timed" in str(refusal.value)
+        assert "leave this device out of the benchmarks" in str(refusal.value)
+
+
+class TestForkedGenerators:
+    def test_restore_the_generator_of_the_cpu(self) -> None:
+        before = torch.get_rng_state()
+
+        with backend.forked_generators([CPU, torch.device("meta")]):
+            torch.manual_seed(1)
+            torch.rand(3)
+
+        assert torch.equal(torch.get_rng_state(), before)
+
+    def test_restore_it_after_an_error(self) -> None:
+        before = torch.get_rng_state()
+
+        def draw_and_fail() -> None:
+            with backend.forked_generators([CPU]):
+                torch.rand(3)
+                raise KeyError
+
+        with pytest.raises(KeyError):
+            draw_and_fail()
+
+        assert torch.equal(torch.get_rng_state(), before)
+
+    def test_restore_the_generators_of_accelerators(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        states = {
+            torch.device("xpu:0"): torch.tensor([1]),
+            torch.device("xpu:1"): torch.tensor([2]),
+        }
+        monkeypatch.setattr(torch.xpu, "get_rng_state", lambda device: states[device])
+        monkeypatch.setattr(
+            torch.xpu, "set_rng_state", lambda state, device: states.update({device: state})
+        )
+
+        with backend.forked_generators([CPU, torch.device("xpu:1")]):
+            states[torch.device("xpu:0")] = torch.tensor([3])
+            states[torch.device("xpu:1")] = torch.tensor([4])
+
+        assert [state.item() for state in states.values()] == [3, 2]
+
+    def test_generator_of_mps_takes_no_device(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        states = [torch.tensor([1])]
+        monkeypatch.setattr(torch.mps, "get_rng_state", lambda: states[-1])
+        monkeypatch.setattr(torch.mps, "set_rng_state", states.append)
+        mps = torch.device("mps")
+
+        assert backend.has_generator(mps)
+        backend.set_generator_state(mps, torch.tensor([5]))
+        assert backend.generator_state(mps).item() == 5
+
+    @pytest.mark.parametrize("missing", ["get_rng_state", "set_rng_state"])
+    def test_backend_whose_generator_tells_nothing_is_left_alone(
+        self, monkeypatch: pytest.MonkeyPatch, missing: str
+    ) -> None:
+        monkeypatch.delattr(torch.mps, missing)
+
+        assert not backend.has_generator(torch.device("mps"))
+        with backend.forked_generators([torch.device("mps")]):
+            pass
+
+    @pytest.mark.parametrize("name", ["cpu", "meta", "vulkan"])
+    def test_only_accelerators_have_one_of_their_own(self, name: str) -> None:
+        assert not backend.has_generator(torch.device(name))
+
+
+class TestSeed:
+    def test_seeds_the_cpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with torch.random.fork_rng(devices=[]):
+            with monkeypatch.context() as patch:
+                patch.setattr(torch, "get_device_module", None)  # neither has one to ask
+                backend.seed(7, [CPU, torch.device("meta")])
+            drawn = torch.rand(3).tolist()
+
+        assert drawn == torch.rand(3, generator=torch.Generator().manual_seed(7)).tolist()
+
+    @pytest.mark.parametrize("several", [True, False], ids=["cuda", "mps"])
+    def test_seeds_the_accelerators_in_use(
+        self, monkeypatch: pytest.MonkeyPatch, several: bool
+    ) -> None:
+        seeded = []
+        module = SimpleNamespace(manual_seed=lambda number: seeded.append(number))
+        if several:
+            module.manual_seed_all = lambda number: seeded.append(f"{number} on all")
+        monkeypatch.setattr(torch, "get_device_module", lambda device: module)
+
+        with torch.random.fork_rng(devices=[]):
+            backend.seed(7, [torch.device("cuda:0")])
+
+        assert seeded == (["7 on all"] if several else [7])
+
+
+class TestMemory:
+    def test_free_memory_is_what_the_kernel_would_give(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "meminfo"
+        file.write_text("MemTotal: 9 kB\nMemFree: 1 kB\nMemAvailable: 5 kB\n")
+        assert str(backend.MEMINFO) == "/proc/meminfo"
+        monkeypatch.setattr(backend, "MEMINFO", file)
+
+        assert backend.free_bytes(CPU) == 5 * 1024
+        assert backend.free_bytes(torch.device("mps")) is None
+
+    def test_free_memory_without_that_file_is_what_the_system_says(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr(backend, "MEMINFO", tmp_path / "none")
+        known = {"SC_AVPHYS_PAGES": 3, "SC_PAGE_SIZE": 4096}
+        monkeypatch.setattr(os, "sysconf", lambda name: known[name])
+
+        assert backend.free_bytes(CPU) == 3 * 4096
+
+        def unknown(name: str) -> int:
+            raise ValueError(f"unrecognized configuration name {name}")
+
+        monkeypatch.setattr(os, "sysconf", unknown)
+        assert backend.free_bytes(CPU) is None
+
+    def test_memory_of_an_accelerator_is_what_torch_says_of_it(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        device = torch.device("cuda", 1)
+        monkeypatch.setattr(torch.cuda, "mem_get_info", {device: (11, 99)}.__getitem__)
+        monkeypatch.setattr(torch.cuda, "memory_allocated", {device: 88}.__getitem__)
+
+        assert backend.free_bytes(device) == 11
+        assert backend.allocated_bytes(device) == 88
+
+    def test_memory_of_the_cpu_is_not_counted(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("cpu", "meta"):  # whatever torch may come to say of them
+            says = SimpleNamespace(memory_allocated=lambda device: 1)
+            monkeypatch.setattr(torch, name, says, raising=False)
+            assert backend.allocated_bytes(torch.device(name)) is None
+
+    def test_memory_is_unknown_where_torch_has_no_word_for_the_device(self) -> None:
+        device = torch.device("vulkan")
+
+        assert not hasattr(torch, "vulkan")
+        assert backend.free_bytes(device) is None
+        assert backend.allocated_bytes(device) is None
+        assert backend.bytes_taken(lambda: None, device) is None
+
+    def test_memory_that_work_takes_is_measured(self) -> None:
+        a = torch.zeros(1000)
+
+        assert backend.bytes_taken(lambda: a + a, CPU) == 4000
+        assert backend.bytes_taken(lambda: (a + a) * a, CPU) == 8000
+        assert backend.bytes_taken(lambda: a.add_(a), CPU) == 0
+        assert backend.bytes_taken(lambda: a.to("meta"), torch.device("meta")) is None
+
+    def test_memory_that_work_takes_is_what_the_allocator_counts(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        key, device = "requested_bytes.all.allocated", torch.device("cuda", 1)
+        total = iter([{}, {key: 512}, {key: 512}, {key: 1536}, {}, {}])
+
+        def stats(of: torch.device) -> dict[str, int]:
+            assert of == device
+            return next(total)
+
+        monkeypatch.setattr(torch.cuda, "memory_stats", stats)
+
+        assert [backend.bytes_taken(lambda: None, device) for _ in range(3)] == [512, 1024, None]
+
+    def test_free_memory_is_unknown_where_the_driver_does_not_tell(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(device: torch.device) -> None:
+            raise RuntimeError("The device doesn't support querying its memory info.")
+
+        monkeypatch.setattr(torch.xpu, "mem_get_info", refuse, raising=False)
+
+        assert backend.free_bytes(torch.device("xpu:0")) is None
