@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands.add_parser("spec", help="run the specification; takes pytest's own arguments")
     for name, purpose in COMMANDS.items():
         module = importlib.import_module(f"blitz.commands.{name.replace('-', '_')}")
         command = commands.add_parser(
@@ -54,7 +55,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; errors a user can mend are a line on stderr."""
-    asked = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] == ["spec"]:  # all that follows is pytest's, its --help too
+        from blitz.commands import spec
+
+        return spec.run(given[1:])
+    asked = parser().parse_args(given)
     try:
         code: int = asked.run(asked)
         return code
