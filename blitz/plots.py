@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from blitz.base.errors import BlitzError
-from blitz.classifier import Accuracy, Report, class_names
 from blitz.data import CLASSES
+from blitz.learning.evaluation import Accuracy, class_names
+from blitz.learning.running_loss import Report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -37,6 +37,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from blitz import classifier, data, devices
 from blitz.harness import benchmarks
+from blitz.learning.step import TrainingStep
 from blitz.measuring import clock as timing
 from blitz.training import feeds
 
@@ -204,7 +205,7 @@ def _ignite(images: data.Images, device: torch.device) -> Run:
 
 
 def _feed(images: data.Images, device: torch.device, name: str, exact: bool = True) -> Run:
-    step = classifier.training_step(_net_and_optimizer(device)[0], exact=exact)
+    step = TrainingStep(_net_and_optimizer(device)[0], exact=exact)
     feed = feeds.make(name, images, batch_size=BATCH, seed=0, device=device)
 
     def chunks() -> Iterator[int]:

@@ -21,6 +21,7 @@ from PIL import Image
 from torch.utils.data import TensorDataset
 
 from blitz import classifier, data
+from blitz.learning.step import TrainingStep
 
 STEPS = (1000, 2000, 3000, 5000, 8000)
 BATCH = 4
@@ -77,7 +78,7 @@ def learn(
     """The accuracy of the tutorial's net after each number of ``steps``, in per cent."""
     torch.manual_seed(seed)
     net = classifier.Net()
-    step = classifier.training_step(net, lr=lr)
+    step = TrainingStep(net, lr=lr)
     images, labels = train.tensors
     epochs = max(steps) * BATCH // len(labels) + 1
     order = torch.cat([torch.randperm(len(labels)) for _ in range(epochs)])

@@ -16,8 +16,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from blitz import autograd, classifier, data, tensors
 from blitz.base import backend
-from blitz.classifier import Batch
 from blitz.harness import benchmarks
+from blitz.learning.step import Batch, TrainingStep
 from blitz.measuring import clock as timing
 from blitz.measuring import parts as step_parts
 from blitz.training import feeds, tuning
@@ -238,7 +238,7 @@ class TestTraining:
     ) -> None:
         """Training steps of the tutorial's classifier, widened, on images already there."""
         room_for(width, batch)
-        step = classifier.training_step(classifier.Net(width).to(device))
+        step = TrainingStep(classifier.Net(width).to(device))
         images, labels = batch_of(batch)
         before = autograd.snapshot(step.net.named_parameters())
 
@@ -269,7 +269,7 @@ class TestTraining:
         net = classifier.Net(96).to(device)
         autocast = torch.autocast(device.type, precision, enabled=precision == torch.bfloat16)
         net.forward = autocast(net.forward)
-        step = classifier.training_step(net)
+        step = TrainingStep(net)
         images, labels = batch_of(64)
         before = autograd.snapshot(net.named_parameters())
 
@@ -299,7 +299,7 @@ class TestTraining:
     ) -> None:
         """Training steps at width 384 with convolutions in float32, and in TF32."""
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
-        step = classifier.training_step(classifier.Net(384).to(device))
+        step = TrainingStep(classifier.Net(384).to(device))
         images, labels = batch_of(1024)
         before = autograd.snapshot(step.net.named_parameters())
 
@@ -337,7 +337,7 @@ class TestFeeds:
     ) -> None:
         """The tutorial's recipe, batches of 4 at width 6, a hundred steps at a time, by feed."""
         feed_can_be_had(feed)
-        step = classifier.training_step(classifier.Net().to(device))
+        step = TrainingStep(classifier.Net().to(device))
         before = autograd.snapshot(step.net.named_parameters())
         made = feeds.make(feed, train_images, batch_size=4, seed=0, device=device, workers=workers)
         chunks = _endless(made, step)
@@ -358,7 +358,7 @@ class TestFeeds:
         assert next(step.net.parameters()).device == device
 
 
-def _endless(feed: feeds.Feed, step: classifier.TrainingStep) -> Iterator[list[float]]:
+def _endless(feed: feeds.Feed, step: TrainingStep) -> Iterator[list[float]]:
     """The losses of epoch after epoch, a hundred at a time; a shorter rest is left out."""
     for epoch in itertools.count(1):
         yield from (losses for losses in feed.train(step, epoch) if len(losses) == 100)
@@ -410,7 +410,7 @@ class TestWhereAStepGoes:
         batch: int,
     ) -> None:
         """Whole steps, data included, and what share of them goes to each of their parts."""
-        step = classifier.training_step(classifier.Net(width).to(device))
+        step = TrainingStep(classifier.Net(width).to(device))
         made = feeds.make(feed, train_images, batch_size=batch, seed=0, device=device)
         batches = made.endless()
         before = autograd.snapshot(step.net.named_parameters())
@@ -450,7 +450,7 @@ class TestFineTuning:
         prepare(net)
         autograd.replace_head(net, 10)
         parameters = autograd.snapshot(net.named_parameters())
-        step = classifier.training_step(net)
+        step = TrainingStep(net)
         images = torch.rand(8, 3, 64, 64).to(device)
         labels = torch.arange(8, device=device)
 

@@ -24,6 +24,10 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from blitz import classifier, data, devices, plots
+from blitz.learning import evaluation
+from blitz.learning.evaluation import Accuracy
+from blitz.learning.running_loss import Report
+from blitz.training import weights
 
 NAMES = ["airplane", "automobile", "bird", "cat", "deer"]
 NAMES += ["dog", "frog", "horse", "ship", "truck"]
@@ -38,9 +42,9 @@ class Training:
 
     untrained: classifier.Net
     net: classifier.Net
-    before: classifier.Accuracy
-    after: classifier.Accuracy
-    reports: list[classifier.Report]
+    before: Accuracy
+    after: Accuracy
+    reports: list[Report]
 
 
 @pytest.fixture(scope="session")
@@ -82,8 +86,8 @@ def _train(
     return Training(untrained, net, before, _test(net, test_set), reports)
 
 
-def _test(net: nn.Module, images: TensorDataset) -> classifier.Accuracy:
-    return classifier.evaluate(net, [images[few] for few in torch.arange(len(images)).split(100)])
+def _test(net: nn.Module, images: TensorDataset) -> Accuracy:
+    return evaluation.evaluate(net, [images[few] for few in torch.arange(len(images)).split(100)])
 
 
 @pytest.fixture
@@ -92,7 +96,7 @@ def some(test_set: TensorDataset) -> TensorDataset:
     return TensorDataset(*test_set[:150])
 
 
-def _more_than_chance(accuracy: classifier.Accuracy) -> bool:
+def _more_than_chance(accuracy: Accuracy) -> bool:
     """Whether guessing one class in ten gets that many right less than once in a million tests."""
     expected, spread = accuracy.total / 10, math.sqrt(accuracy.total * 0.1 * 0.9)
     return accuracy.correct > expected + 5 * spread
@@ -678,13 +682,13 @@ class TestLoadAndNormalize:
         """The labels 3, 8, 8, 0 print as names, each set right in five columns."""
         labels = torch.tensor([3, 8, 8, 0], device=device)
 
-        assert classifier.labels_line(labels) == "  cat  ship  ship plane"
+        assert evaluation.labels_line(labels) == "  cat  ship  ship plane"
 
     def test_labels_are_printed_for_any_batch_size(self) -> None:
         """A line of labels has as many names as the batch has images, not four."""
-        assert classifier.labels_line(torch.tensor([9])) == "truck"
+        assert evaluation.labels_line(torch.tensor([9])) == "truck"
         assert (
-            classifier.labels_line(torch.tensor([1, 2, 7, 4, 6])) == "  car  bird horse  deer  frog"
+            evaluation.labels_line(torch.tensor([1, 2, 7, 4, 6])) == "  car  bird horse  deer  frog"
         )
 
     def test_tuple_is_indexed_by_an_integer_tensor_only(self, device: torch.device) -> None:
@@ -1068,8 +1072,8 @@ class TestTrain:
 
     def test_report_reads_as_the_tutorial_prints_it(self) -> None:
         """A report prints as epoch and batches in brackets, then the loss to three digits."""
-        assert str(classifier.Report(1, 2000, 1.0)) == "[1,  2000] loss: 1.000"
-        assert str(classifier.Report(2, 12000, 1.2566)) == "[2, 12000] loss: 1.257"
+        assert str(Report(1, 2000, 1.0)) == "[1,  2000] loss: 1.000"
+        assert str(Report(2, 12000, 1.2566)) == "[2, 12000] loss: 1.257"
 
     def test_item_is_a_python_float_without_a_graph(self, device: torch.device) -> None:
         """A loss's item() is a Python float, while the loss itself would keep its graph alive."""
@@ -1121,7 +1125,7 @@ class TestTrain:
         """The file of a saved net holds its parameters by name, and nothing else."""
         path = tmp_path / "cifar_net.pth"
 
-        classifier.save(trained.net, path)
+        weights.save(trained.net, path)
 
         state = torch.load(path, map_location="cpu", weights_only=True)
         assert list(state) == [name for name, _ in trained.net.named_parameters()]
@@ -1213,10 +1217,10 @@ class TestTest:
         self, trained: Training, test_set: TensorDataset, device: torch.device, tmp_path: Path
     ) -> None:
         """A new net that loads the saved weights gives the same scores, to the last bit."""
-        classifier.save(trained.net, tmp_path / "net.pth")
+        weights.save(trained.net, tmp_path / "net.pth")
         images = test_set[:20][0].to(device)
 
-        loaded = classifier.load(tmp_path / "net.pth", device)
+        loaded = weights.load(tmp_path / "net.pth", device)
 
         assert loaded is not trained.net
         assert loaded(images).tolist() == trained.net(images).tolist()
@@ -1226,9 +1230,9 @@ class TestTest:
         self, device: torch.device, tmp_path: Path
     ) -> None:
         """A net of any width is loaded onto the device that was asked for."""
-        classifier.save(classifier.Net(width=12), tmp_path / "net.pth")
+        weights.save(classifier.Net(width=12), tmp_path / "net.pth")
 
-        loaded = classifier.load(tmp_path / "net.pth", device, width=12)
+        loaded = weights.load(tmp_path / "net.pth", device, width=12)
 
         assert {p.device for p in loaded.parameters()} == {device}
         assert loaded.conv1.weight.shape == (12, 3, 5, 5)
@@ -1296,9 +1300,9 @@ class TestTest:
         self, trained: Training, some: TensorDataset, device: torch.device, tmp_path: Path
     ) -> None:
         """The trained net and the one reloaded from its file name the same test images right."""
-        classifier.save(trained.net, tmp_path / "net.pth")
+        weights.save(trained.net, tmp_path / "net.pth")
 
-        reloaded = classifier.load(tmp_path / "net.pth", device)
+        reloaded = weights.load(tmp_path / "net.pth", device)
 
         assert _test(reloaded, some) == _test(trained.net, some)
         assert _weights(trained.net) == _weights(reloaded)
@@ -1322,7 +1326,7 @@ class TestTest:
         images = test_set[:100][0]
         scores = trained.net(images.to(device)).detach().cpu().numpy()
 
-        p = classifier.probabilities(trained.net, images)
+        p = evaluation.probabilities(trained.net, images)
 
         assert (p.shape, p.device) == ((100, 10), device)
         torch.testing.assert_close(trained.net(images.to(device)).softmax(-1), p)
@@ -1370,7 +1374,7 @@ class TestTest:
         images = test_set[:100][0]
         scores = trained.net(images.to(device)).detach().cpu().numpy()
 
-        predicted = classifier.predict(trained.net, images)
+        predicted = evaluation.predict(trained.net, images)
 
         assert (predicted.dtype, predicted.device) == (torch.int64, device)
         assert predicted.tolist() == scores.argmax(axis=1).tolist()
@@ -1378,9 +1382,9 @@ class TestTest:
 
     def test_predictions_are_printed_by_name(self, device: torch.device) -> None:
         """Predicted classes print as labels do, each name set right in five columns."""
-        predicted = classifier.predict(_scored(device), SCORES[:4])
+        predicted = evaluation.predict(_scored(device), SCORES[:4])
 
-        assert classifier.labels_line(predicted) == " deer plane truck  deer"
+        assert evaluation.labels_line(predicted) == " deer plane truck  deer"
 
     def test_no_grad_keeps_nothing_for_backward(self, device: torch.device) -> None:
         """Under no_grad the net gives the same scores and keeps no tensor for a backward pass."""
@@ -1437,7 +1441,7 @@ class TestTest:
     @pytest.mark.parametrize("size", [1, 3, 4, 7, 100])
     def test_counts_do_not_depend_on_the_batch_size(self, device: torch.device, size: int) -> None:
         """Counting each batch's labels gives the same total and hits at any batch size."""
-        accuracy = classifier.evaluate(_scored(device), _batches(size))
+        accuracy = evaluation.evaluate(_scored(device), _batches(size))
 
         assert (accuracy.correct, accuracy.total) == (4, 7)
         assert accuracy.percent == pytest.approx(400 / 7)
@@ -1458,7 +1462,7 @@ class TestTest:
 
     def test_accuracy_is_printed_without_its_fraction(self) -> None:
         """The accuracy prints as whole per cent, the fraction cut off, not rounded."""
-        accuracy = classifier.Accuracy(class_correct=(5599,), class_total=(10_000,))
+        accuracy = Accuracy(class_correct=(5599,), class_total=(10_000,))
 
         assert accuracy.percent == pytest.approx(55.99)
         assert accuracy.line() == "Accuracy of the network on the 10000 test images: 55 %"
@@ -1466,7 +1470,7 @@ class TestTest:
 
     def test_accuracy_is_printed_with_the_images_there_were(self, device: torch.device) -> None:
         """The line counts the images that were tested; 10,000 is written into the tutorial's."""
-        accuracy = classifier.evaluate(_scored(device), _batches(4))
+        accuracy = evaluation.evaluate(_scored(device), _batches(4))
 
         assert accuracy.line() == "Accuracy of the network on the 7 test images: 57 %"
 
@@ -1508,10 +1512,10 @@ class TestTest:
         self, trained: Training, some: TensorDataset, device: torch.device, size: int
     ) -> None:
         """The counts of the classes sum to those of all test images, at any batch size."""
-        predicted = classifier.predict(trained.net, some.tensors[0]).tolist()
+        predicted = evaluation.predict(trained.net, some.tensors[0]).tolist()
         labels = some.tensors[1].tolist()
 
-        accuracy = classifier.evaluate(trained.net, DataLoader(some, size))
+        accuracy = evaluation.evaluate(trained.net, DataLoader(some, size))
 
         hits = Counter(a for a, b in zip(labels, predicted, strict=True) if a == b)
         assert 0 < sum(hits.values()) < len(labels)
@@ -1521,7 +1525,7 @@ class TestTest:
 
     def test_accuracy_of_each_class_is_printed(self) -> None:
         """The accuracy of a class prints with its name in five columns, in whole per cent."""
-        accuracy = classifier.Accuracy(class_correct=(1, 2, 3), class_total=(3, 2, 50))
+        accuracy = Accuracy(class_correct=(1, 2, 3), class_total=(3, 2, 50))
 
         assert accuracy.class_lines(("plane", "car", "cat")) == [
             "Accuracy of plane : 33 %",
@@ -1537,7 +1541,7 @@ class TestTest:
 
         assert _first_four(scores[:4], labels[:4]) == {4: 2, 0: 1, 7: 1}
         assert _first_four(scores, labels) == {4: 2, 0: 1, 7: 1}
-        assert classifier.evaluate(_scored(device), [(scores, labels)]).correct == 8
+        assert evaluation.evaluate(_scored(device), [(scores, labels)]).correct == 8
 
     @pytest.mark.parametrize(
         ("size", "words"),
@@ -1557,7 +1561,7 @@ class TestTest:
 
     def test_class_without_images_has_no_rate(self, device: torch.device) -> None:
         """A class without test images has no accuracy: dividing by its count is refused."""
-        accuracy = classifier.evaluate(_scored(device), _batches(4))
+        accuracy = evaluation.evaluate(_scored(device), _batches(4))
 
         assert accuracy.class_total == (1, 1, 0, 0, 2, 0, 0, 1, 2, 0)
         assert accuracy.class_percent == (100, 0, None, None, 100, None, None, 100, 0, None)
@@ -1574,7 +1578,7 @@ class TestTest:
 
         correct, total = _by_name(trained.net, DataLoader(few, size))
 
-        accuracy = classifier.evaluate(trained.net, DataLoader(few, 4))
+        accuracy = evaluation.evaluate(trained.net, DataLoader(few, 4))
         assert tuple(correct.values()) == accuracy.class_correct
         assert tuple(total.values()) == accuracy.class_total
         assert sum(total.values()) == 43

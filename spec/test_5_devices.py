@@ -17,6 +17,8 @@ from torch.testing import assert_close
 from torch.utils.data import DataLoader, Dataset
 
 from blitz import autograd, classifier, devices, neural_networks
+from blitz.learning import evaluation
+from blitz.learning.step import TrainingStep
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -453,7 +455,7 @@ class TestTrainingOnGpu:
     def test_widened_net_trains(self, device: torch.device, width: int) -> None:
         """A net of any width learns the batch that it is trained on."""
         net = classifier.Net(width).to(device)
-        step = classifier.training_step(net, lr=0.02)
+        step = TrainingStep(net, lr=0.02)
         images, labels = torch.randn(4, 3, 32, 32), torch.tensor([3, 8, 8, 0])
 
         losses = [step(images, labels).item() for _ in range(10)]
@@ -483,9 +485,9 @@ class TestTrainingOnGpu:
         net = classifier.Net().to(device)
         new = self.ten_patterns(patterns, 10)
 
-        before = classifier.evaluate(net, new)
+        before = evaluation.evaluate(net, new)
         classifier.train(net, self.ten_patterns(patterns, 40), epochs=2, lr=0.01)
-        after = classifier.evaluate(net, new)
+        after = evaluation.evaluate(net, new)
 
         assert (before.total, after.total) == (100, 100)
         assert before.correct <= 25  # chance is 10, and its spread 3

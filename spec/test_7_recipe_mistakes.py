@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from blitz import classifier, neural_networks, tensors
+from blitz.learning import evaluation
+from blitz.learning.step import TrainingStep
 
 OTHER_DEVICE = "on the same device|on the expected device|but expected .*on"
 """How torch says that tensors lie on two devices: on CUDA, on meta and on MPS."""
@@ -72,7 +74,7 @@ class TestOptimizer:
         """The training step's optimizer holds the parameters of the net that it trains."""
         net = small_classifier(device)
 
-        step = classifier.training_step(net)
+        step = TrainingStep(net)
 
         held = [parameter for group in step.optimizer.param_groups for parameter in group["params"]]
         assert [id(parameter) for parameter in held] == [
@@ -157,7 +159,7 @@ class TestDevices:
     @pytest.mark.on("cpu", "accelerator", "meta")
     def test_training_step_fetches_images_and_labels_to_the_net(self, device: torch.device) -> None:
         """The training step takes images and labels from the cpu to wherever the net is."""
-        step = classifier.training_step(small_classifier(device))
+        step = TrainingStep(small_classifier(device))
 
         loss = step(torch.ones(4, 3), torch.tensor([0, 1, 2, 3]))
 
@@ -235,7 +237,7 @@ class TestLoss:
     @pytest.mark.on("cpu", "accelerator", "meta")
     def test_training_step_refuses_float_labels_on_every_device(self, device: torch.device) -> None:
         """The training step refuses float labels in the same words wherever the net is."""
-        step = classifier.training_step(small_classifier(device))
+        step = TrainingStep(small_classifier(device))
         labels = torch.tensor([0.0, 1.0, 2.0, 3.0])
 
         with pytest.raises(
@@ -279,7 +281,7 @@ class TestLoop:
     def test_training_step_clears_the_gradients(self, device: torch.device) -> None:
         """The training step leaves the gradients of its own batch alone in the net."""
         net = small_classifier(device)
-        step = classifier.training_step(net, lr=0.0, momentum=0.0)
+        step = TrainingStep(net, lr=0.0, momentum=0.0)
 
         step(torch.ones(4, 3), torch.tensor([0, 1, 2, 3]))
         first = net[0].weight.grad.clone()
@@ -335,7 +337,7 @@ class TestLoop:
         """The classifier's predict uses evaluation mode by itself and leaves the net as it was."""
         net = nn.Sequential(nn.BatchNorm1d(3)).to(device)
 
-        labels = classifier.predict(net, torch.tensor([[1.0, 5.0, 2.0]], device=device))
+        labels = evaluation.predict(net, torch.tensor([[1.0, 5.0, 2.0]], device=device))
 
         assert labels.tolist() == [1]
         assert net[0].training
@@ -394,7 +396,7 @@ class TestImagesAndLabels:
     def test_label_minus_100_is_passed_over_without_a_word(self, device: torch.device) -> None:
         """The cross-entropy leaves a label of -100 out, unsaid; the training step refuses it."""
         scores = torch.tensor([[1.0, 2.0, 0.5], [0.0, -1.0, 3.0]], device=device)
-        step = classifier.training_step(small_classifier(device))
+        step = TrainingStep(small_classifier(device))
 
         loss = nn.CrossEntropyLoss()(scores, torch.tensor([1, -100], device=device))
 
@@ -408,7 +410,7 @@ class TestImagesAndLabels:
         self, label: int, device: torch.device
     ) -> None:
         """The training step refuses a label that is no class while it is still on the cpu."""
-        step = classifier.training_step(small_classifier(device))
+        step = TrainingStep(small_classifier(device))
 
         with pytest.raises(
             ValueError,
@@ -422,7 +424,7 @@ class TestImagesAndLabels:
         """After labels that are no classes the net is unchanged, and the device goes on working."""
         net = small_classifier(device)
         before = net[0].weight.tolist()
-        step = classifier.training_step(net)
+        step = TrainingStep(net)
 
         with pytest.raises(ValueError, match="fits none of the net's 10 outputs"):
             step(torch.ones(2, 3), torch.tensor([0, 10]))

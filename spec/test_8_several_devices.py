@@ -26,6 +26,7 @@ from torch.utils.data import DistributedSampler, TensorDataset
 from blitz import classifier
 from blitz.data import Images
 from blitz.harness.ranks import Ranks
+from blitz.learning.step import TrainingStep
 from blitz.parallel import processes as distributed
 from blitz.parallel.shares import Share
 from blitz.parallel.step import DistributedStep
@@ -260,7 +261,7 @@ class TestSeveralProcesses:
 
     def test_steps_of_four_processes_end_where_those_of_one_do(self, found: Found) -> None:
         """Steps on shared batches, short ones too, end with the parameters of one process."""
-        alone = classifier.training_step(tutorial_net(), lr=0.1, momentum=0.9)
+        alone = TrainingStep(tutorial_net(), lr=0.1, momentum=0.9)
         losses = [loss for chunk in feed_of(feeds.WHOLE).train(alone, epoch=1) for loss in chunk]
 
         for_each = of(found, net_after_two_steps, 4)

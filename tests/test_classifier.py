@@ -14,6 +14,11 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from blitz import classifier, devices
+from blitz.learning import evaluation
+from blitz.learning.evaluation import Accuracy
+from blitz.learning.step import TrainingStep
+from blitz.training import weights
+from blitz.training.weights import WeightsError
 
 
 @pytest.fixture
@@ -26,7 +31,7 @@ def images() -> TensorDataset:
 def saved(tmp_path: Path) -> tuple[classifier.Net, Path]:
     """A net and the file that it is saved to."""
     net = classifier.Net()
-    classifier.save(net, tmp_path / "net.pth")
+    weights.save(net, tmp_path / "net.pth")
     return net, tmp_path / "net.pth"
 
 
@@ -83,9 +88,9 @@ def losses_of_the_plain_loop(net: nn.Module, loader: Iterable[Any], epochs: Any)
 
 
 class TestTrainingStep:
-    @pytest.mark.parametrize("make", [classifier.training_step, classifier.TrainingStep])
+    @pytest.mark.parametrize("make", [TrainingStep])
     def test_has_the_tutorials_settings_where_none_are_given(
-        self, make: Callable[[nn.Module], classifier.TrainingStep]
+        self, make: Callable[[nn.Module], TrainingStep]
     ) -> None:
         step = make(classifier.Net())
 
@@ -105,17 +110,17 @@ class TestTrainingStep:
         self, net: nn.Module, settings: dict[str, float], said: str
     ) -> None:
         with pytest.raises(ValueError, match=said):
-            classifier.training_step(net, **settings)
+            TrainingStep(net, **settings)
 
     def test_takes_the_settings_it_is_given(self) -> None:
-        step = classifier.training_step(classifier.Net(), lr=0.5, momentum=0.25, exact=False)
+        step = TrainingStep(classifier.Net(), lr=0.5, momentum=0.25, exact=False)
 
         defaults = step.optimizer.defaults
         assert (defaults["lr"], defaults["momentum"], step.exact) == (0.5, 0.25, False)
         assert defaults["fused"]
 
     def test_moves_images_and_labels_to_the_net(self) -> None:
-        step = classifier.training_step(classifier.Net().to("meta"))
+        step = TrainingStep(classifier.Net().to("meta"))
         seen = []
 
         def criterion(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -128,7 +133,7 @@ class TestTrainingStep:
         assert seen == [("meta", "meta")]
 
     def test_loss_has_no_graph(self) -> None:
-        step = classifier.training_step(classifier.Net())
+        step = TrainingStep(classifier.Net())
 
         loss = step(torch.ones(2, 3, 32, 32), torch.tensor([1, 2]))
 
@@ -147,7 +152,7 @@ class TestTrainingStep:
 
         net = nn.ParameterList([Elsewhere(torch.ones(1))])
 
-        assert classifier.training_step(net, exact=exact).optimizer.defaults["fused"] is fused
+        assert TrainingStep(net, exact=exact).optimizer.defaults["fused"] is fused
 
 
 class TestTrain:
@@ -249,9 +254,9 @@ class TestEvaluate:
     def test_counts_by_hand(self) -> None:
         scores = torch.tensor([[0.0, 1.0, 2.0], [3.0, 1.0, 2.0], [0.0, 5.0, 2.0]])
 
-        accuracy = classifier.evaluate(nn.Identity(), [(scores, torch.tensor([2, 1, 1]))])
+        accuracy = evaluation.evaluate(nn.Identity(), [(scores, torch.tensor([2, 1, 1]))])
 
-        assert accuracy == classifier.Accuracy((0, 1, 1), (0, 2, 1))
+        assert accuracy == Accuracy((0, 1, 1), (0, 2, 1))
         assert (accuracy.correct, accuracy.total) == (2, 3)
         assert accuracy.percent == pytest.approx(200 / 3)
         assert accuracy.class_percent == (None, 50, 100)
@@ -267,7 +272,7 @@ class TestEvaluate:
         net = nn.Sequential(Watched(), nn.Dropout().eval(), Watched()).train()
         net[1].eval()
 
-        classifier.evaluate(net, [(torch.eye(3), torch.arange(3))])
+        evaluation.evaluate(net, [(torch.eye(3), torch.arange(3))])
 
         assert seen == [(False, False)] * 2
         assert [module.training for module in net] == [True, False, True]
@@ -277,19 +282,19 @@ class TestEvaluate:
         net = classifier.Net()
 
         with pytest.raises(ValueError, match="this net takes"):
-            classifier.evaluate(net, [(torch.zeros(1, 1), torch.zeros(1).long())])
+            evaluation.evaluate(net, [(torch.zeros(1, 1), torch.zeros(1).long())])
 
         assert net.training
         assert torch.is_grad_enabled()
 
     def test_loader_without_batches_is_refused(self) -> None:
         with pytest.raises(ValueError, match="gave no batch to test the net on"):
-            classifier.evaluate(classifier.Net(), [])
+            evaluation.evaluate(classifier.Net(), [])
 
     @pytest.mark.parametrize("label", [3, -1])
     def test_label_without_an_output_is_refused(self, label: int) -> None:
         with pytest.raises(ValueError, match=f"label {label} fits none of the net's 3 outputs"):
-            classifier.evaluate(nn.Identity(), [(torch.eye(3)[:1], torch.tensor([label]))])
+            evaluation.evaluate(nn.Identity(), [(torch.eye(3)[:1], torch.tensor([label]))])
 
     def test_images_go_where_the_net_is(self) -> None:
         class Elsewhere(nn.Module):
@@ -301,19 +306,19 @@ class TestEvaluate:
                 assert images.device == torch.device("meta")
                 return torch.eye(3)
 
-        accuracy = classifier.evaluate(Elsewhere(), [(torch.zeros(3, 2), torch.arange(3))])
+        accuracy = evaluation.evaluate(Elsewhere(), [(torch.zeros(3, 2), torch.arange(3))])
 
         assert accuracy.class_correct == (1, 1, 1)
 
     def test_one_label_for_many_images_is_refused(self) -> None:
         with pytest.raises(ValueError, match="for 3 images"):
-            classifier.evaluate(nn.Identity(), [(torch.eye(3), torch.tensor([1]))])
+            evaluation.evaluate(nn.Identity(), [(torch.eye(3), torch.tensor([1]))])
 
 
 class TestLines:
     def test_names_fit_the_labels(self) -> None:
-        assert classifier.class_names([1, 0], ("no", "yes")) == ["yes", "no"]
-        assert classifier.labels_line([1, 0], ("no", "yes")) == "  yes    no"
+        assert evaluation.class_names([1, 0], ("no", "yes")) == ["yes", "no"]
+        assert evaluation.labels_line([1, 0], ("no", "yes")) == "  yes    no"
 
     @pytest.mark.parametrize("labels", [[10], [-1], [0.5], torch.tensor([3, 10])], ids=str)
     def test_label_without_a_name_is_refused(self, labels: Any) -> None:
@@ -323,14 +328,14 @@ class TestLines:
             ValueError,
             match=rf"label {wrong:g} names none of 10 classes\. Give whole numbers from 0 to 9\.",
         ):
-            classifier.labels_line(labels)
+            evaluation.labels_line(labels)
 
     def test_as_many_names_as_classes(self) -> None:
         with pytest.raises(ValueError, match=r"10 names for 2 classes. Give a name for each"):
-            classifier.Accuracy((1, 1), (1, 1)).class_lines()
+            Accuracy((1, 1), (1, 1)).class_lines()
 
     def test_class_without_images(self) -> None:
-        lines = classifier.Accuracy((1, 0), (1, 0)).class_lines(("cat", "dog"))
+        lines = Accuracy((1, 0), (1, 0)).class_lines(("cat", "dog"))
 
         assert lines == ["Accuracy of   cat : 100 %", "Accuracy of   dog : no images"]
 
@@ -340,9 +345,9 @@ class TestSave:
         _, path = saved
         net = classifier.Net()
 
-        classifier.save(net, str(path))
+        weights.save(net, str(path))
 
-        assert torch.equal(classifier.load(path).fc1.weight, net.fc1.weight)
+        assert torch.equal(weights.load(path).fc1.weight, net.fc1.weight)
         assert [file.name for file in path.parent.iterdir()] == ["net.pth"]
 
     def test_file_is_readable_as_other_files_are(
@@ -366,8 +371,8 @@ class TestSave:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(os, broken, full)
-        with pytest.raises(classifier.WeightsError, match="cannot be written there: No space left"):
-            classifier.save(classifier.Net(), path)
+        with pytest.raises(WeightsError, match="cannot be written there: No space left"):
+            weights.save(classifier.Net(), path)
 
         assert path.read_bytes() == before
         assert [file.name for file in path.parent.iterdir()] == ["net.pth"]
@@ -375,19 +380,15 @@ class TestSave:
     def test_missing_folder_is_named(self, tmp_path: Path) -> None:
         path = tmp_path / "nowhere" / "net.pth"
 
-        with pytest.raises(
-            classifier.WeightsError, match=r"No such file.*Choose a file in"
-        ) as caught:
-            classifier.save(classifier.Net(), path)
+        with pytest.raises(WeightsError, match=r"No such file.*Choose a file in") as caught:
+            weights.save(classifier.Net(), path)
 
         assert str(path) in str(caught.value)
         assert not path.parent.exists()
 
     def test_folder_in_place_of_a_file_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(
-            classifier.WeightsError, match="cannot be written there: Is a directory"
-        ):
-            classifier.save(classifier.Net(), tmp_path)
+        with pytest.raises(WeightsError, match="cannot be written there: Is a directory"):
+            weights.save(classifier.Net(), tmp_path)
 
         assert list(tmp_path.iterdir()) == []
 
@@ -395,14 +396,14 @@ class TestSave:
     def test_folder_that_may_not_be_written_to(self, tmp_path: Path) -> None:
         tmp_path.chmod(0o500)
         try:
-            with pytest.raises(classifier.WeightsError, match="Permission denied"):
-                classifier.save(classifier.Net(), tmp_path / "net.pth")
+            with pytest.raises(WeightsError, match="Permission denied"):
+                weights.save(classifier.Net(), tmp_path / "net.pth")
         finally:
             tmp_path.chmod(0o700)
 
     def test_net_without_values_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(classifier.WeightsError, match="lies on meta and has no values"):
-            classifier.save(classifier.Net().to("meta"), tmp_path / "net.pth")
+        with pytest.raises(WeightsError, match="lies on meta and has no values"):
+            weights.save(classifier.Net().to("meta"), tmp_path / "net.pth")
 
         assert list(tmp_path.iterdir()) == []
 
@@ -410,8 +411,8 @@ class TestSave:
         net = classifier.Net()
         net.fc3.to("meta")
 
-        with pytest.raises(classifier.WeightsError, match="lies on meta and has no values"):
-            classifier.save(net, tmp_path / "net.pth")
+        with pytest.raises(WeightsError, match="lies on meta and has no values"):
+            weights.save(net, tmp_path / "net.pth")
 
         assert list(tmp_path.iterdir()) == []
 
@@ -426,7 +427,7 @@ class TestLoad:
     def test_gives_the_weights_back(self, saved: tuple[classifier.Net, Path]) -> None:
         net, path = saved
 
-        loaded = classifier.load(str(path))
+        loaded = weights.load(str(path))
 
         for mine, theirs in zip(loaded.parameters(), net.parameters(), strict=True):
             assert torch.equal(mine, theirs)
@@ -435,46 +436,44 @@ class TestLoad:
     def test_leaves_the_random_generator_alone(self, saved: tuple[classifier.Net, Path]) -> None:
         before = torch.get_rng_state()
 
-        classifier.load(saved[1])
+        weights.load(saved[1])
 
         assert torch.equal(torch.get_rng_state(), before)
 
     def test_another_width_is_named(self, saved: tuple[classifier.Net, Path]) -> None:
         _, path = saved
 
-        with pytest.raises(classifier.WeightsError, match=r"a net of width 6, not 12.*width=6"):
-            classifier.load(path, width=12)
+        with pytest.raises(WeightsError, match=r"a net of width 6, not 12.*width=6"):
+            weights.load(path, width=12)
 
     def test_net_without_a_width_is_another_net(self, tmp_path: Path) -> None:
         torch.save(nn.Linear(3, 2).state_dict(), tmp_path / "linear.pth")
 
-        with pytest.raises(classifier.WeightsError, match=r"holds the weights of another net"):
-            classifier.load(tmp_path / "linear.pth", width=None)
+        with pytest.raises(WeightsError, match=r"holds the weights of another net"):
+            weights.load(tmp_path / "linear.pth", width=None)
 
     def test_missing_file_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(
-            classifier.WeightsError,
+            WeightsError,
             match=r"none.pth: cannot be read: No such file.*Save the weights again",
         ):
-            classifier.load(tmp_path / "none.pth")
+            weights.load(tmp_path / "none.pth")
 
     def test_folder_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(classifier.WeightsError, match="cannot be read: Is a directory"):
-            classifier.load(tmp_path)
+        with pytest.raises(WeightsError, match="cannot be read: Is a directory"):
+            weights.load(tmp_path)
 
     def test_unusable_device_is_refused(self, saved: tuple[classifier.Net, Path]) -> None:
         with pytest.raises(devices.UnusableDevice, match="'nowhere'"):
-            classifier.load(saved[1], "nowhere")
+            weights.load(saved[1], "nowhere")
 
     @pytest.mark.parametrize("keep", [0, 1, 1000, -1, -200])
     def test_cut_file_is_refused(self, saved: tuple[classifier.Net, Path], keep: int) -> None:
         _, path = saved
         path.write_bytes(path.read_bytes()[:keep])
 
-        with pytest.raises(
-            classifier.WeightsError, match="not a file of weights, or a damaged one"
-        ):
-            classifier.load(path)
+        with pytest.raises(WeightsError, match="not a file of weights, or a damaged one"):
+            weights.load(path)
 
     @pytest.mark.parametrize("part", [0.05, 0.3, 0.5, 0.9])
     def test_single_wrong_bit_in_the_weights_is_found(
@@ -485,17 +484,15 @@ class TestLoad:
         content[int(part * len(content))] ^= 1
         path.write_bytes(content)
 
-        with pytest.raises(classifier.WeightsError, match=r"the checksum of .* does not fit"):
-            classifier.load(path)
+        with pytest.raises(WeightsError, match=r"the checksum of .* does not fit"):
+            weights.load(path)
 
     @pytest.mark.parametrize("content", [b"hello " * 99, pickle.dumps([1])], ids=["text", "pickle"])
     def test_foreign_file_is_refused(self, tmp_path: Path, content: Any) -> None:
         (tmp_path / "net.pth").write_bytes(content)
 
-        with pytest.raises(
-            classifier.WeightsError, match="not a file of weights, or a damaged one"
-        ):
-            classifier.load(tmp_path / "net.pth")
+        with pytest.raises(WeightsError, match="not a file of weights, or a damaged one"):
+            weights.load(tmp_path / "net.pth")
 
     @pytest.mark.parametrize(
         ("thing", "words"),
@@ -516,15 +513,15 @@ class TestLoad:
     ) -> None:
         (tmp_path / "net.pth").write_bytes(bytes_of(thing))
 
-        with pytest.raises(classifier.WeightsError, match=words):
-            classifier.load(tmp_path / "net.pth")
+        with pytest.raises(WeightsError, match=words):
+            weights.load(tmp_path / "net.pth")
 
     def test_code_in_a_file_does_not_run(self, tmp_path: Path) -> None:
         trace, path = tmp_path / "trace", tmp_path / "net.pth"
         path.write_bytes(bytes_of({**classifier.Net().state_dict(), "more": Obeys(trace)}))
 
-        with pytest.raises(classifier.WeightsError, match="nothing of it was run"):
-            classifier.load(path)
+        with pytest.raises(WeightsError, match="nothing of it was run"):
+            weights.load(path)
 
         assert not trace.exists()
         torch.load(path, weights_only=False)  # the control: the file does run code
@@ -538,8 +535,8 @@ class TestLoad:
         trace, path = tmp_path / "trace", tmp_path / "net.pth"
         path.write_bytes(bytes_of({**classifier.Net().state_dict(), "more": Obeys(trace)}))
 
-        with pytest.raises(classifier.WeightsError, match="nothing of it was run"):
-            classifier.load(path)
+        with pytest.raises(WeightsError, match="nothing of it was run"):
+            weights.load(path)
 
         assert not trace.exists()
 
@@ -547,13 +544,13 @@ class TestLoad:
         trace, path = tmp_path / "trace", tmp_path / "net.pth"
         path.write_bytes(pickle.dumps(Obeys(trace)))
 
-        with pytest.raises(classifier.WeightsError, match="not a file of weights"):
-            classifier.load(path)
+        with pytest.raises(WeightsError, match="not a file of weights"):
+            weights.load(path)
 
         assert not trace.exists()
 
     def test_whole_net_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "net.pth").write_bytes(bytes_of(nn.Linear(2, 2)))
 
-        with pytest.raises(classifier.WeightsError, match="holds something else than tensors"):
-            classifier.load(tmp_path / "net.pth")
+        with pytest.raises(WeightsError, match="holds something else than tensors"):
+            weights.load(tmp_path / "net.pth")

@@ -18,6 +18,7 @@ from torch.utils.data import TensorDataset
 from blitz import classifier, data
 from blitz.images import files as image_files
 from blitz.images import made as made_images
+from blitz.learning import evaluation
 
 FOLDERS = (
     *("airplane", "automobile", "bird", "cat", "deer"),
@@ -240,7 +241,7 @@ class TestShortLastBatch:
         right = (net(inputs).argmax(1) == labels).tolist()
 
         found = [
-            classifier.evaluate(net, data.loader(images, size, shuffle=False)) for size in SIZES
+            evaluation.evaluate(net, data.loader(images, size, shuffle=False)) for size in SIZES
         ]
 
         assert [accuracy.correct for accuracy in found] == [sum(right)] * len(SIZES)

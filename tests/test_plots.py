@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from blitz import plots
-from blitz.classifier import Accuracy, Report
+from blitz.learning.evaluation import Accuracy
+from blitz.learning.running_loss import Report
 
 
 def to_rgba(color: str) -> tuple[float, ...]:

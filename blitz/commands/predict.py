@@ -25,10 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print a line for each image: 0, or 2 where a file was no image; the others are named."""
-    from blitz import classifier, data
+    from blitz import data
     from blitz.images import photos
+    from blitz.learning import evaluation
+    from blitz.training import weights
 
-    net = classifier.load(args.model, args.device, width=None)
+    net = weights.load(args.model, args.device, width=None)
     to_tensor = data.transform()
     code = 0
     for path in args.images:
@@ -38,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"error: {error}", file=sys.stderr)
             code = 2
             continue
-        print(f"{path}: {_top(classifier.probabilities(net, image)[0])}", flush=True)
+        print(f"{path}: {_top(evaluation.probabilities(net, image)[0])}", flush=True)
     return code
 
 

@@ -65,9 +65,10 @@ def _run(args: argparse.Namespace, processes: "Processes") -> int:
 
 def _read(args: argparse.Namespace) -> "tuple[Net, TensorDataset]":
     """The net, on the cpu, and the images: of several processes the first alone has the files."""
-    from blitz import classifier, data
+    from blitz import data
+    from blitz.training import weights
 
-    net = classifier.load(args.model, width=None)
+    net = weights.load(args.model, width=None)
     images = data.load("test", args.data)
     print(f"images: {images.origin}", flush=True)
     return net, data.normalized(images)

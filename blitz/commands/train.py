@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch.utils.data import TensorDataset
 
-    from blitz.classifier import Accuracy
     from blitz.data import Images
+    from blitz.learning.evaluation import Accuracy
     from blitz.parallel.processes import Processes
     from blitz.training.checkpoint import Checkpoint
     from blitz.training.folder import RunFolder
@@ -299,7 +299,8 @@ def _introduce(course: "Training", train: "Images", folder: "RunFolder") -> None
     """Say what is trained on what and with what, and show some images of it."""
     import torch
 
-    from blitz import classifier, data, devices
+    from blitz import data, devices
+    from blitz.learning import evaluation
 
     device = devices.describe(torch.device(course.settings.device))
     count = course.processes.part.processes
@@ -314,7 +315,7 @@ def _introduce(course: "Training", train: "Images", folder: "RunFolder") -> None
     if course.done:
         print(f"going on after {course.done:,} of {course.batches:,} batches")
     some = data.normalized(_first(train, SHOWN)).tensors
-    print(f"some images: {classifier.labels_line(some[1][:4])}", flush=True)
+    print(f"some images: {evaluation.labels_line(some[1][:4])}", flush=True)
     _draw(folder, {"samples.png": lambda plots: plots.sample_grid(*some)})
 
 
@@ -335,10 +336,10 @@ def _train_and_keep(
     prepared: _Prepared,
     folder: "RunFolder",
 ) -> int:
-    from blitz.classifier import WeightsError
     from blitz.training.checkpoint import CheckpointError
     from blitz.training.folder import RunFolderError
     from blitz.training.loop import Diverged
+    from blitz.training.weights import WeightsError
 
     try:
         stopped = _train(args, course, folder)
@@ -406,12 +407,13 @@ def _write(
     folder: "RunFolder",
 ) -> None:
     """Write all there is of a training to its folder, the result last."""
-    from blitz import classifier
+    from blitz.learning import evaluation
     from blitz.training import record as run_record
+    from blitz.training import weights
 
-    classifier.save(course.net, folder.model)
+    weights.save(course.net, folder.model)
     images, labels = (tensor[:SHOWN] for tensor in test.tensors)
-    answers = classifier.predict(course.net, images)
+    answers = evaluation.predict(course.net, images)
     losses = course.losses
     drawn = _draw(
         folder,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from blitz.classifier import Batch, TrainingStep
+from blitz.learning.step import Batch, TrainingStep
 from blitz.measuring import clock as timing
 
 PARTS = ("data", "transfer", "forward", "backward", "optimizer")

@@ -24,9 +24,11 @@ import torch.distributed as dist
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from blitz import classifier, data, devices
+from blitz import data, devices
 from blitz.base.errors import BlitzError, UnusableDevice
-from blitz.classifier import Accuracy, TrainingStep
+from blitz.learning import evaluation
+from blitz.learning.evaluation import Accuracy
+from blitz.learning.step import TrainingStep
 from blitz.parallel.step import DistributedStep
 from blitz.parallel.watch import GRACE, Watch
 from blitz.training.feeds import WHOLE, Part
@@ -112,7 +114,7 @@ class Processes:
 
     def step(self, net: nn.Module, *, lr: float, momentum: float, exact: bool) -> TrainingStep:
         """The training step for ``net``; of several processes, one that they take together."""
-        return classifier.training_step(net, lr=lr, momentum=momentum, exact=exact)
+        return TrainingStep(net, lr=lr, momentum=momentum, exact=exact)
 
     def at_step(self, steps: int, busy: bool = True) -> None:
         """Note that ``steps`` steps are begun, and whether more follow at once."""
@@ -376,7 +378,7 @@ def _say(words: str) -> None:
 def evaluate(
     net: nn.Module, images: TensorDataset, processes: Processes = ALONE, *, batch_size: int = 100
 ) -> Accuracy:
-    """As :func:`blitz.classifier.evaluate`, each process with its share of the images.
+    """As :func:`blitz.learning.evaluation.evaluate`, each process with its share of the images.
 
     Every image is counted once: of n processes each has every n-th of them, which is one more or
     less where they do not go round, and the counts are added. torch's DistributedSampler would
@@ -393,7 +395,7 @@ def evaluate(
     part = processes.part
     own = TensorDataset(*(tensor[part.rank :: part.processes] for tensor in images.tensors))
     if not processes.several or len(own):
-        counted = classifier.evaluate(net, data.loader(own, batch_size, shuffle=False))
+        counted = evaluation.evaluate(net, data.loader(own, batch_size, shuffle=False))
     else:
         none = (0,) * len(data.CLASSES)
         counted = Accuracy(none, none)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from blitz.classifier import TrainingStep
+from blitz.learning.step import TrainingStep
 
 
 class DistributedStep(TrainingStep):

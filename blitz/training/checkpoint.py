@@ -14,7 +14,8 @@ import torch
 from blitz.base import backend, tensor_file
 from blitz.base import files as atomic
 from blitz.base.errors import BlitzError
-from blitz.classifier import Report, RunningLoss, TrainingStep
+from blitz.learning.running_loss import Report, RunningLoss
+from blitz.learning.step import TrainingStep
 
 KIND, FORMAT = "blitz checkpoint", 1
 

@@ -28,8 +28,8 @@ import torch
 from blitz import data, devices
 from blitz.base import backend, interrupts
 from blitz.base.errors import BlitzError, UnusableDevice
-from blitz.classifier import Batch, TrainingStep
 from blitz.data import Images
+from blitz.learning.step import Batch, TrainingStep
 from blitz.parallel.shares import Share
 from blitz.training import tuning
 

@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from blitz import classifier, devices
+from blitz import devices
 from blitz.base.errors import BlitzError
-from blitz.classifier import Net, Report, RunningLoss
+from blitz.classifier import Net
 from blitz.data import Images
+from blitz.learning import running_loss
+from blitz.learning.running_loss import Report, RunningLoss
 from blitz.parallel import processes as distributed
 from blitz.parallel.processes import Processes
 from blitz.training import checkpoint, feeds, tuning
@@ -179,7 +181,7 @@ class Training:
             net, lr=settings.lr, momentum=settings.momentum, exact=not settings.fast
         )
         every = max(1, self.batches // CURVE_POINTS)
-        self.losses = Losses(RunningLoss(classifier.REPORT_EVERY), RunningLoss(every))
+        self.losses = Losses(RunningLoss(running_loss.REPORT_EVERY), RunningLoss(every))
 
     @property
     def net(self) -> Net:

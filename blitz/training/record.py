@@ -11,8 +11,8 @@ import torch
 from blitz import devices
 from blitz.base.errors import BlitzError
 from blitz.base.versions import installed, stack
-from blitz.classifier import Accuracy
 from blitz.data import CLASSES, Images
+from blitz.learning.evaluation import Accuracy
 from blitz.training.loop import Training
 
 FORMAT = 1

@@ -17,7 +17,7 @@ The first turns round for wider nets and larger batches, where oneDNN takes half
 done for little work alone, which :data:`LITTLE_WORK` delimits.
 
 The first two round otherwise than the tutorial's loop. They are for steps that need not be equal to
-it to the last bit: ``classifier.TrainingStep(exact=False)``, on the command line ``--fast``.
+it to the last bit: ``TrainingStep(exact=False)``, on the command line ``--fast``.
 """
 
 from collections.abc import Iterator

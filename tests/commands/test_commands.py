@@ -13,10 +13,12 @@ from PIL import Image
 
 from blitz import classifier, data, devices
 from blitz.__main__ import main, parser
-from blitz.classifier import Accuracy
 from blitz.commands import predict
 from blitz.commands import test as test_command
+from blitz.learning import evaluation
+from blitz.learning.evaluation import Accuracy
 from blitz.parallel import processes as distributed
+from blitz.training import weights
 from blitz.training.feeds import Part
 
 
@@ -25,7 +27,7 @@ def model(tmp_path: Path) -> str:
     """The file of a net of width 5."""
     path = tmp_path / "model.pt"
     with torch.random.fork_rng(devices=[]):
-        classifier.save(classifier.Net(width=5), path)
+        weights.save(classifier.Net(width=5), path)
     return str(path)
 
 
@@ -191,10 +193,10 @@ class TestPredict:
             said.append((*words, named))
 
         monkeypatch.setattr(predict, "print", say, raising=False)
-        net = classifier.load(model, width=5)
+        net = weights.load(model, width=5)
         pixels = np.full((32, 32, 3), (200, 10, 10), np.uint8)
         image = data.normalized(data.Images(pixels[None], [0], "")).tensors[0]
-        line = f"{photo}: {predict._top(classifier.probabilities(net, image)[0])}"
+        line = f"{photo}: {predict._top(evaluation.probabilities(net, image)[0])}"
 
         assert main(["predict", "--model", model, photo, photo]) == 0
 

@@ -15,23 +15,26 @@ import numpy as np
 import pytest
 import torch
 
-from blitz import classifier, data, plots
+from blitz import data, plots
 from blitz.__main__ import parser
 from blitz.base import progress
 from blitz.base.errors import BlitzError
-from blitz.classifier import Accuracy, Report
 from blitz.commands import download as download_command
 from blitz.commands import train
 from blitz.images import download
 from blitz.images.transfer import DownloadError
+from blitz.learning import evaluation
+from blitz.learning.evaluation import Accuracy
+from blitz.learning.running_loss import Report
 from blitz.parallel import processes as distributed
-from blitz.training import checkpoint
+from blitz.training import checkpoint, weights
 from blitz.training import loop as training
 from blitz.training import record as run_record
 from blitz.training.checkpoint import CheckpointError
 from blitz.training.feeds import Part
 from blitz.training.folder import RunFolder, RunFolderError
 from blitz.training.loop import Diverged, Settings, Training
+from blitz.training.weights import WeightsError
 
 
 class Process(distributed.Processes):
@@ -836,7 +839,7 @@ class TestTrainAndKeep:
         printed = capsys.readouterr()
         assert (printed.out, printed.err) == ("", said)
 
-    @pytest.mark.parametrize("kind", [CheckpointError, RunFolderError, classifier.WeightsError])
+    @pytest.mark.parametrize("kind", [CheckpointError, RunFolderError, WeightsError])
     def test_disk_that_is_full_is_said_and_how_to_go_on(
         self,
         folder: RunFolder,
@@ -915,14 +918,14 @@ class TestKeep:
         )
         files = {"model.pt", "result.json", "predictions.png", "loss.png", "classes.png"}
         assert set(os.listdir(folder.path)) == files
-        loaded = classifier.load(folder.model, width=None)
+        loaded = weights.load(folder.model, width=None)
         assert torch.equal(loaded.fc3.bias, course.net.fc3.bias)
         record = run_record.of(course, prepared.train, prepared.test, TWO_CLASSES)
         assert folder.result.read_bytes() == run_record.content(record)
         images, labels, answers = drawn["sample_grid"]
         assert torch.equal(images, test.tensors[0][:24])
         assert torch.equal(labels, test.tensors[1][:24])
-        assert torch.equal(answers, classifier.predict(course.net, images))
+        assert torch.equal(answers, evaluation.predict(course.net, images))
         assert drawn["loss_curve"] == (course.losses.reports, course.losses.curve, 8)
         assert drawn["class_bars"] == (TWO_CLASSES,)
         for name, count in (("predictions", 3), ("loss", 3), ("classes", 1)):
@@ -934,7 +937,7 @@ class TestKeep:
         course = course_of()
         prepared = prepared_of(course)
         order: list[str] = []
-        monkeypatch.setattr(classifier, "save", lambda *_: order.append("model.pt"))
+        monkeypatch.setattr(weights, "save", lambda *_: order.append("model.pt"))
         monkeypatch.setattr(RunFolder, "write", lambda _, name, content: order.append(name))
         monkeypatch.setattr(RunFolder, "drop_checkpoint", lambda _: order.append("dropped"))
 

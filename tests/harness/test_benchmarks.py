@@ -21,6 +21,7 @@ from blitz import classifier, devices
 from blitz.__main__ import main
 from blitz.base import backend, versions
 from blitz.harness import benchmarks
+from blitz.learning.step import TrainingStep
 from blitz.measuring import clock as timing
 from blitz.measuring import parts as step_parts
 from blitz.measuring import picture as throughput_plot
@@ -188,14 +189,14 @@ def batches(images: Any = 4) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
 
 class TestStepParts:
     @pytest.fixture
-    def step(self) -> Iterator[classifier.TrainingStep]:
+    def step(self) -> Iterator[TrainingStep]:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # several, on a busy machine, wait long for each other
         with backend.forked_generators([CPU]):
-            yield classifier.training_step(classifier.Net())
+            yield TrainingStep(classifier.Net())
         torch.set_num_threads(threads)
 
-    def test_every_part_takes_its_time(self, step: classifier.TrainingStep) -> None:
+    def test_every_part_takes_its_time(self, step: TrainingStep) -> None:
         def slow() -> Iterator[Any]:
             for batch in batches():
                 time.sleep(0.1)
@@ -211,7 +212,7 @@ class TestStepParts:
             sum(parts.shares[part] for part in ("forward", "backward", "optimizer"))
         )
 
-    def test_slow_part_is_the_one_that_is_named(self, step: classifier.TrainingStep) -> None:
+    def test_slow_part_is_the_one_that_is_named(self, step: TrainingStep) -> None:
         update = step.optimizer.step
 
         def slowly() -> None:
@@ -225,14 +226,14 @@ class TestStepParts:
         assert max(parts.shares, key=parts.shares.get) == "optimizer"
         assert parts.bound == "launch-bound"  # a pause does not grow with the images
 
-    def test_net_is_trained_meanwhile(self, step: classifier.TrainingStep) -> None:
+    def test_net_is_trained_meanwhile(self, step: TrainingStep) -> None:
         before = step.net.fc3.bias.detach().clone()
 
         step_parts.measure(step, batches(), CPU, steps=1, warm_up=0)
 
         assert not torch.equal(before, step.net.fc3.bias)
 
-    def test_batches_that_end_too_soon_are_refused(self, step: classifier.TrainingStep) -> None:
+    def test_batches_that_end_too_soon_are_refused(self, step: TrainingStep) -> None:
         few = itertools.islice(batches(), 3)
 
         with pytest.raises(ValueError, match="ended too soon"):

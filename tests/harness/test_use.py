@@ -12,6 +12,8 @@ from PIL import Image
 
 from blitz import classifier, data
 from blitz.__main__ import main
+from blitz.learning import evaluation
+from blitz.training import weights
 from tests import small_images
 
 
@@ -24,7 +26,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def model(tmp_path: Path) -> Path:
     """The file of a net of width 5."""
     path = tmp_path / "model.pt"
-    classifier.save(classifier.Net(width=5), path)
+    weights.save(classifier.Net(width=5), path)
     return path
 
 
@@ -45,8 +47,8 @@ class TestTest:
         assert main(["test", "--model", str(model), "--data", str(images)]) == 0
 
         printed = capsys.readouterr().out
-        net, test = classifier.load(model, width=None), data.load("test", images)
-        accuracy = classifier.evaluate(net, [data.normalized(test)[:]])
+        net, test = weights.load(model, width=None), data.load("test", images)
+        accuracy = evaluation.evaluate(net, [data.normalized(test)[:]])
         assert printed.splitlines()[1:] == [accuracy.line(), *accuracy.class_lines()]
         assert "12 of 12 test images of the class folders in" in printed
 
@@ -93,7 +95,7 @@ class TestPredict:
         assert main(["predict", "--model", str(model), str(photo)]) == 0
 
         with Image.open(photo) as image:
-            scores = classifier.load(model, width=5)(data.transform()(image)[None])[0]
+            scores = weights.load(model, width=5)(data.transform()(image)[None])[0]
         chances = (scores.exp() / scores.exp().sum()).tolist()
         best = sorted(range(10), key=lambda label: -chances[label])[:3]
         expected = ", ".join(f"{data.CLASSES[label]} {chances[label]:.1%}" for label in best)

@@ -23,13 +23,16 @@ from torch.utils.data import DistributedSampler, TensorDataset
 from blitz import classifier, data, plots
 from blitz.__main__ import main
 from blitz.harness.ranks import Outcome, Ranks, as_torchrun_would
+from blitz.learning import evaluation, running_loss
+from blitz.learning.evaluation import Accuracy
+from blitz.learning.step import TrainingStep
 from blitz.parallel import processes as distributed
 from blitz.parallel import step as distributed_step
 from blitz.parallel import watch as distributed_watch
 from blitz.parallel.shares import Share, ShareError
 from blitz.parallel.step import DistributedStep
 from blitz.parallel.watch import Ledger
-from blitz.training import checkpoint, feeds
+from blitz.training import checkpoint, feeds, weights
 from blitz.training import loop as training
 from blitz.training.folder import RunFolder
 from tests import small_images
@@ -93,7 +96,7 @@ def small(grace: float = 0.2) -> None:
     Where no agent is there to end what is left of a group, that waits for one only shortly.
     """
     training.CHUNK_IMAGES = 12
-    classifier.REPORT_EVERY = 4
+    running_loss.REPORT_EVERY = 4
     vars(plots).update(blank_figure=no_figure)
     type.__setattr__(RunFolder, "drop_checkpoint", lambda folder: None)
     torch.set_num_threads(1)
@@ -143,7 +146,7 @@ def result_in(folder: Path) -> dict[str, Any]:
 
 
 def parameters_in(folder: Path) -> dict[str, torch.Tensor]:
-    return dict(classifier.load(folder / "model.pt").state_dict())
+    return dict(weights.load(folder / "model.pt").state_dict())
 
 
 def assert_close(folder: Path, other: Path) -> None:
@@ -200,14 +203,14 @@ def at_step(number: int, what: Callable[[], object]) -> None:
     taken = itertools.count(1)
 
     def before_each(take: Callable[..., Any]) -> Callable[..., Any]:
-        def step(self: classifier.TrainingStep, *batch: Any) -> Any:
+        def step(self: TrainingStep, *batch: Any) -> Any:
             if next(taken) == number:
                 what()
             return take(self, *batch)
 
         return step
 
-    for kind in (classifier.TrainingStep, DistributedStep):
+    for kind in (TrainingStep, DistributedStep):
         type.__setattr__(kind, "__call__", before_each(kind.__call__))
 
 
@@ -601,7 +604,7 @@ def test_every_image_is_tested_once(several: Ranks, images: int, count: int) -> 
     with store_of_an_agent() as port:
         counted = several.results(counted_as, count, count, port, images)
 
-    whole = classifier.evaluate(net_of_tests(), [tuple(images_of_tests(images).tensors)])
+    whole = evaluation.evaluate(net_of_tests(), [tuple(images_of_tests(images).tensors)])
     assert counted == [whole] * count
     assert whole.total == images
 
@@ -617,7 +620,7 @@ def images_of_tests(count: int) -> TensorDataset:
     return TensorDataset(images, net_of_tests()(images).argmax(1) * (torch.arange(count) % 2))
 
 
-def counted_as(rank: int, count: int, port: int, images: int) -> classifier.Accuracy:
+def counted_as(rank: int, count: int, port: int, images: int) -> Accuracy:
     as_torchrun_would(rank, count, port)
     with distributed.joined("cpu") as processes:
         return distributed.evaluate(net_of_tests(), images_of_tests(images), processes)
@@ -658,9 +661,7 @@ class TestStep:
     @pytest.mark.parametrize("given", [{}, {"lr": 0.5, "momentum": 0.0}, {"exact": False}], ids=str)
     def test_weight_scales_loss_and_gradients(self, given: dict[str, Any]) -> None:
         images, labels = torch.rand(3, 3, 32, 32), torch.tensor([1, 2, 3])
-        step, alone = (
-            kind(net_of_tests(), **given) for kind in (DistributedStep, classifier.TrainingStep)
-        )
+        step, alone = (kind(net_of_tests(), **given) for kind in (DistributedStep, TrainingStep))
 
         loss = step(images, labels, 0.5)
 
@@ -675,7 +676,7 @@ class TestStep:
 
     def test_steps_of_weight_1_are_those_of_one_process(self) -> None:
         images, labels = torch.rand(3, 3, 32, 32), torch.tensor([1, 2, 3])
-        step, alone = DistributedStep(net_of_tests()), classifier.TrainingStep(net_of_tests())
+        step, alone = DistributedStep(net_of_tests()), TrainingStep(net_of_tests())
 
         losses = [[each(images, labels).item() for _ in range(3)] for each in (step, alone)]
 

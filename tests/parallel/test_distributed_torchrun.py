@@ -12,11 +12,10 @@ import torch
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from blitz import classifier
 from blitz.__main__ import main
 from blitz.harness.ranks import Outcome, Ranks
 from blitz.parallel.watch import GRACE
-from blitz.training import checkpoint
+from blitz.training import checkpoint, weights
 from tests import small_images
 from tests.parallel import test_distributed
 
@@ -87,7 +86,7 @@ def alone(several: Ranks, images: Path, tmp_path_factory: pytest.TempPathFactory
 
 
 def assert_as_alone(folder: Path, alone: Path) -> None:
-    mine, theirs = (classifier.load(path / "model.pt").state_dict() for path in (folder, alone))
+    mine, theirs = (weights.load(path / "model.pt").state_dict() for path in (folder, alone))
     for name, value in theirs.items():
         torch.testing.assert_close(mine[name], value)
     results: list[dict[str, Any]] = [

@@ -20,10 +20,10 @@ import torch.distributed as dist
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from blitz import classifier, data, devices
+from blitz import data, devices
 from blitz.base.errors import BlitzError
-from blitz.classifier import Accuracy
 from blitz.harness.ranks import as_torchrun_would
+from blitz.learning.evaluation import Accuracy
 from blitz.parallel import processes as distributed
 from blitz.parallel.processes import EndedElsewhere, Group, Processes
 from blitz.parallel.watch import GRACE
@@ -250,7 +250,7 @@ class TestSteps:
             distributed, "DistributedStep", lambda net, **options: asked.append((net, options))
         )
         monkeypatch.setattr(
-            classifier, "training_step", lambda net, **options: asked.append((net, options))
+            distributed, "TrainingStep", lambda net, **options: asked.append((net, options))
         )
         net, group = nn.Linear(1, 1), group_of(store, 1)
 

@@ -12,7 +12,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from blitz import classifier
 from blitz.base import files as atomic
-from blitz.classifier import Report, RunningLoss
+from blitz.learning.running_loss import Report, RunningLoss
+from blitz.learning.step import TrainingStep
 from blitz.training import checkpoint
 from blitz.training.checkpoint import Checkpoint, CheckpointError, Losses
 
@@ -20,11 +21,11 @@ REMEDY = "Start anew with another --out, or put the checkpoint back from a copy.
 
 
 @pytest.fixture
-def step() -> classifier.TrainingStep:
+def step() -> TrainingStep:
     """A step on a net of width 2, which was taken once."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        step = classifier.training_step(classifier.Net(width=2), lr=0.5, momentum=0.25)
+        step = TrainingStep(classifier.Net(width=2), lr=0.5, momentum=0.25)
         step(torch.rand(3, 3, 32, 32), torch.tensor([1, 2, 3]))
     return step
 
@@ -33,7 +34,7 @@ def losses_of(*reports: Report) -> Losses:
     return Losses(RunningLoss(4, 2, 3, 1.5), RunningLoss(2, 2, 3, 0.5), [*reports], [*reports])
 
 
-def saved_of(step: classifier.TrainingStep, **parts: Any) -> Checkpoint:
+def saved_of(step: TrainingStep, **parts: Any) -> Checkpoint:
     made = Checkpoint(
         settings={"epochs": 3, "data": None},
         images="a digest",
@@ -75,7 +76,7 @@ class TestLosses:
 
 
 class TestState:
-    def test_stays_as_it_was_when_the_training_goes_on(self, step: classifier.TrainingStep) -> None:
+    def test_stays_as_it_was_when_the_training_goes_on(self, step: TrainingStep) -> None:
         state = checkpoint.state_of(step)
         before = copy.deepcopy(state)
 
@@ -103,12 +104,12 @@ class TestState:
         }
         assert state["d"] == "text"
 
-    def test_has_no_graph(self, step: classifier.TrainingStep) -> None:
+    def test_has_no_graph(self, step: TrainingStep) -> None:
         kept = checkpoint._on_cpu([step.net.fc3.bias])
 
         assert not kept[0].requires_grad
 
-    def test_generator_is_where_it_stood(self, step: classifier.TrainingStep) -> None:
+    def test_generator_is_where_it_stood(self, step: TrainingStep) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(3)
             stood = torch.get_rng_state()
@@ -120,7 +121,7 @@ class TestState:
 
 
 class TestFile:
-    def test_comes_back_whole(self, tmp_path: Path, step: classifier.TrainingStep) -> None:
+    def test_comes_back_whole(self, tmp_path: Path, step: TrainingStep) -> None:
         saved = saved_of(step)
 
         checkpoint.save(tmp_path / "c.pt", saved)
@@ -136,7 +137,7 @@ class TestFile:
             assert torch.equal(kept, part["momentum_buffer"])
         assert torch.equal(found.generators["cpu"], saved.generators["cpu"])
 
-    def test_names_its_kind_and_format(self, tmp_path: Path, step: classifier.TrainingStep) -> None:
+    def test_names_its_kind_and_format(self, tmp_path: Path, step: TrainingStep) -> None:
         checkpoint.save(tmp_path / "c.pt", saved_of(step))
 
         content = torch.load(tmp_path / "c.pt", weights_only=True)
@@ -145,7 +146,7 @@ class TestFile:
         assert content["losses"]["running"] == {"every": 4, "epoch": 2, "batches": 3, "total": 1.5}
 
     def test_of_before_there_was_torchrun_is_of_no_start(
-        self, tmp_path: Path, step: classifier.TrainingStep
+        self, tmp_path: Path, step: TrainingStep
     ) -> None:
         checkpoint.save(tmp_path / "c.pt", saved_of(step))
         content = torch.load(tmp_path / "c.pt", weights_only=True)
@@ -160,7 +161,7 @@ class TestFile:
         ids=["strerror", "text"],
     )
     def test_that_cannot_be_written_is_named(
-        self, monkeypatch: pytest.MonkeyPatch, step: classifier.TrainingStep, error: Any, fault: str
+        self, monkeypatch: pytest.MonkeyPatch, step: TrainingStep, error: Any, fault: str
     ) -> None:
         def write(path: object, content: bytes) -> None:
             raise error
@@ -219,7 +220,7 @@ class TestFile:
         "wrong", [{"every": 0}, {"every": 2.0}, {"epoch": 0}, {"batches": -1}], ids=str
     )
     def test_counts_that_count_nothing_are_named(
-        self, tmp_path: Path, step: classifier.TrainingStep, which: str, wrong: dict[str, Any]
+        self, tmp_path: Path, step: TrainingStep, which: str, wrong: dict[str, Any]
     ) -> None:
         losses = losses_of()
         setattr(losses, which, replace(getattr(losses, which), **wrong))
@@ -231,9 +232,7 @@ class TestFile:
         fault = f"{getattr(losses, which)} counts no batches"
         assert f"(ValueError: {fault})" in str(refused.value)
 
-    def test_may_stand_at_the_first_batch(
-        self, tmp_path: Path, step: classifier.TrainingStep
-    ) -> None:
+    def test_may_stand_at_the_first_batch(self, tmp_path: Path, step: TrainingStep) -> None:
         losses = Losses(RunningLoss(1), RunningLoss(1))
 
         checkpoint.save(tmp_path / "c.pt", saved_of(step, losses=losses))
@@ -242,9 +241,9 @@ class TestFile:
 
 
 class TestRestore:
-    def test_goes_on_as_if_it_had_never_ended(self, step: classifier.TrainingStep) -> None:
+    def test_goes_on_as_if_it_had_never_ended(self, step: TrainingStep) -> None:
         saved = saved_of(step)
-        other = classifier.training_step(classifier.Net(width=2), lr=0.125, momentum=0.75)
+        other = TrainingStep(classifier.Net(width=2), lr=0.125, momentum=0.75)
         batch = torch.ones(2, 3, 32, 32), torch.tensor([1, 2])
 
         with torch.random.fork_rng(devices=[]):
@@ -257,9 +256,9 @@ class TestRestore:
         for one, another in zip(step.net.parameters(), other.net.parameters(), strict=True):
             assert torch.equal(one, another)
 
-    def test_learning_rate_is_not_the_files_to_change(self, step: classifier.TrainingStep) -> None:
+    def test_learning_rate_is_not_the_files_to_change(self, step: TrainingStep) -> None:
         saved = saved_of(step)
-        other = classifier.training_step(classifier.Net(width=2), lr=0.125, momentum=0.75)
+        other = TrainingStep(classifier.Net(width=2), lr=0.125, momentum=0.75)
 
         with torch.random.fork_rng(devices=[]):
             checkpoint.restore("c.pt", saved, other)
@@ -280,7 +279,7 @@ class TestRestore:
         ids=["optimizer", "generators", "shape"],
     )
     def test_state_of_something_else_is_named(
-        self, step: classifier.TrainingStep, parts: dict[str, Any], fault: str
+        self, step: TrainingStep, parts: dict[str, Any], fault: str
     ) -> None:
         saved = saved_of(step, **parts)
 
@@ -291,7 +290,7 @@ class TestRestore:
             f"c.pt: does not hold what a checkpoint must ({fault}). {REMEDY}"
         )
 
-    def test_numbers_beside_the_momentum_have_no_shape(self, step: classifier.TrainingStep) -> None:
+    def test_numbers_beside_the_momentum_have_no_shape(self, step: TrainingStep) -> None:
         saved = saved_of(step)
         saved.optimizer["state"][0]["steps"] = 3
 
@@ -302,7 +301,7 @@ class TestRestore:
 
 
 class TestWidth:
-    def test_that_fits_is_taken(self, step: classifier.TrainingStep) -> None:
+    def test_that_fits_is_taken(self, step: TrainingStep) -> None:
         checkpoint.check_width("c.pt", saved_of(step), 2)
 
     @pytest.mark.parametrize(
@@ -316,7 +315,7 @@ class TestWidth:
         ids=["other", "scalar", "list", "none"],
     )
     def test_that_does_not_fit_is_named(
-        self, step: classifier.TrainingStep, net: dict[str, Any], found: str
+        self, step: TrainingStep, net: dict[str, Any], found: str
     ) -> None:
         with pytest.raises(CheckpointError) as refused:
             checkpoint.check_width("c.pt", saved_of(step, net=net), 2)

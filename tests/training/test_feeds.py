@@ -10,6 +10,8 @@ import torch
 
 from blitz import classifier, data, devices
 from blitz.base import backend, interrupts
+from blitz.learning import evaluation
+from blitz.learning.step import TrainingStep
 from blitz.training import feeds, tuning
 
 CPU = torch.device("cpu")
@@ -44,9 +46,9 @@ def make(name: str, images: data.Images, **options: Any) -> feeds.Feed:
     return feeds.make(name, images, **settings)
 
 
-def new_step(exact: bool = True) -> classifier.TrainingStep:
+def new_step(exact: bool = True) -> TrainingStep:
     torch.manual_seed(7)
-    return classifier.training_step(classifier.Net(), lr=0.05, exact=exact)
+    return TrainingStep(classifier.Net(), lr=0.05, exact=exact)
 
 
 def losses(feed: feeds.Feed, step: Any, *args: Any, **options: Any) -> list[float]:
@@ -191,7 +193,7 @@ class TestBatches:
 
         with pytest.raises(AttributeError):
             next(make(name, images).train(step, 1))
-        step = classifier.training_step(classifier.Net())
+        step = TrainingStep(classifier.Net())
         step.criterion = None
         with pytest.raises(TypeError):
             next(make(name, images).train(step, 1))
@@ -512,7 +514,7 @@ class TestCaptured:
     def test_recording_lies_where_the_images_are(self, monkeypatch: pytest.MonkeyPatch) -> None:
         meta, recorded_on = torch.device("meta"), []
         monkeypatch.setattr(feeds, "record", lambda work, device: recorded_on.append(device))
-        step = classifier.training_step(classifier.Net().to(meta))
+        step = TrainingStep(classifier.Net().to(meta))
         pixels, labels = torch.empty(9, 3, 32, 32, device=meta), torch.empty(9, device=meta)
 
         recording = feeds._Recording(step, 2, 4, pixels, labels)
@@ -522,7 +524,7 @@ class TestCaptured:
         assert (recording._losses.device, recording._losses.shape) == (meta, (2,))
 
     def test_recording_serves_parameters_that_are_wrapped_anew_in_their_memory(self) -> None:
-        step = classifier.training_step(classifier.Net(), momentum=0.0)
+        step = TrainingStep(classifier.Net(), momentum=0.0)
         before = feeds._addresses(step)
 
         (group,) = step.optimizer.param_groups
@@ -597,11 +599,11 @@ class TestCapturedOnCuda:
 
         for name in ("resident", "captured"):
             torch.manual_seed(7)
-            step = classifier.training_step(classifier.Net().to(device), lr=0.01)
+            step = TrainingStep(classifier.Net().to(device), lr=0.01)
             feed = make(name, images, device=device)
             got = [loss for epoch in (1, 2, 3) for loss in losses(feed, step, epoch, chunk=30)]
             tests = data.loader(data.normalized(images), 100, shuffle=False)
-            runs.append((got, classifier.evaluate(step.net, tests).percent))
+            runs.append((got, evaluation.evaluate(step.net, tests).percent))
 
         (expected, accuracy), (got, other) = runs
         assert len(got) == 300

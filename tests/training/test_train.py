@@ -31,12 +31,17 @@ from blitz.base import files as atomic
 from blitz.base import interrupts, locks, versions
 from blitz.images import download
 from blitz.images.transfer import DownloadError
+from blitz.learning import evaluation
+from blitz.learning.evaluation import Accuracy
+from blitz.learning.running_loss import Report, RunningLoss
+from blitz.learning.step import TrainingStep
 from blitz.parallel import processes as distributed
-from blitz.training import checkpoint, feeds
+from blitz.training import checkpoint, feeds, weights
 from blitz.training import loop as training
 from blitz.training import record as run_record
 from blitz.training.checkpoint import CheckpointError
 from blitz.training.folder import RunFolder
+from blitz.training.weights import WeightsError
 from tests import small_images
 
 FIGURE = plots.blank_figure
@@ -82,7 +87,7 @@ def result_in(folder: Path) -> dict[str, Any]:
 
 def assert_same_bits(folder: Path, reference: Path) -> None:
     """The net, the losses and the accuracy in two folders are the same, to the last bit."""
-    mine, theirs = (classifier.load(path / "model.pt") for path in (folder, reference))
+    mine, theirs = (weights.load(path / "model.pt") for path in (folder, reference))
     for one, other in zip(mine.parameters(), theirs.parameters(), strict=True):
         assert torch.equal(one, other)
     mine, theirs = result_in(folder), result_in(reference)
@@ -171,9 +176,9 @@ class TestWhatIsKept:
         assert result["images_per_second"] == pytest.approx(3 * 39 / result["seconds"])
 
     def test_accuracy_is_that_of_the_model(self, reference: Path, images: Path) -> None:
-        net = classifier.load(reference / "model.pt")
+        net = weights.load(reference / "model.pt")
         test = data.normalized(data.load("test", images))
-        labels = classifier.predict(net, test.tensors[0])
+        labels = evaluation.predict(net, test.tensors[0])
 
         assert result_in(reference)["correct"] == (labels == test.tensors[1]).sum().item()
 
@@ -361,7 +366,7 @@ class TestKilled:
 def signals(*numbers: Any) -> Iterator[None]:
     """Send this process signals in the middle of its eighth step."""
     steps = []
-    take = classifier.TrainingStep.__call__
+    take = TrainingStep.__call__
 
     def take_and_send(step: Any, *batch: Any) -> Any:
         loss = take(step, *batch)
@@ -372,7 +377,7 @@ def signals(*numbers: Any) -> Iterator[None]:
         return loss
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(classifier.TrainingStep, "__call__", take_and_send)
+        patch.setattr(TrainingStep, "__call__", take_and_send)
         yield
 
 
@@ -704,7 +709,7 @@ class TestDisk:
         assert_same_bits(out, reference)
 
     def full(self, net: Any, path: Path) -> None:
-        raise classifier.WeightsError(f"{path}: the weights cannot be written there: full.")
+        raise WeightsError(f"{path}: the weights cannot be written there: full.")
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
     def test_really_too_small_for_a_checkpoint(self, train: Callable[..., int], out: Path) -> None:
@@ -788,11 +793,11 @@ class TestRecord:
                 processes=SimpleNamespace(part=feeds.Part(1, 2)),
                 images=10,
                 images_digest="d1",
-                losses=SimpleNamespace(reports=[classifier.Report(1, 2, 0.5)]),
+                losses=SimpleNamespace(reports=[Report(1, 2, 0.5)]),
             )
             train = data.Images(["a", "b"], [0, 1], "ours")
             test = data.Images(["c"], [0], "theirs")
-            return run_record.of(trained, train, test, classifier.Accuracy(*counts))
+            return run_record.of(trained, train, test, Accuracy(*counts))
 
         return record_of
 
@@ -1124,7 +1129,7 @@ class TestTraining:
         reports = [report for due in made.chunks() for report in due]
 
         assert reports == [
-            classifier.Report(epoch, batches, 1.0, rest)
+            Report(epoch, batches, 1.0, rest)
             for epoch in (1, 2)
             for batches, rest in [(4, False), (8, False), (10, True)]
         ]
@@ -1234,8 +1239,8 @@ class TestUntrusted:
         path = tampered(losses={**losses, "reports": [reports], "curve": [curve, curve]})
 
         found = checkpoint.load(path).losses
-        assert found.reports == [classifier.Report(1, 2, 0.5)]
-        assert found.curve == 2 * [classifier.Report(1, 3, 0.5)]
+        assert found.reports == [Report(1, 2, 0.5)]
+        assert found.curve == 2 * [Report(1, 3, 0.5)]
 
     @pytest.mark.parametrize("which", ["running", "fine"])
     @pytest.mark.parametrize(
@@ -1421,10 +1426,10 @@ def test_downloaded_images_are_trained_on(
 
 
 def test_generators_go_on_where_they_were(tmp_path: Path) -> None:
-    step = classifier.training_step(classifier.Net())
+    step = TrainingStep(classifier.Net())
     state = checkpoint.state_of(step)
     drawn = torch.rand(3)
-    losses = checkpoint.Losses(classifier.RunningLoss(), classifier.RunningLoss())
+    losses = checkpoint.Losses(RunningLoss(), RunningLoss())
     checkpoint.save(
         tmp_path / "c.pt",
         checkpoint.Checkpoint(settings={}, images="", losses=losses, seconds=0.0, **state),
@@ -1435,8 +1440,8 @@ def test_generators_go_on_where_they_were(tmp_path: Path) -> None:
     assert torch.equal(torch.rand(3), drawn)
 
 
-def saved_of(step: classifier.TrainingStep, **parts: Any) -> checkpoint.Checkpoint:
-    losses = checkpoint.Losses(classifier.RunningLoss(), classifier.RunningLoss())
+def saved_of(step: TrainingStep, **parts: Any) -> checkpoint.Checkpoint:
+    losses = checkpoint.Losses(RunningLoss(), RunningLoss())
     state = checkpoint.state_of(step) | parts
     return checkpoint.Checkpoint(settings={}, images="", losses=losses, seconds=0.0, **state)
 
@@ -1444,7 +1449,7 @@ def saved_of(step: classifier.TrainingStep, **parts: Any) -> checkpoint.Checkpoi
 def test_checkpoint_of_a_backend_without_a_generator_has_that_of_the_cpu(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    step = classifier.training_step(classifier.Net())
+    step = TrainingStep(classifier.Net())
     step.device = torch.device("vulkan")
 
     saved = saved_of(step)
@@ -1465,7 +1470,7 @@ def test_generator_of_an_accelerator_goes_on_wherever_it_is(
 
     module = SimpleNamespace(get_rng_state={there: state}.__getitem__, set_rng_state=set_rng_state)
     monkeypatch.setattr(torch, "get_device_module", {there: module, here: module}.__getitem__)
-    step = classifier.training_step(classifier.Net())
+    step = TrainingStep(classifier.Net())
 
     step.device = there
     saved = saved_of(step)
@@ -1477,7 +1482,7 @@ def test_generator_of_an_accelerator_goes_on_wherever_it_is(
 
 
 def test_momentum_of_another_shape_is_named() -> None:
-    step = classifier.training_step(classifier.Net())
+    step = TrainingStep(classifier.Net())
     saved = saved_of(step, optimizer={"state": {0: {"momentum_buffer": torch.zeros(2)}}})
 
     words = r"c\.pt: .*\(ValueError: momentum_buffer of parameter 0 has shape \(2,\)\)\. Start"

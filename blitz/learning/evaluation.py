@@ -1,0 +1,173 @@
+"""A net's test: its predictions, their names, and how many of them are right.
+
+Tutorial: "Test the network on the test data".
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from blitz.data import CLASSES
+from blitz.learning.step import Batches, check_labels
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How many images of each class a net named right; the sums over the classes are exact.
+
+    Attributes:
+        class_correct: Images of each class that were named right.
+        class_total: Images of each class.
+    """
+
+    class_correct: tuple[int, ...]
+    class_total: tuple[int, ...]
+
+    @property
+    def correct(self) -> int:
+        """Images that were named right."""
+        return sum(self.class_correct)
+
+    @property
+    def total(self) -> int:
+        """Images in all."""
+        return sum(self.class_total)
+
+    @property
+    def percent(self) -> float:
+        """Of 100 images, how many were named right."""
+        return 100 * self.correct / self.total
+
+    @property
+    def class_percent(self) -> tuple[float | None, ...]:
+        """The same for each class; None for a class without images, where there is no rate."""
+        return tuple(
+            100 * correct / total if total else None
+            for correct, total in zip(self.class_correct, self.class_total, strict=True)
+        )
+
+    def line(self) -> str:
+        """The tutorial's line on the whole test set, with the number of images that it had."""
+        return f"Accuracy of the network on the {self.total} test images: {int(self.percent)} %"
+
+    def class_lines(self, classes: Sequence[str] = CLASSES) -> list[str]:
+        """The tutorial's line for each class; whole per cent, the fraction cut off as it does.
+
+        Raises:
+            ValueError: there are not as many names as classes.
+        """
+        if len(classes) != len(self.class_total):
+            raise ValueError(
+                f"{len(classes)} names for {len(self.class_total)} classes. Give a name for each."
+            )
+        return [
+            f"Accuracy of {name:>5} : " + ("no images" if rate is None else f"{int(rate):2d} %")
+            for name, rate in zip(classes, self.class_percent, strict=True)
+        ]
+
+
+def evaluate(net: nn.Module, loader: Batches) -> Accuracy:
+    """Count, over all batches, how many images ``net`` names right, in all and for each class.
+
+    Any batch size gives the same counts, a short last batch included. No gradient is recorded; the
+    net is in evaluation mode meanwhile, and each of its modules in its former mode afterwards.
+
+    Raises:
+        ValueError: the loader gave no batch, or a label fits none of the net's outputs.
+
+    Tutorial: "Test the network on the test data".
+    """
+    correct: Counter[int] = Counter()
+    total: Counter[int] = Counter()
+    classes = 0
+    with _evaluation(net):
+        for images, labels in loader:
+            outputs = net(_beside(net, images))
+            labels = labels.cpu()
+            check_labels(labels, outputs)
+            classes = outputs.shape[1]
+            total.update(labels.tolist())
+            correct.update(labels[outputs.argmax(1).cpu() == labels].tolist())
+    if not total:
+        raise ValueError(
+            "the loader gave no batch to test the net on. Give one over a data set with images, "
+            "and not an iterator, which is empty after one pass."
+        )
+    return Accuracy(
+        class_correct=tuple(correct[label] for label in range(classes)),
+        class_total=tuple(total[label] for label in range(classes)),
+    )
+
+
+def predict(net: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """The class with the highest score for each of N images: N int64 labels, on the net's device.
+
+    Which of several equal scores wins depends on the device.
+
+    Tutorial: "Test the network on the test data".
+    """
+    with _evaluation(net):
+        scores: torch.Tensor = net(_beside(net, images))
+        return scores.argmax(1)
+
+
+def probabilities(net: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """The softmax of the net's scores, N x classes on its device: each row sums to 1.
+
+    Tutorial: "Test the network on the test data", where the scores themselves are taken for
+    probabilities.
+    """
+    with _evaluation(net):
+        return torch.softmax(net(_beside(net, images)), dim=1)
+
+
+def class_names(
+    labels: torch.Tensor | Sequence[int], classes: Sequence[str] = CLASSES
+) -> list[str]:
+    """The names of ``labels``, N integers, on any device.
+
+    Raises:
+        ValueError: a label is not the number of a class.
+    """
+    numbers = labels.tolist() if isinstance(labels, torch.Tensor) else list(labels)
+    for number in numbers:
+        if number not in range(len(classes)):
+            raise ValueError(
+                f"label {number!r} names none of {len(classes)} classes. Give whole numbers from "
+                f"0 to {len(classes) - 1}."
+            )
+    return [classes[int(number)] for number in numbers]
+
+
+def labels_line(labels: torch.Tensor | Sequence[int], classes: Sequence[str] = CLASSES) -> str:
+    """The names of ``labels`` (N integers, on any device) in a line, each set right in 5 columns.
+
+    Raises:
+        ValueError: a label is not the number of a class.
+
+    Tutorial: "Load and normalize CIFAR10", "Test the network on the test data".
+    """
+    return " ".join(f"{name:>5}" for name in class_names(labels, classes))
+
+
+@contextmanager
+def _evaluation(net: nn.Module) -> Iterator[None]:
+    """Evaluation mode and no gradients inside; each module's own mode again afterwards."""
+    training = {module: module.training for module in net.modules()}
+    net.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+
+
+def _beside(net: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """``images`` on the device of the net's parameters; as they are for a net without any."""
+    parameter = next(net.parameters(), None)
+    return images if parameter is None else images.to(parameter.device)

@@ -1,0 +1,96 @@
+"""One training step on any device, with labels that are checked before they are used.
+
+Tutorial: "Define a Loss function and optimizer", and the body of the loop in "Train the network".
+"""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import nn
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+"""Images, N x 3 x 32 x 32, and labels, N int64."""
+
+Batches = Iterable[Sequence[torch.Tensor]]
+"""What a loader gives: pairs of images (N x 3 x 32 x 32) and labels (N), as list or tuple."""
+
+
+class TrainingStep:
+    """One step of SGD with each call: (images, labels) in, the loss before the step out.
+
+    Images and labels are moved to the device of the net; the loss is a scalar there, without a
+    graph. The net's training mode is left as it is, as in the tutorial. Labels that lie on the cpu
+    are checked before they are used, since one that fits no class breaks an accelerator for the
+    rest of the process.
+
+    Attributes:
+        net: Any module from images to N x classes scores; trained in place.
+        optimizer: SGD over its parameters, with the momentum of all steps so far.
+        criterion: Cross-entropy.
+        device: Where the net's parameters were when this was made.
+        exact: Whether the steps are, on the cpu, those of the tutorial's loop to the last bit.
+            Otherwise they may be taken by faster kernels, which round otherwise
+            (:mod:`blitz.training.tuning`).
+
+    Tutorial: "Define a Loss function and optimizer", and the body of the loop in "Train the
+    network".
+    """
+
+    def __init__(
+        self, net: nn.Module, *, lr: float = 0.001, momentum: float = 0.9, exact: bool = True
+    ) -> None:
+        """Begin without momentum.
+
+        Raises:
+            ValueError: ``net`` has no parameters, or ``lr`` or ``momentum`` is negative.
+        """
+        self.net = net
+        self.exact = exact
+        self.criterion = nn.CrossEntropyLoss()
+        parameter = next(net.parameters(), None)
+        if parameter is None:
+            raise ValueError(f"{type(net).__name__} has no parameters to train: use a network.")
+        self.device = parameter.device
+        # One kernel for all parameters; on the cpu it rounds otherwise than the tutorial's ten.
+        fused = self.device.type == "cuda" or (self.device.type == "cpu" and not exact)
+        self.optimizer = torch.optim.SGD(net.parameters(), lr=lr, momentum=momentum, fused=fused)
+
+    def __call__(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Take the step.
+
+        Raises:
+            ValueError: a label fits none of the net's outputs.
+        """
+        self.optimizer.zero_grad()
+        loss = self.loss(self.net, images, labels)
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
+
+    def loss(self, net: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The mean loss of ``net``, a scalar with its graph.
+
+        Raises:
+            ValueError: a label fits none of the net's outputs.
+        """
+        outputs = net(images.to(self.device))
+        if labels.device.type == "cpu":
+            check_labels(labels, outputs)
+        loss: torch.Tensor = self.criterion(outputs, labels.to(self.device))
+        return loss
+
+
+def check_labels(labels: torch.Tensor, outputs: torch.Tensor) -> None:
+    """Raise a ValueError unless labels are N whole numbers, each of a column of ``outputs``."""
+    classes = outputs.shape[1]
+    if labels.shape != outputs.shape[:1] or labels.is_floating_point():
+        raise ValueError(
+            f"labels of shape {tuple(labels.shape)}, {labels.dtype}, for {len(outputs)} images: "
+            "give a class number for each, int64."
+        )
+    wrong = [label for label in labels.tolist() if not 0 <= label < classes]
+    if wrong:
+        raise ValueError(
+            f"label {wrong[0]} fits none of the net's {classes} outputs. Give labels from 0 to "
+            f"{classes - 1}, or a net with more outputs."
+        )
