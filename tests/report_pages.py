@@ -21,69 +21,6 @@ ROOT = Path(__file__).parents[1]
 SPEC = ROOT / "spec"
 BENCHMARK = ROOT / "docs" / "two_cores.json"
 
-CONTENTS = (
-    small_house.PAGE.replace('"Joining"', '"Joining <tensors>"')
-    + """
-T1 = ["sum_is_six"]
-T2 = ["shape_is_three", "sign_is_smaller"]
-T3 = ["old_habit"]
-T4 = { erratum = "A quote & a brace are missing." }
-T5 = { untestable = "It is a matter of taste." }
-T6 = { benchmark = ["sum_is_quick"] }
-T7 = ["accelerators_add"]
-[[page.section]]
-heading = "Leaving"
-anchor = "leaving"
-class = "TestLeaving"
-[page.section.claims]
-T8 = ["text_was_never_right"]
-"""
-)
-
-TESTS = '''
-import pytest
-import torch
-
-class TestJoining:
-    @pytest.mark.parametrize("n", [1, 2], ids=["one", "<i>two</i>"])
-    def test_sum_is_six(self, n, device):
-        """The sum of three twos is <b>six</b>."""
-        assert torch.full((3,), 2.0, device=device).sum().item() == 6  # & no more
-
-    @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_shape_is_three(self, device):
-        """A tensor of three has shape three."""
-        assert torch.ones(3, device=device).shape == (3,)
-
-    def test_sign_is_smaller(self):
-        """One is smaller than two."""
-        assert 1 < 2, "</script><script>alert('one')</script>"
-
-    @pytest.mark.changed(since="2.0", text="Habits are zeros.")
-    def test_old_habit(self):
-        """Habits are None."""
-        assert True
-
-    @pytest.mark.on("accelerator")
-    def test_accelerators_add(self, device):
-        """Accelerators add."""
-        assert (torch.ones(1, device=device) + 1).item() == 2
-
-
-class TestLeaving:
-    @pytest.mark.mistaken(text="It was so.")
-    def test_text_was_never_right(self):
-        """It was never so."""
-        assert True
-'''
-
-BENCHMARKS = '''
-class TestSpeed:
-    def test_sum_is_quick(self, benchmark, device):
-        """A sum is quick."""
-        benchmark(sum, [1, 2])
-'''
-
 RELEASES: dict[str, Any] = {
     "releases": ["1.7.1", "1.8.1", "2.0.1"],
     "probes": {
@@ -102,14 +39,15 @@ RELEASES: dict[str, Any] = {
 CPU = Selected("cpu", "cpu")
 
 
-def furnish(folder: Path, tests: str = TESTS) -> None:
+def furnish(folder: Path, tests: str = small_house.TESTS) -> None:
     """Put the small specification, and the house's conftest, into ``folder``."""
-    spec = small_house.make(folder, CONTENTS, tests)
-    (spec / "bench_throughput.py").write_text(BENCHMARKS, encoding="utf-8")
+    spec = small_house.make_whole(folder, tests)
     (spec / "releases.json").write_text(json.dumps(RELEASES), encoding="utf-8")
 
 
-def run_in(folder: Path, *options: str, tests: str = TESTS, prepare: Any = lambda: None) -> Done:
+def run_in(
+    folder: Path, *options: str, tests: str = small_house.TESTS, prepare: Any = lambda: None
+) -> Done:
     """Run ``pytest spec`` on the small specification, in a copy of this process."""
     furnish(folder, tests)
     return gate(folder, *options, prepare=prepare)
@@ -141,7 +79,7 @@ def whole_run(state: Callable[[int], str], **other: Any) -> gather.Run:
     for number, place in enumerate(table.places()):
         if place.test.benchmark or place.test.kinds == ("accelerator",):
             continue
-        node = f"spec/{place.page.file.name}::{place.test.class_name}::test_{place.test.id}"
+        node = f"spec/{place.file.name}::{place.test.class_name}::test_{place.test.id}"
         device = "cpu" if "cpu" in place.test.kinds else (*place.test.kinds, "no device")[-1]
         if device == "accelerator":
             continue
@@ -156,7 +94,7 @@ def whole_run(state: Callable[[int], str], **other: Any) -> gather.Run:
 def _run(
     table: contents.Contents, results: Results, failures: Failures, spec: Path, **other: Any
 ) -> gather.Run:
-    files = {file for page in table.pages for file in (page.file, page.benchmark_file)}
+    files = {place.file for place in table.places()}
     given: dict[str, Any] = {
         "selection": Selection((CPU, META), missing=NO_ACCELERATOR),
         "faults": list[Message](),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 SPEC = Path(__file__).parents[1] / "spec"
-FILES = sorted(SPEC.glob("test_*.py")) + sorted(SPEC.glob("bench_*.py"))
+FILES = sorted(f for f in SPEC.rglob("*.py") if f.name.startswith(("test_", "bench_")))
 
 
 def functions_of(file: Path) -> list[ast.FunctionDef]:
@@ -15,7 +15,7 @@ def functions_of(file: Path) -> list[ast.FunctionDef]:
     return [n for n in nodes if isinstance(n, ast.FunctionDef) and n.name.startswith("test_")]
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SPEC)))
 class TestEveryTest:
     def test_has_one_true_sentence_for_a_docstring(self, file: Any) -> None:
         for function in functions_of(file):

@@ -7,6 +7,12 @@ import pytest
 from blitz.base.errors import BlitzError
 from blitz.harness.contents import Claim, Contents, Place
 
+SAID = {
+    "upstream": "said by the English original only",
+    "older": "said by an older revision only",
+    "ours": "our own, not the tutorial's",
+}
+
 
 class UnknownClaim(BlitzError):
     """A key that stands nowhere in the contents; the message names it."""
@@ -76,6 +82,8 @@ def asked(keys: str | None, contents: Callable[[], Contents]) -> Asked | None:
 
 def told(claim: Claim, contents: Contents) -> Iterator[str]:
     """What is known of ``claim``, in lines: its tests, each with what the text says and what is."""
+    if claim.said != "text":
+        yield SAID[claim.said]
     if claim.erratum is not None:
         yield f"slip in a listing: {claim.erratum}"
     if claim.untestable is not None:
@@ -88,10 +96,14 @@ def told(claim: Claim, contents: Contents) -> Iterator[str]:
 def _told_of_test(place: Place) -> Iterator[str]:
     where = place.file.relative_to(place.page.file.parents[1]).as_posix()
     yield f"{where}:{place.test.lines[0]}  test_{place.test.id}"
-    verdict = place.test.verdict
+    verdict, sentence = place.test.verdict, place.test.sentence
     if verdict is None:
-        yield f"  holds: {place.test.sentence}"
+        yield f"  holds: {sentence}"
         return
-    since = "never true" if verdict.since is None else f"not true since {verdict.since}"
-    yield f"  {verdict.kind}, {since}: {verdict.text}"
-    yield f"  true now: {place.test.sentence}"
+    if not verdict.untrue():
+        yield f"  holds, {verdict.span}: {verdict.text}"
+        return
+    yield f"  {verdict.kind}, {verdict.span}: {verdict.text}"
+    if verdict.upstream is not None:
+        yield f"  wrong in the translation only, the English says: {verdict.upstream}"
+    yield f"  true now: {sentence}"

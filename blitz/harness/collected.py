@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from blitz.harness import containment, properties
-from blitz.harness.contents import Contents, ContentsError, parts_of
+from blitz.harness.contents import Contents, parts_of
 from blitz.harness.profile import Applied
 from blitz.harness.results import NO_DEVICE
 from blitz.harness.selection import Selection
+from blitz.harness.source import ContentsError
 
 
 class Collected:
@@ -62,7 +63,7 @@ class Collected:
         """The key and the device of a test by its id alone; None for one that checks no claim."""
         test_id, parameters = parts_of(node)
         place = self._contents().place(test_id)
-        if place is None:
+        if place is None or place.file.name != Path(node.partition("::")[0]).name:
             return None
         used = (s.place for s in self._selection.devices if s.name in parameters)
         return place.claim.key, next(used, NO_DEVICE)

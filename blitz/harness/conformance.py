@@ -50,7 +50,8 @@ def document(
             {
                 "key": claim.key,
                 "section": section.address,
-                "verdict": _verdict(contents, claim.key),
+                **_verdict(contents, claim.key),
+                "said": claim.said,
                 "kind": claim.kind,
                 "devices": _of_claim(claim.key, results),
             }
@@ -108,11 +109,12 @@ def _of_claim(key: str, results: Results) -> dict[str, Any]:
     return found
 
 
-def _verdict(contents: Contents, key: str) -> str:
-    for place in contents.places():
-        if place.claim.key == key and place.test.verdict is not None:
-            return place.test.verdict.kind
-    return "holds"
+def _verdict(contents: Contents, key: str) -> dict[str, str | None]:
+    verdict = contents.verdict(key)
+    if verdict is None:
+        return {"verdict": "holds", "error_of": None}
+    error_of = "tutorial" if verdict.upstream is None else "translation"
+    return {"verdict": verdict.kind, "error_of": error_of}
 
 
 def write(path: Path, result: dict[str, Any]) -> None:

@@ -8,7 +8,6 @@ verdict (``changed``, ``mistaken``) stand with its tests; they are read from the
 importing it, so that the check is cheap and covers tests that the run does not select.
 """
 
-import ast
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
@@ -16,51 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from blitz.base.errors import BlitzError
+from blitz.harness.source import ContentsError, Test, Verdict, tests_of
 
-
-class ContentsError(BlitzError):
-    """The table of contents or a file of tests cannot be read; the message names file and fault."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What became of a claim whose sentence in the tutorial is not, or no longer, true.
-
-    Attributes:
-        kind: ``changed`` (true when written) or ``mistaken`` (never true).
-        text: What the tutorial says.
-        since: The first release in which a ``changed`` claim is no longer true.
-        until: The first release in which it is true again.
-        upstream: What the English original says instead, where the translation made the mistake.
-    """
-
-    kind: str
-    text: str
-    since: str | None = None
-    until: str | None = None
-    upstream: str | None = None
-
-
-@dataclass(frozen=True)
-class Test:
-    """A test function, as its source shows it.
-
-    Attributes:
-        file: The file that it stands in.
-        lines: Its first line, that of a decorator where it has one, and its last.
-        kinds: The kinds of device it is asked of, out of ``cpu``, ``accelerator`` and ``meta``;
-            none where it needs no device.
-    """
-
-    id: str
-    file: Path
-    class_name: str | None
-    sentence: str
-    verdict: Verdict | None
-    benchmark: bool
-    lines: tuple[int, int]
-    kinds: tuple[str, ...]
+SAID = ("text", "upstream", "older", "ours")
 
 
 @dataclass(frozen=True)
@@ -83,6 +40,10 @@ class Claim:
     erratum: str | None = None
     untestable: str | None = None
     said: str = "text"
+
+    def __post_init__(self) -> None:
+        if self.said not in SAID:
+            raise ValueError(f"{self.key}: said is {self.said!r}, and not {', '.join(SAID)}")
 
     @property
     def kind(self) -> str:
@@ -162,6 +123,15 @@ class Contents:
                 for claim in section.claims:
                     yield claim, section
 
+    def verdict(self, key: str) -> Verdict | None:
+        """Return the verdict on a claim in torch as it is; None where its sentence is true."""
+        found = (place.test.untrue for place in self.places() if place.claim.key == key)
+        return next((verdict for verdict in found if verdict is not None), None)
+
+    def said(self) -> Counter[str]:
+        """Return how many claims each of :data:`SAID` makes."""
+        return Counter(claim.said for claim, _ in self.claims())
+
     def places(self) -> Iterator[Place]:
         """Yield every test with its place, in the tutorial's order."""
         yield from self._places.values()
@@ -216,8 +186,8 @@ def load(path: Path) -> Contents:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         pages = tuple(_page(page, path.parent) for page in table["page"])
-        return Contents(pages, _tests_of(path.parent))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        return Contents(pages, tests_of(path.parent))
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ContentsError(f"{path}: {type(error).__name__}: {error}") from error
 
 
@@ -232,33 +202,30 @@ def parts_of(node: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _page(table: dict[str, Any], folder: Path) -> Page:
+    title, ours = table["title"], table.get("ours", False)
+    said = "ours" if ours else "text"
     sections = tuple(
         Section(
             heading=section["heading"],
             address=f"{section.get('url', table['url'])}#{section['anchor']}",
             class_name=section["class"],
-            claims=tuple(_claim(key, entry) for key, entry in section["claims"].items()),
+            claims=tuple(_claim(key, entry, said) for key, entry in section["claims"].items()),
         )
         for section in table["section"]
     )
-    return Page(
-        table["title"],
-        folder / table["file"],
-        sections,
-        table.get("ours", False),
-    )
+    return Page(title, folder / table["file"], sections, ours)
 
 
-def _claim(key: str, entry: list[str] | dict[str, Any]) -> Claim:
+def _claim(key: str, entry: list[str] | dict[str, Any], said: str) -> Claim:
     if isinstance(entry, list):
-        return Claim(key, tests=tuple(entry))
+        return Claim(key, tests=tuple(entry), said=said)
     return Claim(
         key,
         tests=tuple(entry.get("tests", ())),
         benchmarks=tuple(entry.get("benchmark", ())),
         erratum=entry.get("erratum"),
         untestable=entry.get("untestable"),
-        said=entry.get("said", "text"),
+        said=entry.get("said", said),
     )
 
 
@@ -278,97 +245,3 @@ def _misfits_of_test(place: Place) -> Iterator[str]:
         )
     if not test.sentence:
         yield f"{name} has no docstring to say what it claims"
-
-
-def _tests_of(folder: Path) -> list[Test]:
-    """Return the tests of the folder, those of the chapters first."""
-    files = [*folder.glob("*.py"), *folder.glob("*/*.py")]
-    wanted = [file for file in files if file.name.startswith(("test_", "bench_"))]
-    shared = folder / "conftest.py"
-    fixtures = _parsed(shared) if shared.exists() else []
-    wanted.sort(key=lambda file: (len(file.parts), file))
-    return [test for file in wanted for test in _tests_in(file, fixtures)]
-
-
-def _parsed(file: Path) -> list[tuple[str | None, ast.FunctionDef]]:
-    """Return the functions of a file, each with the class that it stands in."""
-    try:
-        tree = ast.parse(file.read_text(encoding="utf-8"), file.name)
-    except (SyntaxError, ValueError) as error:
-        raise ContentsError(f"{file} is no Python: {error}") from error
-    found: list[tuple[str | None, ast.FunctionDef]] = []
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef):
-            found.append((None, node))
-        elif isinstance(node, ast.ClassDef):
-            found += [(node.name, sub) for sub in node.body if isinstance(sub, ast.FunctionDef)]
-    return found
-
-
-def _tests_in(file: Path, shared: list[tuple[str | None, ast.FunctionDef]]) -> list[Test]:
-    found = _parsed(file)
-    arguments = {function.name: _arguments(function) for _, function in shared + found}
-    return [
-        Test(
-            id=function.name.removeprefix("test_"),
-            file=file,
-            class_name=class_name,
-            sentence=_first_sentence(function),
-            verdict=_verdict(function),
-            benchmark=_is_benchmark(function),
-            lines=(_first_line(function), function.end_lineno or function.lineno),
-            kinds=_kinds(function, arguments),
-        )
-        for class_name, function in found
-        if function.name.startswith("test_")
-    ]
-
-
-def _first_sentence(function: ast.FunctionDef) -> str:
-    first_paragraph = (ast.get_docstring(function) or "").split("\n\n")[0]
-    return " ".join(first_paragraph.split())
-
-
-def _first_line(function: ast.FunctionDef) -> int:
-    return min([function.lineno, *(decorator.lineno for decorator in function.decorator_list)])
-
-
-def _arguments(function: ast.FunctionDef) -> list[str]:
-    return [argument.arg for argument in (*function.args.args, *function.args.kwonlyargs)]
-
-
-def _kinds(function: ast.FunctionDef, arguments: dict[str, list[str]]) -> tuple[str, ...]:
-    """What the mark ``on`` says, where the test or a fixture of its file takes ``device``."""
-    needed, new = set[str](), set(_arguments(function))
-    while new:
-        needed |= new
-        new = {name for fixture in new for name in arguments.get(fixture, ())} - needed
-    if "device" not in needed:
-        return ()
-    for name, mark in _marks(function):
-        if name == "on":
-            return tuple(ast.literal_eval(kind) for kind in mark.args)
-    return ("cpu", "accelerator")
-
-
-def _is_benchmark(function: ast.FunctionDef) -> bool:
-    """By the fixture, or by the mark where a fixture of the file's own stands before it."""
-    marks = [name for name, _ in _marks(function)]
-    return "benchmark" in [*marks, *(argument.arg for argument in function.args.args)]
-
-
-def _verdict(function: ast.FunctionDef) -> Verdict | None:
-    for name, mark in _marks(function):
-        if name in ("changed", "mistaken"):
-            words = {str(word.arg): ast.literal_eval(word.value) for word in mark.keywords}
-            return Verdict(name, **words)
-    return None
-
-
-def _marks(function: ast.FunctionDef) -> list[tuple[str, ast.Call]]:
-    """NAME and call of the decorators of the form ``pytest.mark.NAME(...)``."""
-    return [
-        (decorator.func.attr, decorator)
-        for decorator in function.decorator_list
-        if isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Attribute)
-    ]

@@ -30,6 +30,6 @@ def of_claim(item: pytest.Item, place: Place, device: str) -> None:
     put(item, KEY, place.claim.key)
     put(item, "key", place.claim.key)  # the word of those who read the report
     put(item, DEVICE, device)
-    put(item, VERDICT, place.test.verdict.kind if place.test.verdict else "holds")
+    put(item, VERDICT, place.test.untrue.kind if place.test.untrue else "holds")
     put(item, SECTION, place.section.address)
     put(item, SENTENCE, place.test.sentence)

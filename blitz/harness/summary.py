@@ -2,12 +2,26 @@
 
 import re
 import textwrap
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 
 from blitz.base.versions import stack
-from blitz.harness.contents import Claim, Contents, Page
+from blitz.harness.contents import Claim, Contents
 from blitz.harness.results import BROKEN, HELD, KNOWN, NO_DEVICE, NOT_RUN, UNSUPPORTED, Results
 from blitz.harness.selection import Selection
+
+SAID = {
+    "text": "in the text followed",
+    "upstream": "only in the English original",
+    "older": "only in older revisions",
+    "ours": "our own",
+}
+
+KINDS = {
+    "tested": "tested",
+    "benchmark": "left to the benchmarks (pytest --benchmark-only)",
+    "erratum": "slips in a listing",
+    "untestable": "no test can check",
+}
 
 
 def header(selection: Selection, threads: int, images: str) -> list[str]:
@@ -41,13 +55,18 @@ def lines(contents: Contents, results: Results, missing: str | None) -> Iterator
         yield from _device_lines(device, results)
     if missing is not None:
         yield f"  0 claims ran on an accelerator: {missing}"
-    told = list(untrue(contents, {outcome.key for outcome in results}))
-    if told:
-        yield from ("", "No longer true, or never true:", *told)
+    ran = {outcome.key for outcome in results}
+    for title, told in (
+        ("No longer true, or never true:", untrue(contents, ran)),
+        ("Wrong in the translation only:", mistranslated(contents, ran)),
+    ):
+        found = list(told)
+        if found:
+            yield from ("", title, *found)
 
 
 def untrue(contents: Contents, ran: Collection[str]) -> Iterator[str]:
-    """What the tutorial says that is not true, and what is, a line for each.
+    """Yield a line for each sentence of the tutorial that is untrue, with what is true.
 
     Args:
         contents: The table of contents.
@@ -59,6 +78,22 @@ def untrue(contents: Contents, ran: Collection[str]) -> Iterator[str]:
             if any(claim.key in ran for claim in section.claims):
                 for claim in section.claims:
                     yield from _untrue(claim, contents, claim.key in ran)
+
+
+def mistranslated(contents: Contents, ran: Collection[str]) -> Iterator[str]:
+    """Yield a line for each sentence of which the English original is right.
+
+    Args:
+        contents: The table of contents.
+        ran: The keys of the claims to tell of.
+    """
+    for place in contents.places():
+        verdict, key = place.test.untrue, place.claim.key
+        if key in ran and verdict is not None and verdict.upstream is not None:
+            yield (
+                f"  {key}  the text says {verdict.text} The English says {verdict.upstream} "
+                f"Now: {place.test.sentence}"
+            )
 
 
 def wrapped(line: str, width: int) -> str:
@@ -74,22 +109,12 @@ def wrapped(line: str, width: int) -> str:
 
 
 def _accounts(contents: Contents) -> Iterator[str]:
-    kinds = _kinds(page for page in contents.pages if not page.ours)
-    counted = (
-        (kinds.count("tested"), "tested"),
-        (kinds.count("benchmark"), "left to the benchmarks (pytest --benchmark-only)"),
-        (kinds.count("erratum"), "slips in a listing"),
-        (kinds.count("untestable"), "no test can check"),
+    said = contents.said()
+    yield f"{sum(said.values())} claims: " + ", ".join(
+        f"{said[who]} {words}" for who, words in SAID.items() if said[who]
     )
-    yield f"{len(kinds)} claims in the tutorial: " + ", ".join(f"{n} {what}" for n, what in counted)
-    for page in contents.pages:
-        if page.ours:
-            yield f"{len(_kinds([page]))} claims of our own beside them: {page.title}"
-
-
-def _kinds(pages: Iterable[Page]) -> list[str]:
-    """How each claim of ``pages`` is accounted for."""
-    return [claim.kind for page in pages for section in page.sections for claim in section.claims]
+    kinds = [claim.kind for claim, _ in contents.claims()]
+    yield ", ".join(f"{kinds.count(kind)} {words}" for kind, words in KINDS.items())
 
 
 def cpu_first(device: str) -> tuple[int, str]:
@@ -113,8 +138,8 @@ def _untrue(claim: Claim, contents: Contents, ran: bool) -> Iterator[str]:
     if claim.erratum is not None:
         yield f"  {claim.key}  slip in a listing: {claim.erratum}"
     for place in contents.places():
-        verdict = place.test.verdict
-        if ran and place.claim is claim and verdict is not None:
+        verdict = place.test.untrue
+        if ran and place.claim is claim and verdict is not None and verdict.upstream is None:
             what = "mistaken" if verdict.since is None else f"changed in {verdict.since}"
             now = place.test.sentence
             yield f"  {claim.key}  {what}: the text says {verdict.text} Now: {now}"

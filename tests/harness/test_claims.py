@@ -10,74 +10,47 @@ from blitz.harness import claims, contents
 from blitz.harness.claims import Asked, UnknownClaim
 from tests import small_house
 
-CLAIMS = """
-T1 = { tests = ["sum", "mean"], benchmark = ["speed"] }
-T2 = { tests = ["habit", "zeros"], erratum = "A quote is missing." }
-T3 = { untestable = "It is a matter of taste." }
-"""
-
-TESTS = '''
-class TestJoining:
-    def test_sum(self, device):
-        """Sums are sums."""
-
-    @pytest.mark.slow
-    def test_mean(self, device):
-        """Means are means."""
-
-    @pytest.mark.mistaken(text="Habits are old.")
-    def test_habit(self):
-        """Habits are new."""
-
-    @pytest.mark.changed(since="2.0", text="Grads are zeros.")
-    def test_zeros(self):
-        """Grads are None."""
-'''
-
-ADDRESS = "Joining: https://example.org/tensors.html#joining"
+JOINING = "Joining <tensors>: https://example.org/tensors.html#joining"
 
 TOLD = {
-    "T1": [
-        "spec/test_1.py:3  test_sum",
-        "  holds: Sums are sums.",
-        "spec/test_1.py:6  test_mean",
-        "  holds: Means are means.",
-        "spec/bench_throughput.py:1  test_speed",
-        "  holds: Sums are fast.",
-    ],
     "T2": [
-        "slip in a listing: A quote is missing.",
-        "spec/test_1.py:10  test_habit",
-        "  mistaken, never true: Habits are old.",
-        "  true now: Habits are new.",
-        "spec/test_1.py:14  test_zeros",
-        "  changed, not true since 2.0: Grads are zeros.",
-        "  true now: Grads are None.",
+        "said by the English original only",
+        "spec/test_1.py:11  test_shape_is_three",
+        "  holds: A tensor of three has shape three.",
+        "spec/details/test_joining.py:2  test_sign_is_smaller",
+        "  holds: One is smaller than two.",
     ],
-    "T3": ["no test can check it: It is a matter of taste."],
+    "T3": [
+        "spec/test_1.py:16  test_old_habit",
+        "  changed, not true since 2.0: Habits are zeros.",
+        "  true now: Habits are None.",
+    ],
+    "T4": ["slip in a listing: A quote & a brace are missing."],
+    "T5": ["no test can check it: It is a matter of taste."],
+    "T6": ["spec/bench_throughput.py:3  test_sum_is_quick", "  holds: A sum is quick."],
+    "T8": [
+        "spec/test_1.py:28  test_text_was_never_right",
+        "  mistaken, never true: It was so.",
+        "  true now: It was never so.",
+    ],
+    "T9": [
+        "spec/test_1.py:33  test_word_for_word",
+        "  mistaken, never true: Biases are errors.",
+        "  wrong in the translation only, the English says: Biases are biases.",
+        "  true now: Biases are added.",
+    ],
+    "T10": [
+        "said by an older revision only",
+        "spec/test_1.py:38  test_back_again",
+        "  holds, not true from 0.4.1 until 2.5: Whole numbers do.",
+    ],
+    "M2": ["our own, not the tutorial's", "no test can check it: Nobody knows."],
 }
 
 
 @pytest.fixture
 def book(tmp_path: Path) -> contents.Contents:
-    spec = small_house.make(tmp_path, small_house.PAGE + CLAIMS, TESTS)
-    (spec / "bench_throughput.py").write_text(
-        'def test_speed(benchmark):\n    """Sums are fast."""\n'
-    )
-    return contents.load(spec / "contents.toml")
-
-
-class Screen:
-    """Takes down what pytest's reporter is given to show."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def section(self, title: str) -> None:
-        self.lines.append(f"== {title}")
-
-    def write_line(self, line: str) -> None:
-        self.lines.append(line)
+    return contents.load(small_house.make_whole(tmp_path) / "contents.toml")
 
 
 @pytest.mark.parametrize("key", TOLD)
@@ -87,63 +60,47 @@ def test_everything_known_of_a_claim_is_told(book: contents.Contents, key: str) 
     assert list(claims.told(claim, book)) == TOLD[key]
 
 
-def test_claims_asked_for_are_told_in_the_order_of_the_contents(book: contents.Contents) -> None:
-    screen = Screen()
-
-    claims.asked("t3, T1", lambda: book).pytest_terminal_summary(screen)
-
-    assert screen.lines == ["== T1", ADDRESS, *TOLD["T1"], "== T3", ADDRESS, *TOLD["T3"]]
-
-
-def test_claims_asked_for_are_told_after_all_else(book: contents.Contents) -> None:
-    screen, manager = Screen(), pytest.PytestPluginManager()
-    other = SimpleNamespace(pytest_terminal_summary=lambda: screen.section("other"))
-    for plugin in (other, claims.asked("T1", lambda: book)):
+def test_claims_asked_for_are_told_after_all_else_in_the_order_of_the_contents(
+    book: contents.Contents,
+) -> None:
+    lines: list[str] = []
+    screen = SimpleNamespace(section=lambda s: lines.append(f"== {s}"), write_line=lines.append)
+    manager = pytest.PytestPluginManager()
+    other = SimpleNamespace(pytest_terminal_summary=lambda: lines.append("other"))
+    for plugin in (other, claims.asked("t5, T4", lambda: book)):
         manager.register(plugin)
 
     manager.hook.pytest_terminal_summary(terminalreporter=screen, exitstatus=0, config=None)
 
-    assert screen.lines[:2] == ["== other", "== T1"]
-
-
-def test_nothing_is_asked_without_the_option(book: contents.Contents) -> None:
-    assert claims.asked(None, lambda: book) is None
+    assert lines == ["other", "== T4", JOINING, *TOLD["T4"], "== T5", JOINING, *TOLD["T5"]]
 
 
 def test_unknown_keys_are_refused_by_name(book: contents.Contents) -> None:
     with pytest.raises(UnknownClaim) as refused:
-        claims.asked("x9,T1,t10", lambda: book)
+        claims.asked("x9,T1,t11", lambda: book)
 
     assert str(refused.value) == (
-        "--claim T10, X9: the contents have no such claim. The keys stand in spec/contents.toml."
+        "--claim T11, X9: the contents have no such claim. The keys stand in spec/contents.toml."
     )
 
 
-class TestTheirTests:
-    def item(self, book: contents.Contents, name: str, **more: Any) -> Any:
-        return SimpleNamespace(name=name, path=book.pages[0].file, **more)
+@pytest.mark.parametrize(
+    ("key", "kept", "left_out"),
+    [
+        ("T1", ["test_sum_is_six[cpu]"], [["test_old_habit", "test_odd"]]),
+        ("T1,T3", ["test_sum_is_six[cpu]", "test_old_habit"], [["test_odd"]]),
+    ],
+)
+def test_tests_of_other_claims_are_deselected(
+    book: contents.Contents, key: str, kept: list[str], left_out: list[list[str]]
+) -> None:
+    names = ("test_sum_is_six[cpu]", "test_old_habit", "test_odd")
+    items: Any = [SimpleNamespace(name=n, originalname=n.partition("[")[0]) for n in names]
+    deselected: list[list[str]] = []
+    hook = SimpleNamespace(
+        pytest_deselected=lambda items: deselected.append([item.name for item in items])
+    )
 
-    def kept(self, book: contents.Contents, items: list[Any], key: str) -> tuple[list, list]:
-        """The items that are kept, and those of which pytest is told that they are not."""
-        deselected: list[Any] = []
-        hook = SimpleNamespace(pytest_deselected=lambda items: deselected.append(items))
-        chosen = list(items)
+    Asked(book, key.split(",")).pytest_collection_modifyitems(SimpleNamespace(hook=hook), items)
 
-        Asked(book, [key]).pytest_collection_modifyitems(SimpleNamespace(hook=hook), chosen)
-
-        return chosen, deselected
-
-    def test_they_are_kept_and_pytest_is_told_of_the_others(self, book: contents.Contents) -> None:
-        mean = self.item(book, "test_mean[cpu]", originalname="test_mean")
-        habit, unknown = self.item(book, "test_habit"), self.item(book, "test_odd")
-        speed = self.item(book, "test_speed")
-        speed.path = book.pages[0].benchmark_file
-        elsewhere = SimpleNamespace(name="test_sum", path=Path("test_2.py"))
-        items = [habit, mean, unknown, elsewhere, speed]
-
-        assert self.kept(book, items, "T1") == ([mean, speed], [[habit, unknown, elsewhere]])
-
-    def test_pytest_is_told_nothing_where_all_are_kept(self, book: contents.Contents) -> None:
-        habit = self.item(book, "test_habit")
-
-        assert self.kept(book, [habit], "T2") == ([habit], [])
+    assert ([item.name for item in items], deselected) == (kept, left_out)

@@ -54,14 +54,15 @@ def never() -> contents.Contents:
 def test_test_of_a_claim_is_given_what_it_claims_and_where_it_runs(spec: Path) -> None:
     profile = Profile()
     on = SimpleNamespace(params={"device": torch.device("xpu:1")})
-    test, benchmark = item(spec / "test_1.py", callspec=on), item(spec / "bench_throughput.py")
+    test, other = item(spec / "test_1.py", callspec=on), item(spec / "bench_throughput.py")
+    other.originalname = "test_speed"
 
     make(spec, profile).pytest_collection_modifyitems([test])
-    make(spec).pytest_collection_modifyitems([benchmark])
+    make(spec).pytest_collection_modifyitems([other])
 
     said = dict(test.user_properties)
     assert (said["claim"], said["device"], said["sentence"]) == ("T1", "xpu:1", "Sums are sums.")
-    assert benchmark.user_properties == []
+    assert other.user_properties == []
     assert profile.told == [("apply", ["T1"])]
 
 

@@ -152,6 +152,8 @@ def test_document_is_the_whole_table(book: contents.Contents) -> None:
                 "key": "T1",
                 "section": joining,
                 "verdict": "holds",
+                "error_of": None,
+                "said": "text",
                 "kind": "tested",
                 "devices": {
                     "cpu": {
@@ -174,6 +176,8 @@ def test_document_is_the_whole_table(book: contents.Contents) -> None:
                 "key": "T2",
                 "section": joining,
                 "verdict": "mistaken",
+                "error_of": "tutorial",
+                "said": "text",
                 "kind": "tested",
                 "devices": {
                     NO_DEVICE: {
@@ -186,6 +190,8 @@ def test_document_is_the_whole_table(book: contents.Contents) -> None:
                 "key": "T3",
                 "section": joining,
                 "verdict": "holds",
+                "error_of": None,
+                "said": "text",
                 "kind": "untestable",
                 "devices": {},
             },

@@ -97,8 +97,8 @@ def test_summary_counts_claims_and_tests_on_each_device(
 
     result.stdout.fnmatch_lines(
         [
-            "5 claims in the tutorial: 3 tested, 0 left to the benchmarks *, "
-            "1 slips in a listing, 1 no test can check",
+            "5 claims: 5 in the text followed",
+            "3 tested, 0 left to the benchmarks *, 1 slips in a listing, 1 no test can check",
             "  cpu: * 2 claims held, 0 broken, 0 not run (2 tests ran)",
             "  meta: * 1 claims held, 0 broken, 0 not run (1 tests ran)",
             "  no device: * 1 claims held, 0 broken, 0 not run (1 tests ran)",
@@ -109,16 +109,6 @@ def test_summary_counts_claims_and_tests_on_each_device(
         ]
     )
     assert result.ret == 0
-
-
-def test_claims_of_our_own_are_counted_beside_those_of_the_tutorial(
-    run: Callable[..., Any], no_accelerator: Any
-) -> None:
-    own = CONTENTS.replace('title = "Tensors"', 'title = "Mistakes"\nours = true')
-
-    run(claims=own).stdout.fnmatch_lines(
-        ["0 claims in the tutorial: 0 tested, *", "5 claims of our own beside them: Mistakes"]
-    )
 
 
 def test_broken_claim_is_reported_with_key_sentence_and_address(run: Callable[..., Any]) -> None:
@@ -155,7 +145,7 @@ def test_claim_without_a_test_ends_the_run(run: Callable[..., Any]) -> None:
     result = run(claims=CONTENTS + '\nT6 = ["nobody_wrote_it"]')
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*T6 names 'nobody_wrote_it', but test_1.py has no*"])
+    result.stderr.fnmatch_lines(["*T6 names 'nobody_wrote_it', but there is no test_*"])
 
 
 def test_test_without_a_claim_ends_the_run(run: Callable[..., Any]) -> None:
@@ -175,7 +165,7 @@ def test_misfit_is_named_whichever_tests_are_chosen(
     result.stderr.fnmatch_lines(
         [
             "ERROR: spec/contents.toml and the tests do not fit:",
-            "*T3 names 'odd_habit', but test_1.py has no test_odd_habit",
+            "*T3 names 'odd_habit', but there is no test_odd_habit",
             "*test_1.py: test_old_habit belongs to no claim in the contents",
         ]
     )

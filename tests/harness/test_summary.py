@@ -23,39 +23,12 @@ from tests import small_house
 
 CPU = Selected("cpu", "cpu")
 
-CLAIMS = """
-T1 = ["sum"]
-T2 = ["habit", "zeros"]
-T3 = { erratum = "A quote is missing." }
-T4 = { untestable = "It is a matter of taste." }
-T5 = { benchmark = ["speed"] }
-T6 = { benchmark = ["pace"] }
-[[page]]
-title = "Mistakes"
-url = "https://example.org/mistakes.html"
-file = "test_2.py"
-ours = true
-[[page.section]]
-heading = "All"
-anchor = "all"
-class = "TestAll"
-[page.section.claims]
-M1 = { erratum = "Ours." }
-"""
-
-TESTS = '''
-class TestJoining:
-    def test_sum(self, device):
-        """Sums are sums."""
-
-    @pytest.mark.mistaken(text="Habits are old.")
-    def test_habit(self):
-        """Habits are new."""
-
-    @pytest.mark.changed(since="2.0", text="Grads are zeros.")
-    def test_zeros(self):
-        """Grads are None."""
-'''
+ACCOUNTS = [
+    "12 claims: 8 in the text followed, 1 only in the English original, 1 only in older revisions, "
+    "2 our own",
+    "8 tested, 1 left to the benchmarks (pytest --benchmark-only), 1 slips in a listing, "
+    "2 no test can check",
+]
 
 
 class TestHeader:
@@ -90,14 +63,14 @@ class TestHeader:
 class TestLines:
     @pytest.fixture
     def book(self, tmp_path: Path) -> contents.Contents:
-        (tmp_path / "contents.toml").write_text(small_house.PAGE + CLAIMS)
-        (tmp_path / "test_1.py").write_text(TESTS)
-        return contents.load(tmp_path / "contents.toml")
+        return contents.load(small_house.make_whole(tmp_path) / "contents.toml")
 
     def test_verdict_tells_claims_devices_and_what_is_untrue(self, book: contents.Contents) -> None:
         found = Results()
         outcomes = [
-            ("T2", NO_DEVICE, HELD, ""),
+            ("T3", NO_DEVICE, HELD, ""),
+            ("T9", NO_DEVICE, HELD, ""),
+            ("T10", NO_DEVICE, HELD, ""),
             ("T1", "meta", NOT_RUN, "needs values"),
             ("T1", "xpu:1", UNSUPPORTED, "float64"),
             ("T2", "xpu:1", KNOWN, "profile: rounds"),
@@ -109,9 +82,7 @@ class TestLines:
             found._outcomes[str(number)] = Outcome(str(number), key, device, state, reason)
 
         assert list(summary.lines(book, found, None)) == [
-            "6 claims in the tutorial: 2 tested, 2 left to the benchmarks (pytest "
-            "--benchmark-only), 1 slips in a listing, 1 no test can check",
-            "1 claims of our own beside them: Mistakes",
+            *ACCOUNTS,
             "  cpu:         1 claims held, 0 broken, 0 not run (2 tests ran)",
             "  xpu:0:       0 claims held, 1 broken, 0 not run (1 tests ran)",
             "  xpu:1:       0 claims held, 0 broken, 1 unsupported, 1 known gap, 0 not run "
@@ -120,29 +91,31 @@ class TestLines:
             "               1 known gap: profile: rounds",
             "  meta:        0 claims held, 0 broken, 1 not run (0 tests ran)",
             "               1 not run: needs values",
-            "  no device:   1 claims held, 0 broken, 0 not run (1 tests ran)",
+            "  no device:   3 claims held, 0 broken, 0 not run (3 tests ran)",
             "",
             "No longer true, or never true:",
-            "  T2  mistaken: the text says Habits are old. Now: Habits are new.",
-            "  T2  changed in 2.0: the text says Grads are zeros. Now: Grads are None.",
-            "  T3  slip in a listing: A quote is missing.",
+            "  T3  changed in 2.0: the text says Habits are zeros. Now: Habits are None.",
+            "  T4  slip in a listing: A quote & a brace are missing.",
+            "",
+            "Wrong in the translation only:",
+            "  T9  the text says Biases are errors. The English says Biases are biases. Now: "
+            "Biases are added.",
         ]
 
     def test_what_is_untrue_is_told_of_claims_that_ran_and_slips_of_their_sections(
         self, book: contents.Contents
     ) -> None:
-        slip = "  T3  slip in a listing: A quote is missing."
+        slip = "  T4  slip in a listing: A quote & a brace are missing."
 
         assert list(summary.untrue(book, {"T1"})) == [slip]
-        assert [line[:4] for line in summary.untrue(book, ["T2"])] == ["  T2", "  T2", "  T3"]
-        assert list(summary.untrue(book, ["M1"])) == ["  M1  slip in a listing: Ours."]
+        assert [line[:4] for line in summary.untrue(book, ["T3"])] == ["  T3", "  T4"]
+        assert [line[:4] for line in summary.untrue(book, ["T8", "T9"])] == ["  T8"]
+        assert list(summary.mistranslated(book, ["T8", "T3"])) == []
 
     def test_nothing_is_said_of_what_is_untrue_where_nothing_is(
         self, book: contents.Contents
     ) -> None:
-        told = list(summary.lines(book, Results(), None))
-
-        assert told[-1] == "1 claims of our own beside them: Mistakes"
+        assert list(summary.lines(book, Results(), None)) == ACCOUNTS
 
     def test_missing_accelerator_is_told_in_its_place(self, book: contents.Contents) -> None:
         told = list(summary.lines(book, Results(), "no driver"))

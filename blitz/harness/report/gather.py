@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 from blitz.harness import conformance, summary, verdict
 from blitz.harness.benchmarks import cpu_name
-from blitz.harness.contents import Claim, Contents, Page, Place, Section, Test, parts_of
+from blitz.harness.contents import SAID, Claim, Contents, Page, Place, Section, parts_of
 from blitz.harness.report import highlight
 from blitz.harness.report.failures import Failures, printable
 from blitz.harness.report.releases import Probe
@@ -30,6 +30,7 @@ from blitz.harness.results import (
     worst,
 )
 from blitz.harness.selection import NO_ACCELERATOR, Selection
+from blitz.harness.source import Test, Verdict
 from blitz.harness.verdict import Ending
 
 SIGNS = {HELD: "✓", BROKEN: "✗", UNSUPPORTED: "⊘", KNOWN: "◇", NOT_RUN: "–"}
@@ -153,6 +154,8 @@ class TestRow:
     Attributes:
         says: What the tutorial says, where that is not true; None where it is.
         since: Since which release; empty where it never was.
+        until: Until which release it was not true; empty where it still is not.
+        upstream: What the English says, where only the translation is wrong.
         cells: By the name of the column.
         more_failures: How many more there are than are shown.
     """
@@ -161,6 +164,8 @@ class TestRow:
     sentence: Said
     says: Said | None
     since: str
+    until: str
+    upstream: str
     code: Markup
     file: str
     line: int
@@ -185,6 +190,7 @@ class ClaimRow:
     """
 
     key: str
+    said: str
     tests: Sequence[TestRow]
     notes: Sequence[tuple[str, Said]]
     strips: Sequence[Strip]
@@ -269,6 +275,7 @@ class Report:
     columns: Sequence[Column]
     pages: Sequence[PageRow]
     untrue: Sequence[Untrue]
+    mistranslated: Sequence[Untrue]
     slips: Sequence[tuple[str, Said]]
     states: Sequence[str]
 
@@ -284,8 +291,9 @@ class Report:
 
     @property
     def promises(self) -> int:
-        """How many of them are the tutorial's."""
-        return sum(len(s.claims) for page in self.pages if not page.ours for s in page.sections)
+        """How many of them the text followed makes."""
+        claims = (c for page in self.pages for section in page.sections for c in section.claims)
+        return sum(claim.said == "text" for claim in claims)
 
 
 def report(run: Run, texts: Texts) -> Report:
@@ -335,7 +343,8 @@ class _Gatherer:
             notes=list(self._notes()),
             columns=self._columns,
             pages=pages,
-            untrue=list(self._untrue(pages)),
+            untrue=list(self._untrue(pages, upstream=False)),
+            mistranslated=list(self._untrue(pages, upstream=True)),
             slips=[
                 (claim.key, text)
                 for page in pages
@@ -402,18 +411,24 @@ class _Gatherer:
             notes.append(("benchmark", Said(reason.text)))
         tests = [self._test(place) for place in self._places.get(claim.key, ())]
         untrue = any(test.says is not None for test in tests)
-        return ClaimRow(claim.key, tests, notes, [] if untrue else self._strips(claim.key))
+        if claim.said != "text":
+            notes.insert(0, ("said", Said(self._texts(f"said.{claim.said}"))))
+        return ClaimRow(
+            claim.key, claim.said, tests, notes, [] if untrue else self._strips(claim.key)
+        )
 
     def _test(self, place: Place) -> TestRow:
         test, outcomes = place.test, self._outcomes.get(place.test.id, [])
         broken = [outcome for outcome in outcomes if outcome.state == BROKEN]
         shown = self._shown.get(place.test.id, 0)
-        untrue = test.verdict
+        untrue, verdict = test.untrue, test.verdict or _HOLDS
         return TestRow(
             id=test.id,
             sentence=self._texts.claim(test.id, test.sentence),
             says=None if untrue is None else self._texts.says(test.id, untrue.text),
-            since=(untrue.since or "") if untrue is not None else "",
+            since=verdict.since or "",
+            until=verdict.until or "",
+            upstream=verdict.upstream or "",
             code=self._code(place.file, test),
             file=place.file.relative_to(place.page.file.parents[1]).as_posix(),
             line=test.lines[0],
@@ -515,16 +530,12 @@ class _Gatherer:
         )
 
     def _accounts(self) -> Iterator[str]:
-        pages = self._run.contents.pages
-        kinds = [c.kind for page in pages if not page.ours for s in page.sections for c in s.claims]
+        claims = [claim for claim, _ in self._run.contents.claims()]
+        said = {who: sum(claim.said == who for claim in claims) for who in SAID}
+        yield self._texts("counts.said", all=len(claims), **said)
         names = ("tested", "benchmark", "erratum", "untestable")
-        counts = {name: kinds.count(name) for name in names}
-        yield self._texts("counts.accounts", all=len(kinds), **counts)
-        for page in pages:
-            if page.ours:
-                count = sum(len(section.claims) for section in page.sections)
-                title = self._texts.heading(page.title)
-                yield self._texts("counts.accounts_ours", count=count, title=title)
+        kinds = {name: sum(claim.kind == name for claim in claims) for name in names}
+        yield self._texts("counts.accounts", **kinds)
 
     def _notes(self) -> Iterator[str]:
         if self._run.selection.missing:
@@ -555,11 +566,12 @@ class _Gatherer:
 
     # What is not true
 
-    def _untrue(self, pages: Sequence[PageRow]) -> Iterator[Untrue]:
+    def _untrue(self, pages: Sequence[PageRow], upstream: bool) -> Iterator[Untrue]:
         for page in pages:
             for section in page.sections:
                 for claim in section.claims:
-                    tests = [test for test in claim.tests if test.says is not None]
+                    untrue = (test for test in claim.tests if test.says is not None)
+                    tests = [test for test in untrue if bool(test.upstream) is upstream]
                     if tests:
                         yield Untrue(claim.key, tests, self._strips(claim.key))
 
@@ -582,6 +594,9 @@ class _Gatherer:
                 for span in probe.spans
             ],
         )
+
+
+_HOLDS = Verdict("holds", "")
 
 
 def _good(sentence: Message) -> bool | None:

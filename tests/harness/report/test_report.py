@@ -22,6 +22,7 @@ from blitz.harness.verdict import Ending
 from blitz.measuring import throughput
 from blitz.measuring.throughput import Machine, Point
 from tests import report_pages as pages
+from tests import small_house
 from tests.report_pages import BENCHMARK, SPEC, Node, a_run, html, read, run_in, whole_run
 
 needs_fork = pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs fork")
@@ -66,6 +67,8 @@ class TestPage:
             "Tensors",
             "Joining <tensors>",
             "Leaving",
+            "Mistakes",
+            "Beside",
         ]
 
     def test_claim_shows_sentence_key_and_code(self, page: Node) -> None:
@@ -92,7 +95,7 @@ class TestPage:
 
     def test_what_did_not_run_is_never_shown_as_held(self, page: Node) -> None:
         assert cells(claim(page, "T8").one("details")) == ["", "", "", "–"]
-        assert "claims of which no test was part of this run: 1" in page.one("main").text
+        assert "claims of which no test was part of this run: 4" in page.one("main").text
 
     def test_rows_without_a_test_say_why(self, page: Node) -> None:
         rows = {key: claim(page, key).one("p", cls="row").text for key in ("T4", "T5", "T6")}
@@ -125,7 +128,8 @@ class TestPage:
             ["meta", "1", "0", "0", "0", "1"],
             ["no device", "2", "0", "0", "0", "2"],
         ]
-        assert "8 claims in the tutorial: 5 tested, 1 left to the benchmarks" in page.text
+        assert "12 claims: 8 in the text followed, 1 only in the English original," in page.text
+        assert "8 tested, 1 left to the benchmarks" in page.text
 
     def test_chip_tells_what_has_changed_from_what_was_never_true(self, page: Node) -> None:
         chips = page.one("section", id="untrue").all("span", cls="chip")
@@ -133,10 +137,14 @@ class TestPage:
         assert {(chip.attributes["class"], chip.text) for chip in chips} == {
             ("chip changed", "changed in 2.0"),
             ("chip mistaken", "never true"),
+            ("chip mistranslated", "wrong in the translation"),
         }
+        again = claim(page, "T10").one("details").one("span", cls="chip")
+        assert again.attributes["class"] == "chip back"
+        assert again.text == "changed in 0.4.1, true again from 2.5 on"
 
     def test_what_is_not_true_says_what_was_told_what_is_and_since_when(self, page: Node) -> None:
-        changed, mistaken = page.one("section", id="untrue").all("article")
+        changed, mistaken, translation = page.one("section", id="untrue").all("article")
 
         assert changed.one("a", cls="key").attributes["href"] == "#T3"
         assert changed.one("span", cls="chip").text == "changed in 2.0"
@@ -145,6 +153,11 @@ class TestPage:
             "Habits are None.",
         ]
         assert mistaken.one("span", cls="chip").text == "never true"
+        assert [dd.text for dd in translation.one("dl").all("dd")] == [
+            "Biases are errors.",
+            "Biases are biases.",
+            "Biases are added.",
+        ]
         assert "A quote & a brace are missing." in page.one("section", id="untrue").text
 
     def test_releases_are_a_strip_of_cells(self, page: Node) -> None:
@@ -299,8 +312,8 @@ class TestDevices:
 
         page = read(html(a_run(tmp_path, outcomes, selection=chosen)))
 
-        assert [h.text for h in page.one("form").all("span", cls="h")] == ["xpu:0", "none"]
-        assert cells(claim(page, "T1").one("details")) == ["–", ""]
+        assert [h.text for h in page.one("form").all("span", cls="h")] == ["xpu:0", "meta", "none"]
+        assert cells(claim(page, "T1").one("details")) == ["–", "", ""]
         assert "unsupported on xpu:0float64" in page.one("dl", cls="machine").text
 
 
@@ -662,15 +675,16 @@ class TestOption:
     def test_page_shows_what_came_of_the_run(
         self, report: Callable[..., Any], workers: tuple[str, ...]
     ) -> None:
-        wrong = pages.TESTS.replace("1 < 2", "print('<b>printed</b>') or 2 < 1")
+        head = '"""Habits are None."""\n        assert '
+        wrong = small_house.TESTS.replace(f"{head}True", f"{head}print('<b>printed</b>') or 2 < 1")
 
         done, page = report("--device=cpu,meta", *workers, tests=wrong)
 
         assert done.code == 1
-        said = "Failed: 1 of 4 claims that were checked are broken."
+        said = "Failed: 1 of 7 claims that were checked are broken."
         assert f"{said} The report: " in done.output
         assert page.one("div", cls="verdict").one("p").text == said
-        rows = list(claim(page, "T2").all("details"))
+        rows = [claim(page, key).one("details") for key in ("T2", "T3")]
         assert [cells(row)[:1] + cells(row)[-2:] for row in rows] == [["✓", "✓", ""], ["", "", "✗"]]
         text = rows[1].one("div", cls="failure").one("pre").raw
         assert "assert (None or 2 < 1)" in text
@@ -689,7 +703,7 @@ class TestOption:
         shape, sign = claim(page, "T2").all("details")
         assert cells(shape) == ["✓", "", "✓", ""]
         assert cells(sign) == ["", "", "", "–"]
-        for key in ("T1", "T3", "T7", "T8"):
+        for key in ("T3", "T7", "T8"):
             signs = {
                 sign for row in claim(page, key).all("details", cls="t") for sign in cells(row)
             }
@@ -698,15 +712,15 @@ class TestOption:
     @pytest.mark.parametrize(
         ("body", "options", "said"),
         [
-            ("raise KeyboardInterrupt", (), "Broken off: 2 claims were checked"),
-            ("assert False", ("-x",), "Broken off: 3 claims were checked"),
+            ("raise KeyboardInterrupt", (), "Broken off: 3 claims were checked"),
+            ("assert False", ("-x",), "Broken off: 4 claims were checked"),
         ],
         ids=["Ctrl-C", "first failure"],
     )
     def test_run_that_is_broken_off_says_so(
         self, report: Callable[..., Any], body: str, options: tuple[str, ...], said: str
     ) -> None:
-        tests = pages.TESTS.replace(
+        tests = small_house.TESTS.replace(
             '"""Habits are None."""\n        assert True', f'"""Habits are None."""\n        {body}'
         )
         assert body in tests
@@ -719,7 +733,7 @@ class TestOption:
 
     def test_run_that_a_hang_ends_names_it(self, report: Callable[..., Any]) -> None:
         blocked = "import signal, time; signal.pthread_sigmask(0, {14}); time.sleep(60)"
-        tests = pages.TESTS.replace(
+        tests = small_house.TESTS.replace(
             '"""Habits are None."""\n        assert True',
             f'"""Habits are None."""\n        {blocked}',
         )
@@ -744,12 +758,13 @@ class TestOption:
 
     def test_code_is_shown_as_it_ran(self, report: Callable[..., Any], tmp_path: Path) -> None:
         edits = "open(__file__, 'w').write('gone = 1')"
-        tests = pages.TESTS.replace("assert 1 < 2", f"{edits}; assert 1 < 2")
+        habit = '"""Habits are None."""'
+        tests = small_house.TESTS.replace(habit, f"{habit}; {edits}")
 
         _, page = report("--device=cpu", tests=tests)
 
         assert (tmp_path / "spec" / "test_1.py").read_text() == "gone = 1"
-        assert edits in claim(page, "T2").text
+        assert edits in claim(page, "T3").text
 
     @pytest.mark.parametrize(
         ("options", "words"),
@@ -824,6 +839,6 @@ class TestOption:
 def test_page_is_in_the_wheel() -> None:
     text = (pages.ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
-    assert '"blitz.harness.report"]' in text
+    assert '"blitz.harness.report",' in text
     for pattern in ("*.toml", "*.css", "*.js", "templates/*.j2"):
         assert f'"{pattern}"' in text

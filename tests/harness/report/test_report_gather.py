@@ -195,7 +195,7 @@ def run(table: contents.Contents, monkeypatch: pytest.MonkeyPatch) -> Callable[.
 
     monkeypatch.setattr(conformance, "environment", environment)
     monkeypatch.setattr(gather, "cpu_name", lambda: "a cpu")
-    paths = [file for page in table.pages for file in (page.file, page.benchmark_file)]
+    paths = {place.file for place in table.places()}
 
     def made(outcomes: list[Outcome], failed: dict[str, str] | None = None, **other: Any) -> Any:
         results, failures = Results(), Failures()
@@ -386,8 +386,8 @@ class TestHead:
         report = shown(run(HELD), "zh", headings={"Our own": "我们的"})
 
         assert report.accounts == [
-            chinese()("counts.accounts", all=8, tested=5, benchmark=1, erratum=1, untestable=1),
-            "此外有我们自己的 2 条论断：我们的",
+            chinese()("counts.said", all=10, text=8, upstream=0, older=0, ours=2),
+            chinese()("counts.accounts", tested=6, benchmark=1, erratum=1, untestable=2),
         ]
         assert (report.claims, report.promises) == (10, 8)
 
@@ -493,7 +493,7 @@ class TestPages:
     def test_chapter_without_a_section_has_no_address(
         self, run: Made, table: contents.Contents
     ) -> None:
-        empty = contents.Contents((replace(table.pages[0], sections=()),))
+        empty = contents.Contents((replace(table.pages[0], sections=()),), [])
 
         assert shown(run([], contents=empty)).pages == [
             PageRow("page-1", Said("Tensors"), "", False, [])
@@ -511,13 +511,21 @@ class TestPages:
             "T4": [("erratum", Said("A brace is missing."))],
             "T5": [("untestable", Said("It is a matter of taste."))],
             "T6": [("benchmark", Said(speed))],
-            "O2": [("untestable", Said("Nobody knows."))],
+            "O1": [("said", Said("It is our own, the tutorial does not say it."))],
+            "O2": [
+                ("said", Said("It is our own, the tutorial does not say it.")),
+                ("untestable", Said("Nobody knows.")),
+            ],
         }
         assert {key: claim.notes for key, claim in translated.items() if claim.notes} == {
             "T4": [("erratum", Said("少了一个括号。"))],
             "T5": [("untestable", Said("It is a matter of taste.", "en"))],
             "T6": [("benchmark", Said("另行测量。"))],
-            "O2": [("untestable", Said("Nobody knows.", "en"))],
+            "O1": [("said", Said("是我们自己的论断，教程没有这样说。"))],
+            "O2": [
+                ("said", Said("是我们自己的论断，教程没有这样说。")),
+                ("untestable", Said("Nobody knows.", "en")),
+            ],
         }
         untold = claims(shown(run(HELD), "zh"))["T6"].notes
         assert untold == [("benchmark", Said(chinese()("claim.benchmark")))]
@@ -533,6 +541,8 @@ class TestPages:
             sentence=Said("形状是三。"),
             says=None,
             since="",
+            until="",
+            upstream="",
             code=Markup(),
             file="spec/test_1.py",
             line=13,

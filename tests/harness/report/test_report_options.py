@@ -15,7 +15,7 @@ from blitz.harness.report.texts import Message
 from blitz.harness.results import Results
 from blitz.harness.selection import META, Selection
 from blitz.harness.verdict import Ending
-from tests import locales
+from tests import locales, small_house
 from tests import report_pages as pages
 
 
@@ -71,10 +71,12 @@ class TestRequested:
         assert found.texts is texts.english()
         assert found.measured is None
         assert found.probes == releases.load(spec / "releases.json")
-        assert [page.title for page in found.contents.pages] == ["Tensors"]
+        assert [page.title for page in found.contents.pages] == ["Tensors", "Mistakes"]
         assert found.sources == {
-            spec / "test_1.py": pages.TESTS,
-            spec / "bench_throughput.py": pages.BENCHMARKS,
+            spec / "test_1.py": small_house.TESTS,
+            spec / "details" / "test_joining.py": small_house.DETAILS,
+            spec / "test_2.py": small_house.OWN_TESTS,
+            spec / "bench_throughput.py": small_house.BENCHMARKS,
         }
         assert isinstance(found.failures, failures.Failures)
 
@@ -90,21 +92,15 @@ class TestRequested:
         measured = speed.read(pages.BENCHMARK)
         assert found.measured == replace(measured, machine=replace(measured.machine, name="two"))
 
-    def test_file_of_tests_that_is_not_there_is_no_source(self, house: Path) -> None:
-        (house / "spec" / "bench_throughput.py").unlink()
-
-        assert list(requested(house, report=Path("page.html")).sources) == [
-            house / "spec" / "test_1.py"
-        ]
-
     def test_sources_are_read_in_utf8_whatever_the_locale(
         self, house: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         file = house / "spec" / "bench_throughput.py"
-        file.write_text("# größer\n", encoding="utf-8")
+        text = f"# größer\n{small_house.BENCHMARKS}"
+        file.write_text(text, encoding="utf-8")
         locales.speak_ascii(monkeypatch)
 
-        assert requested(house, report=Path("page.html")).sources[file] == "# größer\n"
+        assert requested(house, report=Path("page.html")).sources[file] == text
 
     def test_nothing_is_asked_for(self, house: Path) -> None:
         assert requested(house) is None

@@ -1,0 +1,131 @@
+"""What the source of a test says about it."""
+
+from pathlib import Path
+
+import pytest
+
+from blitz.harness import source
+from blitz.harness.source import ContentsError, Verdict
+
+SHAPES = '''import pytest
+@pytest.fixture
+def table(device, self):
+    return device
+@pytest.fixture
+def ledger(table, ink, *, pen):
+    return table
+class TestJoining:
+    @pytest.fixture
+    def desk(self, desk, /, lamp):
+        return desk
+    def test_plain(self):
+        """It needs no device."""
+    def test_own(self, device, desk):
+        """It takes a device."""
+    @pytest.mark.slow
+    @retry(3)
+    @pytest.mark.parametrize("n", [1])
+    @pytest.mark.on("cpu", "meta")
+    def test_marked(self, n, *, ledger):
+        """Its fixture's fixture
+        takes one.
+
+        And more.
+        """
+    @pytest.mark.on("meta")
+    @pytest.mark.mistaken(text="All desks are tidy.", upstream="Some are.")
+    def test_idle(self, desk):
+        """A mark alone is no device."""
+    def test_by_two(self, desk, ledger):
+        """It is asked of the usual devices."""
+    def test_shared(self, everywhere):
+        pass
+@pytest.mark.benchmark(group="x")
+def test_pace(timer):
+    """It is – steady."""
+'''
+
+BOTH = ("cpu", "accelerator")
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence", "lines", "kinds"),
+    [
+        ("plain", "It needs no device.", (12, 13), ()),
+        ("own", "It takes a device.", (14, 15), BOTH),
+        ("marked", "Its fixture's fixture takes one.", (16, 25), ("cpu", "meta")),
+        ("idle", "A mark alone is no device.", (26, 29), ()),
+        ("by_two", "It is asked of the usual devices.", (30, 31), BOTH),
+        ("shared", "", (32, 33), BOTH),
+        ("pace", "It is – steady.", (34, 36), ()),
+    ],
+)
+def test_source_says_what_a_test_is(
+    tmp_path: Path, name: str, sentence: str, lines: tuple[int, int], kinds: tuple[str, ...]
+) -> None:
+    (tmp_path / "test_1.py").write_text(SHAPES, encoding="utf-8")
+    (tmp_path / "conftest.py").write_text("def everywhere(device):\n    return device")
+    [test] = [test for test in source.tests_of(tmp_path) if test.id == name]
+
+    verdict = Verdict("mistaken", "All desks are tidy.", upstream="Some are.")
+    assert test == source.Test(
+        name,
+        tmp_path / "test_1.py",
+        None if name == "pace" else "TestJoining",
+        sentence,
+        verdict if name == "idle" else None,
+        benchmark=name == "pace",
+        lines=lines,
+        kinds=kinds,
+    )
+
+
+def test_tests_of_the_chapters_come_before_those_of_folders(tmp_path: Path) -> None:
+    (tmp_path / "details").mkdir()
+    for name in ("details/test_1.py", "test_2.py", "bench_1.py", "table.py"):
+        test_id = name.replace("/", "_").removesuffix(".py")
+        (tmp_path / name).write_text(f"def test_{test_id}(): ...", encoding="utf-8")
+
+    found = [test.id for test in source.tests_of(tmp_path)]
+
+    assert found == ["bench_1", "test_2", "details_test_1"]
+
+
+@pytest.mark.parametrize("tests", ["def (", "\0"])
+def test_file_that_is_no_python_is_named(tmp_path: Path, tests: str) -> None:
+    (tmp_path / "test_1.py").write_text(tests)
+
+    with pytest.raises(ContentsError, match=r"/test_1\.py is no Python: "):
+        source.tests_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "release", "untrue"),
+    [
+        (None, None, "2.6.0", True),
+        ("1.11", None, "2.6.0", True),
+        ("2.9", None, "2.8.0", False),
+        ("2.9", None, "2.9.0a0+git1", True),
+        ("0.4.1", "2.12", "2.11.0", True),
+        ("0.4.1", "2.12", "2.12.0+cu132", False),
+        ("0.4.1", "2.12", "2.12.0a0", False),
+        ("torchvision 0.13", None, "", True),
+        ("torchvision 9", None, "", False),
+    ],
+)
+def test_sentence_is_untrue_from_one_release_to_another(
+    since: str | None, until: str | None, release: str, untrue: bool
+) -> None:
+    assert Verdict("changed", "", since, until).untrue(release) is untrue
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "span"),
+    [
+        (None, None, "never true"),
+        ("1.11", None, "not true since 1.11"),
+        ("0.4.1", "2.12", "not true from 0.4.1 until 2.12"),
+    ],
+)
+def test_span_is_told_in_words(since: str | None, until: str | None, span: str) -> None:
+    assert Verdict("changed", "", since, until).span == span
