@@ -173,7 +173,7 @@ def second(device: torch.device) -> torch.device:
     count = torch.get_device_module(device).device_count()
     if count < 2:
         pytest.skip(f"needs two accelerators of one type, and this machine has {count}")
-    return torch.device(device.type, 1)
+    return torch.device(device.type, (device.index + 1) % count)
 
 
 @pytest.fixture(scope="session")

@@ -59,7 +59,7 @@ def sentences_of(file: Path) -> dict[str, str]:
 
 def english() -> dict[str, dict[str, str]]:
     """What zh.toml has to say, table by table, as the specification says it in English."""
-    files = [*sorted(SPEC.glob("test_*.py")), SPEC / "bench_throughput.py"]
+    files = [*sorted(SPEC.rglob("test_*.py")), SPEC / "bench_throughput.py"]
     headings = [page.title for page in TABLE.pages]
     headings += [section.heading for page in TABLE.pages for section in page.sections]
     rows = {claim.key: (claim.erratum, claim.untestable) for claim, _ in TABLE.claims()}
@@ -102,7 +102,7 @@ def identifiers(text: str) -> set[str]:
 
 
 def test_no_id_stands_in_two_files() -> None:
-    files = [*SPEC.glob("test_*.py"), SPEC / "bench_throughput.py"]
+    files = [*SPEC.rglob("test_*.py"), SPEC / "bench_throughput.py"]
 
     counts = Counter(key for file in files for key in sentences_of(file))
 
