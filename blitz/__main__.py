@@ -30,7 +30,7 @@ EXIT_CODES = """exit codes:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all commands; nothing heavy is imported for it."""
+    """Return the parser of all commands, without importing torch."""
     root = argparse.ArgumentParser(
         prog="python -m blitz",
         description="The executable 60 Minute Blitz.",
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        print("error: nobody reads what this command prints any more; it stopped", file=sys.stderr)
+        print("error: output pipe closed", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is in the buffer
         return FAILED
 

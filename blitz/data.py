@@ -14,10 +14,9 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from blitz.images import files as image_files
-from blitz.images import made as made_images
+from blitz.images import cifar10, folders, made, photos
 from blitz.images import workers as processes
-from blitz.images.files import CLASSES, SPLITS, DataError
+from blitz.images.cifar10 import CLASSES, SPLITS, DataError
 
 if TYPE_CHECKING:
     from torch.utils.data.dataloader import _BaseDataLoaderIter
@@ -77,20 +76,30 @@ class Images(Dataset[tuple[Any, int]]):
         """Image ``index`` as it is, RGB, without the transform.
 
         Raises:
-            DataError: its file holds no image of 32 x 32 pixels in RGB.
+            DataError: its file cannot be read as an image.
         """
         item = self.items[index]
-        return Image.fromarray(item) if isinstance(item, np.ndarray) else image_files.read(item)
+        return Image.fromarray(item) if isinstance(item, np.ndarray) else photos.read(item).image
 
-    def pixels(self) -> np.ndarray:
-        """All images, N x 32 x 32 x 3 bytes.
+    def in_memory(self) -> "Images":
+        """Read all files; ``origin`` then says how many had to be converted.
 
         Raises:
-            DataError: a file holds no image of 32 x 32 pixels in RGB.
+            DataError: some files cannot be read as images; all of them are named.
         """
         if isinstance(self.items, np.ndarray):
-            return self.items
-        return np.stack([np.asarray(image_files.read(file)) for file in self.items])
+            return self
+        pixels, converted = folders.read(list(self.items))
+        note = f", {converted:,} of them converted to 32 x 32 pixels in RGB" if converted else ""
+        return Images(pixels, self.labels, f"{self.origin}{note}", self.transform)
+
+    def pixels(self) -> np.ndarray:
+        """Return all images, N x 32 x 32 x 3 bytes.
+
+        Raises:
+            DataError: some files cannot be read as images; all of them are named.
+        """
+        return np.asarray(self.in_memory().items)
 
 
 def load(
@@ -107,8 +116,8 @@ def load(
         split: ``"train"`` or ``"test"``.
         source: None for images made on the spot (:mod:`blitz.images.made`), or a folder: the one
             that holds ``cifar-10-batches-py``, the official files, or one with
-            ``train/<class>/`` and ``test/<class>/``, where each file is an image of 32 x 32
-            pixels in RGB and the classes are CIFAR-10's own (:data:`blitz.images.files.FOLDERS`).
+            ``train/<class>/`` and ``test/<class>/``, where the classes are CIFAR-10's own
+            (:data:`blitz.images.cifar10.FOLDERS`) and images are converted to 32 x 32 in RGB.
         count: How many to make; of a folder, how many to take, the same number of each class
             (or one more of the first classes) and no more than there are. None for all.
         seed: Chooses what is made or taken, and the order of it. Only the whole of the official
@@ -128,18 +137,20 @@ def load(
     if seed < 0:
         raise ValueError(f"seed {seed}: seeds are not negative. Give 0 or more.")
     if source is None:
-        pixels, labels = made_images.make(count or MADE[split], split, seed)
+        pixels, labels = made.make(count or MADE[split], split, seed)
         return Images(pixels, labels, f"{describe(None)}, seed {seed}", transform)
     folder = Path(source)
-    if image_files.is_official(folder):
-        items, labels = image_files.official(folder, split)
+    ignored = 0
+    if folders.is_official(folder):
+        items, labels = cifar10.load(folder, split)
         chosen = np.arange(len(labels)) if count is None else _choose(labels, count, seed)
         taken: np.ndarray | list[str] = items[chosen]
     else:
-        files, labels = image_files.listed(folder, split)
+        files, labels, ignored = folders.listed(folder, split)
         chosen = _choose(labels, count, seed)
         taken = [files[i] for i in chosen]
-    origin = f"{len(chosen):,} of {len(labels):,} {split} images of {image_files.name(folder)}"
+    origin = f"{len(chosen):,} of {len(labels):,} {split} images of {folders.name(folder)}"
+    origin += f", {ignored:,} other files ignored" if ignored else ""
     return Images(taken, labels[chosen], origin, transform)
 
 
@@ -154,13 +165,7 @@ def describe(source: Source) -> str:
     """
     if source is None:
         return "made on the spot, no file, no network"
-    folder = Path(source)
-    if image_files.is_official(folder):
-        image_files.check_digests(folder)
-    else:
-        for split in SPLITS:
-            image_files.class_folders(folder, split)
-    return image_files.name(folder)
+    return folders.describe(Path(source))
 
 
 def transform() -> Callable[[Image.Image], torch.Tensor]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from blitz.images.files import FOLDERS
+from blitz.images.cifar10 import FOLDERS
 
 TRAIN, TEST = 39, 12
 

@@ -1,23 +1,51 @@
-"""Files that appear whole or not at all: written beside, flushed to the disk, then renamed."""
+"""Files that appear whole or not at all, and files of tensors, which are not trusted."""
 
 import os
+import pickle
 import re
+import zipfile
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+
+from blitz.base.errors import BlitzError
+
+if TYPE_CHECKING:
+    import torch
 
 _PART = re.compile(r"\.[0-9a-f]{32}\.part")
 
 
-def write(path: str | os.PathLike[str], content: bytes) -> None:
-    """Put ``content`` into the file ``path``; what was there before is replaced in one step.
+class WriteError(BlitzError, OSError):
+    """A file that cannot be written; the message names it, the fault and the remedy."""
 
-    Whoever reads ``path`` meanwhile, or after the process or the machine went down, finds the
-    former file or the new one, and never a part of one.
+    def __init__(self, path: str | os.PathLike[str], what: str, error: OSError) -> None:
+        reason = error.strerror or str(error)
+        super().__init__(
+            f"{path}: {what} cannot be written there: {reason}. An earlier one is as it was. "
+            "Choose a file in an existing folder that you may write to, on a disk with room."
+        )
+        self.strerror = reason
+
+
+class ReadError(Exception):
+    """A file from which no tensors could be read; the message is the fault alone."""
+
+
+def write(path: str | os.PathLike[str], content: bytes, what: str = "the file") -> None:
+    """Write ``content`` to ``path``, replacing what was there in one step.
+
+    Readers see the old file or the new one, never part of one, even after a power cut.
+
+    Args:
+        path: The file, in a folder that exists.
+        content: All of it.
+        what: What it is, for the error: ``"the checkpoint"``.
 
     Raises:
-        OSError: it cannot be written there. The former file is as it was, and nothing is left
-            beside it.
+        WriteError: it cannot be written. The old file is as it was, and nothing is left beside it.
     """
     path = Path(path)
     beside = path.with_name(f".{uuid4().hex}.part")
@@ -27,25 +55,72 @@ def write(path: str | os.PathLike[str], content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
+    except OSError as error:
+        raise WriteError(path, what, error) from error
     finally:
         with suppress(OSError):
             os.unlink(beside)
     _flush_names(path.parent)
 
 
+def _flush_names(folder: Path) -> None:
+    """Flush the names in ``folder`` to the disk."""
+    with suppress(OSError):  # Windows does not open folders, and journals their names itself
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
 def sweep(folder: str | os.PathLike[str]) -> None:
-    """Remove what writers that were killed left in ``folder``; nobody may be writing there."""
+    """Remove what killed writers left in ``folder``; nothing may be writing there."""
     for name in os.listdir(folder):
         if _PART.fullmatch(name):
             with suppress(OSError):
                 os.unlink(os.path.join(folder, name))
 
 
-def _flush_names(folder: Path) -> None:
-    """Have the names in ``folder`` outlive a power cut, where the system can do so."""
-    with suppress(OSError):  # Windows does not open folders, and has no need to
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def dump(content: object) -> bytes:
+    """Return ``content`` (tensors, numbers and texts in dicts and lists) as torch saves it."""
+    import torch
+
+    file = BytesIO()
+    torch.save(content, file)
+    return file.getvalue()
+
+
+def read_tensors(path: str | os.PathLike[str], device: "torch.device | str", what: str) -> Any:
+    """Return what :func:`dump` was given, with its tensors on ``device``.
+
+    The file is not trusted: checksums are compared first, and no code in it runs.
+
+    Args:
+        path: The file.
+        device: Where its tensors go.
+        what: What the file should be, for the error: ``"a checkpoint"``.
+
+    Raises:
+        ReadError: there is no such file, it is damaged or foreign, or holds more than tensors and
+            plain values.
+    """
+    import torch
+
+    try:
+        with open(path, "rb") as file:
+            # torch.load does not compare the checksums that torch.save writes; zipfile does.
+            with zipfile.ZipFile(file) as archive:
+                damaged = archive.testzip()
+            if damaged is not None:
+                raise zipfile.BadZipFile(f"the checksum of {damaged} does not fit")
+            file.seek(0)
+            return torch.load(file, map_location=device, weights_only=True)
+    except OSError as error:
+        raise ReadError(f"cannot be read: {error.strerror or error}") from error
+    except pickle.UnpicklingError as error:
+        raise ReadError(
+            "holds something else than tensors, which could only be read by running code from the "
+            "file; nothing of it was run"
+        ) from error
+    except Exception as error:  # zipfile and torch raise many types for damaged bytes
+        raise ReadError(f"not {what}, or a damaged one: {error}") from error

@@ -1,28 +1,20 @@
-"""How far a long piece of work has come: a bar on a terminal, nothing elsewhere.
-
-Written here rather than taken from tqdm, so that there is one bar on every machine: a command must
-work where tqdm is not installed.
-"""
+"""A progress bar on a terminal, drawn by tqdm; no bar elsewhere, or where tqdm is missing."""
 
 import os
-import shutil
 import sys
-import time
-from typing import TextIO
-
-REDRAW_SECONDS = 0.1
-_CELLS = 24
+from contextlib import nullcontext
+from typing import Any, TextIO
 
 
 class Bar:
-    """A line at the foot of a terminal that says how much is done and how long the rest takes.
+    """A bar below the lines that a command prints, for use in a ``with`` statement.
 
     Args:
         total: All there is to do.
-        unit: What is counted, in the plural.
+        unit: What is counted.
         done: How much was done before; it does not count for the pace.
-        stream: Where the bar is drawn, if that is a terminal. Lines go to ``out``.
-        out: Where :meth:`line` writes.
+        stream: Where the bar is drawn if that is a terminal; stderr by default.
+        bytes: Whether to count in kB and MB.
     """
 
     def __init__(
@@ -32,72 +24,37 @@ class Bar:
         done: int = 0,
         *,
         stream: TextIO | None = None,
-        out: TextIO | None = None,
+        bytes: bool = False,
     ) -> None:
-        self.total, self.unit = total, unit
-        self._before = self._done = done
-        self._stream = stream or sys.stderr
-        self._out = out or sys.stdout
-        self._shown = self._stream.isatty() and os.environ.get("TERM") != "dumb"
-        self._drawn = 0.0
-        self._started = time.monotonic()
+        self._bar: Any = None
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            return
+        self._bar = tqdm(
+            total=total,
+            initial=done,
+            unit=unit,
+            unit_scale=bytes,
+            file=stream or sys.stderr,
+            disable=True if os.environ.get("TERM") == "dumb" else None,  # None: by isatty()
+            leave=False,
+            dynamic_ncols=True,
+        )
 
     def __enter__(self) -> "Bar":
-        self._draw()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._clear()
+        if self._bar is not None:
+            self._bar.close()
 
     def update(self, done: int) -> None:
         """Show that ``done`` of the total is done."""
-        self._done = done
-        if time.monotonic() - self._drawn >= REDRAW_SECONDS:
-            self._draw()
+        if self._bar is not None:
+            self._bar.update(done - self._bar.n)
 
     def line(self, text: str) -> None:
-        """Write a line of its own above the bar."""
-        self._clear()
-        print(text, file=self._out, flush=True)
-        self._draw()
-
-    def text(self, columns: int) -> str:
-        """The bar as it stands, in fewer than ``columns`` characters."""
-        part = self._done / self.total if self.total else 1.0
-        full = int(part * _CELLS)
-        bar = "█" * full + "░" * (_CELLS - full) if self._can_draw() else ""
-        whole = f"{part:4.0%} {bar} {self._done:,} of {self.total:,} {self.unit}{self._pace()}"
-        return whole[: columns - 1]
-
-    def _pace(self) -> str:
-        seconds = time.monotonic() - self._started
-        done = self._done - self._before
-        if done <= 0 or seconds <= 0:
-            return ""
-        left = (self.total - self._done) * seconds / done
-        return f", {done / seconds:,.0f}/s, {duration(left)} left"
-
-    def _can_draw(self) -> bool:
-        encoding: str | None = getattr(self._stream, "encoding", None)
-        return encoding is not None and encoding.lower().startswith("utf")
-
-    def _draw(self) -> None:
-        if self._shown:
-            self._drawn = time.monotonic()
-            text = self.text(shutil.get_terminal_size().columns)
-            self._stream.write(f"\r{text}\x1b[K")
-            self._stream.flush()
-
-    def _clear(self) -> None:
-        if self._shown:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
-
-
-def duration(seconds: float) -> str:
-    """``seconds`` as people say it: 8 s, 2:05 min, 1:02:05 h."""
-    whole = round(seconds)
-    minutes, hours = whole // 60 % 60, whole // 3600
-    if hours:
-        return f"{hours}:{minutes:02d}:{whole % 60:02d} h"
-    return f"{minutes}:{whole % 60:02d} min" if minutes else f"{whole} s"
+        """Print a line above the bar, and flush it: tqdm.write does not."""
+        with nullcontext() if self._bar is None else self._bar.external_write_mode():
+            print(text, flush=True)

@@ -1,43 +1,34 @@
 """Download the official CIFAR-10 (170 MB), for `--data`.
 
-Its server is slow: 33 to 52 minutes at the 55 to 85 kB/s of 2026. Whatever ends the download, the
-same command goes on from where it was. A file counts only when its digest is right.
+Its server is slow: 33 to 52 minutes at the 55 to 85 kB/s of 2026. If the download ends early, the
+same command goes on from there. A file counts only when its MD5 is right.
 """
 
 import argparse
 import math
 import sys
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from blitz.base import arguments
-
-if TYPE_CHECKING:
-    from blitz.images.download import Progress
+from blitz.base.progress import Bar
 
 FOLDER = "data"
 EVERY = 30.0
-"""Seconds between two lines of progress where the output is no terminal."""
+"""Seconds between two lines of progress where stderr is not a terminal."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of ``python -m blitz download``."""
+    """Add the options of ``python -m blitz download``."""
     parser.add_argument(
         "--out", default=FOLDER, metavar="DIR", help="where to put it (default: %(default)s)"
     )
     parser.add_argument(
         "--mirror",
         metavar="URL",
-        help="another address of cifar-10-python.tar.gz, or of the folder it lies in, with / at "
-        "its end; the digest must be the original's",
-    )
-    parser.add_argument(
-        "--time-limit",
-        type=arguments.minutes,
-        default=120.0,
-        metavar="MINUTES",
-        help="give up after so long; what came is kept (default: %(default)g)",
+        help="another address of cifar-10-python.tar.gz, or of its folder, with / at the end; the "
+        "MD5 must be the original's",
     )
     parser.add_argument(
         "--tries",
@@ -50,41 +41,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Download, and say where it is: 0, or 130 where it was interrupted."""
+    """Download it and print where it is; return 0, or 130 after Ctrl-C."""
     from blitz.images.download import fetch
 
     try:
-        folder = fetch(
-            args.out,
-            mirror=args.mirror,
-            progress=shown(sys.stderr),
-            time_limit=60 * args.time_limit,
-            tries=args.tries,
-        )
+        with shown() as progress:
+            folder = fetch(args.out, mirror=args.mirror, tries=args.tries, progress=progress)
     except KeyboardInterrupt:
-        print(
-            "interrupted; what came is kept, and the same command goes on from there",
-            file=sys.stderr,
-        )
+        print("interrupted; what came is kept, and the same command goes on", file=sys.stderr)
         return 130
     print(f"The official CIFAR-10 is in {folder}: use it with --data {folder}")
     return 0
 
 
-def shown(stream: TextIO) -> Callable[["Progress"], None]:
-    """A function that shows progress: one line kept up to date on a terminal, else a line at
-    first, at each wait, every half minute and at the end."""
-    terminal = stream.isatty()
+@contextmanager
+def shown() -> Iterator[Callable[[int, str], None]]:
+    """Yield a function that shows progress: a bar on a terminal, else a line now and then."""
+    from blitz.images.download import SIZE
+
+    bar: Bar | None = None
     last = -math.inf
 
-    def show(progress: "Progress") -> None:
-        nonlocal last
-        whole = progress.received == progress.size
-        if terminal:
-            end = "\n" if progress.note or whole else ""
-            print(f"\r\x1b[K{progress}", end=end, file=stream, flush=True)
-        elif progress.note or whole or time.monotonic() - last >= EVERY:
+    def show(received: int, note: str) -> None:
+        nonlocal bar, last
+        bar = bar or Bar(SIZE, "B", received, bytes=True)
+        bar.update(received)
+        if note or (time.monotonic() - last >= EVERY and not sys.stderr.isatty()):
             last = time.monotonic()
-            print(progress, file=stream, flush=True)
+            bar.line(f"{received / 1e6:.1f} of {SIZE / 1e6:.1f} MB{': ' if note else ''}{note}")
 
-    return show
+    try:
+        yield show
+    finally:
+        if bar is not None:
+            bar.__exit__()

@@ -20,20 +20,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the picture, and print where each accelerator overtakes its cpu; 0."""
     from blitz import plots
-    from blitz.base import files as atomic
-    from blitz.base.errors import BlitzError
+    from blitz.base import files
     from blitz.measuring import picture as throughput_plot
     from blitz.measuring import throughput
 
     machines = throughput.named_apart([throughput.read(file) for file in args.files])
     picture = plots.png(throughput_plot.throughput_over_width(machines))
-    try:
-        atomic.write(args.out, picture)
-    except OSError as error:
-        raise BlitzError(
-            f"{args.out}: the picture cannot be written there: {error.strerror or error}. Choose "
-            "a file in an existing folder that you may write to."
-        ) from error
+    files.write(args.out, picture, "the picture")
     for machine in machines:
         for sentence in throughput.verdicts(machine.points, machine.no_accelerator):
             print(f"{machine.name}: {sentence}")

@@ -35,9 +35,9 @@ def run(args: argparse.Namespace) -> int:
     code = 0
     for path in args.images:
         try:
-            image = to_tensor(photos.read(path)).unsqueeze(0)
+            image = to_tensor(photos.read(path).image).unsqueeze(0)
         except photos.PhotoError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {error}. Give an image file, such as a JPEG or PNG.", file=sys.stderr)
             code = 2
             continue
         print(f"{path}: {_top(evaluation.probabilities(net, image)[0])}", flush=True)

@@ -156,7 +156,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_among(processes: "Processes", args: argparse.Namespace) -> int:
     """The whole of it in the first process; in the others the training and the test, silently."""
-    from blitz.images.transfer import DownloadError
+    from blitz.images.download import DownloadError
     from blitz.training.folder import RunFolder
 
     folder = RunFolder(args.out)
@@ -258,9 +258,8 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
     if args.download:
         from blitz.images.download import fetch
 
-        given["data"] = fetch(
-            download.FOLDER, mirror=args.mirror, progress=download.shown(sys.stderr)
-        )
+        with download.shown() as progress:
+            given["data"] = fetch(download.FOLDER, mirror=args.mirror, progress=progress)
     elif args.data is not None:
         given["data"] = args.data
     if "data" in given:
@@ -323,11 +322,11 @@ def _source(settings: "Settings") -> str:
     from pathlib import Path
 
     from blitz import data
-    from blitz.images import files as image_files
+    from blitz.images import folders
 
     if settings.data is None:
         return data.describe(None)
-    return image_files.name(Path(settings.data))
+    return folders.name(Path(settings.data))
 
 
 def _train_and_keep(
@@ -336,6 +335,7 @@ def _train_and_keep(
     prepared: _Prepared,
     folder: "RunFolder",
 ) -> int:
+    from blitz.base.files import WriteError
     from blitz.training.checkpoint import CheckpointError
     from blitz.training.folder import RunFolderError
     from blitz.training.loop import Diverged
@@ -350,7 +350,7 @@ def _train_and_keep(
         if course.processes.leads:  # in the others it is the same
             print(f"error: {error}", file=sys.stderr)
         return FAILED
-    except (CheckpointError, RunFolderError, WeightsError) as error:
+    except (CheckpointError, RunFolderError, WeightsError, WriteError) as error:
         print(f"error: {error}\nThen go on with: {_command(args)}", file=sys.stderr)
         return FAILED
     return _judged(args, accuracy)
@@ -358,8 +358,10 @@ def _train_and_keep(
 
 def _train(args: argparse.Namespace, course: "Training", folder: "RunFolder") -> int | None:
     """Train to the end, with checkpoints; the signal's number where one broke it off."""
+    from datetime import timedelta
+
     from blitz.base import interrupts
-    from blitz.base.progress import Bar, duration
+    from blitz.base.progress import Bar
     from blitz.training import checkpoint
 
     processes = course.processes
@@ -383,7 +385,8 @@ def _train(args: argparse.Namespace, course: "Training", folder: "RunFolder") ->
         if processes.leads:
             checkpoint.save(folder.checkpoint, course.checkpoint())
     pace = course.images / course.seconds
-    print(f"training took {duration(course.seconds)}: {pace:,.0f} images/s", flush=True)
+    took = timedelta(seconds=round(course.seconds))
+    print(f"training took {took}: {pace:,.0f} images/s", flush=True)
     return None
 
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from blitz import data
-from blitz.base import locks
 
 
 def images(folder: Path, name: str, load: Callable[[], data.Images]) -> data.Images:
@@ -18,7 +18,7 @@ def images(folder: Path, name: str, load: Callable[[], data.Images]) -> data.Ima
         load: Loads them.
     """
     file = folder / f"{name}.npz"
-    with locks.held(folder / f"{name}.lock"):
+    with FileLock(folder / f"{name}.lock"):
         if not file.exists():
             loaded = load()
             beside = folder / f"{name}.part.npz"  # a process that dies here leaves no half file

@@ -1,277 +1,218 @@
-"""The official CIFAR-10 from its slow server, or from a mirror: 170 MB, by choice only.
+"""The official CIFAR-10 from its slow server or a mirror: 170 MB, by choice only.
+
+torchvision's download checks the digest too, but starts from zero after a fault and waits for ever
+where the server falls silent. Its server gave 55 to 85 kB/s in 2026, which is 33 to 52 minutes.
 
 Tutorial: ``download=True`` in "Load and normalize CIFAR10".
 """
 
-import math
+import http.client
 import shutil
+import ssl
 import tarfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
-from blitz.base import locks
-from blitz.images import transfer
-from blitz.images.files import ARCHIVE, BATCHES, DataError, digest
-from blitz.images.transfer import DownloadError, Patience, Progress, Wanted
+from filelock import FileLock, Timeout
 
-__all__ = ["DownloadError", "Progress", "fetch"]
+from blitz.images import cifar10
+from blitz.images.cifar10 import ARCHIVE, DataError
 
+SIZE, UNPACKED = 170_498_071, 190_000_000
+"""Bytes of the archive, and of the files in it."""
 
-@dataclass(frozen=True)
-class Archive:
-    """A tar archive of files in one folder.
+STALL, LONGEST_WAIT = 30.0, 60.0
+"""Seconds of silence that count as a fault, and between two tries."""
 
-    Attributes:
-        name: Its file name.
-        url: Where it is published.
-        size: Its length, bytes.
-        md5: Its MD5 digest.
-        folder: The folder that its files lie in.
-        files: The files to take from it, with the MD5 digest of each.
-        unpacked: Room that these need, bytes.
-    """
+PASSING = (408, 425, 429, 500, 502, 503, 504)
+"""HTTP status codes after which another try may succeed."""
 
-    name: str
-    url: str
-    size: int
-    md5: str
-    folder: str
-    files: Mapping[str, str]
-    unpacked: int
+Progress = Callable[[int, str], object]
+"""Takes the bytes received so far and, where something is waited for, a note."""
 
 
-CIFAR10 = Archive(
-    name=ARCHIVE,
-    url=f"https://www.cs.toronto.edu/~kriz/{ARCHIVE}",
-    size=170_498_071,
-    md5="c58f30108f718f92721af3b95e74349a",
-    folder=BATCHES,
-    files={
-        "data_batch_1": "c99cafc152244af753f735de768cd75f",
-        "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
-        "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
-        "data_batch_4": "634d18415352ddfa80567beed471001a",
-        "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
-        "test_batch": "40351d587109b95175f43aff81a1287e",
-        "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
-    },
-    unpacked=190_000_000,
-)
-"""Length and digests are those that the publisher and torchvision give."""
+class DownloadError(DataError):
+    """A download that failed; the message says what was received and what to do."""
 
-Report = Callable[[Progress], object]
-
-WAITING_TOLD = 30.0
-"""Seconds from one line on another process's download to the next."""
+    exit_code = 1
 
 
 def fetch(
     root: str | Path,
     *,
     mirror: str | None = None,
-    progress: Report | None = None,
-    time_limit: float = Patience.time_limit,
-    tries: int = Patience.tries,
+    tries: int = 5,
+    progress: Progress = lambda received, note: None,
 ) -> Path:
-    """The folder ``root`` with the official CIFAR-10 in it, downloaded unless it is there.
+    """Download the official CIFAR-10 into ``root`` unless it is there, and unpack it.
 
-    The server gave 55 to 85 kB/s in 2026: 33 to 52 minutes. What was received is kept, and the
-    next call goes on from there. Where several processes call this at once, one downloads and the
-    others wait for it. The archive stays beside the images, so that they can be unpacked again. A
-    file counts only when its digest is right; none is opened here.
+    What was received is kept, and the next call goes on from there. Of several processes one
+    downloads and the others wait. A file counts only when its MD5 is right.
 
     Args:
-        root: Where to put it; made where it is not there. It can then be given as ``--data``, and
-            as ``source`` to :func:`blitz.data.load`.
+        root: The folder, made where it does not exist; then a source for :func:`blitz.data.load`.
         mirror: Another address of the archive; one that ends in ``/`` is that of its folder.
-        progress: Called with a :class:`Progress` about twice a second, and before every wait;
-            ``print`` shows a line for each.
-        time_limit: Seconds to spend, waiting for another process included. It is looked at
-            whenever bytes come, and at least every half minute.
         tries: Failures in a row, without a new byte between them, at which to give up.
+        progress: Called as bytes come, and before each wait.
 
     Returns:
         ``root``.
 
     Raises:
-        DownloadError: it failed on the way; the message says what was received and what to do.
-        DataError: ``root`` or ``mirror`` cannot be used.
-        ValueError: ``time_limit`` or ``tries`` is not positive.
-
-    Tutorial: ``download=True`` in "Load and normalize CIFAR10".
-    """
-    if not (time_limit > 0 and tries >= 1):
-        raise ValueError(f"time_limit={time_limit}, tries={tries}: give more than 0 for both.")
-    url = CIFAR10.url if mirror is None else _address(mirror, CIFAR10.name)
-    patience = Patience(tries=tries, time_limit=time_limit)
-    return fetch_archive(Path(root), CIFAR10, url, patience, progress)
-
-
-def fetch_archive(
-    root: Path,
-    archive: Archive,
-    url: str,
-    patience: Patience,
-    progress: Report | None = None,
-) -> Path:
-    """:func:`fetch` for any archive, from ``url``.
-
-    Raises:
         DownloadError: it failed on the way.
-        DataError: ``root`` cannot be used.
+        DataError: ``root`` or ``mirror`` cannot be used.
     """
-    if _is_there(root, archive):
-        return root
-    deadline = time.monotonic() + patience.time_limit
-    tell = progress or (lambda progress: None)
-    _prepare(root, archive)
-    with _locked(root, archive, deadline, tell):
-        if not _is_there(root, archive):  # unless the process that was waited for brought it
-            _download(root, archive, url, patience, deadline, tell)
-            tell(_standing(root, archive, "unpacking"))
-            with _on_disk(root, archive, DownloadError):
-                _unpack(root, archive)
+    from torchvision.datasets import CIFAR10
+    from torchvision.datasets.utils import check_integrity
+
+    root = Path(root)
+    url = CIFAR10.url if mirror is None else _address(mirror)
+    archive = root / ARCHIVE
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with _alone(root, progress):
+            if cifar10.is_complete(root):
+                return root
+            if not check_integrity(archive, CIFAR10.tgz_md5):
+                _check_room(root)
+                _download(url, archive, tries, progress)
+            progress(SIZE, "unpacking")
+            with tarfile.open(archive) as tar:
+                tar.extractall(root, filter="data")
+    except OSError as error:
+        raise DataError(
+            f"{root}: {ARCHIVE} cannot be kept there: {error.strerror or error}. Choose a folder "
+            "that you may write to, on a disk with room."
+        ) from error
+    cifar10.check_digests(root)
     return root
 
 
-@contextmanager
-def _locked(root: Path, archive: Archive, deadline: float, tell: Report) -> Iterator[None]:
-    """Inside, this process alone puts the archive into ``root``."""
-    told = -math.inf
-
-    def tell_now_and_then() -> None:
-        nonlocal told
-        if time.monotonic() - told >= WAITING_TOLD:
-            told = time.monotonic()
-            tell(_standing(root, archive, "another process downloads it; waiting"))
-
-    lock = locks.held(root / f".{archive.name}.lock", deadline=deadline, on_wait=tell_now_and_then)
-    with ExitStack() as stack:
-        try:
-            with _on_disk(root, archive):
-                stack.enter_context(lock)
-        except TimeoutError as error:
-            here = _standing(root, archive)
-            raise DownloadError(
-                f"{archive.name}: the time limit is over, and another process is still "
-                f"downloading it. {here.received:,} of {here.size:,} bytes received, MD5 "
-                f"{archive.md5} expected. Allow more time, or end the other process: the next "
-                "call goes on from where it was."
-            ) from error
-        yield
-
-
-@contextmanager
-def _on_disk(root: Path, archive: Archive, kind: type[DataError] = DataError) -> Iterator[None]:
-    """Faults of the disk, but for the end of the time, come out as errors that say what to do."""
-    try:
-        yield
-    except TimeoutError:
-        raise
-    except OSError as error:
-        raise kind(
-            f"{root}: {archive.name} cannot be kept there: {error.strerror or error}. Choose a "
-            "folder that you may write to, on a local disk with room."
-        ) from error
-
-
-def _address(mirror: str, name: str) -> str:
-    """The address of the file ``name`` at ``mirror``."""
+def _address(mirror: str) -> str:
+    """Return the address of the archive at ``mirror``."""
     parts = urlsplit(mirror)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise DataError(
-            f"mirror {mirror!r} is no address of a server. Give one that starts with http:// or "
-            "https://; the file that is there must be the original, byte for byte."
+            f"mirror {mirror!r} is not the address of a server. Give one that starts with http:// "
+            "or https://; its file must be the original, byte for byte."
         )
     if parts.path.endswith("/") or not parts.path:
-        return parts._replace(path=(parts.path or "/") + name).geturl()
+        return parts._replace(path=f"{parts.path or '/'}{ARCHIVE}").geturl()
     return mirror
 
 
-def _is_there(root: Path, archive: Archive) -> bool:
-    """Whether all files are unpacked in ``root`` and right."""
-    files = {root / archive.folder / name: right for name, right in archive.files.items()}
-    return all(map(Path.is_file, files)) and all(
-        digest(file) == right for file, right in files.items()
-    )
-
-
-def _standing(root: Path, archive: Archive, note: str = "") -> Progress:
-    """How much of the archive is in ``root``."""
-    files = (root / archive.name, root / f"{archive.name}.part")
-    there = [file.stat().st_size for file in files if file.is_file()]
-    return Progress(archive.name, max(there, default=0), archive.size, note=note)
-
-
-def _prepare(root: Path, archive: Archive) -> None:
-    """Make the folder, and see to it that there is room, before an hour is spent."""
-    if root.exists() and not root.is_dir():
-        raise DataError(f"{root} is a file. Give a folder for {archive.name}, or a new name.")
+@contextmanager
+def _alone(root: Path, progress: Progress) -> Iterator[None]:
+    """Keep other processes from downloading into ``root`` inside."""
+    lock = FileLock(root / f".{ARCHIVE}.lock")
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(root).free
-    except OSError as error:
-        raise DataError(
-            f"{root}: the folder for {archive.name} cannot be made: {error.strerror or error}. "
-            "Choose one that you may write to."
-        ) from error
-    needed = archive.size - _standing(root, archive).received + archive.unpacked
+        lock.acquire(timeout=0)
+    except Timeout:
+        progress(_received(root / f"{ARCHIVE}.part"), "another process downloads it; waiting")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _check_room(root: Path) -> None:
+    needed = SIZE - _received(root / f"{ARCHIVE}.part") + UNPACKED
+    free = shutil.disk_usage(root).free
     if free < needed:
         raise DataError(
-            f"{root}: {archive.name} needs {needed:,} bytes more there, unpacked, and {free:,} are "
+            f"{root}: {ARCHIVE} needs {needed:,} bytes more there, unpacked, and {free:,} are "
             "free. Make room, or choose a folder on another disk."
         )
 
 
-def _download(
-    root: Path, archive: Archive, url: str, patience: Patience, deadline: float, tell: Report
-) -> None:
-    file = root / archive.name
-    part = root / f"{archive.name}.part"
-    if file.is_file():
-        if digest(file) == archive.md5:
-            return
-        if file.stat().st_size < archive.size and not part.exists():
-            file.rename(part)  # an earlier download, by other means, that was broken off
-    wanted = Wanted(url, archive.size, archive.md5)
-    transfer.download(wanted, file, patience=patience, deadline=deadline, progress=tell)
+class _Fault(Exception):
+    """A try that failed; ``final`` where another one would fail too."""
+
+    def __init__(self, words: str, final: bool = False) -> None:
+        super().__init__(words)
+        self.final = final
 
 
-def _unpack(root: Path, archive: Archive) -> None:
-    """Take the files out of the archive, check them, and give them their names in one step."""
-    beside = root / f"{archive.folder}.part"
-    if beside.exists():  # left by a process that was killed
-        shutil.rmtree(beside)
-    try:
-        _extract(root / archive.name, beside, archive)
-        target = root / archive.folder
-        if target.is_dir():  # damaged, or with a file missing
-            for name in archive.files:
-                (beside / archive.folder / name).replace(target / name)
-        else:
-            (beside / archive.folder).rename(target)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+def _download(url: str, archive: Path, tries: int, progress: Progress) -> None:
+    """Receive the archive, in as many tries as it takes, and check it."""
+    from torchvision.datasets import CIFAR10
+    from torchvision.datasets.utils import calculate_md5
 
-
-def _extract(file: Path, to: Path, archive: Archive) -> None:
-    """The files of ``archive``, and no others, from ``file`` to the folder ``to``; all checked."""
-    try:
-        with tarfile.open(file) as tar:
-            members = [tar.getmember(f"{archive.folder}/{name}") for name in archive.files]
-            tar.extractall(to, members, filter="data")
-    except (tarfile.TarError, KeyError, EOFError) as error:
+    part = archive.with_name(f"{archive.name}.part")
+    if archive.is_file() and archive.stat().st_size < SIZE and not part.exists():
+        archive.rename(part)  # what another program left when it broke off
+    failures = 0
+    while (before := _received(part)) < SIZE:
+        try:
+            _receive(url, part, progress)
+        except _Fault as fault:
+            failures = 1 if _received(part) > before else failures + 1
+            if fault.final or failures >= tries:
+                raise DownloadError(
+                    f"{ARCHIVE}: {fault}. {_received(part):,} of {SIZE:,} bytes were received from "
+                    f"{url} and are kept: the same command goes on from there. Check the "
+                    "connection, or name another server with --mirror URL."
+                ) from fault
+            wait = min(2.0 ** (failures - 1), LONGEST_WAIT)
+            progress(_received(part), f"{fault}; next try in {wait:.0f} s")
+            time.sleep(wait)
+    found = calculate_md5(part)
+    if found != CIFAR10.tgz_md5:
+        part.unlink()
         raise DownloadError(
-            f"{file} does not hold what it is known to hold: {error}. Delete it and fetch it anew."
-        ) from error
-    for name, right in archive.files.items():
-        path = to / archive.folder / name
-        if path.is_symlink() or not path.is_file() or digest(path) != right:
-            raise DownloadError(
-                f"{file}: its {name} is not the file with MD5 {right} that is known. Delete the "
-                "archive and fetch it anew."
-            )
+            f"{ARCHIVE} from {url}: its MD5 is {found}, and {CIFAR10.tgz_md5} is expected. It is "
+            "another file or a damaged one, and was removed. Run the same command again, or name "
+            "another server with --mirror URL."
+        )
+    part.replace(archive)
+
+
+def _receive(url: str, part: Path, progress: Progress) -> None:
+    """Append to ``part`` what one request brings."""
+    received = _received(part)
+    request = Request(url, headers={"Range": f"bytes={received}-", "User-Agent": "blitz"})
+    with _network():
+        response = urlopen(request, timeout=STALL)
+    with response:
+        if response.status != 206:  # the server ignores Range and sends all of it
+            received = 0
+        length = None if response.length is None else received + response.length
+        if length != SIZE:  # before anything is overwritten: it may be the page of a hotel's Wi-Fi
+            raise _Fault(f"the server offers {length} bytes, so this is another file", final=True)
+        with open(part, "ab" if received else "wb") as file:
+            while received < SIZE:
+                with _network():
+                    block = response.read1(1 << 16)
+                if not block:
+                    raise _Fault("the connection ended early")
+                file.write(block)
+                received += len(block)
+                progress(received, "")
+
+
+@contextmanager
+def _network() -> Iterator[None]:
+    """Turn faults of the connection into :class:`_Fault`, apart from those of the disk."""
+    try:
+        yield
+    except HTTPError as error:
+        error.close()
+        words = f"the server answered {error.code} {error.reason}"
+        raise _Fault(words, final=error.code not in PASSING) from error
+    except TimeoutError as error:
+        raise _Fault("the server fell silent") from error
+    except URLError as error:
+        final = isinstance(error.reason, ssl.SSLCertVerificationError)
+        raise _Fault(f"no connection ({error.reason})", final) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _Fault(f"the connection broke ({type(error).__name__}: {error})") from error
+
+
+def _received(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0

@@ -1,5 +1,5 @@
-"""Images made on the spot from a number: ten kinds of strokes, strewn over the picture until
-they cover it, in two colours that differ from picture to picture.
+"""Images made on the spot from a seed: ten kinds of strokes that cover the picture, in two colours
+that differ from picture to picture.
 
 The kind of stroke is the class: short or long ones in four directions, small or large blocks. Where
 a stroke lies and which of the two colours it has is left to chance, as are the colours. So a single
@@ -16,7 +16,7 @@ arithmetic: a seed gives the same images, to the last bit, on every machine.
 
 import numpy as np
 
-from blitz.images.files import SIDE, SPLITS
+from blitz.images.cifar10 import SIDE, SPLITS
 
 SHORT, LONG = 4, 9
 SMALL, LARGE = 2, 4
@@ -31,7 +31,7 @@ Offsets = tuple[tuple[int, int], ...]
 
 
 def _strokes(length: int) -> list[Offsets]:
-    """Lying, falling, upright and rising strokes, one pixel wide."""
+    """Return a horizontal, a falling, a vertical and a rising stroke, one pixel wide."""
     steps = range(length)
     return [
         tuple((0, i) for i in steps),
@@ -50,7 +50,7 @@ KINDS = (*_strokes(SHORT), _block(SMALL), *_strokes(LONG), _block(LARGE))
 
 
 def make(count: int, split: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """``count`` pictures, count x 32 x 32 x 3 bytes, and the class of each.
+    """Return ``count`` pictures, count x 32 x 32 x 3 bytes, and the class of each.
 
     The classes are in random order and as many of each, or one more of the first ones. The two
     splits of a seed have nothing in common, whatever their size.
@@ -61,13 +61,13 @@ def make(count: int, split: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _shown(bits: np.random.PCG64, labels: np.ndarray) -> np.ndarray:
-    """The kind of stroke that each picture shows: its label, but for the mislabelled ones."""
+    """Return the kind of stroke that each picture shows: its label unless it is mislabelled."""
     draw, kind = _random(bits, "<u4", 2, len(labels))
     return np.where(draw % MISLABELLED == 0, kind % len(KINDS), labels)
 
 
 def _patterns(bits: np.random.PCG64, kinds: np.ndarray) -> np.ndarray:
-    """The strewn strokes of each kind in ``kinds``, N x 32 x 32, as 0 (dark) or 1 (light).
+    """Return strokes of each kind in ``kinds``, N x 32 x 32, as 0 (dark) or 1 (light).
 
     Each pixel of a larger field draws a number and holds up a stroke of that height. What is seen
     at a pixel is the highest stroke that covers it, and its last bit is the stroke's colour.
@@ -86,7 +86,7 @@ def _patterns(bits: np.random.PCG64, kinds: np.ndarray) -> np.ndarray:
 
 
 def _coloured(patterns: np.ndarray, bits: np.random.PCG64) -> np.ndarray:
-    """Patterns of 0 and 1, N x 32 x 32, in a dark and a light colour each: N x 32 x 32 x 3."""
+    """Colour patterns of 0 and 1, N x 32 x 32, with two colours each: N x 32 x 32 x 3."""
     shades = _random(bits, "u1", 2, len(patterns), 3) % (SHADES + 1)
     dark, light = shades[0], 255 - shades[1]
     pictures = np.empty((*patterns.shape, 3), np.uint8)
@@ -97,7 +97,7 @@ def _coloured(patterns: np.ndarray, bits: np.random.PCG64) -> np.ndarray:
 
 
 def _random(bits: np.random.PCG64, dtype: str, *shape: int) -> np.ndarray:
-    """Random integers over the whole range of ``dtype``, the same on machines of any byte order."""
+    """Draw integers over the whole range of ``dtype``, the same on machines of any byte order."""
     count = int(np.prod(shape))
     words = -(-count * np.dtype(dtype).itemsize // 8)
     return bits.random_raw(words).astype("<u8").view(dtype)[:count].reshape(shape)

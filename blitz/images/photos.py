@@ -1,52 +1,57 @@
-"""Any image file as what the classifier takes: 32 x 32 pixels in RGB.
-
-This is for pictures that a user brings. The images that a net is trained on are never converted:
-:mod:`blitz.images.files` refuses those that do not fit.
-"""
+"""Image files of any size and mode as what the classifier takes: 32 x 32 pixels in RGB."""
 
 import os
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from blitz.base.errors import BlitzError
-from blitz.images.files import SIDE
+from blitz.base.errors import first_line
+from blitz.images.cifar10 import SIDE, DataError
 
 
-class PhotoError(BlitzError, RuntimeError):
-    """A file that cannot be read as an image; the message names it, the fault and the remedy."""
+class PhotoError(DataError):
+    """A file that cannot be read as an image; the message names it and the fault."""
 
 
-def read(path: str | os.PathLike[str]) -> Image.Image:
-    """The image in ``path``, in RGB and squeezed or stretched to 32 x 32 pixels.
+class Photo(NamedTuple):
+    """An image, 32 x 32 pixels in RGB, and whether its file holds another size or mode."""
 
-    It is turned upright as its camera says, a transparent part becomes white, a 16-bit one is
-    scaled to 8 bits, and of a moving image the first frame is taken.
+    image: Image.Image
+    converted: bool
+
+
+def read(path: str | os.PathLike[str]) -> Photo:
+    """Read the image in ``path``, stretched to 32 x 32 pixels.
+
+    It is turned upright as its camera says, a transparent part becomes white, 16 bits are scaled
+    to 8, and of an animation the first frame is taken.
 
     Raises:
-        PhotoError: the file is missing, or Pillow makes no image of it.
+        PhotoError: the file is missing, or Pillow cannot read an image from it.
     """
+    Image.init()  # Image.OPEN is empty before
+    safe = [name for name in Image.OPEN if name != "EPS"]  # for EPS Pillow runs Ghostscript
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # large, or with odd metadata: readable all the same
-            with Image.open(path) as image:
+            with Image.open(path, formats=safe) as image:
                 upright = ImageOps.exif_transpose(image)
-                return _rgb(upright).resize((SIDE, SIDE))  # bicubic
+                pixels = _rgb(upright).resize((SIDE, SIDE))  # bicubic
+                return Photo(pixels, (image.mode, image.size) != ("RGB", (SIDE, SIDE)))
     except OSError as error:
         fault = error.strerror or str(error)
-    except Exception as error:  # Pillow's decoders raise whatever they trip over
-        fault = f"{type(error).__name__}: {error}"
-    raise PhotoError(
-        f"{path} cannot be read as an image: {fault}. Give an image file, such as a JPEG or a PNG."
-    )
+    except Exception as error:  # Pillow's decoders raise many types
+        fault = f"{type(error).__name__}: {first_line(error)}"
+    raise PhotoError(f"{path} cannot be read as an image: {fault}")
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits; Pillow would cut off all above 255
+    if image.mode.startswith("I"):  # 16 bits, which convert("RGB") would clip at 255
         values = (np.asarray(image) >> 8).clip(0, 255)
         return Image.fromarray(values.astype(np.uint8)).convert("RGB")
-    if image.mode == "La":  # grey times alpha; Pillow turns it into nothing but this
+    if image.mode == "La":  # grey with its alpha multiplied in, which converts to LA only
         image = image.convert("LA")
     if image.mode not in ("RGBA", "LA", "PA") and "transparency" not in image.info:
         return image.convert("RGB")

@@ -1,4 +1,4 @@
-"""Worker processes: whether they can be started from the script that is running.
+"""A check that worker processes can be started from the script that is running.
 
 A worker that is not forked imports the main script again. A script that starts work as it is
 imported, with no ``if __name__ == "__main__":`` around it, then starts it in the worker too, where
@@ -14,7 +14,7 @@ from functools import cache
 from pickle import PicklingError
 from typing import Any
 
-from blitz.images.files import DataError
+from blitz.images.cifar10 import DataError
 
 METHODS = ("fork", "forkserver", "spawn")
 
@@ -25,13 +25,13 @@ _REMEDY = (
 
 
 def check(method: str | None = None) -> None:
-    """See that a process can be started by ``method``; at once for fork, and the second time.
+    """Start a process by ``method`` that does nothing; none for fork, and none the second time.
 
     Args:
         method: ``"fork"``, ``"forkserver"`` or ``"spawn"``; None for Python's default here.
 
     Raises:
-        DataError: it cannot; the message says why and what to do.
+        DataError: it cannot be started; the message says why and what to do.
     """
     name = method or multiprocessing.get_start_method()
     if name != "fork":  # a forked worker imports nothing
@@ -58,12 +58,12 @@ def _try(method: str) -> None:
 
 
 def _nothing() -> None:
-    """What the process that is tried does."""
+    """Do nothing: the work of the process that is tried."""
 
 
 @contextmanager
 def sending(what: object) -> Iterator[None]:
-    """Say what to do where ``what`` cannot be pickled for a worker that is started inside.
+    """Say what to do if ``what`` cannot be pickled for a worker that is started inside.
 
     Raises:
         DataError: it cannot.

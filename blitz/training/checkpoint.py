@@ -11,8 +11,7 @@ from typing import Any
 
 import torch
 
-from blitz.base import backend, tensor_file
-from blitz.base import files as atomic
+from blitz.base import backend, files
 from blitz.base.errors import BlitzError
 from blitz.learning.running_loss import Report, RunningLoss
 from blitz.learning.step import TrainingStep
@@ -85,17 +84,11 @@ def save(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
     """Write ``checkpoint`` to ``path``, whole or not at all, in the place of the former one.
 
     Raises:
-        CheckpointError: it cannot be written there; the former one is as it was.
+        WriteError: it cannot be written there; the former one is as it was.
     """
     content = {"kind": KIND, "format": FORMAT, **vars(checkpoint)}
     content["losses"] = asdict(checkpoint.losses)
-    try:
-        atomic.write(path, tensor_file.dump(content))
-    except OSError as error:
-        raise CheckpointError(
-            f"{path}: the checkpoint cannot be written there: {error.strerror or error}. An "
-            "earlier one is as it was. Make room, or choose a folder that you may write to."
-        ) from error
+    files.write(path, files.dump(content), "the checkpoint")
 
 
 def load(path: str | os.PathLike[str]) -> Checkpoint:
@@ -105,8 +98,8 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
         CheckpointError: there is none, it is damaged or of a newer format, or it would run code.
     """
     try:
-        content = tensor_file.read(path, torch.device("cpu"), "a checkpoint")
-    except tensor_file.UnreadableFile as error:
+        content = files.read_tensors(path, "cpu", "a checkpoint")
+    except files.ReadError as error:
         raise CheckpointError(f"{path}: {error}. {_REMEDY}") from error
     if not isinstance(content, dict) or content.get("kind") != KIND:
         raise CheckpointError(f"{path}: holds something else than a checkpoint. {_REMEDY}")

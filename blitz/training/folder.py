@@ -1,14 +1,14 @@
-"""The folder that a training writes to: what lies in it, and that only one process does so."""
+"""The folder that a training writes to: what it holds, and that one training writes there."""
 
 import os
-import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
 
-from blitz.base import files as atomic
-from blitz.base import locks
+from filelock import FileLock, Timeout
+
+from blitz.base import files
 from blitz.base.errors import BlitzError
 
 
@@ -17,7 +17,7 @@ class RunFolderError(BlitzError, RuntimeError):
 
 
 class Content(Enum):
-    """What a folder holds of a training."""
+    """How far the training in a folder has come."""
 
     NOTHING = "nothing"
     UNFINISHED = "an unfinished training"
@@ -41,7 +41,7 @@ class RunFolder:
         self.result = self.path / "result.json"
 
     def content(self) -> Content:
-        """What is there. A training's result comes last, and its checkpoint goes after that."""
+        """Return what is there: result.json is written last, and then the checkpoint goes."""
         if self.result.exists():
             return Content.FINISHED
         if self.checkpoint.exists():
@@ -50,64 +50,50 @@ class RunFolder:
         return Content.OTHER if there else Content.NOTHING
 
     def write(self, name: str, content: bytes) -> None:
-        """Put ``content`` into the file ``name``, whole or not at all.
+        """Write the file ``name``, whole or not at all.
 
         Raises:
-            RunFolderError: it cannot be written.
+            WriteError: it cannot be written.
         """
-        try:
-            atomic.write(self.path / name, content)
-        except OSError as error:
-            raise RunFolderError(
-                f"{self.path / name} cannot be written: {error.strerror or error}. Make room, or "
-                "choose a folder that you may write to."
-            ) from error
+        files.write(self.path / name, content, name)
 
     def drop_checkpoint(self) -> None:
-        """Remove the checkpoint of a training that is finished."""
+        """Remove the checkpoint of a finished training."""
         with suppress(OSError):
             self.checkpoint.unlink()
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Make the folder and keep other trainings out of it meanwhile.
+        """Make the folder, and keep other trainings out of it inside.
 
-        The lock dies with this process. A folder that was made for it and stays empty is removed.
+        The lock, of the file .lock, ends with this process, and a forked worker does not keep it.
+        A folder that was made for it and stays empty is removed.
 
         Raises:
             RunFolderError: the folder cannot be made, or another training is writing there.
         """
         new = not self.path.exists()
+        lock = FileLock(self.path / ".lock", timeout=0)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except Timeout as error:
+            raise RunFolderError(
+                f"another training is writing to {self.path}. Wait for it, or choose another --out."
+            ) from error
         except OSError as error:
             raise RunFolderError(
-                f"{self.path} cannot be made: {error.strerror or error}. Choose another --out."
+                f"{self.path} cannot be made or written to: {error.strerror or error}. Choose "
+                "another --out."
             ) from error
+        except NotImplementedError:  # filelock's word for a file system without locks
+            pass
         try:
-            with _locked(self.path):
-                atomic.sweep(self.path)
-                yield
+            files.sweep(self.path)
+            yield
         finally:
-            if new:
-                with suppress(OSError):  # it is not empty
+            with suppress(OSError):
+                if new and os.listdir(self.path) == [".lock"]:
+                    (self.path / ".lock").unlink()
                     self.path.rmdir()
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    with ExitStack() as until_the_end:
-        try:
-            if sys.platform != "win32":  # where a second run into one folder is not noticed
-                until_the_end.enter_context(locks.held(folder, deadline=0))
-        except TimeoutError as error:
-            raise RunFolderError(
-                f"another training is writing to {folder}. Wait for it, or choose another --out."
-            ) from error
-        except PermissionError as error:
-            raise RunFolderError(
-                f"{folder} cannot be opened: {error.strerror or error}. Choose another --out."
-            ) from error
-        except OSError:
-            pass  # a file system without locks: a second run is not noticed there either
-        yield
+            lock.release()

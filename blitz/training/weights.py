@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from blitz import devices
-from blitz.base import files, tensor_file
+from blitz.base import files
 from blitz.base.errors import BlitzError
 from blitz.classifier import Net
 
@@ -25,7 +25,8 @@ def save(net: nn.Module, path: str | os.PathLike[str]) -> None:
     A file that is there already is replaced once the new one is complete on the disk.
 
     Raises:
-        WeightsError: the file cannot be written there, or the net lies on meta and has no values.
+        WriteError: the file cannot be written there; an earlier one is as it was.
+        WeightsError: the net lies on meta and has no values.
 
     Tutorial: "Train the network".
     """
@@ -35,13 +36,7 @@ def save(net: nn.Module, path: str | os.PathLike[str]) -> None:
             f"{path}: not written, since the net lies on meta and has no values. Save a net that "
             "lies on the cpu or on an accelerator."
         )
-    try:
-        files.write(path, tensor_file.dump(state))
-    except OSError as error:
-        raise WeightsError(
-            f"{path}: the weights cannot be written there: {error.strerror or error}. Choose a "
-            "file in an existing folder that you may write to, on a disk with room."
-        ) from error
+    files.write(path, files.dump(state), "the weights")
 
 
 def load(
@@ -90,8 +85,8 @@ def _read_state(path: Path, device: torch.device) -> dict[str, torch.Tensor]:
     """The tensors by name in the file ``path``, which is not trusted."""
     remedy = "Save the weights again with blitz train, or give another file."
     try:
-        state = tensor_file.read(path, device, "a file of weights")
-    except tensor_file.UnreadableFile as error:
+        state = files.read_tensors(path, device, "a file of weights")
+    except files.ReadError as error:
         raise WeightsError(f"{path}: {error}. {remedy}") from error
     if not isinstance(state, dict) or not all(
         isinstance(name, str) and torch.is_tensor(weight) and weight.is_floating_point()

@@ -531,7 +531,7 @@ class TestKilled:
             if (out / "checkpoint.pt").exists():
                 running = checkpoint.load(out / "checkpoint.pt").losses.running
                 halfway += (1, 0) < (running.epoch, running.batches) < (4, 0)
-            torn = {path.suffix for path in out.iterdir()} - {".pt", ".json", ".part"}
+            torn = {path.suffix for path in out.glob("[!.]*")} - {".pt", ".json", ".part"}
             assert not torn
 
         assert codes(train(2, "--resume")) == [0, 0]

@@ -1,7 +1,6 @@
 """The checkpoint of a training: the losses it counts, the state it takes, what it refuses."""
 
 import copy
-import errno
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from blitz import classifier
-from blitz.base import files as atomic
 from blitz.learning.running_loss import Report, RunningLoss
 from blitz.learning.step import TrainingStep
 from blitz.training import checkpoint
@@ -154,27 +152,6 @@ class TestFile:
         torch.save(content, tmp_path / "c.pt")
 
         assert checkpoint.load(tmp_path / "c.pt").launch == ""
-
-    @pytest.mark.parametrize(
-        ("error", "fault"),
-        [(OSError(errno.ENOSPC, "It is full"), "It is full"), (OSError("odd"), "odd")],
-        ids=["strerror", "text"],
-    )
-    def test_that_cannot_be_written_is_named(
-        self, monkeypatch: pytest.MonkeyPatch, step: TrainingStep, error: Any, fault: str
-    ) -> None:
-        def write(path: object, content: bytes) -> None:
-            raise error
-
-        monkeypatch.setattr(atomic, "write", write)
-
-        with pytest.raises(CheckpointError) as refused:
-            checkpoint.save("c.pt", saved_of(step))
-
-        assert str(refused.value) == (
-            f"c.pt: the checkpoint cannot be written there: {fault}. An earlier one is as it was. "
-            "Make room, or choose a folder that you may write to."
-        )
 
     def test_that_is_not_there_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(CheckpointError) as refused:

@@ -1,0 +1,80 @@
+"""The official CIFAR-10 for Python, unpacked: its classes, its files and their digests."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from blitz.base.errors import BlitzError
+
+SIDE = 32
+SPLITS = ("train", "test")
+
+CLASSES = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+"""The ten classes by the tutorial's names; a label is an index into this."""
+
+FOLDERS = ("airplane", "automobile", *CLASSES[2:])
+"""The ten classes by CIFAR-10's own names, in the same order, which is alphabetical."""
+
+BATCHES, ARCHIVE = "cifar-10-batches-py", "cifar-10-python.tar.gz"
+
+
+class DataError(BlitzError, RuntimeError):
+    """Images that cannot be used; the message names the input, the fault and the remedy."""
+
+
+def load(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the images of a split, N x 32 x 32 x 3 bytes, and their labels, in their own order.
+
+    Raises:
+        DataError: a file is missing or damaged. Nothing was unpickled then.
+    """
+    from torchvision.datasets import CIFAR10
+
+    check_digests(folder)
+    with warnings.catch_warnings():
+        # NumPy 2.4.0 to 2.4.4 warn of every array pickled as long ago as these.
+        warnings.filterwarnings(
+            "ignore", r"dtype\(\): align", category=np.exceptions.VisibleDeprecationWarning
+        )
+        found = CIFAR10(str(folder), train=split == "train", download=False)
+    return found.data, np.array(found.targets)
+
+
+def check_digests(folder: Path) -> None:
+    """Compare the official files in ``folder`` with the MD5 digests that torchvision knows.
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    from torchvision.datasets.utils import calculate_md5
+
+    expected = _digests()
+    repair = (
+        f"Unpack {ARCHIVE} again: tar -xzf {ARCHIVE} -C {folder}, or let "
+        f"`python -m blitz download --out {folder}` repair it."
+    )
+    missing = [name for name in expected if not (folder / BATCHES / name).is_file()]
+    if missing:
+        raise DataError(f"{folder / BATCHES} lacks {', '.join(missing)}. {repair}")
+    for name, right in expected.items():
+        found = calculate_md5(folder / BATCHES / name)
+        if found != right:
+            raise DataError(
+                f"{folder / BATCHES / name} is damaged: its MD5 is {found}, and {right} is "
+                f"expected. It was not opened. {repair}"
+            )
+
+
+def is_complete(folder: Path) -> bool:
+    """Return whether ``folder`` holds all official files, undamaged."""
+    from torchvision.datasets.utils import check_integrity
+
+    return all(check_integrity(folder / BATCHES / name, md5) for name, md5 in _digests().items())
+
+
+def _digests() -> dict[str, str]:
+    from torchvision.datasets import CIFAR10
+
+    meta = (CIFAR10.meta["filename"], CIFAR10.meta["md5"])
+    return dict([*CIFAR10.train_list, *CIFAR10.test_list, meta])

@@ -1,0 +1,154 @@
+"""Folders of images, a folder for each class: train/<class>/ and test/<class>/.
+
+Files are taken by torchvision's ImageFolder rules and converted as :mod:`blitz.images.photos` does.
+"""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from blitz.images import cifar10, photos
+from blitz.images.cifar10 import ARCHIVE, BATCHES, FOLDERS, SPLITS, DataError
+
+NAMED = 10
+"""Unreadable files that an error names before it counts the others."""
+
+
+class Listed(NamedTuple):
+    """The image files of a split.
+
+    Attributes:
+        files: Their paths, by class and name.
+        labels: The class of each.
+        ignored: How many other files there are: hidden ones, and those of another suffix.
+    """
+
+    files: list[str]
+    labels: np.ndarray
+    ignored: int
+
+
+def is_official(folder: Path) -> bool:
+    """Return whether ``folder`` holds the official CIFAR-10 rather than class folders.
+
+    Raises:
+        DataError: it holds neither.
+    """
+    if not folder.is_dir():
+        fault = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise DataError(f"{folder} {fault}. {_EXPECTED}")
+    if (folder / BATCHES).is_dir():
+        return True
+    if any((folder / split).is_dir() for split in SPLITS):
+        return False
+    if (folder / ARCHIVE).is_file():
+        raise DataError(
+            f"{folder / ARCHIVE} is not unpacked. `python -m blitz download --out {folder}` checks "
+            "and unpacks it, and goes on with it where it is incomplete."
+        )
+    there = sorted(path.name for path in folder.iterdir())
+    holds = ", ".join(there[:5]) + (", …" if len(there) > 5 else "") if there else "nothing"
+    raise DataError(f"{folder} holds neither; it holds {holds}. {_EXPECTED}")
+
+
+_EXPECTED = (
+    f"Give the folder that contains {BATCHES}/ (the official CIFAR-10 for Python, unpacked), or "
+    "one with train/<class>/ and test/<class>/. `python -m blitz download` fetches the official "
+    "files."
+)
+
+
+def describe(folder: Path) -> str:
+    """Return in words what ``folder`` holds, without reading all images.
+
+    Raises:
+        DataError: it cannot be used: an official file is damaged, or a class folder is missing.
+    """
+    if is_official(folder):
+        cifar10.check_digests(folder)
+    else:
+        for split in SPLITS:
+            listed(folder, split)
+    return name(folder)
+
+
+def name(folder: Path) -> str:
+    """Return in words what ``folder`` holds, unchecked."""
+    if is_official(folder):
+        return f"the official CIFAR-10 in {folder}, digests verified"
+    return f"the class folders in {folder}"
+
+
+def listed(folder: Path, split: str) -> Listed:
+    """Return the image files of a split.
+
+    Raises:
+        DataError: the split or a class is missing, a class is unknown or has no image file.
+    """
+    from torchvision.datasets import ImageFolder
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    ignored = 0
+
+    def is_image(path: str) -> bool:
+        nonlocal ignored
+        file = os.path.basename(path).lower()
+        fits = file.endswith((*IMG_EXTENSIONS, ".gif")) and not file.startswith(".")
+        ignored += not fits
+        return fits
+
+    top = folder / split
+    _check_classes(top)
+    try:
+        samples = ImageFolder.make_dataset(
+            str(top), {name: label for label, name in enumerate(FOLDERS)}, is_valid_file=is_image
+        )
+    except FileNotFoundError as error:  # "Found no valid file for the classes cat, dog. "
+        raise DataError(f"{top}: {str(error).strip()} Put at least one image there.") from error
+    return Listed([file for file, _ in samples], np.array([n for _, n in samples]), ignored)
+
+
+def _check_classes(top: Path) -> None:
+    if not top.is_dir():
+        raise DataError(
+            f"{top} does not exist. {top.parent} needs train/<class>/ and test/<class>/."
+        )
+    found = {path.name for path in top.iterdir() if path.is_dir() and path.name[0] != "."}
+    missing, unknown = sorted(set(FOLDERS) - found), sorted(found - set(FOLDERS))
+    faults = [
+        f"{kind}: {', '.join(names)}"
+        for kind, names in (("missing", missing), ("unknown", unknown))
+        if names
+    ]
+    if faults:
+        raise DataError(
+            f"the folders in {top} are not the ten classes of CIFAR-10; {'; '.join(faults)}. "
+            f"Name them {', '.join(FOLDERS)}, and move others away."
+        )
+
+
+def read(files: list[str]) -> tuple[np.ndarray, int]:
+    """Read all ``files``: N x 32 x 32 x 3 bytes, and how many had to be converted.
+
+    Raises:
+        DataError: some cannot be read as images; all of them are named.
+    """
+    pixels, converted, faults = [], 0, []
+    for file in files:
+        try:
+            photo = photos.read(file)
+        except photos.PhotoError as error:
+            faults.append(str(error))
+        else:
+            pixels.append(np.asarray(photo.image))
+            converted += photo.converted
+    if faults:
+        more = [f"… and {len(faults) - NAMED:,} more"] if len(faults) > NAMED else []
+        lines = "\n  ".join([*faults[:NAMED], *more])
+        raise DataError(
+            f"{len(faults):,} of {len(files):,} files cannot be read as images. Replace them, or "
+            f"move them away:\n  {lines}"
+        )
+    return np.stack(pixels), converted

@@ -1,0 +1,58 @@
+"""What the tests of several packages share: small images, a training on them, its result."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from blitz import classifier, plots
+from blitz.__main__ import main
+from tests import small_images
+
+SMALL = ("--device", "cpu", "--epochs", "3", "--checkpoint-every", "0")
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 39 training images, ten batches of 4 with a short last one, and 12 for tests."""
+    return small_images.make(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def train(images: Path, out: Path) -> Callable[..., int]:
+    """Run ``blitz train`` on the small images, and return its exit code."""
+
+    def train(*options: str) -> int:
+        return main(["train", "--data", str(images), "--out", str(out), *SMALL, *options])
+
+    return train
+
+
+def no_figure(width: float, height: float) -> Any:
+    """A stand-in for plots.blank_figure where matplotlib is missing."""
+    raise plots.NoMatplotlib("no matplotlib in these tests")
+
+
+def result_in(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "result.json").read_text(encoding="utf-8"))
+
+
+def assert_same_bits(folder: Path, reference: Path) -> None:
+    """The net, the losses and the accuracy in two folders are the same, to the last bit."""
+    mine, theirs = (
+        torch.load(path / "model.pt", weights_only=True) for path in (folder, reference)
+    )
+    assert mine.keys() == theirs.keys() == classifier.Net().state_dict().keys()
+    for name in mine:
+        assert torch.equal(mine[name], theirs[name])
+    mine, theirs = result_in(folder), result_in(reference)
+    for key in ("loss_trace", "accuracy", "class_accuracy", "settings", "data"):
+        assert mine[key] == theirs[key]

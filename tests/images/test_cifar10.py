@@ -1,0 +1,179 @@
+"""CIFAR-10's own files: read as they are, and not opened unless their digests are right."""
+
+import pickle
+import re
+import warnings
+from hashlib import md5
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torchvision.datasets import CIFAR10
+
+from blitz import data
+from blitz.images import cifar10
+from blitz.images.cifar10 import BATCHES
+from tests.images import official as made
+
+
+@pytest.fixture
+def official(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    made.trust(monkeypatch, made.contents())
+    return made.write(tmp_path)
+
+
+def replace(official: Path, monkeypatch: pytest.MonkeyPatch, **batches: Any) -> None:
+    """Put other batches in the place of some, with the digests that torchvision knows."""
+    for name, batch in batches.items():
+        (official / BATCHES / name).write_bytes(pickle.dumps(batch, 2))
+    files = (official / BATCHES).iterdir()
+    made.trust(monkeypatch, {file.name: file.read_bytes() for file in files})
+
+
+def digest(path: Path) -> str:
+    return md5(path.read_bytes()).hexdigest()
+
+
+class TestOfficial:
+    def test_images_and_labels_are_those_of_the_files_in_their_order(self, official: Path) -> None:
+        train, test = data.load("train", official), data.load("test", official)
+
+        assert train.labels == [label for number in range(5) for label in (number, 9, 8, 7)]
+        assert test.labels == [5, 9, 8, 7]
+        values = pickle.loads((official / BATCHES / "test_batch").read_bytes())
+        planes = values["data"][2].reshape(3, 32, 32)
+        assert np.array_equal(np.asarray(test[2][0]), planes.transpose(1, 2, 0))
+        assert (train[0][0].size, train[0][0].mode) == ((32, 32), "RGB")
+        assert train.classes == data.CLASSES
+
+    def test_count_takes_as_many_of_each_class(
+        self, official: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        batch = {"data": np.zeros((20, 3072), np.uint8), "labels": [*range(10)] * 2}
+        replace(official, monkeypatch, **dict.fromkeys(made.NAMES, batch))
+
+        labels = [data.load("train", official, count=30, seed=seed).labels for seed in (0, 0, 1)]
+
+        assert sorted(labels[0]) == sorted([*range(10)] * 3)
+        assert labels[0] == labels[1] != labels[2]
+
+    def test_origin_says_so(self, official: Path) -> None:
+        name = f"the official CIFAR-10 in {official}, digests verified"
+        assert data.describe(official) == name
+        assert data.load("test", official).origin == f"4 of 4 test images of {name}"
+
+    def test_normalized(self, official: Path) -> None:
+        images = data.load("test", official)
+
+        values, labels = data.normalized(images).tensors
+
+        assert torch.equal(values, torch.stack([data.transform()(image) for image, _ in images]))
+        assert labels.tolist() == [5, 9, 8, 7]
+
+    def test_digests_are_those_of_the_published_files(self) -> None:
+        assert CIFAR10.tgz_md5 == "c58f30108f718f92721af3b95e74349a"
+        assert dict(CIFAR10.test_list) == {"test_batch": "40351d587109b95175f43aff81a1287e"}
+        assert [name for name, _ in CIFAR10.train_list] == made.NAMES[:5]
+        assert (CIFAR10.base_folder, CIFAR10.filename) == (BATCHES, cifar10.ARCHIVE)
+
+
+class OldArray:
+    """Unpickled, it warns as NumPy 2.4.0 to 2.4.4 do for CIFAR-10's own files, and is an array."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _old_array, ()
+
+
+def _old_array() -> np.ndarray:
+    words = "dtype(): align should be passed as Python or NumPy boolean but got `align=0`."
+    warnings.warn(words, np.exceptions.VisibleDeprecationWarning, stacklevel=2)
+    return np.zeros((1, 3072), np.uint8)
+
+
+class TestWarnings:
+    def test_of_the_files_age_is_ignored(
+        self, official: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        replace(official, monkeypatch, test_batch={"data": OldArray(), "labels": [3]})
+
+        assert data.load("test", official).labels == [3]
+
+    @pytest.mark.parametrize(
+        ("words", "category"),
+        [("the end is near", np.exceptions.VisibleDeprecationWarning), ("dtype(): align", Warning)],
+    )
+    def test_of_other_kinds_are_shown(
+        self,
+        official: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        words: str,
+        category: type[Warning],
+    ) -> None:
+        read = CIFAR10.__init__
+
+        def warn(self: Any, *arguments: Any, **options: Any) -> None:
+            warnings.warn(words, category, stacklevel=2)
+            read(self, *arguments, **options)
+
+        monkeypatch.setattr(CIFAR10, "__init__", warn)
+
+        with pytest.warns(category, match=re.escape(words)):
+            data.load("test", official)
+
+
+class Trace:
+    """Unpickled, it leaves a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+class TestUnusable:
+    def refused(self, folder: Path, words: str) -> None:
+        for split in ("train", "test"):
+            with pytest.raises(data.DataError, match=words):
+                data.load(split, folder)
+        with pytest.raises(data.DataError, match=words):
+            data.describe(folder)
+
+    @pytest.mark.parametrize("name", ["data_batch_3", "test_batch", "batches.meta"])
+    def test_missing_file(self, official: Path, name: str) -> None:
+        (official / BATCHES / name).unlink()
+
+        self.refused(official, rf"batches-py lacks {name}\. Unpack .* again: tar -xzf")
+        assert not cifar10.is_complete(official)
+
+    def test_empty_folder(self, official: Path) -> None:
+        for file in (official / BATCHES).iterdir():
+            file.unlink()
+
+        self.refused(official, r"lacks data_batch_1, data_batch_2, .*, test_batch, batches\.meta")
+
+    @pytest.mark.parametrize("name", ["data_batch_3", "test_batch", "batches.meta"])
+    def test_damaged_file(self, official: Path, name: str) -> None:
+        file = official / BATCHES / name
+        expected = digest(file)
+        file.write_bytes(file.read_bytes()[:-1])
+
+        self.refused(
+            official,
+            rf"{name} is damaged: its MD5 is {digest(file)}, and {expected} is expected.*Unpack",
+        )
+        assert not cifar10.is_complete(official)
+
+    @pytest.mark.parametrize("name", ["data_batch_1", "test_batch", "batches.meta"])
+    def test_file_that_would_run_code_is_not_opened(self, official: Path, name: str) -> None:
+        trace = official / "trace"
+        bomb = pickle.dumps({"data": Trace(trace), "labels": [], "label_names": []}, 2)
+        (official / BATCHES / name).write_bytes(bomb)
+
+        self.refused(official, f"{name} is damaged")
+        assert not trace.exists()
+
+        pickle.loads(bomb)  # the control: this is what opening it does
+        assert trace.exists()

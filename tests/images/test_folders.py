@@ -1,0 +1,262 @@
+"""Folders of images: which files are taken, what they become, what is refused."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from blitz import data
+from blitz.images.cifar10 import FOLDERS
+
+
+def shade(label: int, number: int) -> tuple[int, int, int]:
+    return (20 * label, 10 * number, 255)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Class folders with three training images and one test image a class, all of one colour."""
+    for split, count in (("train", 3), ("test", 1)):
+        for label, name in enumerate(FOLDERS):
+            place = tmp_path / split / name
+            place.mkdir(parents=True)
+            for number in range(count):
+                image = Image.new("RGB", (32, 32), shade(label, number))
+                image.save(place / f"{number}.png")
+    return tmp_path
+
+
+def pixels_of(images: data.Images) -> list[bytes]:
+    return [image.tobytes() for image, _ in images]
+
+
+class TestFolder:
+    def test_images_and_labels_are_those_of_the_files(self, folder: Path) -> None:
+        images = data.load("train", folder)
+
+        expected = {(shade(label, number), label) for label in range(10) for number in range(3)}
+        assert {(image.getpixel((31, 0)), label) for image, label in images} == expected
+        assert len(images) == 30
+        assert {(image.size, image.mode) for image, _ in images} == {((32, 32), "RGB")}
+
+    def test_path_may_be_a_string(self, folder: Path) -> None:
+        assert data.load("test", str(folder)).labels == data.load("test", folder).labels
+
+    def test_classes_are_cifar10s_by_the_tutorials_names(self, folder: Path) -> None:
+        assert sorted(FOLDERS) == [*FOLDERS]
+        assert FOLDERS[:3] == ("airplane", "automobile", "bird")
+        assert data.load("train", folder).classes[:3] == ("plane", "car", "bird")
+
+    def test_order_is_random_and_fixed_by_the_seed(self, folder: Path) -> None:
+        labels = [data.load("train", folder, seed=seed).labels for seed in (0, 0, 1)]
+
+        assert labels[0] == labels[1] != labels[2]
+        assert labels[0] != sorted(labels[0])
+
+    def test_order_does_not_depend_on_the_file_system(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        walk, pixels = os.walk, pixels_of(data.load("train", folder))
+
+        def backwards(*given: object, **named: object) -> object:
+            for root, folders, files in [*walk(*given, **named)][::-1]:
+                yield root, folders, files[::-1]
+
+        monkeypatch.setattr(os, "walk", backwards)
+
+        assert pixels_of(data.load("train", folder)) == pixels
+
+    def test_count_takes_as_many_of_each_class(self, folder: Path) -> None:
+        images = data.load("train", folder, count=20)
+
+        assert sorted(images.labels) == sorted([*range(10)] * 2)
+        assert len(set(pixels_of(images))) == 20
+        uneven = data.load("train", folder, count=13).labels
+        assert sorted(uneven) == [0, 0, 1, 1, 2, 2, *range(3, 10)]
+        assert set(pixels_of(images)) != set(
+            pixels_of(data.load("train", folder, count=20, seed=1))
+        )
+
+    def test_count_leaves_no_class_behind_where_one_is_small(self, folder: Path) -> None:
+        (folder / "train" / "cat" / "0.png").unlink()
+
+        assert sorted(data.load("train", folder, count=8000).labels) == sorted([*range(10)] * 2)
+        assert len(data.load("train", folder)) == 29
+
+    def test_files_that_are_not_taken_are_not_read(self, folder: Path) -> None:
+        for file in (folder / "train").glob("*/*.png"):
+            file.write_text("no image")
+
+        assert len(data.load("train", folder, count=10)) == 10
+
+    def test_origin_says_how_many_and_from_where(self, folder: Path) -> None:
+        images = data.load("train", folder, count=10)
+
+        assert images.origin == f"10 of 30 train images of the class folders in {folder}"
+        assert images.in_memory().origin == images.origin
+        assert data.describe(folder) == f"the class folders in {folder}"
+
+    def test_split_alone_is_enough_to_load_it(self, folder: Path) -> None:
+        shutil.rmtree(folder / "test")
+
+        assert len(data.load("train", folder)) == 30
+
+
+class TestWild:
+    """What users have: other files among the images, and images of other sizes and modes."""
+
+    def test_other_files_are_ignored_and_counted(self, folder: Path) -> None:
+        (folder / "train" / ".cache").mkdir()
+        (folder / "train" / "README").write_text("beside the classes")
+        for name in (".DS_Store", "._0.png", "Thumbs.db", "labels.csv"):
+            (folder / "train" / "cat" / name).write_text("")
+
+        images = data.load("train", folder)
+
+        assert len(images.pixels()) == 30
+        assert images.origin.endswith(f"class folders in {folder}, 4 other files ignored")
+
+    def test_images_in_subfolders_and_with_capital_suffixes_are_taken(self, folder: Path) -> None:
+        (folder / "train" / "cat" / "more").mkdir()
+        Image.new("RGB", (32, 32)).save(folder / "train" / "cat" / "more" / "A.JPG", "JPEG")
+
+        assert data.load("train", folder).labels.count(3) == 4
+
+    @pytest.mark.parametrize(
+        ("file", "mode", "size"),
+        [
+            ("a.png", "L", (32, 32)),
+            ("a.png", "P", (32, 32)),
+            ("a.png", "RGBA", (50, 20)),
+            ("a.gif", "P", (32, 32)),
+            ("a.jpg", "CMYK", (32, 32)),
+            ("a.tiff", "I;16", (32, 32)),
+            ("a.webp", "RGB", (64, 32)),
+        ],
+    )
+    def test_images_of_any_size_and_mode_are_converted_and_counted(
+        self, folder: Path, file: str, mode: str, size: tuple[int, int]
+    ) -> None:
+        for other in (folder / "test" / "cat").iterdir():
+            other.unlink()
+        Image.new(mode, size).save(folder / "test" / "cat" / file)
+
+        images = data.load("test", folder)
+
+        assert images.in_memory().origin == (
+            f"{images.origin}, 1 of them converted to 32 x 32 pixels in RGB"
+        )
+        image, _ = images[images.labels.index(3)]
+        assert (image.size, image.mode) == ((32, 32), "RGB")
+        assert np.array_equal(images.pixels()[images.labels.index(3)], np.asarray(image))
+
+    def test_all_unreadable_files_are_named_at_once(self, folder: Path) -> None:
+        (folder / "test" / "cat" / "0.png").write_text("no image")
+        deer = folder / "test" / "deer" / "0.png"
+        values = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(values).save(deer)
+        deer.write_bytes(deer.read_bytes()[:1000])
+
+        with pytest.raises(data.DataError) as refused:
+            data.load("test", folder).pixels()
+
+        lines = str(refused.value).splitlines()
+        assert lines[0].startswith("2 of 10 files cannot be read as images. Replace them, or move")
+        assert len(lines) == 3
+        assert any(
+            "cat/0.png cannot be read as an image: cannot identify" in line for line in lines
+        )
+        assert any("deer/0.png cannot be read as an image: " in line for line in lines)
+
+    def test_many_unreadable_files_are_counted(self, folder: Path) -> None:
+        for file in (folder / "train").glob("*/*.png"):
+            file.write_text("no image")
+
+        with pytest.raises(data.DataError) as refused:
+            data.load("train", folder).pixels()
+
+        lines = str(refused.value).splitlines()
+        assert lines[0].startswith("30 of 30 files")
+        assert (len(lines), lines[-1]) == (12, "  … and 20 more")
+
+
+def empty(folder: Path) -> None:
+    for file in (folder / "train" / "frog").iterdir():
+        file.unlink()
+    (folder / "train" / "frog" / "notes.txt").write_text("")
+
+
+def rename(folder: Path) -> None:
+    (folder / "train" / "cat").rename(folder / "train" / "Cat")
+    (folder / "train" / "dog").rename(folder / "train" / "hound")
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (
+            lambda folder: shutil.rmtree(folder / "train"),
+            r"train does not exist.*needs train/<class>/ and test/<class>/",
+        ),
+        (rename, r"train are not .*; missing: cat, dog; unknown: Cat, hound\. Name them"),
+        (
+            lambda folder: (folder / "train" / "zebra").mkdir(),
+            r"CIFAR-10; unknown: zebra\. Name them .* move others away",
+        ),
+        (
+            lambda folder: shutil.rmtree(folder / "train" / "airplane"),
+            r"CIFAR-10; missing: airplane\. Name them airplane, automobile",
+        ),
+        (empty, r"train: .* frog.* Put at least one image there"),
+    ],
+    ids=["split", "renamed", "unknown", "missing", "empty"],
+)
+def test_unusable_class_folders_are_named(
+    folder: Path, harm: Callable[[Path], None], words: str
+) -> None:
+    harm(folder)
+
+    with pytest.raises(data.DataError, match=words):
+        data.load("train", folder)
+    with pytest.raises(data.DataError, match=words):
+        data.describe(folder)
+
+
+def test_missing_split_is_found_before_it_is_needed(folder: Path) -> None:
+    shutil.rmtree(folder / "test")
+
+    with pytest.raises(data.DataError, match="test does not exist"):
+        data.describe(folder)
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (None, r"none does not exist\. Give the folder that contains cifar-10-batches-py/"),
+        ([], r"holds nothing\. Give the folder"),
+        ("bacde", r"it holds a, b, c, d, e\. Give"),
+        ("abcdef", r"it holds a, b, c, d, e, …\. .* one with train/<class>/"),
+        (["cifar-10-python.tar.gz"], r"tar\.gz is not unpacked\. `python -m blitz download --out"),
+    ],
+    ids=["missing", "empty", "others", "many", "archive"],
+)
+def test_folder_of_something_else_is_named(
+    tmp_path: Path, files: list[str] | None, words: str
+) -> None:
+    source = tmp_path / "none" if files is None else tmp_path
+    for name in files or ():
+        (tmp_path / name).touch()
+
+    with pytest.raises(data.DataError, match=words):
+        data.load("train", source)
+
+
+def test_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "cifar.zip").touch()
+
+    with pytest.raises(data.DataError, match=r"cifar\.zip is a file, not a folder\. Give"):
+        data.describe(tmp_path / "cifar.zip")
