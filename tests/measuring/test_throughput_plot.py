@@ -304,6 +304,7 @@ class TestCommand:
         with pytest.raises(BlitzError) as caught:
             plot_benchmark.run(given)
         assert str(caught.value) == (
-            f"{out}: the picture cannot be written there: No such file or directory. An "
-            "earlier one is as it was. Choose a file in an existing folder that you may write to, on a disk with room."
+            f"{out}: the picture cannot be written there: No such file or directory. An earlier "
+            "one is as it was. Choose a file in an existing folder that you may write to, on a "
+            "disk with room."
         )
