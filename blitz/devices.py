@@ -4,8 +4,10 @@ from functools import cache
 
 import torch
 
+from blitz.base import backend
 from blitz.base.backend import forked_generators, module_of
 from blitz.base.errors import UnusableDevice, first_line
+from blitz.preflight import Verdict, verdict_on
 
 __all__ = [
     "UnusableDevice",
@@ -23,7 +25,7 @@ def accelerator() -> torch.device | None:
 
     Being found is no proof that it works: :func:`why_unusable` tries it.
     """
-    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    found = torch.accelerator.current_accelerator() if backend.finds_accelerator() else None
     return None if found is None else torch.device(found.type, 0)
 
 
@@ -79,20 +81,17 @@ def why_unusable(device: torch.device) -> str | None:
     try:
         there = torch.arange(4.0).to(device)  # copied: a new backend may not make numbers yet
     except errors as error:
-        return f"{_sentence(error)} {_remedy(device)}"
+        return f"{_sentence(error)} {verdict_on(error).remedy}"
     if there.device.type != device.type:
-        return f"a tensor for it came to lie on {there.device}. Update the backend."
+        return f"a tensor for it came to lie on {there.device}. {Verdict.WRONG_VALUES.remedy}"
     try:
         sums = (there + 1).cpu().tolist()
     except NotImplementedError:
         return None  # a backend that cannot add yet has a gap, not a fault
     except errors as error:
-        return f"{_sentence(error)} {_remedy(device)}"
+        return f"{_sentence(error)} {verdict_on(error).remedy}"
     if sums != [1.0, 2.0, 3.0, 4.0]:
-        return (
-            f"[0, 1, 2, 3] + 1 came back as {sums}. Do not trust this device; update its driver "
-            "and its torch build."
-        )
+        return f"[0, 1, 2, 3] + 1 came back as {sums}. {Verdict.WRONG_VALUES.remedy}"
     return None
 
 
@@ -105,13 +104,3 @@ def describe(device: torch.device) -> str:
 def _sentence(error: BaseException) -> str:
     line = first_line(error)
     return line if line.endswith(".") else f"{line}."
-
-
-def _remedy(device: torch.device) -> str:
-    if device.type == "cuda" and torch.version.cuda is None and torch.version.hip is None:
-        return "This torch was built without CUDA; install a CUDA (or ROCm) build of torch."
-    if device.type == "cuda" and torch.version.hip is not None:
-        return "Check that rocm-smi lists the GPU and that its driver suits this torch build."
-    if device.type == "cuda":
-        return "Check that nvidia-smi lists the GPU and that its driver suits this torch build."
-    return f"Check that this torch build supports {device.type!r} and that its plug-in is imported."

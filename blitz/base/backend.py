@@ -6,6 +6,7 @@ and so do the arguments: those of MPS take no device.
 
 import inspect
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -14,9 +15,29 @@ from types import ModuleType
 
 import torch
 
-from blitz.base.errors import UnusableDevice
+from blitz.base.errors import UnusableDevice, first_line
 
 MEMINFO = Path("/proc/meminfo")
+
+
+_warned: list[str] = []
+
+
+def finds_accelerator() -> bool:
+    """Return whether torch finds an accelerator; :func:`driver_warning` keeps what it warns of."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found = torch.accelerator.is_available()
+    _warned.extend(first_line(Warning(each.message)) for each in said)
+    return found
+
+
+def driver_warning() -> str:
+    """Return what torch said of the driver as it looked for an accelerator; empty for nothing.
+
+    torch warns once a process, of a driver that is too old for this build.
+    """
+    return _warned[0] if _warned else ""
 
 
 def module_of(device: torch.device) -> ModuleType | None:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from blitz import devices, preflight
+from blitz.base import backend
 from blitz.base.errors import BlitzError
 from blitz.preflight import Finding, Verdict
 
@@ -205,7 +206,9 @@ def _all(modules: Sequence[str], limit: float, shared: bool) -> Selection:
         raise SelectionError(str(cpu))
     first = _first_accelerator(modules, limit)
     if first is None:
-        return Selection((_selected(cpu, "cpu"), META), missing=NO_ACCELERATOR)
+        why = backend.driver_warning()
+        none = f"{NO_ACCELERATOR}: {why}" if why else NO_ACCELERATOR
+        return Selection((_selected(cpu, "cpu"), META), missing=none)
     findings = [first]
     if first.usable and not shared:
         kind, count = torch.device(first.facts["device"]).type, int(first.facts["count"])

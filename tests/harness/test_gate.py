@@ -13,7 +13,6 @@ import pytest
 import torch
 from torch.utils import backend_registration
 
-from blitz import preflight
 from blitz.__main__ import main
 from blitz.harness import conformance, containment, shared
 from blitz.preflight import Verdict
@@ -84,16 +83,11 @@ def profile(tmp_path: Path) -> Callable[[str], str]:
 
 
 def pretend(**faults: Any) -> Callable[[], None]:
-    """Bring the pretend accelerator, and break some of its operations (``cumsum``).
-
-    Its trial does without a convolution: torch refuses a backward pass on a device in the copy of
-    a process that has run one, as other tests have.
-    """
+    """Bring the pretend accelerator, and break some of its operations (``cumsum``)."""
 
     def prepare() -> None:
         from tests import pretend_backend
 
-        preflight._convolve = lambda *_: None
         for name, fault in faults.items():
             pretend_backend.faults[f"aten::{name}"] = fault
 
@@ -123,7 +117,7 @@ class TestStrictness:
         self, house: Callable[..., Done]
     ) -> None:
         def prepare() -> None:
-            torch.nn.functional.conv2d = lambda image, kernel: image * 0
+            torch.Tensor.__mul__ = lambda tensor, factor: tensor
 
         done = house("--device=cpu", prepare=prepare)
 
@@ -135,7 +129,7 @@ class TestStrictness:
         def prepare() -> None:
             import time
 
-            torch.nn.functional.conv2d = lambda *_: time.sleep(60)
+            torch.Tensor.__mul__ = lambda *_: time.sleep(60)
 
         done = house("--device=cpu", "--preflight-limit=1", prepare=prepare)
 

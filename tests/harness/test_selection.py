@@ -149,6 +149,16 @@ class TestNobodyNamesADevice:
         assert NO_ACCELERATOR == "torch finds no accelerator on this machine"
         assert machine.trials == [("cpu", (), 7)]
 
+    def test_driver_that_is_too_old_is_said_to_be_missing(
+        self, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(selection.devices, "accelerator", lambda: None)
+        monkeypatch.setattr(selection.backend, "driver_warning", lambda: "the driver is too old")
+
+        missing = selection.select(None, (), limit=7).missing
+
+        assert missing == f"{NO_ACCELERATOR}: the driver is too old"
+
     def test_plug_in_may_find_none_either(
         self, machine: Machine, plug_in: Callable[..., str]
     ) -> None:

@@ -1,36 +1,38 @@
-"""The trial of a device: each verdict from a child that ends that way; what doctor prints."""
+"""The trial of a device: each verdict from a child that ends that way."""
 
 import re
 import signal
+import subprocess
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from blitz import preflight
-from blitz.__main__ import main
-from blitz.harness import gaps
-from blitz.preflight import Verdict
+from blitz.preflight import Verdict, child
+from blitz.preflight.faults import WrongValues
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs fork")
+# Most trials here run in a copy of this process, which spares each the import of torch.
+pytestmark = [
+    pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs fork"),
+    pytest.mark.skipif(torch.accelerator.is_available(), reason="a copy would use the accelerator"),
+]
 
 BREAKING = """
 import ctypes, os, signal, time
 import torch
-from torch.nn import functional
 
 def broken(*_, **__):
     {}
 
-{} = broken
+torch.Tensor.{} = broken
 """
 
-CONVOLUTION, MOVE, NUMPY = "functional.conv2d", "torch.Tensor.to", "torch.Tensor.numpy"
+SUM, MOVE, COPY, NUMPY = "__mul__", "to", "cpu", "numpy"
+RIGHT = list(range(1, 18, 2))
 
 
 def _raise(error: str) -> str:
@@ -80,14 +82,6 @@ def test_cpu_costs_next_to_nothing() -> None:
         ),
         pytest.param(
             MOVE,
-            _raise("RuntimeError('Found no NVIDIA driver on your system.')"),
-            Verdict.NO_DRIVER,
-            "no NVIDIA driver",
-            "make a tensor",
-            id="no_driver",
-        ),
-        pytest.param(
-            MOVE,
             _raise("RuntimeError('The NVIDIA driver on your system is too old (found 9)')"),
             Verdict.NO_DRIVER,
             "too old",
@@ -95,12 +89,20 @@ def test_cpu_costs_next_to_nothing() -> None:
             id="old_driver",
         ),
         pytest.param(
-            CONVOLUTION,
-            _raise("RuntimeError('CUDA error: no kernel image is available for execution')"),
-            Verdict.WRONG_ARCHITECTURE,
-            "no kernel image",
-            "convolve",
-            id="architecture",
+            MOVE,
+            "return torch.ones(9, device='meta')",
+            Verdict.WRONG_VALUES,
+            "a tensor for cpu came to lie on meta",
+            "make a tensor",
+            id="elsewhere",
+        ),
+        pytest.param(
+            COPY,
+            "return torch.ones(9)",
+            Verdict.WRONG_VALUES,
+            r"a tensor copied back is \[1.0, .* known to be \[0, 1",
+            "copy back",
+            id="wrong_copy",
         ),
         pytest.param(
             NUMPY,
@@ -111,71 +113,72 @@ def test_cpu_costs_next_to_nothing() -> None:
             id="numpy",
         ),
         pytest.param(
-            CONVOLUTION,
+            SUM,
+            _raise("RuntimeError('CUDA error: no kernel image is available for execution')"),
+            Verdict.WRONG_ARCHITECTURE,
+            "no kernel image",
+            "compute",
+            id="architecture",
+        ),
+        pytest.param(
+            SUM,
             "return torch.empty(1 << 60)",
             Verdict.OUT_OF_MEMORY,
             "allocate memory",
-            "convolve",
+            "compute",
             id="no_memory_on_the_host",
         ),
         pytest.param(
-            CONVOLUTION,
+            SUM,
             _raise("torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2 GiB')"),
             Verdict.OUT_OF_MEMORY,
             "out of memory",
-            "convolve",
+            "compute",
             id="no_memory_on_the_device",
         ),
         pytest.param(
-            CONVOLUTION,
-            "return torch.zeros(1, 1, 2, 2, requires_grad=True)",
+            SUM,
+            "return torch.zeros(9)",
             Verdict.WRONG_VALUES,
-            r"a convolution is \[\[\[\[0.0, .* known to be \[\[\[\[27.0, 37.0",
-            "convolve",
+            r"2 x \+ 1 is \[1.0, 1.0, .* known to be \[1, 3",
+            "copy the result back",
             id="wrong_values",
         ),
         pytest.param(
-            CONVOLUTION,
-            "return torch.tensor([[[[27.0, 37.0], [57.0, 67.0]]]], requires_grad=True)",
+            SUM,
+            "return torch.zeros(9, device='meta')",
             Verdict.WRONG_VALUES,
-            "a convolution leaves no gradient of its input",
-            "propagate back through a convolution",
-            id="no_gradient",
+            r"2 x \+ 1 lives on meta, not on cpu",
+            "compute",
+            id="sum_elsewhere",
         ),
         pytest.param(
-            CONVOLUTION,
+            SUM,
             _raise("ValueError('the backend is confused')"),
             Verdict.FAILED,
             "ValueError: the backend is confused",
-            "convolve",
+            "compute",
             id="failed",
         ),
         pytest.param(
-            CONVOLUTION,
-            "ctypes.string_at(0)",
-            Verdict.CRASHED,
-            "SIGSEGV",
-            "convolve",
-            id="segmentation_fault",
+            SUM, "ctypes.string_at(0)", Verdict.CRASHED, "SIGSEGV", "compute", id="segfault"
         ),
-        pytest.param(CONVOLUTION, "os.abort()", Verdict.CRASHED, "SIGABRT", "convolve", id="abort"),
+        pytest.param(SUM, "os.abort()", Verdict.CRASHED, "SIGABRT", "compute", id="abort"),
+        pytest.param(SUM, "os._exit(3)", Verdict.CRASHED, "exit code 3", "compute", id="exit"),
         pytest.param(
-            CONVOLUTION, "os._exit(3)", Verdict.CRASHED, "exit code 3", "convolve", id="exit"
-        ),
-        pytest.param(
-            CONVOLUTION,
+            SUM,
             "os.write(2, b'terminate called without cause'); os.kill(os.getpid(), 9)",
             Verdict.CRASHED,
             "SIGKILL.*short of memory: terminate called without cause",
-            "convolve",
+            "compute",
             id="killed",
         ),
         pytest.param(
-            CONVOLUTION,
+            SUM,
             "signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)",
             Verdict.HUNG,
             "no end after 1 s",
-            "convolve",
+            "compute",
             id="hung",
         ),
     ],
@@ -195,6 +198,60 @@ def test_verdict_on_a_child_that_ends_so(
     assert str(found).endswith(verdict.remedy)
 
 
+LACKING = """
+import torch
+def lacks(*_, **__):
+    raise NotImplementedError("Could not run 'aten::mul.Tensor' with arguments of X")
+"""
+
+
+@pytest.mark.parametrize(
+    ("lacks", "gaps"),
+    [
+        ("torch.conv2d = torch.nn.functional.conv2d = torch.Tensor.backward = lacks", {}),
+        (
+            "torch.Tensor.__mul__ = lacks",
+            {"aten::mul.Tensor": "Could not run 'aten::mul.Tensor' with arguments of X"},
+        ),
+    ],
+    ids=["convolution and gradients", "product"],
+)
+def test_device_that_lacks_an_operation_is_left_to_the_claims(
+    brought: Callable[[str, str], str], lacks: str, gaps: dict[str, str]
+) -> None:
+    found = preflight.check("cpu", modules=[brought(LACKING + lacks, "lacking")], fork=True)
+
+    assert found.usable, found
+    assert found.gaps == gaps
+
+
+PRETEND_LACKS = """
+import tests.pretend_backend
+import torch
+to = torch.Tensor.to
+def without_double(tensor, *arguments, **options):
+    if tensor.dtype is torch.float64 and torch.device("pretend", 0) in arguments:
+        raise TypeError("no double here")
+    moved = to(tensor, *arguments, **options)
+    return moved.new_zeros(2) if tensor.dtype is torch.bool and moved.is_pretend else moved
+torch.Tensor.to = without_double
+"""
+
+
+def test_dtypes_that_are_missing_or_come_back_as_others_are_gaps(
+    brought: Callable[[str, str], str],
+) -> None:
+    plug_in = brought(PRETEND_LACKS, "without_double")
+
+    found = preflight.check("pretend", modules=[plug_in], fork=False)
+
+    assert found.usable, found
+    assert found.facts["device"] == "pretend:0"
+    assert found.gaps["float64"] == "no double here"
+    assert found.gaps["bool"].startswith("came back as tensor([False, False])")
+    assert len(found.gaps) == 2
+
+
 MISMATCH = """
 import importlib.metadata, sys
 requires = importlib.metadata.requires
@@ -203,28 +260,28 @@ importlib.metadata.requires = lambda name: (
 )
 """
 BROKEN_VISION = "sys.modules['torchvision'] = None; sys.modules['torchvision.ops'] = None"
+WORKING_VISION = """
+import types
+ops = types.ModuleType('torchvision.ops'); ops.nms = lambda *_: None
+sys.modules['torchvision.ops'] = ops
+"""
 
 
+@pytest.mark.parametrize(
+    ("vision", "verdict", "detail"),
+    [
+        (BROKEN_VISION, Verdict.TORCHVISION_MISMATCH, "needs torch ==1.0, found"),
+        (WORKING_VISION, Verdict.USABLE, ""),
+    ],
+    ids=["fails", "works"],
+)
 def test_torchvision_of_another_torch_is_told_by_its_failure(
-    brought: Callable[[str, str], str],
+    brought: Callable[[str, str], str], vision: str, verdict: Any, detail: str
 ) -> None:
-    plug_in = brought(MISMATCH + BROKEN_VISION, "mismatch")
+    found = preflight.check("cpu", modules=[brought(MISMATCH + vision, "other")], fork=True)
 
-    found = preflight.check("cpu", modules=[plug_in], fork=True)
-
-    assert found.verdict is Verdict.TORCHVISION_MISMATCH
-    assert "needs torch ==1.0, found" in found.detail
-
-
-def test_torchvision_that_works_may_ask_for_another_torch(
-    brought: Callable[[str, str], str],
-) -> None:
-    works = "import types; ops = types.ModuleType('torchvision.ops'); ops.nms = lambda *_: None\n"
-    works += "sys.modules['torchvision.ops'] = ops"
-
-    found = preflight.check("cpu", modules=[brought(MISMATCH + works, "fits")], fork=True)
-
-    assert found.verdict is Verdict.USABLE
+    assert found.verdict is verdict
+    assert detail in found.detail
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:", ""])
@@ -232,12 +289,34 @@ def test_name_that_torch_does_not_know_is_not_built(name: str) -> None:
     assert preflight.check(name, fork=True).verdict is Verdict.NOT_BUILT
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_cuda_without_a_gpu_is_refused_by_this_torch_itself() -> None:
     found = preflight.check("cuda")  # in a new process: CUDA refuses to start in a copy
 
     built = torch.version.cuda is not None
     assert found.verdict is (Verdict.NO_DRIVER if built else Verdict.NOT_BUILT)
+
+
+@pytest.mark.parametrize(
+    ("lines", "detail"),
+    [
+        ("", "no accelerator is available to torch"),
+        (
+            "import warnings; warnings.warn('The NVIDIA driver on your system is too old')",
+            "(The NVIDIA driver on your system is too old)",
+        ),
+    ],
+    ids=["none", "old_driver"],
+)
+def test_accelerator_that_torch_does_not_find_has_no_driver(
+    brought: Callable[[str, str], str], lines: str, detail: str
+) -> None:
+    source = f"import torch\ndef asked():\n    {lines or 'pass'}\n    return False\n"
+    plug_in = brought(f"{source}torch.accelerator.is_available = asked", "asking")
+
+    found = preflight.check(preflight.ANY, modules=[plug_in], fork=True)
+
+    assert found.verdict is Verdict.NO_DRIVER
+    assert detail in found.detail
 
 
 def test_broken_numpy_is_told_in_a_process_of_its_own(
@@ -249,9 +328,7 @@ def test_broken_numpy_is_told_in_a_process_of_its_own(
     )
     monkeypatch.syspath_prepend(tmp_path)
 
-    found = preflight.check("cpu", fork=False)
-
-    assert found.verdict is Verdict.NUMPY_UNUSABLE
+    assert preflight.check("cpu", fork=False).verdict is Verdict.NUMPY_UNUSABLE
 
 
 @pytest.mark.parametrize(
@@ -270,10 +347,91 @@ def test_plug_in_that_breaks_is_named_as_the_stage(
     assert (found.verdict, found.stage) == (verdict, "import bad")
 
 
+class TestHowTheChildIsMade:
+    @pytest.mark.parametrize(
+        ("name", "modules", "found", "copied"),
+        [
+            ("cpu", [], False, True),
+            ("cpu", ["json"], False, False),
+            ("meta", [], False, False),
+            ("cpu", [], True, False),  # its threads would have autograd refuse in a copy
+        ],
+    )
+    def test_copies_this_process_only_for_the_cpu_and_without_an_accelerator(
+        self,
+        name: str,
+        modules: list[str],
+        found: bool,
+        copied: bool,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        made: list[str] = []
+        monkeypatch.setattr(torch.accelerator, "is_available", lambda: found)
+        monkeypatch.setattr(child, "_forked", lambda *_: made.append("copy") or 0)
+        monkeypatch.setattr(child, "_spawned", lambda *_: made.append("new") or 0)
+
+        ended = preflight.check(name, modules=modules)
+
+        assert made == ["copy" if copied else "new"]
+        assert (ended.verdict, ended.detail) == (Verdict.CRASHED, "exit code 0")
+
+    def test_one_that_cannot_be_killed_is_left(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Stuck:
+            def __init__(self, *_: object, **__: object) -> None: ...
+
+            def kill(self) -> None: ...
+
+            def wait(self, seconds: float) -> int:
+                raise subprocess.TimeoutExpired("stuck in its driver", seconds)
+
+        monkeypatch.setattr(subprocess, "Popen", Stuck)
+
+        assert preflight.check("cpu", fork=False, limit=1).verdict is Verdict.HUNG
+
+    def test_is_killed_where_the_run_is_interrupted(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        killed: list[Any] = []
+
+        class Interrupted:
+            def __init__(self, *_: object, **__: object) -> None: ...
+
+            def kill(self) -> None:
+                killed.append(self)
+
+            def wait(self, seconds: float) -> int:
+                if not killed:
+                    raise KeyboardInterrupt
+                return -9
+
+        monkeypatch.setattr(subprocess, "Popen", Interrupted)
+
+        with pytest.raises(KeyboardInterrupt):
+            preflight.check("cpu", fork=False)
+
+        assert len(killed) == 1
+
+
 @pytest.mark.parametrize("verdict", Verdict, ids=lambda verdict: verdict.name)
 def test_every_verdict_has_words_and_a_remedy(verdict: Any) -> None:
     assert verdict.phrase
     assert verdict.remedy.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [
+        (WrongValues("out of memory"), Verdict.WRONG_VALUES),
+        (MemoryError(), Verdict.OUT_OF_MEMORY),
+        (RuntimeError("MPS: Not Enough Memory"), Verdict.OUT_OF_MEMORY),
+        (RuntimeError("operator torchvision::nms"), Verdict.TORCHVISION_MISMATCH),
+        (RuntimeError("No CUDA GPUs are available"), Verdict.NO_DRIVER),
+        (RuntimeError("Found no NVIDIA driver on your system."), Verdict.NO_DRIVER),
+        (AssertionError("Torch not compiled with CUDA enabled"), Verdict.NOT_BUILT),
+        (ValueError("anything else"), Verdict.FAILED),
+    ],
+    ids=str,
+)
+def test_error_has_its_verdict(error: BaseException, verdict: Any) -> None:
+    assert preflight.verdict_on(error) is verdict
 
 
 @pytest.mark.parametrize(
@@ -289,12 +447,9 @@ def test_every_verdict_has_words_and_a_remedy(verdict: Any) -> None:
             "\"addmm\" not implemented for 'Half'",
         ),
         (RuntimeError("mojo: aten.sort.stable is not supported"), "aten.sort.stable"),
-        (RuntimeError("unsupported operator: aten::sort"), "aten::sort"),
-        (
-            TypeError("Cannot convert: the MPS framework doesn't support float64."),
-            "float64",
-        ),
-        (NotImplementedError("npy cannot do this"), "npy cannot do this"),
+        (RuntimeError("unsupported operator: aten::x.X."), "aten::x.X"),
+        (TypeError("Cannot convert: the MPS framework doesn't support float64."), "float64"),
+        (NotImplementedError("npy cannot do this\nat all"), "npy cannot do this"),
         (
             UserWarning(
                 "The operator 'aten::x' is not currently supported on the MPS backend and will "
@@ -303,142 +458,11 @@ def test_every_verdict_has_words_and_a_remedy(verdict: Any) -> None:
             "aten::x",
         ),
         (NotImplementedError("Cannot copy out of meta tensor; no data!"), None),
+        (NotImplementedError('missing the required "forward" function'), None),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), None),
         (AssertionError("aten::mm is not supported"), None),
     ],
+    ids=str,
 )
 def test_missing_operation_is_read_from_the_error(error: Any, missing: str | None) -> None:
     assert preflight.missing_in(error) == missing
-
-
-class TestDoctor:
-    @pytest.fixture(autouse=True)
-    def _copies(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(preflight, "check", partial(preflight.check, fork=True))
-
-    def test_usable_device_is_0_with_its_facts(self, capsys: pytest.CaptureFixture[str]) -> None:
-        assert main(["doctor", "--device", "cpu"]) == 0
-
-        said = capsys.readouterr().out
-        assert said.startswith("cpu: usable (tried in ")
-        assert f"  torch: {torch.__version__}\n" in said
-
-    def test_unusable_device_is_1_with_verdict_and_remedy(
-        self, brought: Callable[[str, str], str], capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        plug_in = brought(BREAKING.format("os.abort()", CONVOLUTION), "aborting")
-
-        assert main(["doctor", "--device", "cpu", "--import", plug_in]) == 1
-
-        said = capsys.readouterr().out
-        assert "cpu: NOT USABLE: crashed: SIGABRT" in said
-        assert "  at the stage: convolve\n" in said
-        assert f"  what to do: {Verdict.CRASHED.remedy}\n" in said
-
-    @pytest.mark.skipif(torch.accelerator.is_available(), reason="there is an accelerator here")
-    def test_machine_without_an_accelerator_is_sound(
-        self, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        assert main(["doctor"]) == 0
-
-        assert "accelerator: torch finds none on this machine" in capsys.readouterr().out
-
-    def test_gpu_that_only_the_system_sees_is_tried(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        (tmp_path / "version").write_text("NVRM version: 1\n")
-        monkeypatch.setattr("blitz.commands.doctor.NVIDIA", tmp_path / "version")
-        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-
-        main(["doctor"])
-
-        assert "\ncuda: " in capsys.readouterr().out
-
-    @pytest.mark.parametrize(
-        ("options", "words"),
-        [
-            (["--import", "torch_of_nobody"], "there is no module of this name"),
-            (["--device", "cpu,"], "give names such as cpu"),
-            (["--device", "meta"], "nothing to try on meta"),
-        ],
-    )
-    def test_bad_option_is_2(
-        self, capsys: pytest.CaptureFixture[str], options: list[str], words: str
-    ) -> None:
-        assert main(["doctor", *options]) == 2
-        assert words in capsys.readouterr().err
-
-
-class TestGaps:
-    """What the error of a test says of a device."""
-
-    KNOWN = {"float64": "no such dtype here", "int64": "<none>"}  # noqa: RUF012
-
-    @pytest.mark.parametrize(
-        ("error", "gap"),
-        [
-            (None, None),
-            (ValueError("whatever"), None),
-            (RuntimeError("No such dtype here"), None),
-            (RuntimeError("no such dtype here\nand more"), "float64"),
-            (TypeError("Cannot convert a DOUBLE tensor"), "float64"),
-            (RuntimeError("'index' not implemented for 'Long'"), "int64"),
-            (
-                RuntimeError("\"add\" not implemented for 'Half'"),
-                "\"add\" not implemented for 'Half'",
-            ),
-            (AssertionError("float64 differs"), None),
-            (NotImplementedError("no such thing"), "no such thing"),
-        ],
-        ids=str,
-    )
-    def test_is_what_the_error_names(self, error: Any, gap: str | None) -> None:
-        assert gaps.met(error, "cpu", self.KNOWN) == gap
-
-    @pytest.mark.parametrize(
-        ("word", "dtype"),
-        [
-            ("float64", "float64"),
-            ("double", "float64"),
-            ("float16", "float16"),
-            ("half", "float16"),
-            ("bfloat16", "bfloat16"),
-            ("int64", "int64"),
-            ("long", "int64"),
-            ("int32", "int32"),
-            ("uint8", "uint8"),
-            ("byte", "uint8"),
-            ("bool", "bool"),
-            ("complex64", "complex64"),
-            ("complexfloat", "complex64"),
-        ],
-    )
-    def test_dtype_has_the_names_that_torch_uses(self, word: str, dtype: str) -> None:
-        error = RuntimeError(f"{word} is not there")
-
-        assert gaps.met(error, "cpu", {dtype: "unlike that"}) == dtype
-
-    def test_is_what_torch_lacks_for_the_device(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        module, other = SimpleNamespace(), SimpleNamespace()
-        monkeypatch.setattr(torch, "xpu", module)
-        lacks = AttributeError(name="Event", obj=module)
-
-        assert gaps.met(lacks, "xpu", {}) == "torch.xpu.Event"
-        assert gaps.met(lacks, "cuda", {}) is None
-        assert gaps.met(AttributeError(name="Event", obj=other), "xpu", {}) is None
-        assert gaps.met(AttributeError(name="Event", obj=other), "vulkan", {}) is None
-        assert gaps.met(AttributeError("Event"), "vulkan", {}) is None  # neither has any
-
-    def test_may_stand_behind_the_error(self) -> None:
-        known = {"float64": "no double"}
-        cause, context, both, ring = (AssertionError(name) for name in "abcd")
-        cause.__cause__ = RuntimeError("no double")
-        context.__context__ = AttributeError("x", name="x", obj=None)
-        context.__context__.__context__ = RuntimeError("no double")
-        both.__cause__, both.__context__ = AssertionError("x"), RuntimeError("no double")
-        ring.__cause__ = ring
-
-        assert gaps.met(cause, "cpu", known) == "float64"
-        assert gaps.met(context, "cpu", known) == "float64"
-        assert gaps.met(both, "cpu", known) is None
-        assert gaps.met(ring, "cpu", known) is None
