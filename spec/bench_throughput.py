@@ -14,7 +14,7 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from blitz import autograd, classifier, data, tensors
+from blitz import autograd, classifier, data
 from blitz.base import backend
 from blitz.harness import benchmarks
 from blitz.learning.step import Batch, TrainingStep
@@ -150,9 +150,9 @@ class TestOperations:
     @pytest.mark.benchmark(group="matmul 1024 x 1024")
     def test_large_matmul(self, timed: Timed, device: torch.device) -> None:
         """Matrix products of 1024 x 1024 numbers, where an accelerator can show what it has."""
-        a = tensors.ones((1024, 1024), device=device)
+        a = torch.ones((1024, 1024), device=device)
 
-        product = timed(lambda: tensors.matmul(a, a), unit="operations/s")
+        product = timed(lambda: torch.matmul(a, a), unit="operations/s")
 
         assert product[0, 0].item() == 1024
         assert product.device == device
@@ -160,9 +160,9 @@ class TestOperations:
     @pytest.mark.benchmark(group="matmul 4 x 4")
     def test_tiny_matmul(self, timed: Timed, device: torch.device) -> None:
         """Matrix products of 4 x 4 numbers, where the launch costs more than the work."""
-        a = tensors.ones((4, 4), device=device)
+        a = torch.ones((4, 4), device=device)
 
-        product = timed(lambda: tensors.matmul(a, a), unit="operations/s")
+        product = timed(lambda: torch.matmul(a, a), unit="operations/s")
 
         assert product.tolist() == [[4.0] * 4] * 4
         assert product.device == device
@@ -170,7 +170,7 @@ class TestOperations:
     @pytest.mark.benchmark(group="element-wise, 1024 x 1024")
     def test_element_wise_chain(self, timed: Timed, device: torch.device) -> None:
         """Four element-wise operations on a million numbers, which memory feeds."""
-        a = tensors.ones((1024, 1024), device=device)
+        a = torch.ones((1024, 1024), device=device)
 
         result = timed(
             lambda: ((a * 2 + 1) - 4).relu(),
@@ -192,7 +192,7 @@ class TestOperations:
         a = torch.full((4096, 4096), 1 + 2**-12, device=device)
 
         product = timed(
-            lambda: tensors.matmul(a, a),
+            lambda: torch.matmul(a, a),
             unit="operations/s",
             precision="TF32" if tf32 else "float32",
         )

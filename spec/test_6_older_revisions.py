@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from blitz import graph, tensors
+from blitz import graph
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ class TestOlderTensors:
 
     def test_new_ones_are_ones(self, device: torch.device) -> None:
         """What new_ones makes are ones, new_zeros zeros; the tensor they start from stays."""
-        x = tensors.from_data([7, 8], device=device)
+        x = torch.tensor([7, 8], device=device)
 
         assert x.new_ones(2, 3).tolist() == [[1, 1, 1], [1, 1, 1]]
         assert x.new_zeros(2, 3).tolist() == [[0, 0, 0], [0, 0, 0]]
@@ -78,7 +78,7 @@ class TestOlderTensors:
 
     def test_randn_like_draws_from_the_normal_distribution(self, device: torch.device) -> None:
         """Normal random numbers have a mean near 0 and a variance near 1."""
-        sample = np.array(torch.randn_like(tensors.ones((100, 100), device)).tolist())
+        sample = np.array(torch.randn_like(torch.ones((100, 100), device=device)).tolist())
 
         # Of 10,000 normal numbers the mean strays by 0.010 and the variance by 0.014 (one standard
         # deviation); six of them are allowed.
@@ -105,8 +105,8 @@ class TestOlderTensors:
         """The operator +, add, add with out= and add_ give the same sum."""
         a = np.linspace(0.1, 3.7, 6, dtype=np.float32).reshape(2, 3)
         b = np.linspace(9.3, -0.2, 6, dtype=np.float32).reshape(2, 3)
-        x, y = tensors.from_data(a, device), tensors.from_data(b, device)
-        out = tensors.zeros((2, 3), device)
+        x, y = torch.tensor(a, device=device), torch.tensor(b, device=device)
+        out = torch.zeros((2, 3), device=device)
 
         returned = torch.add(x, y, out=out)
 
@@ -114,14 +114,14 @@ class TestOlderTensors:
         assert out.tolist() == (a + b).tolist()
         assert (x + y).tolist() == (a + b).tolist()
         assert torch.add(x, y).tolist() == (a + b).tolist()
-        assert tensors.add_(y, x).tolist() == (a + b).tolist()
+        assert y.add_(x).tolist() == (a + b).tolist()
         assert y.tolist() == (a + b).tolist()
 
     def test_out_of_another_size_is_resized_with_a_warning(self, device: torch.device) -> None:
         """A result written to a tensor of another size resizes that tensor, with a warning."""
-        x = tensors.from_data([1.0, 2.0], device=device)
+        x = torch.tensor([1.0, 2.0], device=device)
         torch.add(x, 1, out=torch.empty(0, device=device))
-        out = tensors.zeros((3,), device)
+        out = torch.zeros((3,), device=device)
 
         with pytest.warns(UserWarning, match="resized"):
             torch.add(x, 1, out=out)
@@ -142,14 +142,14 @@ class TestOlderTensors:
         self, sizes: tuple[int, ...], viewed: Any, device: torch.device
     ) -> None:
         """A view has the elements in order under other sizes, and works out a size given as -1."""
-        x = tensors.from_data([[1, 2, 3], [4, 5, 6]], device=device)
+        x = torch.tensor([[1, 2, 3], [4, 5, 6]], device=device)
 
         assert x.view(*sizes).tolist() == viewed
         assert x.view(sizes).tolist() == viewed
 
     def test_view_shares_memory(self, device: torch.device) -> None:
         """A view copies nothing: each sees what is written to the other."""
-        x = tensors.from_data([[1, 2, 3], [4, 5, 6]], device=device)
+        x = torch.tensor([[1, 2, 3], [4, 5, 6]], device=device)
         flat = x.view(-1)
 
         flat[4] = 9
@@ -170,7 +170,7 @@ class TestOlderTensors:
         self, sizes: tuple[int, ...], words: str, device: torch.device
     ) -> None:
         """Sizes that do not hold every element, or leave two to work out, are refused."""
-        x = tensors.ones((2, 3), device)
+        x = torch.ones((2, 3), device=device)
         assert x.view(-1, 3).shape == (2, 3)
 
         with pytest.raises(RuntimeError, match=words):
@@ -178,7 +178,7 @@ class TestOlderTensors:
 
     def test_view_refuses_memory_out_of_order(self, device: torch.device) -> None:
         """A transposed matrix cannot be viewed flat, for its memory is out of order."""
-        x = tensors.from_data([[1, 2, 3], [4, 5, 6]], device=device).t()
+        x = torch.tensor([[1, 2, 3], [4, 5, 6]], device=device).t()
         assert x.reshape(6).tolist() == [1, 4, 2, 5, 3, 6]
 
         with pytest.raises(RuntimeError, match="view size is not compatible"):
@@ -194,14 +194,14 @@ class TestOlderTensors:
     )
     def test_item_is_a_python_number(self, data: Any, number: Any, device: torch.device) -> None:
         """The one element of a tensor, whatever its shape, can be had as a Python number."""
-        item = tensors.from_data(data, device=device).item()
+        item = torch.tensor(data, device=device).item()
 
         assert item == number
         assert type(item) is type(number)
 
     def test_item_of_two_elements_is_refused(self, device: torch.device) -> None:
         """A tensor of two elements is no number; a tensor of one element is."""
-        x = tensors.from_data([1.5, 2.5], device=device)
+        x = torch.tensor([1.5, 2.5], device=device)
         assert x[1].item() == 2.5
 
         with pytest.raises(RuntimeError, match="cannot be converted to Scalar"):
@@ -212,20 +212,20 @@ class TestOlderTensors:
     )
     def test_int8_goes_to_numpy_and_back(self) -> None:
         """Of the tensors on the CPU, int8 ones convert to NumPy and back; bfloat16 ones do not."""
-        x = tensors.from_data([-128, 0, 127]).char()
+        x = torch.tensor([-128, 0, 127]).char()
 
-        array = tensors.to_numpy(x)
+        array = x.numpy()
 
         assert x.dtype is torch.int8
         assert array.dtype == np.int8
         assert array.tolist() == [-128, 0, 127]
-        assert tensors.from_numpy(array).dtype is torch.int8
+        assert torch.from_numpy(array).dtype is torch.int8
         with pytest.raises(TypeError, match="BFloat16"):
             x.bfloat16().numpy()
 
     def test_sparse_tensor_does_not_go_to_numpy(self) -> None:
         """A sparse tensor on the CPU does not convert to NumPy; made dense, it does."""
-        sparse = tensors.from_data([[0.0, 2.0], [0.0, 0.0]]).to_sparse()
+        sparse = torch.tensor([[0.0, 2.0], [0.0, 0.0]]).to_sparse()
         assert sparse.to_dense().numpy().tolist() == [[0.0, 2.0], [0.0, 0.0]]
 
         with pytest.raises(TypeError, match="Sparse layout"):
@@ -234,7 +234,7 @@ class TestOlderTensors:
     @pytest.mark.on("cpu", "accelerator", "meta")
     def test_to_changes_device_and_dtype_at_once(self, device: torch.device) -> None:
         """One call of to takes a tensor to another device and another dtype."""
-        x = tensors.ones((2, 3))
+        x = torch.ones((2, 3))
 
         moved = x.to(device, torch.float16)
 
@@ -245,7 +245,7 @@ class TestOlderTensors:
 
     def test_to_converts_the_values(self, device: torch.device) -> None:
         """A tensor that to takes to another dtype keeps its values as far as that dtype can."""
-        x = tensors.from_data([1.0, 2.5, -3.75])
+        x = torch.tensor([1.0, 2.5, -3.75])
 
         moved = x.to(device, torch.int64)
 
@@ -255,7 +255,7 @@ class TestOlderTensors:
 class TestOlderAutograd:
     def test_requires_grad_is_set_in_place(self, device: torch.device) -> None:
         """Calling requires_grad_ without argument makes the tensor itself require grad."""
-        x = tensors.ones((2,), device)
+        x = torch.ones((2,), device=device)
         assert not x.requires_grad
 
         returned = x.requires_grad_()
@@ -296,7 +296,7 @@ class TestOlderAutograd:
 
     def test_detached_branch_adds_nothing_to_the_gradient(self, device: torch.device) -> None:
         """A detached tensor is not tracked: only the other branch contributes to the gradient."""
-        x = tensors.from_data([2.0, 5.0], device=device).requires_grad_()
+        x = torch.tensor([2.0, 5.0], device=device).requires_grad_()
 
         (x * x.detach()).sum().backward()
 
@@ -304,7 +304,7 @@ class TestOlderAutograd:
 
     def test_detached_tensor_has_the_values_and_no_history(self, device: torch.device) -> None:
         """A detached tensor has the values, requires no grad and has no history."""
-        x = tensors.from_data([2.0, 5.0], device=device).requires_grad_()
+        x = torch.tensor([2.0, 5.0], device=device).requires_grad_()
         y = x * 3
 
         detached = y.detach()
@@ -344,7 +344,7 @@ class TestOlderLossFunction:
 
     def test_integer_target_gives_the_same_loss(self, device: torch.device) -> None:
         """The mean squared error of an integer target is that of the same numbers as floats."""
-        output = tensors.zeros((1, 10), device)
+        output = torch.zeros((1, 10), device=device)
         target = torch.arange(1, 11, device=device).view(1, -1)
 
         loss = torch.nn.MSELoss()(output, target)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from blitz import classifier, neural_networks, tensors
+from blitz import classifier, neural_networks
 from blitz.learning import evaluation
 from blitz.learning.step import TrainingStep
 
@@ -195,7 +195,7 @@ class TestDevices:
         tracked = torch.tensor([2.0, 3.0], requires_grad=True, device=device)
 
         assert tracked.detach().cpu().numpy().tolist() == [2.0, 3.0]
-        assert tensors.to_numpy_copy(tracked).tolist() == [2.0, 3.0]
+        assert tracked.numpy(force=True).tolist() == [2.0, 3.0]
 
 
 class TestLoss:

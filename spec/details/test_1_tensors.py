@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from blitz import tensors
+
 
 @pytest.fixture
 def every_warning() -> Iterator[None]:
@@ -32,6 +34,13 @@ def cuda(device: torch.device) -> torch.device:
     if device.type != "cuda":
         pytest.skip(f"claimed of CUDA, not of {device.type}")
     return device
+
+
+@pytest.fixture
+def no_accelerator() -> None:
+    """Skip where there is an accelerator: what is claimed is claimed of machines without one."""
+    if torch.accelerator.is_available():
+        pytest.skip("claimed of machines without an accelerator")
 
 
 @pytest.fixture
@@ -422,6 +431,12 @@ class TestOperations:
 
         with pytest.raises(NotImplementedError, match=r"aten::histogram\.bin_ct"):
             torch.histogram(t.to(cuda), 3)
+
+    def test_guarded_move_does_nothing_without_an_accelerator(self, no_accelerator: None) -> None:
+        """A move guarded by torch.accelerator.is_available() goes nowhere if there is none."""
+        tensor = torch.rand(3, 4)
+
+        assert tensors.to_accelerator(tensor) is tensor
 
     @pytest.mark.on("cpu", "accelerator", "meta")
     def test_device_by_keyword_is_no_copy_either(self, device: torch.device) -> None:
