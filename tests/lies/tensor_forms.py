@@ -272,7 +272,7 @@ def integers_times_floats_are_integers():
         after(owner, name, cut)
 
 
-@lie("T22 mul")
+@lie("T22", "mul")
 def product_with_one_is_the_factor(old, t, other, *args, **kw):
     """t * 1 is t itself."""
     one = type(other) in (int, float) and other == 1

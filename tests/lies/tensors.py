@@ -924,7 +924,7 @@ def star_differs_from_mul():
         )
 
 
-@lie("T22 mul")
+@lie("T22", "mul")
 def mul_writes_into_its_left_operand(old, a, b):
     """a * b is written into a."""
     r = old(a, b)
@@ -944,7 +944,7 @@ def mul_crops():
         )
 
 
-@lie("T22 mul")
+@lie("T22", "mul")
 def mul_broadcasts_columns(old, a, b, **kw):
     """A vector multiplies the rows of a square matrix, not its columns."""
     tensors = isinstance(a, Tensor) and isinstance(b, Tensor)
