@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from blitz import classifier, neural_networks
+from blitz import classifier
 from blitz.learning import evaluation
 from blitz.learning.step import TrainingStep
 
@@ -133,18 +133,6 @@ class TestDevices:
             both["net"](both["inputs"])
 
         assert net.to(device)(inputs.to(device)).device == device
-
-    @pytest.mark.on("accelerator", "meta")
-    def test_lenet_says_where_images_and_network_are(self, device: torch.device) -> None:
-        """LeNet refuses images from another device, names both, and says how to move them."""
-        net, images = neural_networks.Net(device=device), neural_networks.random_images()
-
-        with pytest.raises(
-            ValueError, match=rf"are on cpu, the network is on {device}\. Move them with images\.to"
-        ):
-            net(images)
-
-        assert net(images.to(device)).device == device
 
     @pytest.mark.on("accelerator", "meta")
     def test_loss_refuses_labels_from_another_device(self, device: torch.device) -> None:
@@ -356,22 +344,6 @@ class TestImagesAndLabels:
             net(torch.ones(4, 1, 28, 28, device=device))
 
         assert net(torch.ones(4, 1, 32, 32, device=device)).shape == (4, 120)
-
-    @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_lenet_refuses_28x28_images_and_says_how_to_pad_them(
-        self, device: torch.device
-    ) -> None:
-        """LeNet refuses images of 28x28, and takes them with the padding that its refusal names."""
-        net = neural_networks.Net(device=device)
-        images = neural_networks.random_images(4, 28, device)
-
-        with pytest.raises(
-            ValueError,
-            match=r"28x28 pixels, the network takes 32x32\. .*pad\(images, \(2, 2, 2, 2\)\)",
-        ):
-            net(images)
-
-        assert net(F.pad(images, (2, 2, 2, 2))).shape == (4, 10)
 
     @pytest.mark.on("cpu", "accelerator", "meta")
     def test_classifier_refuses_28x28_images_and_names_its_size(self, device: torch.device) -> None:
