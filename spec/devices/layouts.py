@@ -1,0 +1,127 @@
+"""The same numbers, laid out in memory in other ways than a new tensor has them.
+
+Kernels that take every tensor for a contiguous one are right in most tests and wrong in use. Each
+layout here is a function of a tensor that gives the memory (``room``) and a view of it that holds
+the tensor's numbers. Where the room has gaps, they are filled with 99.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from spec.devices.in_place import InPlace
+from spec.devices.operations import Operation, listed
+
+Layout = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+
+GAP = 99
+
+
+def transposed(t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lay ``t`` out with its first dimension innermost, as a transposed weight is."""
+    backwards = tuple(reversed(range(t.dim())))
+    room = t.permute(backwards).contiguous()
+    return room, room.permute(backwards)
+
+
+def strided(t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lay ``t`` out as every second element of a tensor: ``room[..., ::2]``."""
+    if t.dim() == 0:
+        return offset(t)
+    room = t.new_full((*t.shape[:-1], 2 * t.shape[-1]), GAP)
+    room[..., ::2] = t
+    return room, room[..., ::2]
+
+
+def offset(t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lay ``t`` out contiguously, from the fourth element of its storage on."""
+    room = t.new_full((t.numel() + 5,), GAP)
+    room[3:-2] = t.reshape(-1)
+    return room, room[3:-2].view(t.shape)
+
+
+def channels_last(t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lay images or kernels out with their channels innermost; other tensors as they are."""
+    room = t.contiguous(memory_format=torch.channels_last) if t.dim() == 4 else t.clone()
+    return room, room
+
+
+def sliced_channels_last(t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lay images or kernels out as the first channels of more, with channels innermost."""
+    if t.dim() != 4:
+        return strided(t)
+    room = torch.cat([t, t.new_full(t.shape, GAP)], 1).contiguous(memory_format=torch.channels_last)
+    return room, room[:, : t.shape[1]]
+
+
+LAYOUTS: dict[str, Layout] = {"transposed": transposed, "strided": strided, "offset": offset}
+LAYOUTS_OF_IMAGES: dict[str, Layout] = {
+    **LAYOUTS,
+    "channels_last": channels_last,
+    "sliced_channels_last": sliced_channels_last,
+}
+
+
+def expanded(t: torch.Tensor) -> torch.Tensor:
+    """Return the first slice of ``t``, seen as often as ``t`` has slices: a stride of zero."""
+    return t[:1].expand(t.shape) if t.dim() else t
+
+
+# They look at the strides of their input, or warn of those that slow them down.
+OF_ITS_STRIDES = {"Tensor.view", "as_strided", "view_as_complex", "searchsorted", "bucketize"}
+
+
+def results(operation: Operation, device: torch.device) -> dict[str, list[torch.Tensor]]:
+    """Return what ``operation`` makes of its inputs in every layout, on the cpu, by layout."""
+    found = {}
+    for name, layout in LAYOUTS.items():
+        inputs = [layout(torch.tensor(n, device=device))[1] for n in operation.inputs]
+        found[name] = [result.cpu() for result in listed(operation.on_tensors(*inputs))]
+    return found
+
+
+def gradients(operation: Operation, device: torch.device) -> dict[str, list[torch.Tensor]]:
+    """Return autograd's gradients of ``operation`` with inputs in every layout, by layout.
+
+    The gradient that comes in is laid out likewise. Its numbers are those of ``slopes``.
+    """
+    found = {}
+    for name, layout in LAYOUTS.items():
+        tensors = [torch.tensor(numbers, device=device) for numbers in operation.inputs]
+        leaves = [t.requires_grad_() for t in tensors if t.is_floating_point()]
+        made = listed(operation.on_tensors(*[layout(t)[1] for t in tensors]))
+        floats = [r for r in made if r.is_floating_point()]
+        weights = [torch.arange(1.0, 1 + r.numel(), device=device).view(r.shape) for r in floats]
+        given = [layout(weight)[1] for weight in weights]
+        grads = torch.autograd.grad(floats, leaves, given, materialize_grads=True)
+        found[name] = [gradient.cpu() for gradient in grads]
+    return found
+
+
+def rooms_after(method: InPlace, device: torch.device) -> dict[str, torch.Tensor]:
+    """Return the whole memory of the operand after ``method`` changed it, by layout."""
+    found = {}
+    for name, layout in LAYOUTS.items():
+        operand, arguments = method.tensors(device)
+        room, view = layout(operand)
+        getattr(view, method.name)(*[_laid_out(layout, argument) for argument in arguments])
+        found[name] = room.cpu()
+    return found
+
+
+def rooms_expected(method: InPlace) -> dict[str, torch.Tensor]:
+    """Return the same from the method's twin, on contiguous tensors of the cpu: gaps stay 99."""
+    found = {}
+    for name, layout in LAYOUTS.items():
+        operand, arguments = method.tensors(torch.device("cpu"))
+        room, view = layout(operand)
+        view.copy_(getattr(operand, method.name.removesuffix("_"))(*arguments))
+        found[name] = room
+    return found
+
+
+def _laid_out(layout: Layout, argument: Any) -> Any:
+    if isinstance(argument, tuple):
+        return tuple(_laid_out(layout, part) for part in argument)
+    return layout(argument)[1] if isinstance(argument, torch.Tensor) else argument
