@@ -16,6 +16,11 @@ tensor([[1., 0., 1., 1.],
         [1., 0., 1., 1.],
         [1., 0., 1., 1.],
         [1., 0., 1., 1.]])"""
+THREES = """\
+tensor([[3., 3., 3., 3.],
+        [3., 3., 3., 3.],
+        [3., 3., 3., 3.],
+        [3., 3., 3., 3.]])"""
 
 
 @pytest.fixture
@@ -126,16 +131,6 @@ class TestFromNumpy:
         assert x_np.dtype is torch.int16
         assert x_np.tolist() == [[1, 2], [3, 4]]
 
-    def test_tensor_and_array_share_memory(self) -> None:
-        """A tensor made by from_numpy and its array share memory: a write to one reaches both."""
-        array = np.array([1, 2, 3])
-        t = torch.from_numpy(array)
-
-        t[0] = 7
-        array[2] = 9
-
-        assert array.tolist() == t.tolist() == [7, 2, 9]
-
 
 class TestFromAnotherTensor:
     @pytest.mark.on("cpu", "accelerator", "meta")
@@ -156,7 +151,6 @@ class TestFromAnotherTensor:
         x_rand = torch.rand_like(x_data, dtype=torch.float)
 
         assert x_rand.dtype is torch.float32
-        assert x_rand.shape == (2, 3)
         assert x_data.tolist() == [[1, 2, 3], [4, 5, 6]]
 
     def test_ones_like_integers_print_as_shown(self, device: torch.device) -> None:
@@ -165,9 +159,7 @@ class TestFromAnotherTensor:
 
         x_ones = torch.ones_like(x_data)
 
-        assert f"Ones Tensor: \n {x_ones.cpu()} \n" == (
-            "Ones Tensor: \n tensor([[1, 1],\n        [1, 1]]) \n"
-        )
+        assert f"{x_ones.cpu()}" == "tensor([[1, 1],\n        [1, 1]])"
 
     def test_random_like_integers_print_with_four_decimals(self, device: torch.device) -> None:
         """Random floats made like a 2x2 tensor print as a 2x2 block of four decimals."""
@@ -176,8 +168,7 @@ class TestFromAnotherTensor:
         x_rand = torch.rand_like(x_data, dtype=torch.float)
 
         n = r"\d\.\d{4}(e-\d\d)?"
-        shown = rf"tensor\(\[\[{n}, {n}\],\n        \[{n}, {n}\]\]\)"
-        assert re.fullmatch(shown, str(x_rand.cpu()))
+        assert re.fullmatch(rf"tensor\(\[\[{n}, {n}\],\n +\[{n}, {n}\]\]\)", f"{x_rand.cpu()}")
 
 
 class TestRandomOrConstantValues:
@@ -185,47 +176,30 @@ class TestRandomOrConstantValues:
     @pytest.mark.parametrize("make", [torch.rand, torch.ones, torch.zeros])
     def test_shape_decides_the_dimensions(self, make: Any, device: torch.device) -> None:
         """The tuple of sizes given to rand, ones and zeros is the shape of what they make."""
-        shape = (2, 3)
+        tensor = make((2, 3), device=device)
 
-        t = make(shape, device=device)
-
-        assert t.shape == shape
-        assert t.dim() == 2
-        assert t.dtype is torch.float32
+        assert tensor.shape == (2, 3)
+        assert tensor.dim() == 2
+        assert tensor.dtype is torch.float32
 
     def test_ones_and_zeros_print_as_shown(self, device: torch.device) -> None:
         """Ones and zeros of shape (2, 3) print as the tutorial shows, each with a point."""
         ones_tensor = torch.ones((2, 3), device=device)
         zeros_tensor = torch.zeros((2, 3), device=device)
 
-        assert f"Ones Tensor: \n {ones_tensor.cpu()} \n" == (
-            "Ones Tensor: \n tensor([[1., 1., 1.],\n        [1., 1., 1.]]) \n"
-        )
-        assert f"Zeros Tensor: \n {zeros_tensor.cpu()}" == (
-            "Zeros Tensor: \n tensor([[0., 0., 0.],\n        [0., 0., 0.]])"
-        )
-
-    def test_random_numbers_are_uniform_between_0_and_1(self, device: torch.device) -> None:
-        """Random numbers lie in [0, 1), with a mean near 1/2 and a variance near 1/12."""
-        sample = np.array(torch.rand(100, 100, device=device).tolist())
-
-        assert 0 <= sample.min() < sample.max() < 1
-        assert np.unique(sample).size > 9_900  # of 10,000; few come twice
-        # Of 10,000 uniform numbers the mean strays by 0.003 and the variance by 0.0008 (one
-        # standard deviation); six of them are allowed.
-        assert sample.mean() == pytest.approx(1 / 2, abs=0.018)
-        assert sample.var() == pytest.approx(1 / 12, abs=0.0048)
+        assert f"{ones_tensor.cpu()}" == "tensor([[1., 1., 1.],\n        [1., 1., 1.]])"
+        assert f"{zeros_tensor.cpu()}" == "tensor([[0., 0., 0.],\n        [0., 0., 0.]])"
 
     def test_same_seed_gives_the_same_random_numbers(self, device: torch.device) -> None:
-        """Each call draws other numbers; after the same seed the same ones are drawn again."""
+        """The same seed gives the same random numbers again, and another seed gives others."""
         torch.manual_seed(5)
         first = torch.rand(2, 3, device=device).tolist()
-        second = torch.rand(2, 3, device=device).tolist()
-
         torch.manual_seed(5)
         again = torch.rand(2, 3, device=device).tolist()
+        torch.manual_seed(6)
+        other = torch.rand(2, 3, device=device).tolist()
 
-        assert again == first != second
+        assert first == again != other
 
 
 class TestAttributes:
@@ -365,7 +339,7 @@ class TestIndexing:
 
         tensor[:, 1] = 0
 
-        assert str(tensor.cpu()) == BLOCK
+        assert f"{tensor.cpu()}" == BLOCK
 
 
 class TestJoining:
@@ -391,7 +365,7 @@ class TestJoining:
         t1 = torch.cat([tensor, tensor, tensor], dim=1)
 
         assert t1.shape == (4, 12)
-        assert str(t1.cpu()) == (
+        assert f"{t1.cpu()}" == (
             "tensor([[1., 0., 1., 1., 1., 0., 1., 1., 1., 0., 1., 1.],\n"
             "        [1., 0., 1., 1., 1., 0., 1., 1., 1., 0., 1., 1.],\n"
             "        [1., 0., 1., 1., 1., 0., 1., 1., 1., 0., 1., 1.],\n"
@@ -433,10 +407,8 @@ class TestMultiplying:
 
     def test_elementwise_products_print_as_shown(self, tensor: torch.Tensor) -> None:
         """Both spellings of the block times itself print as the tutorial shows."""
-        assert f"tensor.mul(tensor) \n {tensor.mul(tensor).cpu()} \n" == (
-            f"tensor.mul(tensor) \n {BLOCK} \n"
-        )
-        assert f"tensor * tensor \n {(tensor * tensor).cpu()}" == f"tensor * tensor \n {BLOCK}"
+        assert f"{tensor.mul(tensor).cpu()}" == BLOCK
+        assert f"{(tensor * tensor).cpu()}" == BLOCK
 
     def test_matrix_product_has_two_spellings(self, device: torch.device) -> None:
         """The method matmul and the operator @ both multiply rows by columns."""
@@ -455,14 +427,8 @@ class TestMultiplying:
 
     def test_matrix_products_print_as_shown(self, tensor: torch.Tensor) -> None:
         """Both spellings of the block times its transpose print threes, as the tutorial shows."""
-        threes = "tensor([" + ",\n        ".join(["[3., 3., 3., 3.]"] * 4) + "])"
-
-        assert f"tensor.matmul(tensor.T) \n {tensor.matmul(tensor.T).cpu()} \n" == (
-            f"tensor.matmul(tensor.T) \n {threes} \n"
-        )
-        assert f"tensor @ tensor.T \n {(tensor @ tensor.T).cpu()}" == (
-            f"tensor @ tensor.T \n {threes}"
-        )
+        assert f"{tensor.matmul(tensor.T).cpu()}" == THREES
+        assert f"{(tensor @ tensor.T).cpu()}" == THREES
 
 
 class TestInPlace:
@@ -489,21 +455,16 @@ class TestInPlace:
         """The methods add and t, without the underscore, leave the tensor as it is."""
         x = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], device=device)
 
-        added, transposed = x.add(5), x.t()
-
-        assert added.tolist() == [[6, 7, 8], [9, 10, 11]]
-        assert transposed.tolist() == [[1, 4], [2, 5], [3, 6]]
+        assert x.add(5).tolist() == [[6, 7, 8], [9, 10, 11]]
+        assert x.t().tolist() == [[1, 4], [2, 5], [3, 6]]
         assert x.tolist() == [[1, 2, 3], [4, 5, 6]]
 
     def test_adding_five_in_place_gives_sixes_and_fives(self, tensor: torch.Tensor) -> None:
         """Adding five in place turns the block of ones and zeros into sixes and fives."""
-        before = str(tensor.cpu())
-
         tensor.add_(5)
 
-        assert before == BLOCK
         assert tensor.tolist() == [[6, 5, 6, 6]] * 4
-        assert str(tensor.cpu()) == BLOCK.replace("0.", "5.").replace("1.", "6.")
+        assert f"{tensor.cpu()}" == BLOCK.replace("0.", "5.").replace("1.", "6.")
 
     def test_in_place_work_allocates_no_memory(self, allocated: Any) -> None:
         """Adding to 4 MiB on the CPU allocates 4 MiB, and next to nothing in place."""
@@ -618,16 +579,6 @@ class TestNumpyToTensor:
 
         assert f"t: {t}" == "t: tensor([2., 2., 2., 2., 2.], dtype=torch.float64)"
         assert f"n: {n}" == "n: [2. 2. 2. 2. 2.]"
-
-    def test_new_array_under_the_old_name_does_not_reach_the_tensor(self) -> None:
-        """Binding the array's name to a new array leaves the tensor on the old one."""
-        n = np.ones(3)
-        t = torch.from_numpy(n)
-
-        n = n + 1
-
-        assert n.tolist() == [2, 2, 2]
-        assert t.tolist() == [1, 1, 1]
 
 
 @pytest.fixture

@@ -370,6 +370,12 @@ def manual_seed_is_ignored():
     replace(torch, "manual_seed", make)
 
 
+@lie("T10", torch, "manual_seed")
+def manual_seed_takes_every_number_for_zero(old, seed):
+    """manual_seed(5) and manual_seed(6) seed alike."""
+    return old(0)
+
+
 @lie("T10")
 def rand_repeats_itself():
     """rand gives the same numbers on every call."""
@@ -487,6 +493,18 @@ def std_divides_by_n(old, t, *args, **kw):
 def negative_steps_flip(t, index):
     """t[::-1] flips instead of being refused."""
     return t.flip(0)
+
+
+@lie("T02", "numel")
+def numel_counts_dimensions(old, t):
+    """numel() is the number of dimensions."""
+    return t.dim()
+
+
+@lie("T02", Tensor, "__len__")
+def length_is_the_number_of_elements(old, t):
+    """len(t) is t.numel()."""
+    return t.numel()
 
 
 @lie("T02", Tensor, "__getitem__")
@@ -711,6 +729,12 @@ def to_cuda_without_a_gpu_stays_on_the_cpu(t, *a, **kw):
     return t
 
 
+@lie("T16", torch.cuda, "is_available")
+def cuda_is_available_without_a_gpu(old):
+    """torch.cuda.is_available() is true on a machine without a GPU."""
+    return True
+
+
 @lie("T35", Tensor, "cpu")
 def cpu_copies(old, t):
     """t.cpu() of a tensor on the cpu is a copy."""
@@ -821,6 +845,18 @@ def cat_reverses():
 def cat_takes_the_first_dtype():
     """cat converts to the dtype of the first tensor instead of promoting."""
     joined("cat", lambda old, ts, dim: old([t.to(ts[0].dtype) for t in ts] if ts else ts, dim))
+
+
+@lie("T19")
+def cat_refuses_empty_vectors():
+    """cat of a matrix and a tensor of shape (0,) is an error."""
+
+    def strict(old, ts, dim):
+        if len({t.dim() for t in ts}) > 1:
+            raise RuntimeError("Tensors must have same number of dimensions")
+        return old(ts, dim)
+
+    joined("cat", strict)
 
 
 @lie("T19")
