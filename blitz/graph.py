@@ -3,7 +3,7 @@
 Tutorial: "Computational Graph" of the autograd chapter, "Loss Function" of the network chapter.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -30,7 +30,7 @@ class Node:
         return self.name.rstrip("0123456789").removesuffix("Backward")
 
     def nested(self) -> str:
-        """The graph below as nested calls of operations: ``Sub(Mul(Pow(Leaf), None), Pow(Leaf))``.
+        """Return the graph below as nested calls: ``Sub(Mul(Pow(Leaf), None), Pow(Leaf))``.
 
         For small graphs: a shared node is written out wherever it is used.
         """
@@ -47,21 +47,21 @@ class Graph:
     root: Node
 
     def nodes(self) -> list[Node]:
-        """Every node once, root first, in the order of a depth-first walk."""
+        """Return every node once, root first, in the order of a depth-first walk."""
         return list(_walk(self.root, set()))
 
     def edges(self) -> list[tuple[Node, Node]]:
-        """(consumer, producer) for every tracked input of every node."""
+        """Return (consumer, producer) for every tracked input of every node."""
         return [
             (node, below) for node in self.nodes() for below in node.inputs if below is not None
         ]
 
     def leaves(self) -> list[torch.Tensor]:
-        """The tensors that gradients are accumulated in, in the order of the walk."""
+        """Return the tensors that gradients are accumulated in, in the order of the walk."""
         return [node.leaf for node in self.nodes() if node.leaf is not None]
 
     def names(self) -> list[str]:
-        """The nodes' names, in the order of the walk."""
+        """Return the nodes' names, in the order of the walk."""
         return [node.name for node in self.nodes()]
 
     def __str__(self) -> str:
@@ -69,7 +69,7 @@ class Graph:
 
 
 def of(tensor: torch.Tensor) -> Graph:
-    """The graph behind ``tensor``, of any shape, on any device.
+    """Return the graph behind ``tensor``, of any shape, on any device.
 
     Raises:
         ValueError: ``tensor`` was not computed from anything that requires grad.
@@ -83,10 +83,8 @@ def of(tensor: torch.Tensor) -> Graph:
 
 
 def _record(root: torch.autograd.graph.Node) -> Node:
-    """The tree of autograd nodes as Nodes; a node with several consumers becomes one Node.
-
-    Iterative, since the graph of a long loop is deeper than Python's stack.
-    """
+    """Turn autograd's nodes into Nodes; one with several consumers becomes one Node."""
+    # No recursion: the graph of a loop of 1,000 rounds is deeper than Python's stack.
     made: dict[torch.autograd.graph.Node, Node] = {}
     todo = [root]
     while todo:
@@ -128,3 +126,35 @@ def _lines(root: Node, indent: int, seen: set[Node]) -> Iterator[str]:
         if node not in seen:
             seen.add(node)
             todo.extend((below, depth + 1) for below in reversed(node.inputs))
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What autograd keeps of a forward pass until backward.
+
+    Attributes:
+        nodes: Recorded operations, the leaves' AccumulateGrad included.
+        saved_tensors: Values saved for backward, counted once for each time they are saved.
+        saved_bytes: Their size in bytes, counted alike.
+    """
+
+    nodes: int
+    saved_tensors: int
+    saved_bytes: int
+
+
+def footprint(forward: Callable[[], torch.Tensor]) -> Footprint:
+    """Run ``forward`` and count what autograd keeps of it; all 0 where nothing is tracked.
+
+    Tutorial: "Exclusion from the DAG" of the autograd chapter.
+    """
+    sizes: list[int] = []
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        sizes.append(tensor.nbytes)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        output = forward()
+    nodes = len(of(output).nodes()) if output.grad_fn is not None else 0
+    return Footprint(nodes, len(sizes), sum(sizes))

@@ -446,9 +446,11 @@ class TestFineTuning:
         self, timed: Timed, device: torch.device, prepare: Any, trained: int
     ) -> None:
         """Training steps of ResNet-18, of all of it and of a new head on a frozen body."""
-        net = autograd.resnet18(device=device)
+        from torchvision.models import resnet18
+
+        net = resnet18().to(device)
         prepare(net)
-        autograd.replace_head(net, 10)
+        net.fc = torch.nn.Linear(512, 10, device=device)
         parameters = autograd.snapshot(net.named_parameters())
         step = TrainingStep(net)
         images = torch.rand(8, 3, 64, 64).to(device)
