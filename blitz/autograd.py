@@ -16,7 +16,7 @@ def training_step(model: nn.Module, data: torch.Tensor, labels: torch.Tensor) ->
     """
     prediction = model(data)
     # Linear and without a minimum: the labels change no gradient. It shows the mechanics only.
-    loss = (prediction - labels).sum()
+    loss: torch.Tensor = (prediction - labels).sum()
     loss.backward()
     optim = torch.optim.SGD(model.parameters(), lr=1e-2, momentum=0.9)
     optim.step()

@@ -249,6 +249,32 @@ def asked_file(work: Callable[[], object]) -> str:
 
 
 @probe(
+    "A03",
+    "Does backward change the parameters?",
+    "反向传播是否会改变参数？",
+)
+def parameters_after_backward() -> Seen | None:
+    net = nn.Linear(3, 2)
+    before = net.weight.tolist()
+    net(torch.ones(1, 3)).sum().backward()
+    changed = net.weight.tolist() != before
+    return Seen("changed" if changed else "as before, .grad filled", changed)
+
+
+@probe(
+    "A04",
+    "Does a parameter that is ten times as far off move ten times as far?",
+    "误差为十倍的参数，移动的距离是否也是十倍？",
+)
+def moves_by_the_absolute_error() -> Seen | None:
+    error = torch.tensor([1.0, 10.0], requires_grad=True)
+    error.abs().sum().backward()
+    torch.optim.SGD([error], lr=0.5).step()
+    near, far = 1.0 - error[0].item(), 10.0 - error[1].item()
+    return Seen(f"by {near} and {far}", far == 10 * near)
+
+
+@probe(
     "A05",
     "Does pretrained=True load the default weights without a warning?",
     "pretrained=True 是否不带警告地加载默认权重？",
@@ -299,6 +325,29 @@ def gradient_of_another_shape() -> Seen | None:
     x = torch.ones(2, requires_grad=True)
     answer, error = attempt(lambda: (x * 2).backward(torch.tensor(1.0)))
     return Seen(answer, refused(error))
+
+
+@probe(
+    "A26",
+    "Are recorded operations objects of class Function?",
+    "被记录的运算是否是 Function 类的对象？",
+)
+def class_of_a_node() -> Seen | None:
+    node = (torch.ones(2, requires_grad=True) ** 2).grad_fn
+    is_function = isinstance(node, torch.autograd.Function)
+    return Seen("of class Function" if is_function else "not of class Function", is_function)
+
+
+@probe(
+    "A31",
+    "Does the graph stay the same until backward is called?",
+    "在调用 backward() 之前，计算图是否保持不变？",
+)
+def graphs_of_two_forward_passes() -> Seen | None:
+    a = torch.ones(2, requires_grad=True)
+    first, second = a**2, a**2
+    same = first.grad_fn is second.grad_fn
+    return Seen("one graph" if same else "a graph for each forward pass", same)
 
 
 @probe(

@@ -209,16 +209,16 @@ class TestUsage:
     def test_step_moves_every_parameter(self, device: torch.device, model: nn.Module) -> None:
         """The first step moves every number in the model by minus 0.01 times its gradient."""
         (model(torch.rand(1, 3, 64, 64, device=device)) - 0.5).sum().backward()
+        gradient = torch.cat([p.grad.flatten() for p in model.parameters()])
         optim = torch.optim.SGD(model.parameters(), lr=1e-2, momentum=0.9)
         before = parameters_to_vector(model.parameters())
 
         optim.step()
 
         move = parameters_to_vector(model.parameters()) - before
-        expected = -0.01 * parameters_to_vector(p.grad for p in model.parameters())
         # Less absolute tolerance than the default, above which are not all moves: weights are up
         # to 1 here, and rounded to 1.2e-7.
-        torch.testing.assert_close(move, expected, rtol=1.3e-6, atol=1.2e-7)
+        torch.testing.assert_close(move, -0.01 * gradient, rtol=1.3e-6, atol=1.2e-7)
 
 
 class TestDifferentiation:
@@ -736,7 +736,8 @@ class TestOnAnAccelerator:
 
 def operations_behind(tensor: Tensor) -> dict[Node, list[Node]]:
     """Every recorded operation with those that made its inputs."""
-    found, todo = {}, [tensor.grad_fn]
+    found: dict[Any, list[Any]] = {}
+    todo: list[Any] = [tensor.grad_fn]
     while todo:
         node = todo.pop()
         found[node] = [below for below, _ in node.next_functions if below is not None]

@@ -126,3 +126,26 @@ class TestText:
             "    AccumulateGrad (2,)",
             "  ExpBackward0 (see above)",
         ]
+
+
+class TestFootprint:
+    def test_of_an_untracked_forward_pass_is_zero(self) -> None:
+        kept = graph.footprint(lambda: torch.ones(3).exp())
+
+        assert (kept.nodes, kept.saved_tensors, kept.saved_bytes) == (0, 0, 0)
+
+    def test_counts_what_is_saved(self) -> None:
+        x = torch.ones(3, requires_grad=True)
+
+        kept = graph.footprint(lambda: (x * 2).exp().sum())
+
+        assert (kept.nodes, kept.saved_tensors, kept.saved_bytes) == (4, 1, 12)
+
+    def test_leaves_the_graph_usable(self) -> None:
+        x = torch.ones(3, requires_grad=True)
+        results: list[torch.Tensor] = []
+
+        graph.footprint(lambda: results.append(x**2) or results[0])
+        results[0].sum().backward()
+
+        assert x.grad.tolist() == [2.0, 2.0, 2.0]

@@ -27,7 +27,7 @@ KINDS = {
         "UnusableDevice",
         "WeightsError",
     },
-    ValueError: {"FeedError", "ResultsError", "ShareError", "UnusableWeights"},
+    ValueError: {"FeedError", "ResultsError", "ShareError"},
     ImportError: {"NoMatplotlib"},
 }
 """Errors that code which knows nothing of this package can catch, by Python's names for them."""
