@@ -83,9 +83,9 @@ def _candidates(images: data.Images, device: torch.device) -> Iterator[tuple[str
             yield f"{name}, ready tensors, 1 thread", _with_threads(1, trainer(images, device))
     for name in feeds.NAMES:
         if name != "captured" or device.type == "cuda":
-            yield f"blitz, {name} feed", _feed(images, device, name)
+            yield f"blitz, {name} feed, --exact", _feed(images, device, name)
             if device.type == "cpu":
-                yield f"blitz, {name} feed, --fast", _feed(images, device, name, exact=False)
+                yield f"blitz, {name} feed", _feed(images, device, name, exact=False)
 
 
 def _installed(module: str) -> bool:

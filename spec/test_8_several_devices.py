@@ -28,6 +28,7 @@ from blitz.data import Images
 from blitz.harness.ranks import Ranks
 from blitz.learning.step import TrainingStep
 from blitz.parallel import processes as distributed
+from blitz.parallel.rank import WHOLE, Rank
 from blitz.parallel.shares import Share
 from blitz.parallel.step import DistributedStep
 from blitz.parallel.watch import Watch
@@ -173,15 +174,17 @@ def pictures(count: int) -> Images:
     return Images(np.ascontiguousarray(pixels), labels.tolist(), "made here")
 
 
-def feed_of(part: feeds.Part) -> feeds.Feed:
+def feed_of(rank: Rank) -> feeds.Feed:
     """Two batches, of 6 images and of 1, for one of so many processes."""
-    return feeds.make("resident", pictures(7), batch_size=6, seed=0, device="cpu", part=part)
+    return feeds.make(
+        "resident", pictures(7), batch_size=6, seed=0, device=torch.device("cpu"), rank=rank
+    )
 
 
 @by(4)
 def net_after_two_steps(rank: int, group: dist.ProcessGroup) -> list[torch.Tensor]:
     step = DistributedStep(tutorial_net(), lr=0.1, momentum=0.9)
-    for _ in feed_of(feeds.Part(rank, group.size())).train(step, epoch=1):
+    for _ in feed_of(Rank(rank, group.size())).train(step, epoch=1):
         pass
     return [parameter.detach() for parameter in step.net.parameters()]
 
@@ -189,7 +192,7 @@ def net_after_two_steps(rank: int, group: dist.ProcessGroup) -> list[torch.Tenso
 @by(4)
 def counted_of_three_and_of_ten(rank: int, group: dist.ProcessGroup) -> list[tuple[int, ...]]:
     store = dist.HashStore()
-    part, watch = feeds.Part(rank, group.size()), Watch(store, rank, group.size(), limit=0)
+    part, watch = Rank(rank, group.size()), Watch(store, rank, group.size(), limit=0)
     processes = distributed.Group(store, part, rank, watch)
     return [
         distributed.evaluate(tutorial_net(), TensorDataset(*small_images(n)), processes).class_total
@@ -262,7 +265,7 @@ class TestSeveralProcesses:
     def test_steps_of_four_processes_end_where_those_of_one_do(self, found: Found) -> None:
         """Steps on shared batches, short ones too, end with the parameters of one process."""
         alone = TrainingStep(tutorial_net(), lr=0.1, momentum=0.9)
-        losses = [loss for chunk in feed_of(feeds.WHOLE).train(alone, epoch=1) for loss in chunk]
+        losses = [loss for chunk in feed_of(WHOLE).train(alone, epoch=1) for loss in chunk]
 
         for_each = of(found, net_after_two_steps, 4)
 

@@ -55,7 +55,7 @@ def commands() -> list[str]:
 
 
 def options_alone() -> list[str]:
-    """Code spans that are options without a command: ``--feed resident --fast``."""
+    """Code spans that are options without a command: ``--feed resident --exact``."""
     return list(dict.fromkeys(re.findall(r"`(--[^`]+)`", README)))
 
 
@@ -371,9 +371,8 @@ FEEDS = {
         "Ignite, ready tensors",
         "Ignite, ready tensors, 1 thread",
     ],
-    "`--feed resident`, the default on a cpu, with the losses of the tutorial's loop to the last "
-    "bit": ["blitz, resident feed"],
-    "`--feed resident --fast`, rounding otherwise": ["blitz, resident feed, --fast"],
+    "`--exact`: the losses of the tutorial's loop to the last bit": ["blitz, resident feed"],
+    "the default on a cpu, which rounds otherwise": ["blitz, resident feed, --fast"],
 }
 """The rows of the README's table, and what they are called in the figures."""
 

@@ -25,32 +25,23 @@ import os
 import shlex
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, redirect_stdout
-from typing import TYPE_CHECKING, Any, NamedTuple
+from contextlib import ExitStack, redirect_stdout
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from blitz.base import arguments
 from blitz.base.errors import BlitzError
 from blitz.commands import download
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from torch.utils.data import TensorDataset
-
-    from blitz.data import Images
-    from blitz.learning.evaluation import Accuracy
     from blitz.parallel.processes import Processes
-    from blitz.training.checkpoint import Checkpoint
     from blitz.training.folder import RunFolder
-    from blitz.training.loop import Settings, Training
+    from blitz.training.loop import Training
+    from blitz.training.session import Prepared
 
 DONE, FAILED = 0, 1
-
 OUT = "blitz-run"
 BATCH_SIZE = "images to a step, those of all processes together (default: 4)"
-SHOWN = 24
-"""Images in samples.png and in predictions.png."""
 
 SETTINGS = (
     "epochs",
@@ -62,13 +53,13 @@ SETTINGS = (
     "workers",
     "seed",
     "feed",
-    "fast",
+    "exact",
 )
 """The options that become settings of the training; None where they were not given."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of ``python -m blitz train``."""
+    """Add the options of ``python -m blitz train``."""
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
         "--data",
@@ -112,11 +103,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "fits; loader with --workers)",
     )
     add(
-        "--fast",
+        "--exact",
         action="store_const",
         const=True,
-        help="on the cpu, let small batches use faster kernels, whose last bits differ from those "
-        "of the tutorial's loop",
+        help="on the cpu, compute the tutorial's loop to the last bit (default: small batches use "
+        "faster kernels, which round otherwise)",
     )
     add("--out", default=OUT, metavar="DIR", help="where to keep it (default: %(default)s)")
     add("--resume", action="store_true", help="go on with the training in --out, if there is one")
@@ -144,10 +135,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, test and keep: 0; 1 where it failed on the way, 128 + signal where it was stopped."""
-    from blitz.parallel import processes as distributed
+    """Train, test and keep; return 0, 1 if it failed on the way, 128 + signal if interrupted."""
+    from blitz.parallel import processes as parallel
 
-    with distributed.joined(args.device, args.hang_limit) as processes:
+    with parallel.joined(args.device, args.hang_limit) as processes:
         code = _run_among(processes, args)
         if code != DONE:
             processes.failed()
@@ -155,7 +146,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run_among(processes: "Processes", args: argparse.Namespace) -> int:
-    """The whole of it in the first process; in the others the training and the test, silently."""
+    """Run the training in this process: the first holds the folder, the others print nothing."""
     from blitz.images.download import DownloadError
     from blitz.training.folder import RunFolder
 
@@ -172,89 +163,48 @@ def _run_among(processes: "Processes", args: argparse.Namespace) -> int:
             print(f"error: {error}", file=sys.stderr)
             return FAILED
         except KeyboardInterrupt:
-            return _stopped(args, folder, signal.SIGINT, processes)
-
-
-class _Prepared(NamedTuple):
-    """What the first process prepares, and each of them starts from."""
-
-    settings: "Settings"
-    saved: "Checkpoint | None"
-    train: "Images"
-    test: "Images"
-    digest: str
+            return _interrupted(args, folder, signal.SIGINT, processes)
 
 
 def _run(args: argparse.Namespace, folder: "RunFolder", processes: "Processes") -> int:
+    from blitz.training import session
+
     prepared = processes.first(lambda: _prepare(args, folder, processes))
-    if isinstance(prepared, int):
-        return prepared
-    with _threads(prepared.settings.threads):
-        course = _course(prepared, folder, processes)
-        processes.first(lambda: _begin(course, prepared.train, folder))
-        return _train_and_keep(args, course, prepared, folder)
+    if isinstance(prepared, float):
+        print(
+            f"{folder.path} holds the whole of this training: {prepared:.1f} % of the test images "
+            "named right. There is nothing left to do."
+        )
+        return _judged(args, prepared)
+    with session.begun(prepared, folder, processes) as training:
+        print(*session.described(prepared, training), sep="\n", flush=True)
+        processes.first(lambda: session.draw_samples(prepared, folder))
+        return _train_and_keep(args, training, prepared, folder)
 
 
 def _prepare(
     args: argparse.Namespace, folder: "RunFolder", processes: "Processes"
-) -> _Prepared | int:
-    """Settings, checkpoint and images; an exit code where there is nothing left to do."""
-    from blitz import data
-    from blitz.training import checkpoint
-    from blitz.training import loop as training
-    from blitz.training.folder import Content
+) -> "Prepared | float":
+    """Return what the processes start from, or the accuracy where nothing is left to do."""
+    from blitz.training import session
 
-    _refuse_to_overwrite(args, folder, processes)
+    session.refuse_to_overwrite(
+        folder, resume=args.resume, processes=processes, command=_command(args)
+    )
     given = _given(args)
-    if folder.content() is Content.FINISHED:
-        return _already_finished(args, given, folder)
-    saved = checkpoint.load(folder.checkpoint) if folder.checkpoint.exists() else None
-    settings = _settings(given, saved, folder)
-    train, test = (data.load(split, settings.data) for split in data.SPLITS)
-    counts = f"{len(train):,} for training, {len(test):,} for the test"
-    print(f"images: {counts}: {_source(settings)}", flush=True)  # reading them takes a while
-    digest = training.digest(train)
-    if processes.several:  # the others may be on machines that do not have the files
-        train, test = _in_memory(train), _in_memory(test)
-    return _Prepared(settings, saved, train, test, digest)
-
-
-def _in_memory(images: "Images") -> "Images":
-    from blitz.data import Images
-
-    return Images(images.pixels(), images.labels, images.origin)
-
-
-def _refuse_to_overwrite(
-    args: argparse.Namespace, folder: "RunFolder", processes: "Processes"
-) -> None:
-    from blitz.training.folder import Content, RunFolderError
-
-    content = folder.content()
-    if content is Content.NOTHING or (args.resume and content is not Content.OTHER):
-        return
-    if content is Content.UNFINISHED and _is_restart(folder, processes):
-        return
-    remedy = {
-        Content.UNFINISHED: f"Go on with it: {_command(args)}\nOr choose another --out.",
-        Content.FINISHED: "Choose another --out, or move it away.",
-        Content.OTHER: "Choose another --out, or move them away.",
-    }[content]
-    raise RunFolderError(f"{folder.path} holds {content.value}; nothing was changed. {remedy}")
-
-
-def _is_restart(folder: "RunFolder", processes: "Processes") -> bool:
-    """Whether torchrun goes on with what it started here itself, and not with an older training."""
-    from blitz.training import checkpoint
-
-    return processes.restarted and checkpoint.load(folder.checkpoint).launch == processes.launch
+    accuracy = session.finished(folder, given)
+    return session.prepare(folder, given) if accuracy is None else accuracy
 
 
 def _given(args: argparse.Namespace) -> dict[str, Any]:
-    """The settings that were given; the others are the training's, or the defaults."""
+    """Return the settings that were given, the device resolved and the images downloaded."""
     given = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
     if args.mirror is not None and not args.download:
         raise BlitzError("--mirror says where --download fetches from: give both.")
+    if args.device is not None:
+        from blitz import devices
+
+        given["device"] = devices.resolve(args.device)
     if args.download:
         from blitz.images.download import fetch
 
@@ -267,206 +217,65 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
-def _settings(given: dict[str, Any], saved: "Checkpoint | None", folder: "RunFolder") -> "Settings":
-    from blitz.training import checkpoint
-    from blitz.training import loop as training
-
-    if saved is None:
-        return training.chosen(given)
-    settings = training.resumed(given, saved.settings, folder.checkpoint)
-    checkpoint.check_width(folder.checkpoint, saved, settings.width)
-    return settings
-
-
-def _course(prepared: _Prepared, folder: "RunFolder", processes: "Processes") -> "Training":
-    from blitz.training.loop import Training
-
-    course = Training(prepared.settings, prepared.train, processes, prepared.digest)
-    if prepared.saved is not None:
-        course.go_on_from(prepared.saved, folder.checkpoint)
-    return course
-
-
-def _begin(course: "Training", train: "Images", folder: "RunFolder") -> None:
-    from blitz.training import checkpoint
-
-    checkpoint.save(folder.checkpoint, course.checkpoint())
-    _introduce(course, train, folder)
-
-
-def _introduce(course: "Training", train: "Images", folder: "RunFolder") -> None:
-    """Say what is trained on what and with what, and show some images of it."""
-    import torch
-
-    from blitz import data, devices
-    from blitz.learning import evaluation
-
-    device = devices.describe(torch.device(course.settings.device))
-    count = course.processes.part.processes
-    device = f"{count} processes, the first on {device}" if count > 1 else device
-    print(f"device: {device}; feed: {course.feed.name}, since {course.feed.why}")
-    settings = course.settings
-    print(
-        f"settings: {settings.epochs} x {course.feed.batches:,} batches of {settings.batch_size}, "
-        f"learning rate {settings.lr:g}, momentum {settings.momentum:g}, width {settings.width}, "
-        f"seed {settings.seed}"
-    )
-    if course.done:
-        print(f"going on after {course.done:,} of {course.batches:,} batches")
-    some = data.normalized(_first(train, SHOWN)).tensors
-    print(f"some images: {evaluation.labels_line(some[1][:4])}", flush=True)
-    _draw(folder, {"samples.png": lambda plots: plots.sample_grid(*some)})
-
-
-def _source(settings: "Settings") -> str:
-    from pathlib import Path
-
-    from blitz import data
-    from blitz.images import folders
-
-    if settings.data is None:
-        return data.describe(None)
-    return folders.name(Path(settings.data))
-
-
 def _train_and_keep(
-    args: argparse.Namespace,
-    course: "Training",
-    prepared: _Prepared,
-    folder: "RunFolder",
+    args: argparse.Namespace, training: "Training", prepared: "Prepared", folder: "RunFolder"
 ) -> int:
     from blitz.base.files import WriteError
     from blitz.training.checkpoint import CheckpointError
-    from blitz.training.folder import RunFolderError
     from blitz.training.loop import Diverged
-    from blitz.training.weights import WeightsError
 
     try:
-        stopped = _train(args, course, folder)
-        if stopped is not None:
-            return _stopped(args, folder, stopped, course.processes)
-        accuracy = _keep(course, prepared, folder)
+        number = _train(args, training, folder)
+        if number is not None:
+            return _interrupted(args, folder, number, training.processes)
+        accuracy = _keep(training, prepared, folder)
     except Diverged as error:
-        if course.processes.leads:  # in the others it is the same
+        if training.processes.leads:  # the others have the same
             print(f"error: {error}", file=sys.stderr)
         return FAILED
-    except (CheckpointError, RunFolderError, WeightsError, WriteError) as error:
+    except (CheckpointError, WriteError) as error:
         print(f"error: {error}\nThen go on with: {_command(args)}", file=sys.stderr)
         return FAILED
     return _judged(args, accuracy)
 
 
-def _train(args: argparse.Namespace, course: "Training", folder: "RunFolder") -> int | None:
-    """Train to the end, with checkpoints; the signal's number where one broke it off."""
-    from datetime import timedelta
-
-    from blitz.base import interrupts
+def _train(args: argparse.Namespace, training: "Training", folder: "RunFolder") -> int | None:
+    """Train under a bar; return the number of the signal that ended it early, or None."""
     from blitz.base.progress import Bar
-    from blitz.training import checkpoint
+    from blitz.learning.running_loss import Report
+    from blitz.training import session
 
-    processes = course.processes
-    stream = sys.stderr if processes.leads else sys.stdout  # which is silent then
-    saved_at = time.monotonic()
-    with (
-        interrupts.deferred() as asked,
-        Bar(course.batches, "batches", course.done, stream=stream) as bar,
-    ):
-        for reports in course.chunks():
+    stream = sys.stderr if training.processes.leads else sys.stdout  # which is silent then
+    with Bar(training.batches, "batches", training.done, stream=stream) as bar:
+
+        def show(reports: list[Report]) -> None:
             for report in reports:
                 bar.line(str(report))
-            bar.update(course.done)
-            due = time.monotonic() - saved_at >= args.checkpoint_every
-            stop = processes.largest(asked.signal or 0)  # all of them stop after the same batch
-            if processes.leads and (due or stop):
-                checkpoint.save(folder.checkpoint, course.checkpoint())
-                saved_at = time.monotonic()
-            if stop:
-                return stop
-        if processes.leads:
-            checkpoint.save(folder.checkpoint, course.checkpoint())
-    pace = course.images / course.seconds
-    took = timedelta(seconds=round(course.seconds))
-    print(f"training took {took}: {pace:,.0f} images/s", flush=True)
-    return None
+            bar.update(training.done)
+
+        number = session.run(training, folder, args.checkpoint_every, show)
+    if number is None:
+        took = timedelta(seconds=round(training.seconds))
+        pace = training.images / training.seconds
+        print(f"training took {took}: {pace:,.0f} images/s", flush=True)
+    return number
 
 
-def _keep(course: "Training", prepared: _Prepared, folder: "RunFolder") -> float:
-    """Test the net, show and write all there is of it; the accuracy."""
+def _keep(training: "Training", prepared: "Prepared", folder: "RunFolder") -> float:
+    """Test the net, print the figures and keep everything; return the accuracy."""
     from blitz import data
-    from blitz.parallel import processes as distributed
+    from blitz.parallel import processes as parallel
+    from blitz.training import session
 
     test = data.normalized(prepared.test)
-    accuracy = distributed.evaluate(course.net, test, course.processes)
+    accuracy = parallel.evaluate(training.net, test, training.processes)
     print(accuracy.line(), *accuracy.class_lines(), sep="\n", flush=True)
-    course.processes.first(lambda: _write(course, prepared, test, accuracy, folder))
+    drawn = training.processes.first(lambda: session.keep(training, prepared, accuracy, folder))
+    if drawn:
+        print(f"in {folder.path}: {', '.join(['model.pt', 'result.json', 'samples.png', *drawn])}")
+    else:
+        print(f"in {folder.path}: model.pt, result.json; pictures need: pip install matplotlib")
     return accuracy.percent
-
-
-def _write(
-    course: "Training",
-    prepared: _Prepared,
-    test: "TensorDataset",
-    accuracy: "Accuracy",
-    folder: "RunFolder",
-) -> None:
-    """Write all there is of a training to its folder, the result last."""
-    from blitz.learning import evaluation
-    from blitz.training import record as run_record
-    from blitz.training import weights
-
-    weights.save(course.net, folder.model)
-    images, labels = (tensor[:SHOWN] for tensor in test.tensors)
-    answers = evaluation.predict(course.net, images)
-    losses = course.losses
-    drawn = _draw(
-        folder,
-        {
-            "predictions.png": lambda plots: plots.sample_grid(images, labels, answers),
-            "loss.png": lambda plots: plots.loss_curve(
-                losses.reports, losses.curve, course.feed.batches
-            ),
-            "classes.png": lambda plots: plots.class_bars(accuracy),
-        },
-    )
-    record = run_record.of(course, prepared.train, prepared.test, accuracy)
-    folder.write(folder.result.name, run_record.content(record))
-    folder.drop_checkpoint()
-    kept = ["model.pt", "result.json", *(["samples.png", *drawn] if drawn else [])]
-    print(f"in {folder.path}: {', '.join(kept)}")
-
-
-def _draw(folder: "RunFolder", drawings: dict[str, Callable[..., "Figure"]]) -> list[str]:
-    """Write the pictures, by their names, and return the names; none without matplotlib."""
-    from blitz import plots
-
-    try:
-        for name, draw in drawings.items():
-            folder.write(name, plots.png(draw(plots)))
-    except plots.NoMatplotlib as error:
-        print(f"no {', no '.join(drawings)}: {error}", flush=True)
-        return []
-    return list(drawings)
-
-
-def _first(images: "Images", count: int) -> "Images":
-    from blitz.data import Images
-
-    return Images(images.items[:count], images.labels[:count], images.origin)
-
-
-def _already_finished(args: argparse.Namespace, given: dict[str, Any], folder: "RunFolder") -> int:
-    """Nothing is left to do where the settings are those of the training that is there."""
-    from blitz.training import loop as training
-    from blitz.training import record as run_record
-
-    record = run_record.read(folder.result)
-    training.resumed(given, run_record.settings_of(record), folder.result)
-    folder.drop_checkpoint()
-    print(
-        f"{folder.path} holds the whole of this training: {record['accuracy']:.1f} % of the test "
-        "images named right. There is nothing left to do."
-    )
-    return _judged(args, record["accuracy"])
 
 
 def _judged(args: argparse.Namespace, accuracy: float) -> int:
@@ -479,10 +288,10 @@ def _judged(args: argparse.Namespace, accuracy: float) -> int:
     return DONE
 
 
-def _stopped(
+def _interrupted(
     args: argparse.Namespace, folder: "RunFolder", number: int, processes: "Processes"
 ) -> int:
-    """Say how to go on; the exit code that shells give a process that a signal ended."""
+    """Print how to go on; return the exit code that shells give for a signal."""
     kept = "all is saved" if folder.checkpoint.exists() else "nothing was trained yet"
     if processes.leads:
         print(f"interrupted; {kept}. Go on with:\n  {_command(args)}", file=sys.stderr)
@@ -490,29 +299,13 @@ def _stopped(
 
 
 def _command(args: argparse.Namespace) -> str:
-    """The command that goes on with this training."""
-    words = [*_started_by(), "-m", "blitz", "train", "--out", args.out]
+    """Return the command that goes on with this training."""
+    beside = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    started_by = ["python"] if beside == "1" else ["torchrun", "--nproc-per-node", beside]
+    words = [*started_by, "-m", "blitz", "train", "--out", args.out]
     for name in ("data", "mirror", *SETTINGS):
         value = getattr(args, name)
         if value is not None:
             words.append(f"--{name.replace('_', '-')}")
             words += [] if value is True else [str(value)]
     return shlex.join([*words, *(["--download"] if args.download else []), "--resume"])
-
-
-def _started_by() -> list[str]:
-    beside = os.environ.get("LOCAL_WORLD_SIZE", "1")
-    return ["python"] if beside == "1" else ["torchrun", "--nproc-per-node", beside]
-
-
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    """torch's threads inside; as they were, outside."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

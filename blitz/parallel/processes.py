@@ -29,9 +29,9 @@ from blitz.base.errors import BlitzError, UnusableDevice
 from blitz.learning import evaluation
 from blitz.learning.evaluation import Accuracy
 from blitz.learning.step import TrainingStep
+from blitz.parallel.rank import WHOLE, Rank
 from blitz.parallel.step import DistributedStep
 from blitz.parallel.watch import GRACE, Watch
-from blitz.training.feeds import WHOLE, Part
 
 if TYPE_CHECKING:  # torch has it only where it was built for it, and lists it nowhere
     from torch.distributed import Store  # type: ignore[attr-defined]
@@ -70,7 +70,7 @@ class Processes:
         restarted: Whether torchrun started them again after one had failed.
     """
 
-    part: Part = WHOLE
+    part: Rank = WHOLE
     launch = ""
     restarted = False
 
@@ -136,7 +136,7 @@ class Group(Processes):
         watch: Sees whether the others hang.
     """
 
-    def __init__(self, store: "Store", part: Part, local_rank: int, watch: Watch) -> None:
+    def __init__(self, store: "Store", part: Rank, local_rank: int, watch: Watch) -> None:
         self.part = part
         self.launch = _launch()
         self.restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
@@ -309,7 +309,7 @@ def _join(device: str | None, limit: float) -> tuple[Group, Watch]:
     watch = Watch(PrefixStore(prefix, _connection(limit)), rank, count, limit)
     watch.start()
     dist.init_process_group(_backend(device), store=store, rank=rank, world_size=count)
-    part = Part(rank, count, int(environment.get("LOCAL_WORLD_SIZE", count)))
+    part = Rank(rank, count, int(environment.get("LOCAL_WORLD_SIZE", count)))
     return Group(store, part, int(environment.get("LOCAL_RANK", rank)), watch), watch
 
 

@@ -1,12 +1,12 @@
-"""A training on disk: all that it takes to go on as if it had never been left off.
+"""A training on disk: all that it takes to go on as if it had not been interrupted.
 
-One file, written whole. It is not trusted when it is read: checksums are compared, only tensors
-and plain values are taken from it, and each of them is checked before it is used.
+The file is not trusted: checksums are compared, only tensors and plain values are taken from it,
+and each of them is checked before it is used.
 """
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -15,43 +15,15 @@ from blitz.base import backend, files
 from blitz.base.errors import BlitzError
 from blitz.learning.running_loss import Report, RunningLoss
 from blitz.learning.step import TrainingStep
+from blitz.training.losses import Losses
 
-KIND, FORMAT = "blitz checkpoint", 1
+KIND, FORMAT = "blitz checkpoint", 2
+
+_REMEDY = "Start anew with another --out, or put the checkpoint back from a copy."
 
 
 class CheckpointError(BlitzError, RuntimeError):
-    """A checkpoint that cannot be written, read or gone on from; what to do is in the message."""
-
-
-@dataclass
-class Losses:
-    """The losses of a training so far, as means; none is kept batch by batch.
-
-    Attributes:
-        running: Means over as many batches as the tutorial prints.
-        fine: Means over fewer, for a curve.
-        reports: What ``running`` gave so far.
-        curve: What ``fine`` gave so far.
-    """
-
-    running: RunningLoss
-    fine: RunningLoss
-    reports: list[Report] = field(default_factory=list)
-    curve: list[Report] = field(default_factory=list)
-
-    def add(self, loss: float) -> list[Report]:
-        """Take the next batch's loss; the reports that fall due."""
-        self.curve += _some(self.fine.add(loss))
-        return self._due(self.running.add(loss))
-
-    def end_epoch(self) -> list[Report]:
-        """Go on to the next epoch; the report on the batches left over, if there are any."""
-        self.curve += _some(self.fine.end_epoch())
-        return self._due(self.running.end_epoch())
-
-    def _due(self, report: Report | None) -> list[Report]:
-        self.reports += _some(report)
-        return _some(report)
+    """A checkpoint that a training cannot go on from; the message names the file and the fault."""
 
 
 @dataclass
@@ -59,13 +31,13 @@ class Checkpoint:
     """The state of a training between two batches.
 
     Attributes:
-        settings: What the training was started with; only numbers and texts.
-        images: Digest of the training images and of their order.
-        losses: The losses so far; ``losses.running`` has the position: the epoch, and the batches
-            of it that are done.
+        settings: What the training was started with, as numbers and texts.
+        images: Digest of the training images and their order.
+        losses: The losses so far; ``losses.running`` has the epoch, and the batches of it that
+            are done.
         net: The net's state_dict.
         optimizer: The optimizer's, momentum included.
-        generators: The state of torch's random generators by device.
+        generators: The states of torch's random generators by device.
         seconds: Time spent in training so far.
         launch: Which start by torchrun it was written under; empty without torchrun.
     """
@@ -81,10 +53,10 @@ class Checkpoint:
 
 
 def save(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
-    """Write ``checkpoint`` to ``path``, whole or not at all, in the place of the former one.
+    """Write ``checkpoint`` to ``path``, whole or not at all.
 
     Raises:
-        WriteError: it cannot be written there; the former one is as it was.
+        WriteError: it cannot be written there; an earlier one is as it was.
     """
     content = {"kind": KIND, "format": FORMAT, **vars(checkpoint)}
     content["losses"] = asdict(checkpoint.losses)
@@ -92,17 +64,17 @@ def save(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
 
 
 def load(path: str | os.PathLike[str]) -> Checkpoint:
-    """The checkpoint in ``path``, its tensors on the cpu.
+    """Read the checkpoint in ``path``, its tensors on the cpu.
 
     Raises:
-        CheckpointError: there is none, it is damaged or of a newer format, or it would run code.
+        CheckpointError: there is none, it is damaged or of another format, or it would run code.
     """
     try:
         content = files.read_tensors(path, "cpu", "a checkpoint")
     except files.ReadError as error:
         raise CheckpointError(f"{path}: {error}. {_REMEDY}") from error
     if not isinstance(content, dict) or content.get("kind") != KIND:
-        raise CheckpointError(f"{path}: holds something else than a checkpoint. {_REMEDY}")
+        raise CheckpointError(f"{path}: is not a checkpoint. {_REMEDY}")
     number = content.get("format")
     if number != FORMAT:
         raise CheckpointError(
@@ -115,15 +87,12 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
         raise CheckpointError(f"{path}: {_damage(error)}. {_REMEDY}") from error
 
 
-_REMEDY = "Start anew with another --out, or put the checkpoint back from a copy."
-
-
 def _damage(error: Exception) -> str:
     return f"does not hold what a checkpoint must ({type(error).__name__}: {error})"
 
 
 def _checked(content: Mapping[str, Any]) -> Checkpoint:
-    """The content as a checkpoint; raises what a wrong or missing part brings about."""
+    """Return the content as a checkpoint; raise what a wrong or missing part causes."""
     losses = content["losses"]
     checkpoint = Checkpoint(
         settings=dict(content["settings"]),
@@ -138,7 +107,7 @@ def _checked(content: Mapping[str, Any]) -> Checkpoint:
         optimizer=dict(content["optimizer"]),
         generators=dict(content["generators"]),
         seconds=float(content["seconds"]),
-        launch=str(content.get("launch", "")),
+        launch=str(content["launch"]),
     )
     for running in (checkpoint.losses.running, checkpoint.losses.fine):
         for number in (running.every, running.epoch, running.batches + 1):
@@ -148,10 +117,10 @@ def _checked(content: Mapping[str, Any]) -> Checkpoint:
 
 
 def check_width(path: str | os.PathLike[str], checkpoint: Checkpoint, width: int) -> None:
-    """Compare the net in ``checkpoint`` with its settings, before such a net is made.
+    """Compare the width of the net in ``checkpoint`` with ``width``, before such a net is made.
 
     Raises:
-        CheckpointError: it is a net of another width. ``path`` is named.
+        CheckpointError: it is another. ``path`` is named.
     """
     first = checkpoint.net.get("conv1.weight")
     found = len(first) if torch.is_tensor(first) and first.dim() else "unknown"
@@ -162,11 +131,14 @@ def check_width(path: str | os.PathLike[str], checkpoint: Checkpoint, width: int
 
 
 def state_of(step: TrainingStep) -> dict[str, Any]:
-    """What changes in the course of a training: net, optimizer and generators, by those names."""
+    """Return copies of what a training changes, by name: net, optimizer and generators."""
+    generators = {"cpu": torch.get_rng_state()}
+    if backend.has_generator(step.device):
+        generators[str(step.device)] = backend.generator_state(step.device)
     return {
         "net": _on_cpu(step.net.state_dict()),
         "optimizer": _on_cpu(step.optimizer.state_dict()),
-        "generators": _generators(step.device),
+        "generators": generators,
     }
 
 
@@ -174,7 +146,7 @@ def restore(path: str | os.PathLike[str], checkpoint: Checkpoint, step: Training
     """Put a new training step, and the generators, into the state of ``checkpoint``.
 
     Raises:
-        CheckpointError: the state is not that of such a net and optimizer. ``path`` is named.
+        CheckpointError: it is not the state of such a net and optimizer. ``path`` is named.
     """
     try:
         _restore(checkpoint, step)
@@ -185,10 +157,10 @@ def restore(path: str | os.PathLike[str], checkpoint: Checkpoint, step: Training
 def _restore(checkpoint: Checkpoint, step: TrainingStep) -> None:
     parameters = list(step.net.parameters())
     state = checkpoint.optimizer["state"]
-    for number, parts in state.items():
-        for name, part in parts.items():
-            if torch.is_tensor(part) and part.shape != parameters[number].shape:
-                raise ValueError(f"{name} of parameter {number} has shape {tuple(part.shape)}")
+    for number, entries in state.items():
+        for name, value in entries.items():
+            if torch.is_tensor(value) and value.shape != parameters[number].shape:
+                raise ValueError(f"{name} of parameter {number} has shape {tuple(value.shape)}")
     step.net.load_state_dict(checkpoint.net)
     # Learning rate and momentum are settings, and not the file's to change.
     groups = step.optimizer.state_dict()["param_groups"]
@@ -196,25 +168,14 @@ def _restore(checkpoint: Checkpoint, step: TrainingStep) -> None:
     torch.set_rng_state(checkpoint.generators["cpu"])
     if backend.has_generator(step.device):
         # Every process has a device of its own; the first wrote the state of its own.
-        (state,) = (state for name, state in checkpoint.generators.items() if name != "cpu")
-        backend.set_generator_state(step.device, state)
-
-
-def _generators(device: torch.device) -> dict[str, torch.Tensor]:
-    states = {"cpu": torch.get_rng_state()}
-    if backend.has_generator(device):
-        states[str(device)] = backend.generator_state(device)
-    return states
+        (generator,) = (value for name, value in checkpoint.generators.items() if name != "cpu")
+        backend.set_generator_state(step.device, generator)
 
 
 def _on_cpu(state: Any) -> Any:
-    """``state`` with every tensor in it copied to the cpu, as deep as dicts and lists go."""
+    """Copy ``state`` with every tensor in it to the cpu, as deep as dicts and lists go."""
     if torch.is_tensor(state):
         return state.detach().to("cpu", copy=True)
     if isinstance(state, Mapping):
         return {key: _on_cpu(value) for key, value in state.items()}
     return [_on_cpu(value) for value in state] if isinstance(state, list) else state
-
-
-def _some(report: Report | None) -> list[Report]:
-    return [] if report is None else [report]

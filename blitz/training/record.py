@@ -1,12 +1,10 @@
-"""``result.json``: what a training was, and how it came out. `docs/result.md` describes it."""
+"""``result.json``: what a training was, and how it came out. docs/result.md describes it."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from blitz import devices
 from blitz.base.errors import BlitzError
@@ -15,7 +13,7 @@ from blitz.data import CLASSES, Images
 from blitz.learning.evaluation import Accuracy
 from blitz.training.loop import Training
 
-FORMAT = 1
+FORMAT = 2
 
 
 class RecordError(BlitzError, RuntimeError):
@@ -23,16 +21,16 @@ class RecordError(BlitzError, RuntimeError):
 
 
 def of(training: Training, train: Images, test: Images, accuracy: Accuracy) -> dict[str, Any]:
-    """All of it, as numbers, texts, lists and dicts."""
-    settings = asdict(training.settings)
+    """Return the record of a finished training, as numbers, texts, lists and dicts."""
+    settings = training.settings.plain()
     device = settings.pop("device")
     seconds = training.seconds
     return {
         "format": FORMAT,
         "settings": {**settings, "feed": training.feed.name},
-        "versions": versions(),
+        "versions": {"blitz": installed("sixty-minute-blitz"), **stack()},
         "device": device,
-        "device_name": devices.describe(torch.device(device)),
+        "device_name": devices.describe(training.settings.device),
         "processes": training.processes.part.processes,
         "data": {
             "source": settings["data"],
@@ -53,21 +51,16 @@ def of(training: Training, train: Images, test: Images, accuracy: Accuracy) -> d
     }
 
 
-def versions() -> dict[str, str]:
-    """The versions of what computed it; for an uninstalled package, ``"not installed"``."""
-    return {"blitz": installed("blitz"), **stack()}
-
-
 def content(record: Mapping[str, Any]) -> bytes:
-    """``record`` as the content of the file."""
+    """Return ``record`` as the content of the file."""
     return (json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The record in ``path``; its settings, device, images and accuracy are there.
+    """Read the record in ``path``; its settings, device, images and accuracy are there.
 
     Raises:
-        RecordError: the file cannot be read or is none of these.
+        RecordError: the file cannot be read, or is something else.
     """
     try:
         record: dict[str, Any] = json.loads(path.read_bytes())
@@ -81,5 +74,5 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def settings_of(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of the recorded training, the device among them."""
+    """Return the plain settings of the recorded training, the device among them."""
     return {**record["settings"], "device": record["device"]}

@@ -99,7 +99,7 @@ def test_first_help_lists_the_commands(wide: None, capsys: pytest.CaptureFixture
             "train",
             "[-h] [--data DIR | --download] [--mirror URL] [--epochs N] [--batch-size N] "
             "[--lr RATE] [--momentum M] [--width N] [--device DEVICE] [--workers N] [--seed N] "
-            "[--feed {loader,resident,captured}] [--fast] [--out DIR] [--resume] "
+            "[--feed {loader,resident,captured}] [--exact] [--out DIR] [--resume] "
             "[--checkpoint-every SECONDS] [--hang-limit SECONDS] [--at-least PERCENT]",
             [
                 f"{DATA} (default: made on the spot)",
@@ -117,8 +117,8 @@ def test_first_help_lists_the_commands(wide: None, capsys: pytest.CaptureFixture
                 "--feed {loader,resident,captured} how batches reach the net: a DataLoader, as the "
                 "tutorial has it; all images on the device; the same with whole steps captured in "
                 "a CUDA graph (default: the fastest that fits; loader with --workers)",
-                "--fast on the cpu, let small batches use faster kernels, whose last bits differ "
-                "from those of the tutorial's loop",
+                "--exact on the cpu, compute the tutorial's loop to the last bit (default: small "
+                "batches use faster kernels, which round otherwise)",
                 "--out DIR where to keep it (default: blitz-run)",
                 "--resume go on with the training in --out, if there is one",
                 "--checkpoint-every SECONDS 0 for as often as possible (default: 10)",
@@ -192,7 +192,7 @@ def given(*words: str) -> dict[str, Any]:
 
 TRAIN = {
     **dict.fromkeys(("data", "mirror", "epochs", "batch_size", "lr", "momentum", "width")),
-    **dict.fromkeys(("device", "workers", "seed", "feed", "fast", "at_least")),
+    **dict.fromkeys(("device", "workers", "seed", "feed", "exact", "at_least")),
     "command": "train",
     "download": False,
     "out": "blitz-run",
@@ -208,7 +208,7 @@ TRAIN = {
         ("train", TRAIN),
         (
             "train --data D --epochs 1 --batch-size 1 --lr 0.5 --momentum 0.25 --width 1 "
-            "--device cuda --workers 0 --seed 0 --feed loader --fast --out O --resume "
+            "--device cuda --workers 0 --seed 0 --feed loader --exact --out O --resume "
             "--checkpoint-every 2.5 --hang-limit 3.5 --at-least 50.5",
             {
                 **TRAIN,
@@ -222,7 +222,7 @@ TRAIN = {
                 "workers": 0,
                 "seed": 0,
                 "feed": "loader",
-                "fast": True,
+                "exact": True,
                 "out": "O",
                 "resume": True,
                 "checkpoint_every": 2.5,

@@ -18,8 +18,8 @@ from blitz.commands import test as test_command
 from blitz.learning import evaluation
 from blitz.learning.evaluation import Accuracy
 from blitz.parallel import processes as distributed
+from blitz.parallel.rank import Rank
 from blitz.training import weights
-from blitz.training.feeds import Part
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ class Process(distributed.Processes):
     """One of two processes, on meta devices."""
 
     def __init__(self, rank: int = 0) -> None:
-        self.part = Part(rank, 2)
+        self.part = Rank(rank, 2)
         self.asked: list[object] = []
 
     def device(self, device: object) -> torch.device:

@@ -123,7 +123,7 @@ class TestHelp:
             (
                 "train",
                 "--data --download --epochs --batch-size --lr --momentum --width --device "
-                "--workers --seed --out --resume --feed --fast --mirror",
+                "--workers --seed --out --resume --feed --exact --mirror",
             ),
             ("test", "--model --data --device"),
             ("predict", "--model IMAGE softmax"),

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,7 +63,7 @@ class TestFolder:
     ) -> None:
         walk, pixels = os.walk, pixels_of(data.load("train", folder))
 
-        def backwards(*given: object, **named: object) -> object:
+        def backwards(*given: Any, **named: Any) -> Any:
             for root, folders, files in [*walk(*given, **named)][::-1]:
                 yield root, folders, files[::-1]
 

@@ -26,8 +26,8 @@ from blitz.harness.ranks import as_torchrun_would
 from blitz.learning.evaluation import Accuracy
 from blitz.parallel import processes as distributed
 from blitz.parallel.processes import EndedElsewhere, Group, Processes
+from blitz.parallel.rank import Rank
 from blitz.parallel.watch import GRACE
-from blitz.training.feeds import Part
 from tests.clocks import give_clock
 
 
@@ -108,7 +108,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def group_of(store: Any, rank: int, count: int = 2, local: int | None = None) -> Group:
     watch: Any = SimpleNamespace(step=0, busy=False)
-    return Group(store, Part(rank, count), rank if local is None else local, watch)
+    return Group(store, Rank(rank, count), rank if local is None else local, watch)
 
 
 class Stream(io.StringIO):
@@ -285,9 +285,9 @@ class TestAlone:
 
     @pytest.mark.parametrize(
         ("part", "leads", "several"),
-        [(Part(0, 1), True, False), (Part(0, 2), True, True), (Part(1, 2), False, True)],
+        [(Rank(0, 1), True, False), (Rank(0, 2), True, True), (Rank(1, 2), False, True)],
     )
-    def test_first_leads_and_two_are_several(self, part: Part, leads: bool, several: bool) -> None:
+    def test_first_leads_and_two_are_several(self, part: Rank, leads: bool, several: bool) -> None:
         processes = Processes()
         processes.part = part
 
@@ -358,16 +358,16 @@ class TestStart:
     @pytest.mark.parametrize(
         ("more", "prefix", "part", "local"),
         [
-            ({}, "blitz/0/3", Part(2, 3, 3), 2),
+            ({}, "blitz/0/3", Rank(2, 3, 3), 2),
             (
                 {
                     "TORCHELASTIC_RESTART_COUNT": "4",
                     "LOCAL_RANK": "0",
                     "LOCAL_WORLD_SIZE": "1",
                 },
-                *("blitz/4/3", Part(2, 3, 1), 0),
+                *("blitz/4/3", Rank(2, 3, 1), 0),
             ),
-            ({"LOCAL_RANK": "", "LOCAL_WORLD_SIZE": ""}, "blitz/0/3", Part(2, 3, 3), 2),
+            ({"LOCAL_RANK": "", "LOCAL_WORLD_SIZE": ""}, "blitz/0/3", Rank(2, 3, 3), 2),
         ],
         ids=["one machine", "restarted on several", "not told which of the machine"],
     )
@@ -376,7 +376,7 @@ class TestStart:
         monkeypatch: pytest.MonkeyPatch,
         more: dict[str, str],
         prefix: str,
-        part: Part,
+        part: Rank,
         local: int,
     ) -> None:
         as_torchrun_would(2, 3, 4711)
@@ -563,7 +563,7 @@ class Thrice(Processes):
     """One of three processes that all count alike."""
 
     def __init__(self, rank: int) -> None:
-        self.part = Part(rank, 3)
+        self.part = Rank(rank, 3)
 
     def total(self, counts: Any) -> list[int]:
         return [3 * count for count in counts]

@@ -1,8 +1,11 @@
-"""The checkpoint of a training: the losses it counts, the state it takes, what it refuses."""
+"""The checkpoint of a training: the state it takes, and what is refused in its place."""
 
 import copy
-from dataclasses import replace
+import os
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,10 +13,13 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from blitz import classifier
+from blitz.__main__ import main
 from blitz.learning.running_loss import Report, RunningLoss
 from blitz.learning.step import TrainingStep
 from blitz.training import checkpoint
-from blitz.training.checkpoint import Checkpoint, CheckpointError, Losses
+from blitz.training.checkpoint import Checkpoint, CheckpointError
+from blitz.training.losses import Losses
+from tests.conftest import SMALL, no_figure
 
 REMEDY = "Start anew with another --out, or put the checkpoint back from a copy."
 
@@ -28,49 +34,16 @@ def step() -> TrainingStep:
     return step
 
 
-def losses_of(*reports: Report) -> Losses:
-    return Losses(RunningLoss(4, 2, 3, 1.5), RunningLoss(2, 2, 3, 0.5), [*reports], [*reports])
-
-
-def saved_of(step: TrainingStep, **parts: Any) -> Checkpoint:
-    made = Checkpoint(
+def saved_of(step: TrainingStep) -> Checkpoint:
+    reports = [Report(1, 4, 0.5), Report(1, 5, 0.25, True)]
+    return Checkpoint(
         settings={"epochs": 3, "data": None},
         images="a digest",
-        losses=losses_of(Report(1, 4, 0.5), Report(1, 5, 0.25, True)),
+        losses=Losses(RunningLoss(4, 2, 3, 1.5), RunningLoss(2, 2, 3, 0.5), reports, reports[:1]),
         seconds=2.5,
         launch="the third",
         **checkpoint.state_of(step),
     )
-    return replace(made, **parts)
-
-
-class TestLosses:
-    def test_reports_fall_due_and_are_kept(self) -> None:
-        losses = Losses(RunningLoss(4), RunningLoss(2))
-
-        due = [losses.add(loss) for loss in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)]
-        due.append(losses.end_epoch())
-        due.append(losses.add(9.0))
-
-        reports = [Report(1, 4, 2.5), Report(1, 7, 19 / 3, rest=True)]
-        assert due == [[], [], [], reports[:1], [], [], [], reports[1:], []]
-        assert losses.reports == reports
-        assert losses.curve == [
-            Report(1, 2, 1.5),
-            Report(1, 4, 3.5),
-            Report(1, 6, 5.5),
-            Report(1, 7, 8.0, rest=True),
-        ]
-        assert (losses.running, losses.fine) == (RunningLoss(4, 2, 1, 9.0), RunningLoss(2, 2, 1, 9))
-
-    def test_epoch_without_a_rest_ends_without_a_report(self) -> None:
-        losses = Losses(RunningLoss(2), RunningLoss(1))
-
-        assert [losses.add(1.0), losses.add(2.0)] == [[], [Report(1, 2, 1.5)]]
-
-        assert losses.end_epoch() == []
-        assert (losses.running.epoch, losses.running.batches) == (2, 0)
-        assert losses.curve == [Report(1, 1, 1.0), Report(1, 2, 2.0)]
 
 
 class TestState:
@@ -80,7 +53,6 @@ class TestState:
 
         step(torch.zeros(1, 3, 32, 32), torch.tensor([1]))
 
-        assert state.keys() == {"net", "optimizer", "generators"}
         momenta = before["optimizer"]["state"]
         assert len(momenta) == len(before["net"]) == 10
         for number, (name, weights) in enumerate(before["net"].items()):
@@ -90,7 +62,6 @@ class TestState:
             assert torch.equal(kept, momenta[number]["momentum_buffer"])
         (group,) = state["optimizer"]["param_groups"]
         assert (group["lr"], group["momentum"]) == (0.5, 0.25)
-        assert group["params"] == list(range(10))
 
     def test_is_on_the_cpu_wherever_the_net_is(self) -> None:
         with FakeTensorMode():
@@ -102,20 +73,43 @@ class TestState:
         }
         assert state["d"] == "text"
 
-    def test_has_no_graph(self, step: TrainingStep) -> None:
-        kept = checkpoint._on_cpu([step.net.fc3.bias])
+    def test_generators_go_on_where_they_were(self, tmp_path: Path, step: TrainingStep) -> None:
+        checkpoint.save(tmp_path / "c.pt", saved_of(step))
+        drawn = torch.rand(3)
 
-        assert not kept[0].requires_grad
+        checkpoint.restore(tmp_path / "c.pt", checkpoint.load(tmp_path / "c.pt"), step)
 
-    def test_generator_is_where_it_stood(self, step: TrainingStep) -> None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(3)
-            stood = torch.get_rng_state()
-            state = checkpoint.state_of(step)
-            torch.rand(1)
+        assert torch.equal(torch.rand(3), drawn)
 
-        assert state["generators"].keys() == {"cpu"}
-        assert torch.equal(state["generators"]["cpu"], stood)
+    def test_of_a_backend_without_a_generator_has_that_of_the_cpu(self, step: TrainingStep) -> None:
+        step.device = torch.device("vulkan")
+
+        saved = saved_of(step)
+        checkpoint.restore("c.pt", saved, step)
+
+        assert saved.generators.keys() == {"cpu"}
+
+    def test_generator_of_an_accelerator_goes_on_wherever_it_is(
+        self, step: TrainingStep, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        there, here = torch.device("cuda", 0), torch.device("cuda", 1)
+        state, got = torch.tensor([7]), {}
+
+        def set_rng_state(state: torch.Tensor, device: torch.device) -> None:
+            got[device] = state
+
+        module = SimpleNamespace(
+            get_rng_state={there: state}.__getitem__, set_rng_state=set_rng_state
+        )
+        monkeypatch.setattr(torch, "get_device_module", {there: module, here: module}.__getitem__)
+
+        step.device = there
+        saved = saved_of(step)
+        step.device = here
+        checkpoint.restore("c.pt", saved, step)
+
+        assert saved.generators["cuda:0"] is got[here] is state
+        assert (saved.generators.keys(), got.keys()) == ({"cpu", "cuda:0"}, {here})
 
 
 class TestFile:
@@ -135,97 +129,21 @@ class TestFile:
             assert torch.equal(kept, part["momentum_buffer"])
         assert torch.equal(found.generators["cpu"], saved.generators["cpu"])
 
-    def test_names_its_kind_and_format(self, tmp_path: Path, step: TrainingStep) -> None:
-        checkpoint.save(tmp_path / "c.pt", saved_of(step))
-
-        content = torch.load(tmp_path / "c.pt", weights_only=True)
-
-        assert (content["kind"], content["format"]) == ("blitz checkpoint", 1)
-        assert content["losses"]["running"] == {"every": 4, "epoch": 2, "batches": 3, "total": 1.5}
-
-    def test_of_before_there_was_torchrun_is_of_no_start(
-        self, tmp_path: Path, step: TrainingStep
-    ) -> None:
-        checkpoint.save(tmp_path / "c.pt", saved_of(step))
-        content = torch.load(tmp_path / "c.pt", weights_only=True)
-        del content["launch"]
-        torch.save(content, tmp_path / "c.pt")
-
-        assert checkpoint.load(tmp_path / "c.pt").launch == ""
-
-    def test_that_is_not_there_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(CheckpointError) as refused:
-            checkpoint.load(tmp_path / "c.pt")
-
-        assert str(refused.value) == (
-            f"{tmp_path / 'c.pt'}: cannot be read: No such file or directory. {REMEDY}"
-        )
-
-    def test_that_is_none_is_named(self, tmp_path: Path) -> None:
-        (tmp_path / "c.pt").write_bytes(b"text")
-
-        with pytest.raises(CheckpointError, match=r"c\.pt: not a checkpoint, or a damaged one: "):
-            checkpoint.load(tmp_path / "c.pt")
-
-    @pytest.mark.parametrize(
-        ("content", "fault"),
-        [
-            ([], f"holds something else than a checkpoint. {REMEDY}"),
-            ({"kind": "another"}, f"holds something else than a checkpoint. {REMEDY}"),
-            (
-                {"kind": "blitz checkpoint", "format": 2},
-                "is in format 2, and this version reads format 1. Go on with the version of blitz "
-                "that wrote it, or start anew with another --out.",
-            ),
-            (
-                {"kind": "blitz checkpoint", "format": 1},
-                f"does not hold what a checkpoint must (KeyError: 'losses'). {REMEDY}",
-            ),
-        ],
-        ids=["list", "kind", "format", "parts"],
-    )
-    def test_of_something_else_is_named(self, tmp_path: Path, content: object, fault: str) -> None:
-        torch.save(content, tmp_path / "c.pt")
-
-        with pytest.raises(CheckpointError) as refused:
-            checkpoint.load(tmp_path / "c.pt")
-
-        assert str(refused.value) == f"{tmp_path / 'c.pt'}: {fault}"
-
-    @pytest.mark.parametrize("which", ["running", "fine"])
-    @pytest.mark.parametrize(
-        "wrong", [{"every": 0}, {"every": 2.0}, {"epoch": 0}, {"batches": -1}], ids=str
-    )
-    def test_counts_that_count_nothing_are_named(
-        self, tmp_path: Path, step: TrainingStep, which: str, wrong: dict[str, Any]
-    ) -> None:
-        losses = losses_of()
-        setattr(losses, which, replace(getattr(losses, which), **wrong))
-        checkpoint.save(tmp_path / "c.pt", saved_of(step, losses=losses))
-
-        with pytest.raises(CheckpointError) as refused:
-            checkpoint.load(tmp_path / "c.pt")
-
-        fault = f"{getattr(losses, which)} counts no batches"
-        assert f"(ValueError: {fault})" in str(refused.value)
-
     def test_may_stand_at_the_first_batch(self, tmp_path: Path, step: TrainingStep) -> None:
-        losses = Losses(RunningLoss(1), RunningLoss(1))
+        saved = saved_of(step)
+        saved.losses = Losses(RunningLoss(1), RunningLoss(1))
 
-        checkpoint.save(tmp_path / "c.pt", saved_of(step, losses=losses))
+        checkpoint.save(tmp_path / "c.pt", saved)
 
-        assert checkpoint.load(tmp_path / "c.pt").losses == losses
+        assert checkpoint.load(tmp_path / "c.pt").losses == saved.losses
 
-
-class TestRestore:
-    def test_goes_on_as_if_it_had_never_ended(self, step: TrainingStep) -> None:
+    def test_restored_step_goes_on_by_its_own_rates(self, step: TrainingStep) -> None:
         saved = saved_of(step)
         other = TrainingStep(classifier.Net(width=2), lr=0.125, momentum=0.75)
-        batch = torch.ones(2, 3, 32, 32), torch.tensor([1, 2])
+        batch = torch.rand(3, 3, 32, 32), torch.tensor([1, 2, 3])
 
         with torch.random.fork_rng(devices=[]):
             checkpoint.restore("c.pt", saved, other)
-            assert torch.equal(torch.get_rng_state(), saved.generators["cpu"])
 
         for group in step.optimizer.param_groups:
             group.update(lr=0.125, momentum=0.75)
@@ -233,70 +151,147 @@ class TestRestore:
         for one, another in zip(step.net.parameters(), other.net.parameters(), strict=True):
             assert torch.equal(one, another)
 
-    def test_learning_rate_is_not_the_files_to_change(self, step: TrainingStep) -> None:
-        saved = saved_of(step)
-        other = TrainingStep(classifier.Net(width=2), lr=0.125, momentum=0.75)
 
-        with torch.random.fork_rng(devices=[]):
-            checkpoint.restore("c.pt", saved, other)
+@pytest.fixture(scope="module")
+def halfway(images: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the checkpoint of a training on the small images holds."""
+    out = tmp_path_factory.mktemp("halfway")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("blitz.plots.blank_figure", no_figure)
+        patch.setattr("blitz.training.folder.RunFolder.drop_checkpoint", lambda folder: None)
+        assert main(["train", "--data", str(images), "--out", str(out), *SMALL]) == 0
+    return torch.load(out / "checkpoint.pt", weights_only=True)
 
-        (group,) = other.optimizer.param_groups
-        assert (group["lr"], group["momentum"]) == (0.125, 0.75)
 
-    @pytest.mark.parametrize(
-        ("parts", "fault"),
-        [
-            ({"optimizer": {}}, "KeyError: 'state'"),
-            ({"generators": {}}, "KeyError: 'cpu'"),
-            (
-                {"optimizer": {"state": {1: {"momentum_buffer": torch.zeros(3)}}}},
-                "ValueError: momentum_buffer of parameter 1 has shape (3,)",
-            ),
-        ],
-        ids=["optimizer", "generators", "shape"],
+class MakesFolder:
+    """Unpickling this makes the folder ``trace`` where it runs."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("trace",)
+
+
+def without(content: dict[str, Any], *path: str) -> dict[str, Any]:
+    """``content`` without the entry at ``path``."""
+    first, *rest = path
+    if not rest:
+        return {key: value for key, value in content.items() if key != first}
+    return {**content, first: without(content[first], *rest)}
+
+
+def counting(**wrong: float) -> Callable[[dict[str, Any]], Any]:
+    def harm(content: dict[str, Any]) -> Any:
+        losses = content["losses"]
+        return {**content, "losses": {**losses, "fine": {**losses["fine"], **wrong}}}
+
+    return harm
+
+
+def having(**parts: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda content: {**content, **parts}
+
+
+def with_setting(**wrong: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda content: {**content, "settings": {**content["settings"], **wrong}}
+
+
+MUST = "does not hold what a checkpoint must ("
+MOMENTUM = {"momentum_buffer": torch.zeros(2)}
+HARMS = {
+    "list": (lambda content: [], "is not a checkpoint"),
+    "model": (lambda content: content["net"], "is not a checkpoint"),
+    "kind": (having(kind="another"), "is not a checkpoint"),
+    "older format": (having(format=1), "is in format 1, and this version reads format 2"),
+    "text format": (having(format="2"), "is in format '2', and this version reads format 2"),
+    "code": (having(more=MakesFolder()), "nothing of it was run"),
+    "no net": (lambda content: without(content, "net"), f"{MUST}KeyError: 'net')"),
+    "net None": (having(net=None), f"{MUST}TypeError: 'NoneType'"),
+    "net of 7": (
+        having(net=classifier.Net(width=7).state_dict()),
+        "holds a net of width 7, and its settings say 6",
+    ),
+    "net of nothing": (having(net={}), "holds a net of width unknown, and its settings say 6"),
+    "net of text": (having(net={"conv1.weight": [1]}), "width unknown, and its settings say 6"),
+    "net of a scalar": (having(net={"conv1.weight": torch.tensor(1.0)}), "width unknown, and its"),
+    "half a net": (
+        having(net={"conv1.weight": torch.zeros(6, 3, 5, 5)}),
+        f"{MUST}RuntimeError: Error(s) in loading state_dict",
+    ),
+    "optimizer": (having(optimizer={}), f"{MUST}KeyError: 'state')"),
+    "momentum": (
+        having(optimizer={"state": {1: MOMENTUM}}),
+        f"{MUST}ValueError: momentum_buffer of parameter 1 has shape (2,))",
+    ),
+    "parameter": (having(optimizer={"state": {99: MOMENTUM}}), f"{MUST}IndexError: list index"),
+    "generators": (having(generators={}), f"{MUST}KeyError: 'cpu')"),
+    "generator": (having(generators={"cpu": torch.zeros(2)}), f"{MUST}TypeError: "),
+    "losses": (having(losses={}), f"{MUST}KeyError: 'running')"),
+    "report": (
+        lambda content: having(losses={**content["losses"], "curve": [{}]})(content),
+        f"{MUST}TypeError: ",
+    ),
+    "every 0": (counting(every=0), "counts no batches)"),
+    "every 2.0": (counting(every=2.0), "counts no batches)"),
+    "epoch 0": (counting(epoch=0), "counts no batches)"),
+    "batches -1": (counting(batches=-1), "counts no batches)"),
+    "seconds": (having(seconds="soon"), f"{MUST}ValueError: could not convert string to float"),
+    "settings": (having(settings=3), f"{MUST}TypeError: 'int' object is not iterable)"),
+    "some settings": (having(settings={"epochs": 3}), "holds no settings of a training"),
+    "huge": (with_setting(width=2**60), f"a net of width 6, and its settings say {2**60}"),
+    "images": (having(images="others"), "its training had other images than those of --data"),
+    "place": (
+        with_setting(epochs=1),
+        "stands at batch 0 of epoch 4, which this training does not have",
+    ),
+}
+
+
+@pytest.mark.parametrize(("harm", "message"), HARMS.values(), ids=HARMS)
+def test_harmed_checkpoint_is_refused_and_left_as_it_is(
+    halfway: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    harm: Callable[[dict[str, Any]], Any],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save(harm(halfway), "checkpoint.pt")
+    before = Path("checkpoint.pt").read_bytes()
+
+    assert main(["train", "--out", ".", "--resume"]) == 2
+
+    error = capsys.readouterr().err
+    assert error.startswith("error: checkpoint.pt: ")
+    assert message in error
+    assert Path("checkpoint.pt").read_bytes() == before
+    assert sorted(os.listdir()) == [".lock", "checkpoint.pt"]
+
+
+def test_code_in_the_harmed_checkpoint_would_have_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control of the row above."""
+    monkeypatch.chdir(tmp_path)
+    torch.save({"more": MakesFolder()}, "checkpoint.pt")
+
+    torch.load("checkpoint.pt", weights_only=False)
+
+    assert sorted(os.listdir()) == ["checkpoint.pt", "trace"]
+
+
+def test_checkpoint_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError) as refused:
+        checkpoint.load(tmp_path / "c.pt")
+
+    assert str(refused.value) == (
+        f"{tmp_path / 'c.pt'}: cannot be read: No such file or directory. {REMEDY}"
     )
-    def test_state_of_something_else_is_named(
-        self, step: TrainingStep, parts: dict[str, Any], fault: str
-    ) -> None:
-        saved = saved_of(step, **parts)
-
-        with pytest.raises(CheckpointError) as refused:
-            checkpoint.restore("c.pt", saved, step)
-
-        assert str(refused.value) == (
-            f"c.pt: does not hold what a checkpoint must ({fault}). {REMEDY}"
-        )
-
-    def test_numbers_beside_the_momentum_have_no_shape(self, step: TrainingStep) -> None:
-        saved = saved_of(step)
-        saved.optimizer["state"][0]["steps"] = 3
-
-        with torch.random.fork_rng(devices=[]):
-            checkpoint.restore("c.pt", saved, step)
-
-        assert step.optimizer.state_dict()["state"][0]["steps"] == 3
 
 
-class TestWidth:
-    def test_that_fits_is_taken(self, step: TrainingStep) -> None:
-        checkpoint.check_width("c.pt", saved_of(step), 2)
+def test_format_is_plain(tmp_path: Path, step: TrainingStep) -> None:
+    checkpoint.save(tmp_path / "c.pt", saved_of(step))
 
-    @pytest.mark.parametrize(
-        ("net", "found"),
-        [
-            ({"conv1.weight": torch.zeros(4, 3)}, "4"),
-            ({"conv1.weight": torch.tensor(1.0)}, "unknown"),
-            ({"conv1.weight": [1, 2]}, "unknown"),
-            ({}, "unknown"),
-        ],
-        ids=["other", "scalar", "list", "none"],
-    )
-    def test_that_does_not_fit_is_named(
-        self, step: TrainingStep, net: dict[str, Any], found: str
-    ) -> None:
-        with pytest.raises(CheckpointError) as refused:
-            checkpoint.check_width("c.pt", saved_of(step, net=net), 2)
+    content = torch.load(tmp_path / "c.pt", weights_only=True)
 
-        assert str(refused.value) == (
-            f"c.pt: holds a net of width {found}, and its settings say 2. {REMEDY}"
-        )
+    assert (content["kind"], content["format"]) == ("blitz checkpoint", 2)
+    assert content["losses"]["running"] == asdict(RunningLoss(4, 2, 3, 1.5))

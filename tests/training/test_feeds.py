@@ -2,16 +2,18 @@
 
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import torch
 
-from blitz import classifier, data, devices
+from blitz import classifier, data
 from blitz.base import backend, interrupts
+from blitz.base.errors import UnusableDevice
 from blitz.learning import evaluation
 from blitz.learning.step import TrainingStep
+from blitz.parallel.rank import WHOLE, Rank
+from blitz.training import captured as graphs
 from blitz.training import feeds, tuning
 
 CPU = torch.device("cpu")
@@ -42,7 +44,7 @@ def two_threads() -> Iterator[bool]:
 
 
 def make(name: str, images: data.Images, **options: Any) -> feeds.Feed:
-    settings = {"batch_size": 4, "seed": 3, "device": "cpu"} | options
+    settings = {"batch_size": 4, "seed": 3, "device": CPU} | options
     return feeds.make(name, images, **settings)
 
 
@@ -134,11 +136,6 @@ class TestBatches:
 
         assert chunks == [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0]]
 
-    def test_a_chunk_may_be_one_loss(self, images: data.Images, name: str) -> None:
-        chunks = list(make(name, images).train(Seen(), 1, start=6, chunk=1))
-
-        assert chunks == [[1.0], [2.0]]
-
     def test_no_step_is_taken_ahead_of_a_yield(self, images: data.Images, name: str) -> None:
         step = Seen()
 
@@ -173,17 +170,6 @@ class TestBatches:
         list(make(name, images).train(step, 1))
 
         assert set(step.settings) == {(1, two_threads)}
-
-    def test_exact_steps_do_not_turn_on_what_was_off(
-        self, images: data.Images, name: str, two_threads: bool
-    ) -> None:
-        step = Seen()
-        step.exact = True
-        torch._C._set_mkldnn_enabled(False)
-
-        list(make(name, images).train(step, 1))
-
-        assert set(step.settings) == {(1, False)}
 
     def test_settings_of_torch_are_restored_after_an_error(
         self, images: data.Images, name: str, two_threads: bool
@@ -302,7 +288,7 @@ class TestSeveralProcesses:
         pixels, _ = data.normalized(images).tensors
         whole = feeds.order(30, seed=3, epoch=2).split(4)[start:]
 
-        list(make(name, images, part=feeds.Part(rank, count)).train(step, 2, start))
+        list(make(name, images, rank=Rank(rank, count)).train(step, 2, start))
 
         own = [batch[rank::count] for batch in whole]
         assert step.weights == [count * len(o) / len(w) for o, w in zip(own, whole, strict=True)]
@@ -312,7 +298,7 @@ class TestSeveralProcesses:
     def test_after_the_last_batch_nobody_stands_in(self, images: data.Images, name: str) -> None:
         step: Any = Weighed()
 
-        list(make(name, images, part=feeds.Part(2, 3)).train(step, 1, start=8))
+        list(make(name, images, rank=Rank(2, 3)).train(step, 1, start=8))
 
         assert step.batches == []
 
@@ -352,11 +338,6 @@ class TestFeed:
         monkeypatch.setattr(feeds, "GATHERED", batch - 1)
         assert feed._gathered_at_once() == 1
 
-    def test_workers_are_those_asked_for(self, images: data.Images) -> None:
-        made: list[Any] = [make("loader", images), make("loader", images, workers=2)]
-
-        assert [feed._workers for feed in made] == [0, 2]
-
     def test_workers_leave_ctrl_c_to_their_parent(
         self, images: data.Images, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -385,64 +366,6 @@ class TestFeed:
         assert [len(pixels) for pixels, _ in batches] == [*[4] * 7, 2]
 
 
-class Stream:
-    """A stream that notes what waits for what."""
-
-    def __init__(self, log: list[str], name: str) -> None:
-        self.log, self.name = log, name
-
-    def wait_stream(self, other: "Stream") -> None:
-        self.log.append(f"{self.name} waits for {other.name}")
-
-
-class TestRecord:
-    """How a graph is captured, as far as it can be seen without a device that has graphs."""
-
-    @pytest.fixture
-    def log(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-        log: list[str] = []
-
-        @contextmanager
-        def inside(what: object) -> Iterator[None]:
-            log.append(f"into {what}")
-            yield
-            log.append(f"out of {what}")
-
-        class Graph:
-            def replay(self) -> None:
-                log.append("replay")
-
-        for name, stands_in in {
-            "device": inside,
-            "Stream": lambda: Stream(log, "aside"),
-            "current_stream": lambda: Stream(log, "current"),
-            "stream": lambda stream: inside(stream.name),
-            "CUDAGraph": Graph,
-            "graph": lambda graph, stream: inside(f"{type(graph).__name__}, {stream.name}"),
-        }.items():
-            monkeypatch.setattr(torch.cuda, name, stands_in)
-        return log
-
-    def test_warms_up_aside_captures_there_and_replays(self, log: list[str]) -> None:
-        replay = feeds.record(lambda: log.append("work"), torch.device("cuda", 1))
-
-        assert log == [
-            *("into cuda:1", "aside waits for current", "into aside", "work", "work"),
-            *("out of aside", "current waits for aside"),
-            *("into Graph, aside", "work", "out of Graph, aside", "out of cuda:1"),
-        ]
-        log.clear()
-        replay()
-        assert log == ["into cuda:1", "replay", "out of cuda:1"]
-
-
-def test_feed_that_says_nothing_of_its_batches_cannot_be_made() -> None:
-    unsaid: Any = type("Unsaid", (feeds.Feed,), {"name": "unsaid"})
-
-    with pytest.raises(TypeError, match="_batches"):
-        unsaid(8, 4, 3, CPU)
-
-
 class TestCaptured:
     """The captured feed with a stand-in for the graph: a replay runs the work once more."""
 
@@ -456,7 +379,7 @@ class TestCaptured:
             made.append(work)
             return work
 
-        monkeypatch.setattr(feeds, "record", record)
+        monkeypatch.setattr(graphs, "record", record)
         return made
 
     @pytest.fixture
@@ -489,13 +412,6 @@ class TestCaptured:
 
         assert losses(captured, replayed, 2, chunk=4) == losses(make("resident", images), plain, 2)
 
-    def test_is_built_by_its_name(self, images: data.Images) -> None:
-        feed = feeds._build("captured", images, 4, 3, CPU, 0, feeds.WHOLE)
-
-        assert feed.name == "captured"
-        expected = losses(make("resident", images), new_step(), 2)
-        assert losses(feed, new_step(), 2, chunk=3) == expected
-
     def test_recording_that_failed_is_made_at_the_next_call(
         self, images: data.Images, captured: feeds._Captured, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -504,33 +420,12 @@ class TestCaptured:
 
         step = new_step()
         with monkeypatch.context() as patched:
-            patched.setattr(feeds, "record", fail)
+            patched.setattr(graphs, "record", fail)
             with pytest.raises(RuntimeError, match="out of memory"):
                 losses(captured, step, 1, chunk=3)
 
         expected = losses(make("resident", images), new_step(), 1)
         assert losses(captured, step, 1, chunk=3) == expected
-
-    def test_recording_lies_where_the_images_are(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        meta, recorded_on = torch.device("meta"), []
-        monkeypatch.setattr(feeds, "record", lambda work, device: recorded_on.append(device))
-        step = TrainingStep(classifier.Net().to(meta))
-        pixels, labels = torch.empty(9, 3, 32, 32, device=meta), torch.empty(9, device=meta)
-
-        recording = feeds._Recording(step, 2, 4, pixels, labels)
-
-        assert recorded_on == [meta]
-        assert (recording._places.device, recording._places.shape) == (meta, (8,))
-        assert (recording._losses.device, recording._losses.shape) == (meta, (2,))
-
-    def test_recording_serves_parameters_that_are_wrapped_anew_in_their_memory(self) -> None:
-        step = TrainingStep(classifier.Net(), momentum=0.0)
-        before = feeds._addresses(step)
-
-        (group,) = step.optimizer.param_groups
-        group["params"] = [torch.nn.Parameter(each.data) for each in group["params"]]
-
-        assert feeds._addresses(step) == before
 
     @pytest.mark.parametrize("change", ["rate", "optimizer", "chunk", "mode", "step"])
     def test_stale_recording_is_made_anew(
@@ -545,7 +440,6 @@ class TestCaptured:
                 step.optimizer.param_groups[0]["lr"] = 0.01
         elif change == "optimizer":
             for step in (plain, replayed):
-                step.optimizer.load_state_dict(step.optimizer.state_dict())
                 for state in step.optimizer.state.values():
                     state["momentum_buffer"] = state["momentum_buffer"].clone()
         elif change == "chunk":
@@ -577,7 +471,7 @@ class TestCaptured:
             def serves(self, *_: Any) -> bool:
                 return False
 
-        monkeypatch.setattr(feeds, "_Recording", Recording)
+        monkeypatch.setattr(feeds, "Recording", Recording)
         for _ in range(2):
             captured._recorded(new_step(), 2)
 
@@ -644,20 +538,22 @@ class TestChoice:
     def test_cuda_gets_the_captured_feed(self, free: dict[str, int]) -> None:
         free.update(cpu=2**40, cuda=2**40)
 
-        for device, fastest in [("cpu", "resident"), ("mps", "resident"), ("cuda", "captured")]:
-            obstacles = {n: feeds._obstacle(n, 100, torch.device(device)) for n in feeds.NAMES}
-            assert feeds._fastest(obstacles) == fastest
+        for device, captured in [("cpu", False), ("mps", False), ("cuda", True)]:
+            obstacle = feeds._obstacle("captured", 100, torch.device(device), WHOLE)
+            assert (obstacle is None) == captured
 
     def test_full_gpu_gets_the_loader(self, free: dict[str, int]) -> None:
         free.update(cpu=2**40, cuda=1000)
 
-        obstacles = {n: feeds._obstacle(n, 100, torch.device("cuda", 0)) for n in feeds.NAMES}
-
-        assert feeds._fastest(obstacles) == "loader"
-        assert obstacles["captured"] == "100 images need 2 MiB, and cuda:0 has 0 MiB free"
+        cuda = torch.device("cuda", 0)
+        for name in ("resident", "captured"):
+            assert feeds._obstacle(name, 100, cuda, WHOLE) == (
+                "100 images need 2 MiB, and cuda:0 has 0 MiB free"
+            )
+        assert feeds._obstacle("loader", 100, cuda, WHOLE) is None
 
     def test_processes_beside_each_other_share_the_memory(self, free: dict[str, int]) -> None:
-        need, cuda, two = 6 * 3072 * 100, torch.device("cuda", 0), feeds.Part(0, 2, 2)
+        need, cuda, two = 6 * 3072 * 100, torch.device("cuda", 0), Rank(0, 2, 2)
 
         free.update(cpu=2 * need, cuda=need)
         assert feeds._obstacle("resident", 100, cuda, two) is None
@@ -675,23 +571,14 @@ class TestChoice:
         free["cpu"] = 2 * 30 * 3072 * 6 - 1
 
         assert make(None, images).name == "resident"
-        assert make(None, images, part=feeds.Part(0, 2, 2)).name == "loader"
+        assert make(None, images, rank=Rank(0, 2, 2)).name == "loader"
 
     def test_steps_of_several_processes_are_not_captured(self, free: dict[str, int]) -> None:
         cuda = torch.device("cuda", 0)
 
-        assert feeds._obstacle("captured", 100, cuda, feeds.Part(1, 1)) is None
-        assert feeds._obstacle("captured", 100, cuda, feeds.Part(0, 2)) == (
+        assert feeds._obstacle("captured", 100, cuda, Rank(1, 1)) is None
+        assert feeds._obstacle("captured", 100, cuda, Rank(0, 2)) == (
             "the steps of 2 processes, which wait for each other, are not captured"
-        )
-
-    def test_reasons(self) -> None:
-        cuda = torch.device("cuda", 0)
-
-        assert feeds._reason("loader", {"resident": "too large"}, cuda) == "too large"
-        assert feeds._reason("resident", {}, cuda) == "all images fit the memory of cuda:0"
-        assert feeds._reason("captured", {}, cuda) == (
-            "all images fit the memory of cuda:0, which replays captured steps"
         )
 
     def test_what_was_asked_for_is_given(self, images: data.Images) -> None:
@@ -707,8 +594,8 @@ class TestChoice:
             make("fast", images)
 
     def test_meta_is_refused(self, images: data.Images) -> None:
-        with pytest.raises(devices.UnusableDevice, match="no values"):
-            make(None, images, device="meta")
+        with pytest.raises(UnusableDevice, match="no values"):
+            make(None, images, device=torch.device("meta"))
 
     @pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"workers": -1}])
     def test_bad_numbers_are_refused(self, images: data.Images, wrong: dict[str, int]) -> None:

@@ -1,0 +1,220 @@
+"""A training from its settings to the files that are kept of it, in one process or several.
+
+The first process has the files and decides; the others get what they need from it.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from blitz import data, devices, plots
+from blitz.base import interrupts
+from blitz.data import Images
+from blitz.learning import evaluation
+from blitz.learning.evaluation import Accuracy
+from blitz.learning.running_loss import Report
+from blitz.parallel.processes import Processes
+from blitz.training import checkpoint, record, settings, weights
+from blitz.training.checkpoint import Checkpoint
+from blitz.training.folder import Content, RunFolder, RunFolderError
+from blitz.training.loop import Training
+from blitz.training.settings import Settings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SHOWN = 24
+"""Images in samples.png and in predictions.png."""
+
+
+class Prepared(NamedTuple):
+    """What every process starts from."""
+
+    settings: Settings
+    saved: Checkpoint | None
+    train: Images
+    test: Images
+
+
+def refuse_to_overwrite(
+    folder: RunFolder, *, resume: bool, processes: Processes, command: str
+) -> None:
+    """Refuse a folder that holds something, unless it holds a training to go on with.
+
+    Args:
+        folder: Where the training is to be kept.
+        resume: Whether to go on with what is there.
+        processes: A training that torchrun restarts goes on in any case.
+        command: What the user would type to go on, for the message.
+
+    Raises:
+        RunFolderError: it would overwrite something.
+    """
+    content = folder.content()
+    if content is Content.NOTHING or (resume and content is not Content.OTHER):
+        return
+    if content is Content.UNFINISHED and _is_restarted(folder, processes):
+        return
+    remedy = {
+        Content.UNFINISHED: f"Go on with it: {command}\nOr choose another --out.",
+        Content.FINISHED: "Choose another --out, or move it away.",
+        Content.OTHER: "Choose another --out, or move them away.",
+    }[content]
+    raise RunFolderError(f"{folder.path} holds {content.value}; nothing was changed. {remedy}")
+
+
+def _is_restarted(folder: RunFolder, processes: Processes) -> bool:
+    """Return whether torchrun restarts its own training, and not one that was there before."""
+    return processes.restarted and checkpoint.load(folder.checkpoint).launch == processes.launch
+
+
+def finished(folder: RunFolder, given: Mapping[str, Any]) -> float | None:
+    """Return the accuracy of the finished training in ``folder``; None if there is none.
+
+    Raises:
+        SettingsError: it had other settings than those given.
+        RecordError: its result cannot be read.
+    """
+    if folder.content() is not Content.FINISHED:
+        return None
+    found = record.read(folder.result)
+    settings.resumed(given, record.settings_of(found), folder.result)
+    folder.drop_checkpoint()
+    return float(found["accuracy"])
+
+
+def prepare(folder: RunFolder, given: Mapping[str, Any]) -> Prepared:
+    """Read the checkpoint, if there is one, and all images.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be used.
+        SettingsError: it has other settings than those given.
+        DataError: the images cannot be used.
+    """
+    saved = checkpoint.load(folder.checkpoint) if folder.checkpoint.exists() else None
+    if saved is None:
+        found = settings.chosen(given)
+    else:
+        found = settings.resumed(given, saved.settings, folder.checkpoint)
+        checkpoint.check_width(folder.checkpoint, saved, found.width)
+    train, test = (data.load(split, found.data).in_memory() for split in data.SPLITS)
+    return Prepared(found, saved, train, test)
+
+
+@contextmanager
+def begun(prepared: Prepared, folder: RunFolder, processes: Processes) -> Iterator[Training]:
+    """Yield the training, at its beginning or where its checkpoint stands, on its threads.
+
+    Raises:
+        CheckpointError: the checkpoint is of another net or of other images.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(prepared.settings.threads)
+    try:
+        training = Training(prepared.settings, prepared.train, processes)
+        if prepared.saved is not None:
+            training.go_on_from(prepared.saved, folder.checkpoint)
+        processes.first(lambda: checkpoint.save(folder.checkpoint, training.checkpoint()))
+        yield training
+    finally:
+        torch.set_num_threads(before)
+
+
+def described(prepared: Prepared, training: Training) -> Iterator[str]:
+    """Yield lines on what is trained, on what and with what."""
+    found, feed = training.settings, training.feed
+    count = training.processes.part.processes
+    several = f"{count} processes, the first on " if count > 1 else ""
+    for split, images in (("train", prepared.train), ("test", prepared.test)):
+        yield f"{split} images: {images.origin}"
+    yield f"device: {several}{devices.describe(found.device)}; feed: {feed.name}, since {feed.why}"
+    yield (
+        f"settings: {found.epochs} x {feed.batches:,} batches of {found.batch_size}, "
+        f"learning rate {found.lr:g}, momentum {found.momentum:g}, width {found.width}, "
+        f"seed {found.seed}{', exact' if found.exact else ''}"
+    )
+    if training.done:
+        yield f"going on after {training.done:,} of {training.batches:,} batches"
+    yield f"some images: {evaluation.labels_line(prepared.train.labels[:4])}"
+
+
+def run(
+    training: Training, folder: RunFolder, every: float, show: Callable[[list[Report]], object]
+) -> int | None:
+    """Train to the end, saving a checkpoint every so many seconds.
+
+    Args:
+        training: To go on with.
+        folder: Where checkpoints go.
+        every: Seconds between two of them.
+        show: Called with the reports that became due, after every few batches.
+
+    Returns:
+        The number of the signal that ended it early, after a checkpoint; None if none did.
+
+    Raises:
+        Diverged: the loss is no longer a number.
+        WriteError: a checkpoint cannot be written; the one before is whole.
+    """
+    processes, saved_at = training.processes, time.monotonic()
+    with interrupts.deferred() as asked:
+        for reports in training.chunks():
+            show(reports)
+            stop = processes.largest(asked.signal or 0)  # all of them stop after the same batch
+            if processes.leads and (stop or time.monotonic() - saved_at >= every):
+                checkpoint.save(folder.checkpoint, training.checkpoint())
+                saved_at = time.monotonic()
+            if stop:
+                return stop
+        if processes.leads:
+            checkpoint.save(folder.checkpoint, training.checkpoint())
+    return None
+
+
+def keep(
+    training: Training, prepared: Prepared, accuracy: Accuracy, folder: RunFolder
+) -> list[str]:
+    """Write weights, pictures and, last, the result; return the names of the pictures.
+
+    Raises:
+        WriteError: something cannot be written. The checkpoint stays then.
+    """
+    weights.save(training.net, folder.model)
+    images, labels = data.normalized(_first(prepared.test)).tensors
+    answers = evaluation.predict(training.net, images)
+    losses, batches = training.losses, training.feed.batches
+    drawn = draw(
+        folder,
+        {
+            "predictions.png": lambda: plots.sample_grid(images, labels, answers),
+            "loss.png": lambda: plots.loss_curve(losses.reports, losses.curve, batches),
+            "classes.png": lambda: plots.class_bars(accuracy),
+        },
+    )
+    found = record.of(training, prepared.train, prepared.test, accuracy)
+    folder.write(folder.result.name, record.content(found))
+    folder.drop_checkpoint()
+    return drawn
+
+
+def draw_samples(prepared: Prepared, folder: RunFolder) -> list[str]:
+    """Write samples.png; return its name, or nothing without matplotlib."""
+    images, labels = data.normalized(_first(prepared.train)).tensors
+    return draw(folder, {"samples.png": lambda: plots.sample_grid(images, labels)})
+
+
+def draw(folder: RunFolder, drawings: Mapping[str, Callable[[], "Figure"]]) -> list[str]:
+    """Write pictures by their names; return the names, or nothing without matplotlib."""
+    try:
+        for name, drawing in drawings.items():
+            folder.write(name, plots.png(drawing()))
+    except plots.NoMatplotlib:
+        return []
+    return list(drawings)
+
+
+def _first(images: Images) -> Images:
+    return Images(images.items[:SHOWN], images.labels[:SHOWN], images.origin)

@@ -1,0 +1,104 @@
+"""The settings of a training: chosen for a new one, compared for one that goes on."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from blitz import devices
+from blitz.training import settings
+from blitz.training.settings import Settings, SettingsError
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
+SAVED = Settings(data="there", batch_size=8).plain()
+WHERE = Path("c.pt")
+
+
+class TestChosen:
+    def test_little_work_has_one_thread(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 5)
+
+        assert settings.chosen({"device": CPU}) == Settings()
+        assert settings.chosen({"device": CPU, "width": 24}).threads == 5
+        assert settings.chosen({"device": CPU, "batch_size": 16}).threads == 5
+
+    def test_default_device_is_the_accelerator(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 5)
+        monkeypatch.setattr(devices, "pick", lambda: CUDA)
+
+        chosen = settings.chosen({"epochs": 3})
+
+        assert chosen == Settings(epochs=3, device=CUDA, threads=5)
+
+
+def test_plain_settings_are_numbers_and_texts() -> None:
+    assert SAVED == {
+        "data": "there",
+        "epochs": 2,
+        "batch_size": 8,
+        "lr": 0.001,
+        "momentum": 0.9,
+        "width": 6,
+        "seed": 0,
+        "device": "cpu",
+        "threads": 1,
+        "workers": 0,
+        "feed": None,
+        "exact": False,
+    }
+
+
+class TestResumed:
+    def test_saved_ones_come_back_except_those_that_may_change(self) -> None:
+        free = {"data": "here", "workers": 2, "feed": "loader"}
+        same = {"batch_size": 8, "device": CPU}
+
+        assert settings.resumed({}, SAVED, WHERE) == Settings(data="there", batch_size=8)
+        assert settings.resumed({**free, **same}, SAVED, WHERE) == (
+            Settings(batch_size=8, data="here", workers=2, feed="loader")
+        )
+
+    def test_device_is_that_of_the_training(self) -> None:
+        saved = {**SAVED, "device": "cuda:0"}
+
+        assert settings.resumed({}, saved, WHERE).device == CUDA
+        assert settings.resumed({"device": CUDA}, saved, WHERE).device == CUDA
+        with pytest.raises(SettingsError, match=r"--device cuda:1 \(there: cuda:0\)"):
+            settings.resumed({"device": torch.device("cuda", 1)}, saved, WHERE)
+
+    def test_differing_ones_are_named(self) -> None:
+        given = {"batch_size": 4, "workers": 2, "lr": 0.5, "exact": True}
+
+        with pytest.raises(SettingsError) as refused:
+            settings.resumed(given, SAVED, WHERE)
+
+        assert str(refused.value).startswith(
+            "c.pt: its training has other settings than those given: --batch-size 4 (there: 8), "
+            "--lr 0.5 (there: 0.001), --exact True (there: False). Leave them out"
+        )
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"epochs": "3"},
+            {"epochs": 3.0},
+            {"lr": 1},
+            {"exact": 1},
+            {"device": 0},
+            {"data": 3},
+            {"feed": ["resident"]},
+            {"more": 1},
+        ],
+        ids=str,
+    )
+    def test_those_that_are_none_are_refused(self, wrong: dict[str, Any]) -> None:
+        with pytest.raises(SettingsError, match=r"c\.pt: holds no settings of a training"):
+            settings.resumed({}, {**SAVED, **wrong}, WHERE)
+
+    @pytest.mark.parametrize("name", sorted(SAVED))
+    def test_missing_ones_are_refused(self, name: str) -> None:
+        saved = {key: value for key, value in SAVED.items() if key != name}
+
+        with pytest.raises(SettingsError, match="holds no settings"):
+            settings.resumed({}, saved, WHERE)
