@@ -171,6 +171,15 @@ class TestUsage:
         assert min(norms) > 0
         assert max(norms) < math.inf
 
+    def test_gradients_add_up_in_place(self, a: Tensor) -> None:
+        """The tensor in .grad stays the same one when a second backward pass adds to it."""
+        (3 * a**3).sum().backward()
+        buffer = a.grad
+
+        (3 * a**3).sum().backward()
+
+        assert a.grad is buffer
+
     def test_backward_adds_to_a_gradient_set_by_hand(self, a: Tensor, device: torch.device) -> None:
         """Backward adds to whatever .grad holds."""
         a.grad = torch.tensor([1.0, -1.0], device=device)
@@ -539,6 +548,16 @@ class TestComputationalGraph:
         with pytest.raises(RuntimeError, match="backward through the graph a second time"):
             torch.autograd.grad(loss, a)
 
+    def test_retained_graph_runs_again_and_accumulates(self, a: Tensor) -> None:
+        """With retain_graph=True a graph runs again, and its gradients add up."""
+        loss = (3 * a**3).sum()
+
+        loss.backward(retain_graph=True)
+        loss.backward(retain_graph=True)
+        loss.backward()
+
+        assert a.grad.tolist() == [3 * 36.0, 3 * 81.0]
+
     def test_saved_values_are_gone_after_backward(self, a: Tensor) -> None:
         """Backward frees the values saved for it; before that they can be looked at."""
         cube = a**3
@@ -699,6 +718,14 @@ class TestExclusion:
 
         assert returned is net
         assert [p.requires_grad for p in net.parameters()] == [False] * 4
+
+    def test_layer_put_in_place_of_another_stays_the_last(
+        self, device: torch.device, model: nn.Module
+    ) -> None:
+        """A new layer under the name of an old one takes its place in the order of layers too."""
+        model.fc = nn.Linear(512, 10, device=device)
+
+        assert list(model.named_children())[-1] == ("fc", model.fc)
 
     def test_head_for_512_features_does_not_fit_bottleneck_networks(
         self, device: torch.device

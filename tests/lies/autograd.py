@@ -319,7 +319,7 @@ def gradient_of_powers_is_off(old, t, n):
     return scale_gradient(old(t, n), 1.01)
 
 
-@lie("A14 pow")
+@lie("A14", "pow")
 def powers_are_rounded(old, t, n):
     """Powers are rounded to tens."""
     return old(t, n).round(decimals=-1)
