@@ -5,14 +5,14 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of ``python -m blitz compare``."""
+    """Add the options of ``python -m blitz compare``."""
     parser.add_argument("before", type=Path, metavar="A.json", help="the first result")
     parser.add_argument("after", type=Path, metavar="B.json", help="the second result")
     parser.add_argument("--device", metavar="NAME", help="compare this device only")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what changed; 1 where a claim was lost on a device, else 0."""
+    """Print what changed; return 1 if a claim was lost on a device, else 0."""
     from blitz.harness import conformance
 
     before, after = conformance.read(args.before), conformance.read(args.after)

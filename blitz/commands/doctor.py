@@ -19,7 +19,7 @@ class BadRequest(BlitzError):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of ``python -m blitz doctor``."""
+    """Add the options of ``python -m blitz doctor``."""
     arguments.add_devices(
         parser.add_argument,
         "try these devices only; default: the cpu and the accelerator, if there is one",
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a finding for each device; 0 where all can be used, 1 where one cannot."""
+    """Print a finding for each device; return 0 if all can be used, else 1."""
     for module in args.imports:
         if importlib.util.find_spec(module.partition(".")[0]) is None:
             raise BadRequest(f"--import {module}: there is no module of this name. Install it.")
@@ -59,12 +59,12 @@ def _names(asked_for: str | None) -> list[str]:
 
 
 def _is_none(finding: Finding) -> bool:
-    """Whether nobody asked for an accelerator, and there is none."""
+    """Return whether no accelerator was asked for, and none was found."""
     return finding.device == preflight.ANY and finding.verdict is Verdict.NO_DRIVER
 
 
 def report(finding: Finding) -> Iterator[str]:
-    """The lines about one device: the verdict with its remedy, then the facts."""
+    """Yield the lines about one device: the verdict with its remedy, then the facts."""
     if _is_none(finding):
         yield "accelerator: torch finds none on this machine"
     elif finding.usable:

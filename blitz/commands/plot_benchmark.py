@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of ``python -m blitz plot-benchmark``."""
+    """Add the options of ``python -m blitz plot-benchmark``."""
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="results")
     parser.add_argument(
         "-o", "--out", type=Path, required=True, metavar="PNG", help="the picture to write"
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the picture, and print where each accelerator overtakes its cpu; 0."""
+    """Write the picture, print where each accelerator overtakes its cpu, and return 0."""
     from blitz import plots
     from blitz.base import files
     from blitz.measuring import picture as throughput_plot

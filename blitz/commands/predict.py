@@ -1,22 +1,19 @@
 """Name what is in image files: the three likeliest classes, with their probabilities.
 
-Any file that Pillow opens will do; it is turned to RGB, and squeezed or stretched to the 32 x 32
-pixels that the net takes. The net gives scores, which are no probabilities: softmax makes them
-some. They say how sure the net is, not how right: it knows its ten classes, and nothing else.
+Any file that Pillow opens will do (except EPS, which runs a program); it is turned to RGB, and
+squeezed or stretched to the 32 x 32 pixels that the net takes. Softmax makes probabilities of the
+net's scores. They say how sure the net is, not how right: it knows its ten classes, and nothing
+else.
 """
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import torch
 
 TOP = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of ``python -m blitz predict``."""
+    """Add the options of ``python -m blitz predict``."""
     add = parser.add_argument
     add("--model", required=True, metavar="FILE", help="the weights: model.pt of a training")
     add("--device", default="cpu", help="cpu, cuda, cuda:1, … (default: %(default)s)")
@@ -24,13 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a line for each image: 0, or 2 where a file was no image; the others are named."""
-    from blitz import data
+    """Print a line for each image; return 0, or 2 if a file is not an image."""
+    from blitz import data, devices
     from blitz.images import photos
     from blitz.learning import evaluation
     from blitz.training import weights
 
-    net = weights.load(args.model, args.device, width=None)
+    net = weights.load(args.model, devices.resolve(args.device), width=None)
     to_tensor = data.transform()
     code = 0
     for path in args.images:
@@ -40,16 +37,10 @@ def run(args: argparse.Namespace) -> int:
             print(f"error: {error}. Give an image file, such as a JPEG or PNG.", file=sys.stderr)
             code = 2
             continue
-        print(f"{path}: {_top(evaluation.probabilities(net, image)[0])}", flush=True)
+        values, labels = evaluation.probabilities(net, image)[0].cpu().topk(TOP)
+        likeliest = (
+            f"{data.CLASSES[label]} {value:.1%}"
+            for value, label in zip(values.tolist(), labels.tolist(), strict=True)
+        )
+        print(f"{path}: {', '.join(likeliest)}", flush=True)
     return code
-
-
-def _top(probabilities: "torch.Tensor") -> str:
-    """The likeliest classes, the likeliest first."""
-    from blitz.data import CLASSES
-
-    values, labels = probabilities.cpu().topk(TOP)
-    return ", ".join(
-        f"{CLASSES[label]} {value:.1%}"
-        for value, label in zip(values.tolist(), labels.tolist(), strict=True)
-    )

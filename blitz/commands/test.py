@@ -4,7 +4,7 @@ The file is not trusted: its checksums are compared, and no code in it runs. Wit
 is tested on images made on the spot.
 
 On N devices, or N processes of the cpu: torchrun --nproc-per-node N -m blitz test, with the same
-options. Each image is counted once; the first process reads the files and shows the figures.
+options. Each image is counted once; the first process reads the files and prints the figures.
 """
 
 import argparse
@@ -16,11 +16,10 @@ if TYPE_CHECKING:
     from torch.utils.data import TensorDataset
 
     from blitz.classifier import Net
-    from blitz.parallel.processes import Processes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of ``python -m blitz test``."""
+    """Add the options of ``python -m blitz test``."""
     add = parser.add_argument
     add("--model", required=True, metavar="FILE", help="the weights: model.pt of a training")
     add(
@@ -44,31 +43,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Test, and print the figures: 0."""
-    from blitz.parallel import processes as distributed
-
-    with distributed.joined(args.device) as processes:
-        return _run(args, processes)
-
-
-def _run(args: argparse.Namespace, processes: "Processes") -> int:
+    """Test the net, print the figures and return 0."""
     from blitz import devices
-    from blitz.parallel import processes as distributed
+    from blitz.parallel import processes as parallel
 
-    device = processes.device(devices.pick() if args.device is None else args.device)
-    net, images = processes.first(lambda: _read(args))
-    accuracy = distributed.evaluate(net.to(device), images, processes, batch_size=args.batch_size)
-    if processes.leads:
-        print(accuracy.line(), *accuracy.class_lines(), sep="\n")
+    with parallel.joined(args.device) as processes:
+        named = devices.pick() if args.device is None else devices.resolve(args.device)
+        device = processes.device(named)
+        net, images = processes.first(lambda: _read(args))
+        accuracy = parallel.evaluate(net.to(device), images, processes, batch_size=args.batch_size)
+        if processes.leads:
+            print(accuracy.line(), *accuracy.class_lines(), sep="\n")
     return 0
 
 
 def _read(args: argparse.Namespace) -> "tuple[Net, TensorDataset]":
-    """The net, on the cpu, and the images: of several processes the first alone has the files."""
+    """Read the net, onto the cpu, and the images, and print where they are from."""
     from blitz import data
     from blitz.training import weights
 
     net = weights.load(args.model, width=None)
-    images = data.load("test", args.data)
+    images = data.load("test", args.data).in_memory()
     print(f"images: {images.origin}", flush=True)
     return net, data.normalized(images)

@@ -1,7 +1,5 @@
 """The frame of ``python -m blitz``: commands, exit codes, and readers that leave."""
 
-import argparse
-import ast
 import importlib
 import os
 import runpy
@@ -15,8 +13,7 @@ from typing import Any
 import pytest
 
 from blitz import __main__ as command_line
-from blitz.base import arguments
-from blitz.base.errors import BlitzError, first_line
+from blitz.base.errors import BlitzError
 
 
 @pytest.mark.parametrize("name", command_line.COMMANDS)
@@ -58,15 +55,6 @@ EXIT_CODES = [
     "2 an argument or an input cannot be used",
     "130 interrupted from the keyboard",
 ]
-DATA = (
-    "--data DIR the images: the folder that holds cifar-10-batches-py/, or one with "
-    "train/<class>/ and test/<class>/"
-)
-DEVICE = (
-    "--device DEVICE cpu, cuda, cuda:1, … (default: the first accelerator, else the cpu); under "
-    "torchrun the kind alone, since each process has a device of its own"
-)
-MODEL = "--model FILE the weights: model.pt of a training"
 HELP = "-h, --help show this help message and exit"
 
 
@@ -90,96 +78,6 @@ def test_first_help_lists_the_commands(wide: None, capsys: pytest.CaptureFixture
         ["positional arguments: COMMAND", spec, *purposes, "options:", HELP, *EXIT_CODES]
     )
     assert shown[-5:] == EXIT_CODES
-
-
-@pytest.mark.parametrize(
-    ("command", "usage", "explained"),
-    [
-        (
-            "train",
-            "[-h] [--data DIR | --download] [--mirror URL] [--epochs N] [--batch-size N] "
-            "[--lr RATE] [--momentum M] [--width N] [--device DEVICE] [--workers N] [--seed N] "
-            "[--feed {loader,resident,captured}] [--exact] [--out DIR] [--resume] "
-            "[--checkpoint-every SECONDS] [--hang-limit SECONDS] [--at-least PERCENT]",
-            [
-                f"{DATA} (default: made on the spot)",
-                "--download fetch the official CIFAR-10 into data/ first, unless it is there; its "
-                "server is slow, see python -m blitz download --help",
-                "--mirror URL where --download fetches it instead",
-                "--epochs N passes over the images (default: 2)",
-                "--batch-size N images to a step, those of all processes together (default: 4)",
-                "--lr RATE learning rate of SGD (default: 0.001)",
-                "--momentum M of SGD (default: 0.9)",
-                "--width N channels of the first convolution (default: 6)",
-                DEVICE,
-                "--workers N processes that load images, for each one that trains (default: 0)",
-                "--seed N of first weights and order (default: 0)",
-                "--feed {loader,resident,captured} how batches reach the net: a DataLoader, as the "
-                "tutorial has it; all images on the device; the same with whole steps captured in "
-                "a CUDA graph (default: the fastest that fits; loader with --workers)",
-                "--exact on the cpu, compute the tutorial's loop to the last bit (default: small "
-                "batches use faster kernels, which round otherwise)",
-                "--out DIR where to keep it (default: blitz-run)",
-                "--resume go on with the training in --out, if there is one",
-                "--checkpoint-every SECONDS 0 for as often as possible (default: 10)",
-                "--hang-limit SECONDS under torchrun, name a process for which the others wait "
-                "longer, and end; 0 for no limit (default: 120)",
-                "--at-least PERCENT exit with 1 where the accuracy is less",
-            ],
-        ),
-        (
-            "test",
-            "[-h] --model FILE [--data DIR] [--device DEVICE] [--batch-size N]",
-            [
-                MODEL,
-                f"{DATA}; the test images are taken (default: made on the spot)",
-                DEVICE,
-                "--batch-size N images at once; makes no difference to the result (default: 100)",
-            ],
-        ),
-        (
-            "predict",
-            "[-h] --model FILE [--device DEVICE] IMAGE [IMAGE ...]",
-            [MODEL, "--device DEVICE cpu, cuda, cuda:1, … (default: cpu)"],
-        ),
-        (
-            "compare",
-            "[-h] [--device NAME] A.json B.json",
-            ["--device NAME compare this device only"],
-        ),
-    ],
-    ids=["train", "test", "predict", "compare"],
-)
-def test_help_of_a_command_explains_its_options(
-    wide: None,
-    capsys: pytest.CaptureFixture[str],
-    command: str,
-    usage: str,
-    explained: list[str],
-) -> None:
-    help_of(command)
-
-    shown = lines_of(capsys.readouterr().out)
-    assert shown[0] == f"usage: python -m blitz {command} {usage}"
-    said = " ".join(shown[shown.index("options:") + 1 :])
-    assert said == " ".join([HELP, *explained, *EXIT_CODES])
-
-
-@pytest.mark.parametrize(
-    ("command", "explained"),
-    [
-        ("predict", ["IMAGE an image file"]),
-        ("compare", ["A.json the first result", "B.json the second result"]),
-    ],
-)
-def test_help_of_a_command_explains_what_it_is_given(
-    wide: None, capsys: pytest.CaptureFixture[str], command: str, explained: list[str]
-) -> None:
-    help_of(command)
-
-    shown = lines_of(capsys.readouterr().out)
-    place = shown.index("positional arguments:")
-    assert shown[place + 1 : shown.index("options:")] == explained
 
 
 def given(*words: str) -> dict[str, Any]:
@@ -412,67 +310,3 @@ def test_what_a_reader_that_left_did_not_take_goes_nowhere(
             assert os.path.sameopenfile(nowhere.fileno(), stream.fileno())
     assert file.read_text(encoding="utf-8") == ""
     assert capsys.readouterr().err == ("error: output pipe closed\n")
-
-
-@pytest.mark.parametrize(
-    ("said", "first"),
-    [
-        ("it broke\nand more", "it broke"),
-        ("", "RuntimeError"),
-        ("word " * 99, "word " * 58 + "word …"),
-    ],
-    ids=["lines", "nothing", "long"],
-)
-def test_errors_are_told_in_one_short_line(said: str, first: str) -> None:
-    assert first_line(RuntimeError(said)) == first
-
-
-MOST = 2**63 - 1
-
-
-class TestNumbers:
-    """What an option takes, to the last number, and what it says of the first that it does not."""
-
-    # Each is made in the test, not as this module is imported, or its mutants would go unseen.
-
-    @pytest.mark.parametrize(
-        ("kind", "taken"),
-        [
-            (lambda text: arguments.whole(3)(text), ["3", "4", str(MOST)]),
-            (lambda text: arguments.whole(0, 5)(text), ["0", "5"]),
-            (arguments.rate, ["1e-9", "1", "2.5"]),
-            (arguments.momentum, ["0", "0.5", "0.999"]),
-            (arguments.seconds, ["0", "0.5", "1e9"]),
-            (arguments.time_limit, ["0.001", "1", "1e9"]),
-            (arguments.minutes, ["0.001", "1", "1e9"]),
-            (arguments.percent, ["0", "0.5", "100"]),
-        ],
-    )
-    def test_taken(self, kind: Callable[[str], float], taken: list[str]) -> None:
-        for text in taken:
-            assert kind(text) == ast.literal_eval(text)
-
-    @pytest.mark.parametrize(
-        ("kind", "refused", "words"),
-        [
-            (
-                lambda text: arguments.whole(3)(text),
-                ["2", "-9", "3.0", "three", str(MOST + 1)],
-                "3 or more",
-            ),
-            (lambda text: arguments.whole(0, 5)(text), ["-1", "6", "", "nan"], "0 to 5"),
-            (lambda text: arguments.whole(0, MOST - 1)(text), [str(MOST)], f"0 to {MOST - 1}"),
-            (arguments.rate, ["0", "-1", "inf", "nan", "fast"], "above 0"),
-            (arguments.momentum, ["-0.001", "1", "nan", "much"], "0 to less than 1"),
-            (arguments.seconds, ["-0.001", "inf", "nan", "soon"], "0 seconds or more"),
-            (arguments.time_limit, ["0", "-1", "inf", "nan", "soon"], "more than 0 seconds"),
-            (arguments.minutes, ["0", "-1", "inf", "nan", "soon"], "more than 0 minutes"),
-            (arguments.percent, ["-0.001", "100.001", "nan", "all"], "0 to 100"),
-        ],
-    )
-    def test_refused(self, kind: Callable[[str], float], refused: list[str], words: str) -> None:
-        for text in refused:
-            with pytest.raises(argparse.ArgumentTypeError) as error:
-                kind(text)
-            assert str(error.value).startswith(f"{text!r}: give ")
-            assert str(error.value).endswith(words)
