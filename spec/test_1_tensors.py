@@ -145,7 +145,7 @@ class TestFromAnotherTensor:
         assert x_ones.device == device
 
     def test_dtype_asked_for_wins_over_the_inherited_one(self, device: torch.device) -> None:
-        """A dtype asked for wins over the inherited one, and the other tensor keeps its own."""
+        """A dtype argument wins over the inherited dtype, and the other tensor keeps its own."""
         x_data = torch.tensor([[1, 2, 3], [4, 5, 6]], device=device)
 
         x_rand = torch.rand_like(x_data, dtype=torch.float)
@@ -280,6 +280,7 @@ class TestOperations:
 
         assert moved.device.type == device.type
         assert moved.tolist() == tensor.tolist() == [[1, 2, 3], [4, 5, 6]]
+        assert tensors.to_gpu(tensor).is_cuda == torch.cuda.is_available()
 
     @pytest.mark.on("accelerator", "meta")
     def test_move_returns_a_tensor_and_leaves_its_own_behind(self, device: torch.device) -> None:
@@ -502,7 +503,7 @@ class TestInPlace:
     def test_overwriting_a_value_that_backward_needs_is_found_out(
         self, device: torch.device
     ) -> None:
-        """Where add_ has overwritten a value that backward needs, backward raises RuntimeError.
+        """If add_ has overwritten a value that backward needs, backward raises RuntimeError.
 
         A write that autograd does not see, through ``.data`` or a NumPy array, is not found out.
         """
@@ -532,7 +533,7 @@ class TestBridgeWithNumpy:
 
     @pytest.mark.on("accelerator", "meta")
     def test_tensor_away_from_the_cpu_has_no_array(self, device: torch.device) -> None:
-        """Away from the CPU, numpy() raises TypeError; of a tensor on the CPU it is an array."""
+        """Away from the CPU, numpy() raises TypeError; on the CPU it returns an array."""
         assert torch.ones(2).numpy().tolist() == [1, 1]
 
         with pytest.raises(TypeError, match=f"can't convert {device.type}"):

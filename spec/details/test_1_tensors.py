@@ -96,7 +96,7 @@ class TestFromData:
 
     @pytest.mark.on("cpu", "accelerator", "meta")
     def test_tensor_is_made_on_the_device_asked_for(self, device: torch.device) -> None:
-        """A tensor made from data lives on the device that was asked for."""
+        """A tensor made from data lives on the device that is given."""
         assert torch.tensor([1.0, 2.0], device=device).device == device
 
     def test_ragged_lists_are_refused(self, device: torch.device) -> None:
@@ -120,7 +120,7 @@ class TestFromData:
     def test_data_that_is_no_number_of_a_dtype_is_refused(
         self, data: Any, error: Any, words: str, device: torch.device
     ) -> None:
-        """Text, None and integers past the range of int64 are errors; the last in it is not."""
+        """Text, None and integers beyond int64 raise errors; the largest int64 does not."""
         assert torch.tensor([2**63 - 1], device=device).tolist() == [9223372036854775807]
 
         with pytest.raises(error, match=words):
@@ -232,7 +232,7 @@ class TestFromNumpy:
 
     @pytest.mark.on("cpu", "accelerator", "meta")
     def test_tensor_of_an_array_goes_to_the_device_asked_for(self, device: torch.device) -> None:
-        """A tensor made from an array is on the CPU; moved, it is on the device asked for."""
+        """A tensor made from an array is on the CPU until it is moved to another device."""
         t = torch.from_numpy(np.zeros((2, 3), dtype=np.float32))
 
         assert t.device == torch.device("cpu")
@@ -255,7 +255,7 @@ class TestFromAnotherTensor:
         "dtype", [torch.float32, torch.float16, torch.int32, torch.uint8, torch.bool], ids=str
     )
     def test_like_tensor_takes_every_dtype(self, dtype: torch.dtype, device: torch.device) -> None:
-        """Ones made like a tensor have its dtype, be it of floats, integers or booleans."""
+        """Ones made like a tensor have its dtype, whether floats, integers or booleans."""
         source = torch.zeros(2, 3, dtype=dtype, device=device)
 
         assert torch.ones_like(source).dtype is dtype
@@ -278,7 +278,7 @@ class TestFromAnotherTensor:
     def test_like_tensor_of_double_precision_has_it_too(
         self, shape: tuple[int, ...], like: Any, device: torch.device
     ) -> None:
-        """Double precision is inherited, or asked for, with any shape."""
+        """Double precision is inherited, or given as dtype, with any shape."""
         double = torch.zeros(shape, dtype=torch.float64, device=device)
 
         inherited, asked_for = like(double), like(double.float(), dtype=torch.float64)
@@ -300,7 +300,7 @@ class TestFromAnotherTensor:
 
     @pytest.mark.on("cpu", "accelerator", "meta")
     def test_like_tensor_takes_the_memory_layout(self, device: torch.device) -> None:
-        """A tensor made like a transposed one is laid out in memory as that is."""
+        """A tensor made like a transposed one has the same layout in memory."""
         source = torch.ones(2, 3, device=device).t()
 
         assert source.stride() == (1, 3)
@@ -312,7 +312,7 @@ class TestFromAnotherTensor:
     def test_device_asked_for_wins_over_the_inherited_one(
         self, like: Any, device: torch.device
     ) -> None:
-        """A device asked for wins over the device of the tensor that is the pattern."""
+        """A device argument wins over the device of the other tensor."""
         source = torch.zeros(2, 3)
 
         elsewhere = like(source, device=device)
@@ -331,7 +331,7 @@ class TestFromAnotherTensor:
 
     @pytest.mark.on("cpu", "accelerator", "meta")
     def test_dtype_asked_for_keeps_shape_and_device(self, device: torch.device) -> None:
-        """A dtype asked for changes neither the inherited shape nor the inherited device."""
+        """A dtype argument changes neither the inherited shape nor the inherited device."""
         source = torch.zeros(2, 3, device=device)
 
         like = torch.ones_like(source, dtype=torch.int64)
@@ -381,7 +381,7 @@ class TestRandomOrConstantValues:
     def test_sizes_come_as_tuple_list_size_or_arguments(
         self, make: Any, device: torch.device
     ) -> None:
-        """A tuple, a list, a torch.Size and separate arguments say the same shape."""
+        """A tuple, a list, a torch.Size and separate arguments give the same shape."""
         assert make((2, 3), device=device).shape == (2, 3)
         assert make([2, 3], device=device).shape == (2, 3)
         assert make(torch.Size([2, 3]), device=device).shape == (2, 3)
@@ -444,7 +444,7 @@ class TestOperations:
             torch.histogram(t.to(cuda), 3)
 
     def test_guarded_move_does_nothing_without_an_accelerator(self, no_accelerator: None) -> None:
-        """A move guarded by torch.accelerator.is_available() goes nowhere if there is none."""
+        """Without an accelerator, a move that torch.accelerator.is_available() guards does nothing."""
         tensor = torch.rand(3, 4)
 
         assert tensors.to_accelerator(tensor) is tensor
@@ -503,7 +503,7 @@ class TestIndexing:
         ],
     )
     def test_selection_without_a_list_is_a_view(self, index: Any, device: torch.device) -> None:
-        """What numbers, slices, an ellipsis or None select is a view, a single element too."""
+        """Indexing with numbers, slices, an ellipsis or None gives a view, even of one element."""
         array = np.arange(12, dtype=np.float32).reshape(3, 4)
         tensor = torch.tensor(array, device=device)
 
@@ -590,7 +590,7 @@ class TestJoining:
         assert of_bools.tolist() == [0, 1, 1, 2]
 
     def test_cat_refuses_other_sizes_elsewhere(self, device: torch.device) -> None:
-        """Sizes that differ in another dimension than the joined one raise RuntimeError."""
+        """Sizes that differ in a dimension other than the joined one raise RuntimeError."""
         tall, short = torch.ones(3, 2, device=device), torch.ones(2, 2, device=device)
         assert torch.cat([tall, short], dim=0).shape == (5, 2)
 
@@ -801,7 +801,7 @@ class TestMultiplying:
         torch.testing.assert_close([a.matmul(a), a @ a], [products] * 2, rtol=1e-14, atol=0)
 
     def test_transpose_is_a_view_with_strides_swapped(self, device: torch.device) -> None:
-        """The transpose is a view: it swaps the strides and lies on the memory of the matrix."""
+        """The transpose is a view: it swaps the strides and shares the memory of the matrix."""
         a = torch.tensor([[1, 2, 3], [4, 5, 6]], device=device)
 
         transposed = a.T
@@ -885,7 +885,7 @@ class TestInPlace:
     def test_in_place_work_need_not_have_an_underscore(
         self, change: Any, changed: list[float], device: torch.device
     ) -> None:
-        """The operator +=, the argument out= and assignment to an index work in place as well."""
+        """The operators += and *=, the argument out= and index assignment work in place as well."""
         x = torch.tensor([1.0, 2.0, 3.0], device=device)
         view = x[:]
 
@@ -917,7 +917,7 @@ class TestInPlace:
             x.add_(0.5)
 
     def test_adding_to_an_expanded_tensor_in_place_is_refused(self, device: torch.device) -> None:
-        """Adding in place raises RuntimeError where several elements lie on one place in memory."""
+        """Adding in place raises RuntimeError where several elements share one place in memory."""
         expanded = torch.ones(2, 1, device=device).expand(2, 3)
         assert expanded.clone().add_(1).tolist() == [[2, 2, 2], [2, 2, 2]]
 
@@ -1024,7 +1024,7 @@ class TestBridgeWithNumpy:
 
 class TestTensorToNumpy:
     def test_array_has_dtype_strides_and_memory_of_the_tensor(self) -> None:
-        """The array of a tensor has its dtype and its strides, and lies on its memory."""
+        """The array of a tensor has its dtype and its strides, and shares its memory."""
         t = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]).t()
 
         n = t.numpy()
@@ -1100,7 +1100,7 @@ class TestTensorToNumpy:
         assert t.tolist() == [2, 14, 2]
 
     def test_array_of_a_slice_shares_memory_too(self) -> None:
-        """The array of a slice lies on the memory of the whole tensor."""
+        """The array of a slice shares memory with the whole tensor."""
         t = torch.tensor([[1, 2, 3], [4, 5, 6]])
 
         column = t[:, 1].numpy()
@@ -1163,7 +1163,7 @@ class TestNumpyToTensor:
         assert t.tolist() == [1, 1, 1]
 
     def test_as_tensor_shares_and_tensor_copies(self) -> None:
-        """Of an array as_tensor makes a tensor over its memory, torch.tensor one of its own."""
+        """The function as_tensor shares an array's memory, torch.tensor copies it."""
         n = np.ones(2)
 
         over, apart = torch.as_tensor(n), torch.tensor(n)
