@@ -1,11 +1,18 @@
 """Fixtures that several files of the specification share."""
 
+import pickle
 from copy import deepcopy
+from hashlib import md5
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import pytest
 import torch
+from torch import nn, optim
+from torch.utils.data import DataLoader, TensorDataset
+
+from blitz import classifier, devices
 
 if TYPE_CHECKING:
     from torchvision.models import ResNet
@@ -94,3 +101,88 @@ def numbered_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[st
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.delattr(torch.hub, "download_url_to_file")  # no network, whatever happens
     return weights
+
+
+CIFAR10_NAMES = ["airplane", "automobile", "bird", "cat", "deer"]
+CIFAR10_NAMES += ["dog", "frog", "horse", "ship", "truck"]
+
+
+@pytest.fixture(scope="session")
+def cifar10_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """A folder with files like CIFAR-10's, two images in each batch, and their digests."""
+    folder = tmp_path_factory.mktemp("cifar10")
+    (folder / "cifar-10-batches-py").mkdir()
+    pixels = (np.arange(6 * 2 * 3072) * 7 % 256).astype(np.uint8).reshape(6, 2, 3072)
+    names = [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]
+    content = {n: {"data": pixels[k], "labels": [9 - k, k]} for k, n in enumerate(names)}
+    content["batches.meta"] = {"label_names": CIFAR10_NAMES}
+    digests = {}
+    for name, batch in content.items():
+        written = pickle.dumps(batch)
+        (folder / "cifar-10-batches-py" / name).write_bytes(written)
+        digests[name] = md5(written).hexdigest()
+    return folder, digests
+
+
+@pytest.fixture
+def cifar10_folder(
+    cifar10_files: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A folder whose few images torchvision's CIFAR10 takes for the official ones."""
+    from torchvision.datasets import CIFAR10
+
+    folder, digests = cifar10_files
+    for files in ("train_list", "test_list"):
+        own = [[name, digests[name]] for name, _ in getattr(CIFAR10, files)]
+        monkeypatch.setattr(CIFAR10, files, own)
+    monkeypatch.setattr(CIFAR10, "meta", {**CIFAR10.meta, "md5": digests["batches.meta"]})
+    monkeypatch.setattr(CIFAR10, "url", "file:///nothing/is/downloaded")
+    return folder
+
+
+class Training(NamedTuple):
+    """A net before and after its training, and what was reported on the way."""
+
+    untrained: classifier.Net
+    net: classifier.Net
+    reports: list[tuple[int, int, float]]
+
+
+@pytest.fixture(scope="session")
+def trainings() -> dict[torch.device, Training]:
+    """One training for each device, shared by the tests in whatever order they run."""
+    return {}
+
+
+@pytest.fixture
+def trained(
+    trainings: dict[torch.device, Training],
+    device: torch.device,
+    train_set: TensorDataset,
+    pytestconfig: pytest.Config,
+) -> Training:
+    """The tutorial's net after its recipe: 2 epochs in batches of 4; real images take longer."""
+    if device not in trainings:
+        count = 3000 if pytestconfig.getoption("--data") is None else 8000
+        images = TensorDataset(*(tensor[:count].to(device) for tensor in train_set.tensors))
+        trainings[device] = _training(images, device)
+    return deepcopy(trainings[device])
+
+
+def _training(images: TensorDataset, device: torch.device) -> Training:
+    with devices.forked_generators([device]):
+        torch.manual_seed(0)
+        net = classifier.Net().to(device)
+        untrained = deepcopy(net)
+        criterion = nn.CrossEntropyLoss()
+        optimizer = optim.SGD(net.parameters(), lr=0.001, momentum=0.9)
+        loader = DataLoader(images, batch_size=4, shuffle=True)
+        reports = classifier.train(net, loader, criterion, optimizer, every=len(loader) // 2)
+    return Training(untrained, net, reports)
+
+
+@pytest.fixture
+def testloader(device: torch.device, test_set: TensorDataset) -> DataLoader[list[torch.Tensor]]:
+    """The test images in batches of 4, on the device."""
+    moved = TensorDataset(*(tensor.to(device) for tensor in test_set.tensors))
+    return DataLoader(moved, batch_size=4, shuffle=False)

@@ -51,11 +51,11 @@ class Accuracy:
         )
 
     def line(self) -> str:
-        """The tutorial's line on the whole test set, with the number of images that it had."""
+        """Return the tutorial's line on the whole test set, with the number of its images."""
         return f"Accuracy of the network on the {self.total} test images: {int(self.percent)} %"
 
     def class_lines(self, classes: Sequence[str] = CLASSES) -> list[str]:
-        """The tutorial's line for each class; whole per cent, the fraction cut off as it does.
+        """Return the tutorial's line for each class, in whole per cent, the fraction cut off.
 
         Raises:
             ValueError: there are not as many names as classes.
@@ -104,7 +104,7 @@ def evaluate(net: nn.Module, loader: Batches) -> Accuracy:
 
 
 def predict(net: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """The class with the highest score for each of N images: N int64 labels, on the net's device.
+    """Return the class with the highest score for each of N images, int64, on the net's device.
 
     Which of several equal scores wins depends on the device.
 
@@ -116,7 +116,7 @@ def predict(net: nn.Module, images: torch.Tensor) -> torch.Tensor:
 
 
 def probabilities(net: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """The softmax of the net's scores, N x classes on its device: each row sums to 1.
+    """Return the softmax of the net's scores, N x classes on its device: each row sums to 1.
 
     Tutorial: "Test the network on the test data", where the scores themselves are taken for
     probabilities.
@@ -128,7 +128,7 @@ def probabilities(net: nn.Module, images: torch.Tensor) -> torch.Tensor:
 def class_names(
     labels: torch.Tensor | Sequence[int], classes: Sequence[str] = CLASSES
 ) -> list[str]:
-    """The names of ``labels``, N integers, on any device.
+    """Return the names of ``labels``, N integers, on any device.
 
     Raises:
         ValueError: a label is not the number of a class.
@@ -143,20 +143,9 @@ def class_names(
     return [classes[int(number)] for number in numbers]
 
 
-def labels_line(labels: torch.Tensor | Sequence[int], classes: Sequence[str] = CLASSES) -> str:
-    """The names of ``labels`` (N integers, on any device) in a line, each set right in 5 columns.
-
-    Raises:
-        ValueError: a label is not the number of a class.
-
-    Tutorial: "Load and normalize CIFAR10", "Test the network on the test data".
-    """
-    return " ".join(f"{name:>5}" for name in class_names(labels, classes))
-
-
 @contextmanager
 def _evaluation(net: nn.Module) -> Iterator[None]:
-    """Evaluation mode and no gradients inside; each module's own mode again afterwards."""
+    """Switch to evaluation mode without gradients; give each module its own mode back after."""
     training = {module: module.training for module in net.modules()}
     net.eval()
     try:
@@ -168,6 +157,6 @@ def _evaluation(net: nn.Module) -> Iterator[None]:
 
 
 def _beside(net: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """``images`` on the device of the net's parameters; as they are for a net without any."""
+    """Return ``images`` on the device of the net's parameters, if it has any."""
     parameter = next(net.parameters(), None)
     return images if parameter is None else images.to(parameter.device)

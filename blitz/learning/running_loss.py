@@ -47,13 +47,13 @@ class RunningLoss:
     total: float = 0.0
 
     def add(self, loss: float) -> Report | None:
-        """Take the next batch's loss; the report, where one falls due."""
+        """Take the next batch's loss; return the report, where one falls due."""
         self.batches += 1
         self.total += loss
         return self._report(self.every) if self.batches % self.every == 0 else None
 
     def end_epoch(self) -> Report | None:
-        """Go on to the next epoch; the report on the batches left over, if there are any."""
+        """Go on to the next epoch; return the report on batches left over, if there are any."""
         left = self.batches % self.every
         report = self._report(left, rest=True) if left else None
         self.epoch, self.batches = self.epoch + 1, 0

@@ -68,7 +68,7 @@ class TrainingStep:
         return loss.detach()
 
     def loss(self, net: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The mean loss of ``net``, a scalar with its graph.
+        """Return the mean loss of ``net``, a scalar with its graph.
 
         Raises:
             ValueError: a label fits none of the net's outputs.

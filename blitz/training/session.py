@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from blitz import data, devices, plots
+from blitz import classifier, data, devices, plots
 from blitz.base import interrupts
 from blitz.data import Images
 from blitz.learning import evaluation
@@ -138,7 +138,7 @@ def described(prepared: Prepared, training: Training) -> Iterator[str]:
     )
     if training.done:
         yield f"going on after {training.done:,} of {training.batches:,} batches"
-    yield f"some images: {evaluation.labels_line(prepared.train.labels[:4])}"
+    yield f"some images: {classifier.names(prepared.train.labels[:4])}"
 
 
 def run(

@@ -42,7 +42,7 @@ def save(net: nn.Module, path: str | os.PathLike[str]) -> None:
 def load(
     path: str | os.PathLike[str], device: str | torch.device = "cpu", width: int | None = 6
 ) -> Net:
-    """A net of ``width`` on ``device`` with the weights that :func:`save` wrote to ``path``.
+    """Return a net of ``width`` on ``device`` with the weights that :func:`save` wrote to ``path``.
 
     A ``width`` of None takes the one that the file has.
 
@@ -76,13 +76,13 @@ def load(
 
 
 def _width_of(state: dict[str, torch.Tensor]) -> int | None:
-    """The width of the net that ``state`` is of; None where it is another network's."""
+    """Return the width of the net that ``state`` is of; None for another network's."""
     first = state.get("conv1.weight")
     return len(first) if first is not None and first.shape[1:] == (3, 5, 5) else None
 
 
 def _read_state(path: Path, device: torch.device) -> dict[str, torch.Tensor]:
-    """The tensors by name in the file ``path``, which is not trusted."""
+    """Return the tensors by name in the file ``path``, which is not trusted."""
     remedy = "Save the weights again with blitz train, or give another file."
     try:
         state = files.read_tensors(path, device, "a file of weights")

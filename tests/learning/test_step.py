@@ -1,0 +1,152 @@
+"""A training step: its settings, its device, its losses, and the labels that it refuses."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from blitz import classifier
+from blitz.learning.step import TrainingStep
+
+
+class TestTrainingStep:
+    def test_has_the_tutorials_settings_where_none_are_given(self) -> None:
+        step = TrainingStep(classifier.Net())
+
+        defaults = step.optimizer.defaults
+        assert (defaults["lr"], defaults["momentum"], step.exact) == (0.001, 0.9, True)
+        assert not defaults["fused"]
+
+    @pytest.mark.parametrize(
+        ("net", "settings", "said"),
+        [
+            (nn.Flatten(), {}, "^Flatten has no parameters to train: use a network.$"),
+            (nn.Linear(1, 1), {"lr": -1.0}, "Invalid learning rate: -1.0"),
+            (nn.Linear(1, 1), {"momentum": -1.0}, "Invalid momentum value: -1.0"),
+        ],
+    )
+    def test_is_refused_where_nothing_can_be_trained(
+        self, net: nn.Module, settings: dict[str, float], said: str
+    ) -> None:
+        with pytest.raises(ValueError, match=said):
+            TrainingStep(net, **settings)
+
+    def test_takes_the_settings_it_is_given(self) -> None:
+        step = TrainingStep(classifier.Net(), lr=0.5, momentum=0.25, exact=False)
+
+        defaults = step.optimizer.defaults
+        assert (defaults["lr"], defaults["momentum"], step.exact) == (0.5, 0.25, False)
+        assert defaults["fused"]
+
+    def test_moves_images_and_labels_to_the_net(self) -> None:
+        step = TrainingStep(classifier.Net().to("meta"))
+        seen = []
+
+        def criterion(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+            seen.append((outputs.device.type, labels.device.type))
+            return outputs.sum()
+
+        step.criterion = criterion
+        step(torch.ones(2, 3, 32, 32), torch.tensor([1, 2]))
+
+        assert seen == [("meta", "meta")]
+
+    def test_loss_has_no_graph(self) -> None:
+        step = TrainingStep(classifier.Net())
+
+        loss = step(torch.ones(2, 3, 32, 32), torch.tensor([1, 2]))
+
+        assert loss.shape == ()
+        assert not loss.requires_grad
+
+    @pytest.mark.parametrize("exact", [True, False])
+    @pytest.mark.parametrize(("place", "fused"), [("cuda", True), ("xpu", False)])
+    def test_one_kernel_updates_all_parameters_on_cuda(
+        self, place: str, fused: bool, exact: bool
+    ) -> None:
+        class Elsewhere(nn.Parameter):
+            """It says that it is somewhere else than it is."""
+
+            device = torch.device(place)
+
+        net = nn.ParameterList([Elsewhere(torch.ones(1))])
+
+        assert TrainingStep(net, exact=exact).optimizer.defaults["fused"] is fused
+
+    def test_is_that_of_the_chapters_loop_to_the_last_bit(self) -> None:
+        net = classifier.Net()
+        step = TrainingStep(copy.deepcopy(net))
+        images = TensorDataset(torch.rand(15, 3, 32, 32) * 2 - 1, torch.arange(15) % 10)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.001, momentum=0.9)
+
+        reports = classifier.train(
+            net, DataLoader(images, 4), nn.CrossEntropyLoss(), optimizer, epochs=2, every=1
+        )
+        losses = [step(*batch).item() for batch in [*DataLoader(images, 4)] * 2]
+
+        assert losses == [loss for _, _, loss in reports]
+        for mine, theirs in zip(step.net.parameters(), net.parameters(), strict=True):
+            assert torch.equal(mine, theirs)
+
+    def test_trains_its_own_net(self) -> None:
+        net = nn.Linear(3, 10)
+
+        (group,) = TrainingStep(net).optimizer.param_groups
+
+        assert [*map(id, group["params"])] == [*map(id, net.parameters())]
+
+    def test_clears_the_gradients_of_the_step_before(self) -> None:
+        step = TrainingStep(nn.Linear(3, 10), lr=0.0)
+
+        step(torch.ones(4, 3), torch.tensor([0, 1, 2, 3]))
+        first = step.net.weight.grad.clone()
+        step(torch.ones(4, 3), torch.tensor([0, 1, 2, 3]))
+
+        assert first.abs().max() > 0
+        torch.testing.assert_close(step.net.weight.grad, first)
+
+    def test_keeps_the_training_mode(self) -> None:
+        net = nn.Sequential(nn.Linear(3, 10), nn.Dropout()).eval()
+
+        TrainingStep(net)(torch.ones(4, 3), torch.tensor([0, 1, 2, 3]))
+
+        assert [module.training for module in net.modules()] == [False] * 3
+
+    @pytest.mark.parametrize("place", ["cpu", "meta"])
+    @pytest.mark.parametrize("label", [10, -1, -100])
+    def test_refuses_a_label_without_an_output_before_it_reaches_the_device(
+        self, label: int, place: str
+    ) -> None:
+        step = TrainingStep(nn.Linear(3, 10).to(place))
+
+        with pytest.raises(
+            ValueError,
+            match=f"label {label} fits none of the net's 10 outputs. Give labels from 0 to 9",
+        ):
+            step(torch.ones(2, 3), torch.tensor([3, label]))
+
+        assert step(torch.ones(2, 3), torch.tensor([3, 9])).device.type == place
+
+    def test_leaves_the_net_as_it_was_where_a_label_is_refused(self) -> None:
+        step = TrainingStep(nn.Linear(3, 10))
+        before = step.net.weight.tolist()
+
+        with pytest.raises(ValueError, match="fits none of the net's 10 outputs"):
+            step(torch.ones(2, 3), torch.tensor([0, 10]))
+        assert step.net.weight.tolist() == before
+
+        step(torch.ones(2, 3), torch.tensor([0, 9]))
+        assert step.net.weight.tolist() != before
+
+    @pytest.mark.parametrize("place", ["cpu", "meta"])
+    @pytest.mark.parametrize(
+        "labels", [torch.zeros(2), torch.zeros(3).long(), torch.zeros(2, 1).long()], ids=str
+    )
+    def test_refuses_labels_that_are_not_one_number_an_image(self, labels: Any, place: str) -> None:
+        step = TrainingStep(nn.Linear(3, 10).to(place))
+
+        with pytest.raises(ValueError, match="for 2 images: give a class number for each, int64"):
+            step(torch.ones(2, 3), labels)
