@@ -444,7 +444,7 @@ class TestOperations:
             torch.histogram(t.to(cuda), 3)
 
     def test_guarded_move_does_nothing_without_an_accelerator(self, no_accelerator: None) -> None:
-        """Without an accelerator, a move that torch.accelerator.is_available() guards does nothing."""
+        """A move guarded by torch.accelerator.is_available() does nothing if there is none."""
         tensor = torch.rand(3, 4)
 
         assert tensors.to_accelerator(tensor) is tensor
