@@ -20,6 +20,7 @@ sys.path[:0] = [str(ROOT)] if __name__ == "__main__" else []
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
+from tests import published_faults  # noqa: E402
 from tests.forked import Done, call  # noqa: E402
 
 Fault = Callable[[Callable], Callable]
@@ -34,12 +35,14 @@ class DeviceFault:
         faults: Operation → what makes of its kernel a faulty one.
         tests: Words of the tests to run (as after ``-k``).
         names: The claim that notices has one of these words in its sentence or its test's id.
+        issue: The report of a device that had it, as ``owner/repository#number``.
     """
 
     name: str
     faults: dict[str, Fault]
     tests: str
     names: tuple[str, ...]
+    issue: str = ""
 
 
 def result(change: Callable[[torch.Tensor], object], place: int | None = None) -> Fault:
@@ -296,6 +299,10 @@ ALL = [
         ),
     )
 ]
+ALL += [
+    DeviceFault(name, faults, tests, names, issue)
+    for issue, name, faults, tests, names in published_faults.ROWS
+]
 SOUND = DeviceFault("nothing", {}, "of_an_operation or convol or sgd", ("",))
 BY_NAME = {fault.name: fault for fault in ALL}
 
@@ -337,7 +344,8 @@ def examine(fault: DeviceFault, spec: Path = ROOT / "spec") -> tuple[bool, str]:
         pretend_backend.faults |= {f"aten::{op}": f for op, f in fault.faults.items()}
         watch = Watch(fault.names)
         options = ["-q", "-p", "no:cacheprovider", "--device=pretend", "--tb=line"]
-        pytest.main([str(spec), *options, "-k", fault.tests], plugins=[watch])
+        where = spec / "devices" if fault.issue else spec
+        pytest.main([str(where), *options, "-k", fault.tests], plugins=[watch])
         print(f"\nVERDICT {watch.noticed or 'beside: ' + watch.beside}")
         return 0 if watch.noticed else 1
 
@@ -359,7 +367,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=BY_NAME, default=list(BY_NAME), metavar="NAME")
     options = parser.parse_args()
     if options.list:
-        print("\n".join(BY_NAME))
+        print("\n".join(f"{fault.name} {fault.issue}".rstrip() for fault in ALL))
         return 0
     start, missed = time.monotonic(), 0
     accused, how = examine(SOUND)

@@ -1,5 +1,6 @@
 """A device that lies is caught, by a claim that names the operation; a few of the faults."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,13 +19,21 @@ needs_python_backends = pytest.mark.skipif(
 )
 
 
-def test_there_are_at_least_twenty_faults_of_different_names() -> None:
-    assert len(BY_NAME) == len(ALL) >= 20
+def test_faults_have_names_of_their_own_and_most_were_reported() -> None:
+    reported = [fault.issue for fault in ALL if fault.issue]
+
+    assert len(BY_NAME) == len(ALL) >= 60
+    assert len(set(reported)) == len(reported) >= 30
+    assert all(re.fullmatch(r"[\w.-]+/[\w.-]+#\d+", issue) for issue in reported)
 
 
 @needs_python_backends
 def test_faults_are_noticed_and_a_sound_device_is_not_accused() -> None:
-    names = ["convolution_weight_gradient_off_by_1_percent", "pool_that_averages", "matmul_in_bf16"]
+    names = [
+        "convolution_weight_gradient_off_by_1_percent",  # by its size
+        "convolution_reads_weights_as_contiguous",  # by layout
+        "linear_backward_is_off_once_in_seven",  # by moment
+    ]
 
     # In a process of its own: torch refuses a backward pass on a device in copies of this one.
     done = subprocess.run(
@@ -37,4 +46,4 @@ def test_faults_are_noticed_and_a_sound_device_is_not_accused() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "a sound device: beside: \n" in done.stdout
     assert "3 of 3 noticed" in done.stdout
-    assert "test_gradients_of_an_operation_are_those_of_float64[pretend-convolution]" in done.stdout
+    assert "test_layer_takes_weights_in_every_layout[pretend-conv2d]" in done.stdout
