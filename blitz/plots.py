@@ -1,4 +1,4 @@
-"""Pictures: what the tutorial shows of its images, as arrays to look into and figures to save.
+"""Pictures of a training: images with their classes, the loss, the accuracy of each class.
 
 matplotlib is imported where a figure is drawn, so that nothing else needs it.
 """
@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from blitz.base.errors import BlitzError
 from blitz.data import CLASSES
-from blitz.learning.evaluation import Accuracy, class_names
+from blitz.learning.evaluation import Accuracy
 from blitz.learning.running_loss import Report
 
 if TYPE_CHECKING:
@@ -20,95 +19,50 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLUE, SKY, VERMILLION = "#0072B2", "#56B4E9", "#D55E00"
-"""Of the colours by Okabe and Ito, which people who see fewer colours can tell apart."""
+"""From the palette of Okabe and Ito, whose colours colour-blind people can tell apart."""
 
 
 class NoMatplotlib(BlitzError, ImportError):
     """matplotlib cannot be imported; the message says what to do."""
 
 
-def unnormalize(images: torch.Tensor) -> torch.Tensor:
-    """``images`` of any shape, from [-1, 1] back to [0, 1].
-
-    Undoes ``Normalize`` with mean and standard deviation 0.5, and no other.
-
-    Tutorial: "Load and normalize CIFAR10".
-    """
-    return images / 2 + 0.5
-
-
-def to_array(image: torch.Tensor) -> np.ndarray:
-    """A normalised image (C x H x W, in [-1, 1], on any device) as the array a plot takes.
-
-    Returns:
-        H x W x C, float, in [0, 1]: rows, columns, then red, green and blue.
-
-    Raises:
-        ValueError: ``image`` is not C x H x W with 1 or 3 channels.
-
-    Tutorial: "Load and normalize CIFAR10".
-    """
-    if image.dim() != 3 or image.shape[0] not in (1, 3):
-        raise ValueError(
-            f"image of shape {tuple(image.shape)}: a picture needs C x H x W with 1 or 3 channels. "
-            "Take one image of a batch, as in images[0]."
-        )
-    return unnormalize(image.detach()).cpu().numpy().transpose(1, 2, 0)
-
-
 def sample_grid(
-    images: torch.Tensor,
-    labels: Sequence[int] | torch.Tensor,
-    predicted: Sequence[int] | torch.Tensor | None = None,
-    *,
-    classes: Sequence[str] = CLASSES,
+    images: torch.Tensor, labels: torch.Tensor, predicted: torch.Tensor | None = None
 ) -> "Figure":
-    """A figure of images, 8 to a row, each under the name of its class; no window opens.
+    """Return a figure of images, 8 to a row, each under the name of its class.
 
     Args:
-        images: N x C x H x W in [-1, 1], on any device.
+        images: N x 3 x H x W in [-1, 1], on any device; one or more.
         labels: Their N class numbers.
         predicted: N class numbers that a net gave them. The net's answer then stands under the
-            right name, with ✓ and a thin blue frame, or with ✗ and a thick, dashed orange one.
-        classes: The names of the classes.
+            image, with ✓ and a thin blue frame, or with ✗ and a thick, dashed orange one.
 
     Raises:
-        ValueError: there are no images, or not as many labels; a label has no name.
         NoMatplotlib: matplotlib is not installed.
 
     Tutorial: "Load and normalize CIFAR10", "Test the network on the test data".
     """
-    names = class_names(labels, classes)
-    answers = names if predicted is None else class_names(predicted, classes)
-    if not len(images) or not len(images) == len(names) == len(answers):
-        raise ValueError(
-            f"{len(images)} images, {len(names)} labels, {len(answers)} predicted: give one label "
-            "for each image, and one image at least."
-        )
     columns = min(8, len(images))
     rows = -(-len(images) // columns)
     figure = blank_figure(max(3.0, 1.2 * columns), 1.5 * rows + 0.4)
-    for number, (image, name, answer) in enumerate(zip(images, names, answers, strict=True), 1):
-        axes = figure.add_subplot(rows, columns, number)
-        axes.imshow(to_array(image).clip(0, 1), cmap="gray", vmin=0, vmax=1)
+    for number, (image, label) in enumerate(zip(images, labels.tolist(), strict=True)):
+        axes = figure.add_subplot(rows, columns, number + 1)
+        axes.imshow((image / 2 + 0.5).clip(0, 1).permute(1, 2, 0).numpy(force=True))
         axes.set(xticks=[], yticks=[])
-        axes.set_title(name, fontsize=9)
+        axes.set_title(CLASSES[label], fontsize=9)
         if predicted is not None:
-            _mark(axes, name, answer)
+            _mark(axes, CLASSES[int(predicted[number])], right=label == int(predicted[number]))
     if predicted is None:
-        figure.suptitle(f"{len(names)} images and their classes", fontsize=11)
+        title = f"{len(images)} images and their classes"
     else:
-        right = sum(name == answer for name, answer in zip(names, answers, strict=True))
-        figure.suptitle(
-            f"Ground truth above, the net's answer below: {right} of {len(names)} right (✓)",
-            fontsize=11,
-        )
+        right = int((labels.cpu() == predicted.cpu()).sum())
+        title = f"Ground truth above, the net's answer below: {right} of {len(images)} right (✓)"
+    figure.suptitle(title, fontsize=11)
     return figure
 
 
-def _mark(axes: "Axes", name: str, answer: str) -> None:
-    """The net's answer under an image, told apart by a sign, by the frame and by its colour."""
-    right = name == answer
+def _mark(axes: "Axes", answer: str, right: bool) -> None:
+    """Write the net's answer under an image; sign, frame and colour tell whether it is right."""
     color, width, style = (BLUE, 1.5, "solid") if right else (VERMILLION, 3.5, (0, (3, 1.5)))
     axes.set_xlabel(f"{'✓' if right else '✗'} {answer}", fontsize=9, color=color)
     for side in axes.spines.values():
@@ -118,19 +72,16 @@ def _mark(axes: "Axes", name: str, answer: str) -> None:
 def loss_curve(
     reports: Sequence[Report], fine: Sequence[Report], batches_per_epoch: int
 ) -> "Figure":
-    """A figure of the loss over the batches of a training.
+    """Return a figure of the loss over the batches of a training.
 
     Args:
-        reports: The means that the training printed, each drawn over the batches it is of.
-        fine: Means over fewer batches, drawn as a curve.
+        reports: The means that the training printed, each drawn over its batches; one or more.
+        fine: Means over fewer batches, drawn as a curve; one or more.
         batches_per_epoch: Batches in an epoch; the epochs' ends are marked.
 
     Raises:
-        ValueError: there is no report.
         NoMatplotlib: matplotlib is not installed.
     """
-    if not reports or not fine:
-        raise ValueError("there is no report of the loss to draw. Train for one batch at least.")
     figure = blank_figure(7, 4.2)
     axes = figure.add_subplot()
     spans = _spans(fine, batches_per_epoch)
@@ -152,34 +103,28 @@ def loss_curve(
 
 
 def _spans(reports: Sequence[Report], per_epoch: int) -> list[tuple[int, int]]:
-    """The batches that each report is of, from and to, counted through all epochs."""
+    """Return the batches of each report, from and to, counted through all epochs."""
     ends = [(report.epoch - 1) * per_epoch + report.batches for report in reports]
     return list(zip([0, *ends[:-1]], ends, strict=True))
 
 
-def class_bars(accuracy: Accuracy, classes: Sequence[str] = CLASSES) -> "Figure":
-    """A figure of the share of each class that was named right, beside chance and the whole.
+def class_bars(accuracy: Accuracy) -> "Figure":
+    """Return a figure of the accuracy of each class, beside chance and the whole.
 
     Raises:
-        ValueError: there are not as many names as classes.
         NoMatplotlib: matplotlib is not installed.
     """
     rates = accuracy.class_percent
-    if len(classes) != len(rates):
-        raise ValueError(f"{len(classes)} names for {len(rates)} classes. Give a name for each.")
     figure = blank_figure(7, 4.2)
     axes = figure.add_subplot()
-    places = range(len(rates))
-    axes.barh(places, [rate or 0 for rate in rates], color=SKY, edgecolor=BLUE)
-    for place, rate in zip(places, rates, strict=True):
+    axes.barh(range(len(rates)), [rate or 0 for rate in rates], color=SKY, edgecolor=BLUE)
+    for row, rate in enumerate(rates):
         text = "no images" if rate is None else f"{rate:.1f} %"
-        axes.text(101, place, text, va="center", fontsize=9)
-    axes.axvline(
-        accuracy.percent, color=BLUE, linestyle="--", label=f"all classes: {accuracy.percent:.1f} %"
-    )
-    chance = 100 / len(rates)
+        axes.text(101, row, text, va="center", fontsize=9)
+    whole, chance = accuracy.percent, 100 / len(rates)
+    axes.axvline(whole, color=BLUE, linestyle="--", label=f"all classes: {whole:.1f} %")
     axes.axvline(chance, color=VERMILLION, linestyle=":", label=f"chance: {chance:.0f} %")
-    axes.set_yticks(places, classes)
+    axes.set_yticks(range(len(rates)), CLASSES)
     axes.invert_yaxis()
     axes.set(
         xlim=(0, 100),
@@ -191,14 +136,14 @@ def class_bars(accuracy: Accuracy, classes: Sequence[str] = CLASSES) -> "Figure"
 
 
 def png(figure: "Figure") -> bytes:
-    """``figure`` as the content of a PNG file."""
+    """Return ``figure`` as the content of a PNG file, 120 dots to an inch."""
     file = BytesIO()
     figure.savefig(file, format="png", dpi=120)
     return file.getvalue()
 
 
 def blank_figure(width: float, height: float) -> "Figure":
-    """An empty figure of that many inches, drawn in memory: no window, and no pyplot.
+    """Return an empty figure of that many inches, drawn in memory: no window, and no pyplot.
 
     Raises:
         NoMatplotlib: matplotlib is not installed.

@@ -1,11 +1,11 @@
-"""What every error that a user can mend has in common."""
+"""The base of every error that a user can mend."""
 
 import textwrap
 from typing import ClassVar
 
 
 class BlitzError(Exception):
-    """Something outside of the program is amiss; the message names it, the fault and the remedy.
+    """A fault outside of the program; the message names it, the fault and the remedy.
 
     The command line shows the message alone, without a traceback.
 
@@ -22,6 +22,6 @@ class UnusableDevice(BlitzError, RuntimeError):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says, shortened; its type where it says nothing."""
+    """Return the first line of an error, shortened; its type if it says nothing."""
     text = str(error).strip() or type(error).__name__
     return textwrap.shorten(text.splitlines()[0], 300, placeholder=" …")

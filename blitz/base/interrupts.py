@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM where a training can be left off, and not in the middle of a step."""
+"""Ctrl-C and SIGTERM between two steps of a training instead of in the middle of one."""
 
 import signal
 import threading
@@ -8,17 +8,17 @@ from types import FrameType
 
 
 class Deferred:
-    """Whether the process was asked to stop, and by which signal.
+    """The signal by which the process was asked to stop.
 
     Attributes:
-        signal: The signal's number; None as long as there was none.
+        signal: Its number; None before there was one.
     """
 
     def __init__(self) -> None:
         self.signal: int | None = None
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Note the signal; a second one does not wait."""
+        """Note the signal; raise KeyboardInterrupt for a second one."""
         if self.signal is not None:
             raise KeyboardInterrupt
         self.signal = number
@@ -26,9 +26,9 @@ class Deferred:
 
 @contextmanager
 def deferred() -> Iterator[Deferred]:
-    """Note Ctrl-C and SIGTERM instead of obeying them at once; a second one is obeyed.
+    """Note Ctrl-C and SIGTERM instead of ending at once; a second one ends at once.
 
-    Outside of the main thread, where Python delivers no signals, nothing changes.
+    Python delivers signals to the main thread: in another one this changes nothing.
     """
     asked = Deferred()
     if threading.current_thread() is not threading.main_thread():

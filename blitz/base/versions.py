@@ -5,7 +5,7 @@ from importlib import metadata
 
 
 def installed(package: str) -> str:
-    """The version of ``package``; ``"not installed"`` where it is not."""
+    """Return the version of ``package``, or ``"not installed"``."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -13,7 +13,7 @@ def installed(package: str) -> str:
 
 
 def stack() -> dict[str, str]:
-    """The versions of torch, torchvision, numpy and python, by these names."""
+    """Return the versions of torch, torchvision, numpy and python, by these names."""
     import torch
 
     return {

@@ -1,4 +1,4 @@
-"""What makes the tutorial's recipe faster on a cpu, in one place, with what was measured.
+"""What makes the tutorial's recipe faster on a cpu, with what was measured.
 
 Measured on two cores of an AMD EPYC (AVX2), torch 2.15, the tutorial's net in batches of 4, as the
 time of a whole step, each against the line before it:
@@ -13,11 +13,11 @@ images in channels_last                          a third slower with torch's own
                                                  more, but only if the net is converted too
 ==============================================  ==========================================
 
-The first turns round for wider nets and larger batches, where oneDNN takes half the time: so it is
-done for little work alone, which :data:`LITTLE_WORK` delimits.
+For wider nets and larger batches oneDNN takes half the time of torch's own convolutions, so it is
+turned off for little work only (:data:`LITTLE_WORK`).
 
-The first two round otherwise than the tutorial's loop. They are for steps that need not be equal to
-it to the last bit: ``TrainingStep(exact=False)``, on the command line ``--fast``.
+The first two round otherwise than the tutorial's loop. ``TrainingStep(exact=True)``, on the command
+line ``--exact``, leaves them out.
 """
 
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ GATHERED_ON_CPU = 8 * 2**20
 
 
 def little_work(net: nn.Module, batch_size: int) -> bool:
-    """Whether a step of ``net`` with ``batch_size`` images costs more to share out than to do."""
+    """Return whether a step of ``net`` is too little work to share out among threads."""
     convolutions = [m.weight.numel() for m in net.modules() if isinstance(m, nn.Conv2d)]
     return batch_size * max(convolutions, default=0) <= LITTLE_WORK
 
@@ -46,20 +46,17 @@ def little_work(net: nn.Module, batch_size: int) -> bool:
 def suited_to(
     net: nn.Module, batch_size: int, device: torch.device, *, exact: bool
 ) -> Iterator[None]:
-    """torch's threads and convolutions as suits the steps inside; as they were, outside.
+    """Set torch's threads and convolutions for the steps inside, and restore them afterwards.
 
-    Where the steps are to be ``exact``, those of the tutorial's loop to the last bit, convolutions
-    stay as they are. The number of threads shows in the last bits too: the loop to compare with is
-    one that runs on as many.
-
-    Where an accelerator does the work, all is left alone.
+    With ``exact`` oneDNN is left alone, so losses match the tutorial's loop bit for bit if that
+    runs on as many threads. On an accelerator nothing is changed.
     """
     if device.type != "cpu" or not little_work(net, batch_size):
         yield
         return
     threads, one_dnn = torch.get_num_threads(), bool(torch.backends.mkldnn.enabled)
     torch.set_num_threads(1)
-    # mkldnn.set_flags would reset the precision as well.
+    # torch.backends.mkldnn.set_flags would reset the precision as well.
     torch._C._set_mkldnn_enabled(exact and one_dnn)
     try:
         yield
