@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from blitz.base.errors import BlitzError
+from blitz.base.errors import BlitzError, first_line
 
 if TYPE_CHECKING:
     import torch
+
+_BEFORE_1_6 = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""How torch.save's files began before torch 1.6: a pickled number of 10 bytes. No checksums."""
 
 _PART = re.compile(r"\.[0-9a-f]{32}\.part")
 
@@ -93,7 +96,8 @@ def dump(content: object) -> bytes:
 def read_tensors(path: str | os.PathLike[str], device: "torch.device | str", what: str) -> Any:
     """Return what :func:`dump` was given, with its tensors on ``device``.
 
-    The file is not trusted: checksums are compared first, and no code in it runs.
+    The file is not trusted: checksums are compared first, and no code in it runs. (Files from
+    before torch 1.6 have no checksums.)
 
     Args:
         path: The file.
@@ -108,11 +112,12 @@ def read_tensors(path: str | os.PathLike[str], device: "torch.device | str", wha
 
     try:
         with open(path, "rb") as file:
-            # torch.load does not compare the checksums that torch.save writes; zipfile does.
-            with zipfile.ZipFile(file) as archive:
-                damaged = archive.testzip()
-            if damaged is not None:
-                raise zipfile.BadZipFile(f"the checksum of {damaged} does not fit")
+            if file.read(len(_BEFORE_1_6)) != _BEFORE_1_6:
+                # torch.load does not compare the checksums that torch.save writes; zipfile does.
+                with zipfile.ZipFile(file) as archive:
+                    damaged = archive.testzip()
+                if damaged is not None:
+                    raise zipfile.BadZipFile(f"the checksum of {damaged} does not fit")
             file.seek(0)
             return torch.load(file, map_location=device, weights_only=True)
     except OSError as error:
@@ -123,4 +128,4 @@ def read_tensors(path: str | os.PathLike[str], device: "torch.device | str", wha
             "file; nothing of it was run"
         ) from error
     except Exception as error:  # zipfile and torch raise many types for damaged bytes
-        raise ReadError(f"not {what}, or a damaged one: {error}") from error
+        raise ReadError(f"not {what}, or a damaged one: {first_line(error)}") from error

@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     from blitz.learning import evaluation
     from blitz.training import weights
 
-    net = weights.load(args.model, devices.resolve(args.device), width=None)
+    net = weights.load(args.model, devices.resolve(args.device))
     to_tensor = data.transform()
     code = 0
     for path in args.images:

@@ -62,7 +62,7 @@ def _read(args: argparse.Namespace) -> "tuple[Net, TensorDataset]":
     from blitz import data
     from blitz.training import weights
 
-    net = weights.load(args.model, width=None)
+    net = weights.load(args.model)
     images = data.load("test", args.data).in_memory()
     print(f"images: {images.origin}", flush=True)
     return net, data.normalized(images)

@@ -4,15 +4,23 @@ Tutorial: "Train the network", "Test the network on the test data".
 """
 
 import os
-from pathlib import Path
+import re
+from typing import Any
 
 import torch
 from torch import nn
 
-from blitz import devices
 from blitz.base import files
 from blitz.base.errors import BlitzError
 from blitz.classifier import Net
+
+KEYS = ("state_dict", "model_state_dict", "model", "net")
+"""Where checkpoints keep a net's state_dict: Lightning's, the PyTorch recipes', …, and ours."""
+
+_WRAPPED = re.compile(r"(module\.|_orig_mod\.)+")
+"""What DataParallel and torch.compile put before the names of a net's weights."""
+
+_REMEDY = "Give a file of such weights, as blitz train writes it (model.pt)."
 
 
 class WeightsError(BlitzError, RuntimeError):
@@ -21,8 +29,6 @@ class WeightsError(BlitzError, RuntimeError):
 
 def save(net: nn.Module, path: str | os.PathLike[str]) -> None:
     """Write the weights of ``net`` (its state_dict, nothing else) to ``path``, whole or not at all.
-
-    A file that is there already is replaced once the new one is complete on the disk.
 
     Raises:
         WriteError: the file cannot be written there; an earlier one is as it was.
@@ -39,61 +45,60 @@ def save(net: nn.Module, path: str | os.PathLike[str]) -> None:
     files.write(path, files.dump(state), "the weights")
 
 
-def load(
-    path: str | os.PathLike[str], device: str | torch.device = "cpu", width: int | None = 6
-) -> Net:
-    """Return a net of ``width`` on ``device`` with the weights that :func:`save` wrote to ``path``.
+def load(path: str | os.PathLike[str], device: torch.device | None = None) -> Net:
+    """Return the net whose weights are in ``path``, of their width, on ``device`` or the cpu.
 
-    A ``width`` of None takes the one that the file has.
-
-    The file is not trusted: its checksums are compared, only tensors are read from it, and no code
-    in it runs. The random generator is left as it was.
+    Besides files that :func:`save` wrote, these are taken: weights saved from DataParallel or from
+    torch.compile, weights in the dict of a checkpoint (under one of :data:`KEYS`), and the file
+    format before torch 1.6. The file is not trusted, and no code in it runs; the random generator
+    is left as it was.
 
     Raises:
         WeightsError: there is no such file, it is damaged, holds something else than the weights
             of such a net, or would run code.
-        UnusableDevice: ``device`` cannot be used here.
 
     Tutorial: "Test the network on the test data".
     """
-    device = devices.resolve(device)
-    state = _read_state(Path(path), device)
-    found = _width_of(state)
-    if None not in (found, width) and found != width:
-        raise WeightsError(
-            f"{path}: holds a net of width {found}, not {width}. Load it with width={found}."
-        )
-    with torch.random.fork_rng(devices=[]):
-        net = Net(found or width or 1).to(device)
     try:
-        net.load_state_dict(state)
-    except RuntimeError as error:
+        content = files.read_tensors(path, device or torch.device("cpu"), "a file of weights")
+    except files.ReadError as error:
+        raise WeightsError(f"{path}: {error}. {_REMEDY}") from error
+    state = _state_in(content)
+    if state is None:
         raise WeightsError(
-            f"{path}: holds the weights of another net. Give a file that blitz train wrote. "
-            f"(torch: {error})"
-        ) from error
+            f"{path}: holds a {type(content).__name__} without weights by name. {_REMEDY}"
+        )
+    first = state.get("conv1.weight", torch.empty(()))
+    with torch.random.fork_rng(devices=[]):
+        net = Net(max(1, len(first)) if first.dim() else 1).to(device)
+    fault = _difference(state, net.state_dict())
+    if fault is not None:
+        raise WeightsError(f"{path}: holds the weights of another net: {fault}. {_REMEDY}")
+    net.load_state_dict(state)
     return net
 
 
-def _width_of(state: dict[str, torch.Tensor]) -> int | None:
-    """Return the width of the net that ``state`` is of; None for another network's."""
-    first = state.get("conv1.weight")
-    return len(first) if first is not None and first.shape[1:] == (3, 5, 5) else None
-
-
-def _read_state(path: Path, device: torch.device) -> dict[str, torch.Tensor]:
-    """Return the tensors by name in the file ``path``, which is not trusted."""
-    remedy = "Save the weights again with blitz train, or give another file."
-    try:
-        state = files.read_tensors(path, device, "a file of weights")
-    except files.ReadError as error:
-        raise WeightsError(f"{path}: {error}. {remedy}") from error
-    if not isinstance(state, dict) or not all(
+def _state_in(content: Any) -> dict[str, torch.Tensor] | None:
+    """Return the float tensors by the names they have in a bare net, or None if there are none."""
+    if not isinstance(content, dict):
+        return None
+    inner = (content[key] for key in KEYS if isinstance(content.get(key), dict))
+    state = next(inner, content)
+    if not state or not all(
         isinstance(name, str) and torch.is_tensor(weight) and weight.is_floating_point()
         for name, weight in state.items()
     ):
-        raise WeightsError(
-            f"{path}: holds a {type(state).__name__} that is not a state_dict of float tensors by "
-            f"name. {remedy}"
-        )
-    return state
+        return None
+    return {_WRAPPED.sub("", name): weight for name, weight in state.items()}
+
+
+def _difference(state: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> str | None:
+    """Return the first difference in names and shapes, or None. torch lists all of them."""
+    for name, weight in wanted.items():
+        if name not in state:
+            return f"it has no {name}"
+        if state[name].shape != weight.shape:
+            found, right = tuple(state[name].shape), tuple(weight.shape)
+            return f"its {name} has shape {found}, not {right}"
+    more = [name for name in state if name not in wanted]
+    return f"its {more[0]} is not part of this one" if more else None

@@ -21,7 +21,7 @@ def test_names_the_top_three_with_probabilities(
     assert main(["predict", "--model", model, photo, photo]) == 0
 
     with Image.open(photo) as image:
-        scores = weights.load(model, width=5)(data.transform()(image)[None])[0]
+        scores = weights.load(model)(data.transform()(image)[None])[0]
     chances = (scores.exp() / scores.exp().sum()).tolist()
     best = sorted(range(10), key=lambda label: -chances[label])[:3]
     expected = ", ".join(f"{data.CLASSES[label]} {chances[label]:.1%}" for label in best)

@@ -20,7 +20,7 @@ def test_counts_what_the_net_names_right(
 
     first, *figures = capsys.readouterr().out.splitlines()
     accuracy = evaluation.evaluate(
-        weights.load(model, width=None), [data.normalized(data.load("test", images))[:]]
+        weights.load(model), [data.normalized(data.load("test", images))[:]]
     )
     assert figures == [accuracy.line(), *accuracy.class_lines()]
     assert first == f"images: 12 of 12 test images of the class folders in {images}"
