@@ -319,6 +319,10 @@ class TestDefineTheNetwork:
         assert net(images).shape == (2, 10)
 
 
+class Holder(nn.Module):
+    """A module to assign things to."""
+
+
 class TestRecap:
     @pytest.mark.mistaken(
         text="A tensor supports automatic programming, such as backward().",
@@ -366,7 +370,7 @@ class TestRecap:
 
     def test_assigned_parameter_is_registered(self, device: torch.device) -> None:
         """A Parameter assigned to a module is one of its parameters until it is deleted."""
-        module = nn.Module()
+        module = Holder()
 
         module.weight = nn.Parameter(torch.zeros(2, device=device))
         module.layer = nn.Linear(1, 1, device=device)
@@ -378,7 +382,7 @@ class TestRecap:
 
     def test_tensor_and_lists_are_not_registered(self, device: torch.device) -> None:
         """A plain tensor, and parameters or layers in a Python list, are no module's parameters."""
-        module = nn.Module()
+        module = Holder()
 
         module.tensor = torch.zeros(2, device=device, requires_grad=True)
         module.list_of_parameters = [nn.Parameter(torch.zeros(2, device=device))]

@@ -443,6 +443,10 @@ class TestSizes:
         assert not torch.equal(together[0], together[1])
 
 
+class Holder(nn.Module):
+    """A module to assign things to."""
+
+
 class TestParametersAndState:
     def test_gradient_of_another_shape_cannot_be_assigned(self, device: torch.device) -> None:
         """A gradient can be assigned in the shape and dtype of its tensor, and in no other."""
@@ -483,7 +487,7 @@ class TestParametersAndState:
 
     def test_single_number_and_frozen_parameter_are_registered(self, device: torch.device) -> None:
         """A Parameter of a single number, and one that requires no grad, are registered as well."""
-        module = nn.Module()
+        module = Holder()
 
         module.scale = nn.Parameter(torch.tensor(1.0, device=device))
         module.frozen = nn.Parameter(torch.zeros(2, device=device), requires_grad=False)
@@ -510,7 +514,7 @@ class TestParametersAndState:
 
     def test_tied_parameter_counts_once(self, device: torch.device) -> None:
         """A parameter that two layers share is one of the module's parameters once."""
-        module = nn.Module()
+        module = Holder()
         module.first = nn.Linear(2, 2, bias=False, device=device)
         module.second = nn.Linear(2, 2, bias=False, device=device)
         assert names(module) == ["first.weight", "second.weight"]
@@ -704,6 +708,17 @@ class TestLosses:
             pytest.raises(RuntimeError, match=r"size of tensor a \(10\) must match .* b \(9\)"),
         ):
             nn.MSELoss()(output, torch.zeros(1, 9, device=device))
+
+
+class TestOutput:
+    def test_printed_output_shows_its_ten_numbers(self, net: Net, images: torch.Tensor) -> None:
+        """A printed output shows each of its ten numbers to four places, with its sign."""
+        output = net(images[:1])
+
+        shown = str(output.detach().cpu()).removeprefix("tensor([[").removesuffix("]])")
+
+        numbers = list(map(float, shown.split(",")))
+        assert numbers == pytest.approx(output.tolist()[0], abs=6e-5)
 
 
 class TestGraphOfTheLoss:
@@ -964,20 +979,6 @@ class TestUpdatesByHand:
 
         assert not torch.equal(p, net.conv1.bias)
         assert all(map(torch.equal, net.parameters(), before))
-
-    def test_data_hides_the_change_from_autograd(self, device: torch.device) -> None:
-        """A change through .data makes a later backward wrong in silence; no_grad makes it fail."""
-        hidden, seen = weight_with_gradient(device), weight_with_gradient(device)
-        squares, seen_squares = hidden * hidden, seen * seen
-
-        hidden.data.sub_(hidden.grad.data)
-        with torch.no_grad():
-            seen.sub_(seen.grad)
-        (gradient,) = torch.autograd.grad(squares.sum(), hidden)
-
-        assert gradient.tolist() == [1.0, -12.0, 8.0]  # of the new values; [2, -4, 6] is right
-        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-            seen_squares.sum().backward()
 
 
 #: A bowl: the gradient at w is CURVATURE * w + TILT. The last number's is as small as Adam's eps.

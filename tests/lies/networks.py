@@ -38,7 +38,7 @@ def layers_run_twice(old, module, *args, **kw):
     return old(module, *args, **kw)
 
 
-@lie("N01 N10", nn.Module, "named_children")
+@lie("A40", nn.Module, "named_children")
 def layers_are_listed_by_name(old, net):
     """named_children() lists the layers by name."""
     return iter(sorted(old(net)))
