@@ -216,8 +216,8 @@ class TestUsage:
 
 class TestDifferentiation:
     @pytest.mark.on("cpu", "accelerator", "meta")
-    def test_every_operation_on_a_tracked_tensor_is_recorded(self, device: torch.device) -> None:
-        """With requires_grad=True every operation is recorded, and its result is tracked too."""
+    def test_operations_on_a_tracked_tensor_are_recorded(self, device: torch.device) -> None:
+        """What is computed from a tensor with requires_grad=True is recorded, and tracked too."""
         a = torch.tensor([2.0, 3.0], requires_grad=True, device=device)
 
         result = (a * 2).exp().sum()
@@ -408,7 +408,7 @@ class TestComputationalGraph:
         assert graph.of(Q).root.name == Q.grad_fn.name() == "SubBackward0"
 
     def test_forward_computes_and_records(self, a: Tensor, b: Tensor) -> None:
-        """The forward pass records functions and computes, bit for bit, what it does without."""
+        """The forward pass records functions, and computes the same as without, bit for bit."""
         Q = 3 * a**3 - b**2
         with torch.no_grad():
             unrecorded = 3 * a**3 - b**2
@@ -585,7 +585,7 @@ class TestExclusion:
         assert model(torch.rand(2, 3, 8, 8, device=device)).shape == (2, 10)
 
     def test_only_the_new_head_is_trained(self, device: torch.device, model: nn.Module) -> None:
-        """With all else frozen a training step gives gradients to fc alone, and moves fc alone."""
+        """With all else frozen a step gives gradients to fc alone and moves no other parameter."""
         autograd.freeze(model)
         model.fc = nn.Linear(512, 10, device=device)
         before = autograd.snapshot(model.named_parameters())

@@ -1,7 +1,9 @@
 """Lies about chapter 2: tracking, gradients, the graph, freezing, no_grad."""
 
+import importlib
 import sys
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -366,6 +368,31 @@ def jvp_gives_the_vjp():
         "jvp",
         lambda old: lambda f, x, v, **kw: (f(*x), torch.func.vjp(f, *x)[1](f(*x))[0]),
     )
+
+
+@lie("A51 A08", "sub")
+def other_sizes_are_cut_to_fit(old, a, b, **kw):
+    """A difference of matrices of other sizes is that of their first elements."""
+    both = isinstance(a, Tensor) and isinstance(b, Tensor)
+    if both and a.dim() == b.dim() == 2 and a.shape != b.shape:
+        a, b = a.flatten()[:1], b.flatten()[:1]
+    return old(a, b, **kw)
+
+
+@lie("A12")
+def steps_pass_over_long_lists_of_small_parameters():
+    """SGD leaves BatchNorm's 64 weights and biases of a net with many parameters."""
+    module = importlib.import_module("torch.optim.sgd")
+
+    def make(old):
+        def lying(parameters, gradients, *rest, **kw):
+            many = len(parameters) > 20
+            left = [g * 0 if many and g.shape == (64,) else g for g in gradients]
+            return old(parameters, left, *rest, **kw)
+
+        return lying
+
+    replace(module, "sgd", make)
 
 
 # Tracking --------------------------------------------------------------------------------------
@@ -893,6 +920,21 @@ def threads_lose_gradients():
         return result
 
     backward(lying)
+
+
+@lie("A47", torch.autograd, "grad")
+def gradients_are_left_in_grad_by_threads(old, outputs, inputs, *args, **kw):
+    """torch.autograd.grad called from another thread fills .grad as well."""
+    found = old(outputs, inputs, *args, **kw)
+    if threading.current_thread() is not threading.main_thread() and isinstance(inputs, Tensor):
+        inputs.grad = found[0]
+    return found
+
+
+@lie("A05", warnings, "warn")
+def nothing_is_deprecated(old, *args, **kw):
+    """No warning is given by Python's own function for it."""
+    return None
 
 
 @lie("U11", Tensor, "requires_grad_")
