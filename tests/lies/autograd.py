@@ -563,7 +563,7 @@ def every_graph_runs_once():
     backward(lying)
 
 
-@lie("A33 mul")
+@lie("A33", "mul")
 def long_chains_are_cut(old, a, b):
     """Backpropagation goes through five products and no further."""
     depth = getattr(a, "_depth", 0)

@@ -412,7 +412,7 @@ def power_is_tracked_for_its_base():
     tracked_for_the_left_side("__pow__", "pow")
 
 
-@lie("A13 mul")
+@lie("A13", "mul")
 def product_with_integers_is_not_recorded(old, a, b, **kw):
     """A product of floats and integers has no history."""
     made = old(a, b, **kw)
