@@ -384,7 +384,7 @@ class TestSizes:
     def test_layers_make_of_a_single_sample_what_they_make_of_a_batch(
         self, device: torch.device, layer: Any, shape: Any
     ) -> None:
-        """Most layers make of a single sample what they make of a batch of one."""
+        """Nine kinds of layer make of a single sample what they make of a batch of one."""
         module = layer().to(device)
         sample = torch.randn(shape, device=device)
 
