@@ -1,8 +1,7 @@
 """Several devices: what DistributedDataParallel, which torch recommends today, promises.
 
-The processes here are four on this machine's cpu, which talk by gloo; the same holds of GPUs that
-talk by NCCL. What DataParallel does, in one process, stands with the tutorial's own claims about
-it (TestDataParallelism), and gradients from several threads with those about autograd.
+The four processes here run on this machine's cpu and talk by gloo. What DataParallel does in one
+process is in chapter 5 (TestDataParallelism), gradients from several threads are in chapter 2.
 """
 
 import tempfile
@@ -233,7 +232,7 @@ class TestSeveralProcesses:
         assert_close(for_each, [expected] * count)
 
     def test_processes_start_from_the_weights_of_the_first(self, found: Found) -> None:
-        """All processes start from the parameters of the first, whatever they began with."""
+        """All processes start from the parameters of the first, not from their own."""
         assert of(found, weights_before_the_first_step, 4) == [2.0] * 4
 
     @pytest.mark.parametrize("count", [2, 4])
@@ -274,7 +273,7 @@ class TestSeveralProcesses:
         assert_close(for_each, [expected] * 4)
 
     def test_every_image_is_tested_once(self, found: Found) -> None:
-        """Four processes that share 3 or 10 test images out count each of them once."""
+        """Four processes that share 3 or 10 test images count each of them once."""
         three = (1, 1, 1, 0, 0, 0, 0, 0, 0, 0)
 
         assert of(found, counted_of_three_and_of_ten, 4) == [[three, (1,) * 10]] * 4
@@ -299,19 +298,19 @@ def shares_of(count: int, batch_size: int, epoch: int) -> list[Share]:
 
 class TestSharesOfAnEpoch:
     def test_parts_of_the_sampler_are_disjoint_and_cover_the_set(self) -> None:
-        """DistributedSampler gives every image to one process, where they go round."""
+        """DistributedSampler gives each image to one process if their number divides evenly."""
         first, second, third = parts(12, 3)
 
         assert sorted(first + second + third) == list(range(12))
         assert len(first) == len(second) == len(third) == 4
 
     def test_sampler_repeats_images_until_the_parts_are_equal(self) -> None:
-        """Where the images do not go round, DistributedSampler gives the first ones out again."""
+        """If their number does not divide evenly, DistributedSampler repeats the first images."""
         assert parts(10, 4, shuffle=False) == [[0, 4, 8], [1, 5, 9], [2, 6, 0], [3, 7, 1]]
         assert parts(10, 4, shuffle=False, drop_last=True) == [[0, 4], [1, 5], [2, 6], [3, 7]]
 
     def test_sampler_reshuffles_only_when_told_the_epoch(self) -> None:
-        """DistributedSampler keeps its order until set_epoch() is called, and then has another."""
+        """DistributedSampler keeps its order until set_epoch() is called, which changes it."""
         sampler = DistributedSampler(range(100), 2, 0)
 
         first, again = list(sampler), list(sampler)
