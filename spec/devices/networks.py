@@ -134,10 +134,14 @@ def outcome(layer: Layer, tensors: dict[str, torch.Tensor]) -> dict[str, torch.T
     return {"output": output.detach(), **gradients}
 
 
-def relative(
-    found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]
-) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """Return both in units of the largest number of each expected tensor, on the cpu."""
+def relative(found: dict[str, Any], expected: dict[str, torch.Tensor]) -> tuple[Any, Any]:
+    """Return both in units of the largest number of each expected tensor, on the cpu.
+
+    ``found`` may hold several outcomes, by layout: then both are given for each of them.
+    """
+    if not all(isinstance(value, torch.Tensor) for value in found.values()):
+        pairs = {name: relative(outcome, expected) for name, outcome in found.items()}
+        return {n: pair[0] for n, pair in pairs.items()}, {n: pair[1] for n, pair in pairs.items()}
     units = {name: t.abs().max() for name, t in expected.items()}
     return (
         {name: t.cpu() / units[name] for name, t in found.items()},

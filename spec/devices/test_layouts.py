@@ -31,8 +31,8 @@ IN_PLACE = [
     method for method in in_place.METHODS if method not in in_place.SHAPES and method.name != "set_"
 ]
 
-# Convolutions and weighted sums of a hundred terms in float32, gradients of up to 1,000.
-rounding = {"rtol": 1e-4, "atol": 1e-4}
+# Of the largest number of a tensor. Winograd's convolutions are the least exact, with 1e-5.
+SMALL = 1e-4
 
 every_layer = pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
 with_weights = pytest.mark.parametrize(
@@ -76,7 +76,7 @@ class TestOperations:
 
         found = layouts.gradients(operation, device)
 
-        assert_close(found, dict.fromkeys(found, expected), equal_nan=True, rtol=1e-4, atol=1e-4)
+        assert_close(found, dict.fromkeys(found, expected), equal_nan=True, rtol=1e-3, atol=1e-4)
 
     @pytest.mark.parametrize("method", IN_PLACE, ids=attrgetter("name"))
     def test_in_place_method_changes_its_operand_and_nothing_beside(
@@ -129,7 +129,7 @@ class TestLayers:
         found = networks.outcomes(layer, tensors, "input", device)
 
         expected = networks.exact(layer, tensors)
-        assert_close(found, dict.fromkeys(found, expected), **rounding)
+        assert_close(*networks.relative(found, expected), rtol=0, atol=SMALL)
 
     @with_weights
     def test_layer_takes_weights_in_every_layout(
@@ -141,7 +141,7 @@ class TestLayers:
         found = networks.outcomes(layer, tensors, "weight", device)
 
         expected = networks.exact(layer, tensors)
-        assert_close(found, dict.fromkeys(found, expected), **rounding)
+        assert_close(*networks.relative(found, expected), rtol=0, atol=SMALL)
 
     @every_layer
     def test_layer_takes_gradients_in_every_layout(
@@ -153,7 +153,7 @@ class TestLayers:
         found = networks.outcomes(layer, tensors, "given", device)
 
         expected = networks.exact(layer, tensors)
-        assert_close(found, dict.fromkeys(found, expected), **rounding)
+        assert_close(*networks.relative(found, expected), rtol=0, atol=SMALL)
 
     @every_layer
     def test_layer_takes_expanded_inputs_and_gradients(
@@ -169,7 +169,7 @@ class TestLayers:
         found = networks.on_cpu(networks.outcome(layer, moved))
 
         expected = networks.exact(layer, {**tensors, "input": torch.cat([sample] * 3)})
-        assert_close(found, expected, **rounding)
+        assert_close(found, expected, rtol=1e-4, atol=1e-3)  # some are zero, but for rounding
 
     @with_weights
     def test_parameters_get_the_same_gradients_for_inputs_that_need_none(
@@ -182,8 +182,9 @@ class TestLayers:
 
         found = networks.on_cpu(networks.outcome(layer, learned))
 
-        expected = networks.exact(layer, tensors)
-        assert_close(found["gradient of weight"], expected["gradient of weight"], **rounding)
+        key = "gradient of weight"
+        expected = {"output": found["output"], key: networks.exact(layer, tensors)[key]}
+        assert_close(*networks.relative(found, expected), rtol=0, atol=SMALL)
 
 
 class TestOptimizers:
