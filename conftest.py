@@ -3,9 +3,11 @@
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
+from multiprocessing import forkserver, get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +22,7 @@ from torch.utils.data import TensorDataset
 from blitz import data
 from blitz.base import backend
 from blitz.base.errors import BlitzError
-from blitz.harness import claims, contents, options, profile, ranks, selection, shared, xdist
+from blitz.harness import claims, contents, options, profile, selection, shared, xdist
 from blitz.harness import summary as words
 from blitz.harness import tolerances as table
 from blitz.harness.benchmarks import BenchmarkSummary
@@ -36,7 +38,6 @@ SPEC = Path(__file__).parent / "spec"
 
 run_key = pytest.StashKey[Run]()
 containment_key = pytest.StashKey[Containment]()
-ranks_key = pytest.StashKey[ranks.Ranks]()
 
 
 @cache
@@ -216,9 +217,15 @@ def test_set(test_images: data.Images) -> TensorDataset:
 
 
 @pytest.fixture(scope="session")
-def several(request: pytest.FixtureRequest) -> ranks.Ranks:
-    """Runs a function in several processes at once."""
-    return request.config.stash[ranks_key]
+def several() -> Callable[..., list[Any]]:
+    """Call ``several(function, count, *arguments)``: in as many processes, with the rank first."""
+
+    def run(function: Callable[..., Any], count: int, *arguments: Any, limit: float = 60) -> Any:
+        with get_context("forkserver").Pool(count) as pool:
+            calls = [(rank, *arguments) for rank in range(count)]
+            return pool.starmap_async(function, calls, chunksize=1).get(limit)
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -242,5 +249,7 @@ def _same_start(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     if any("several" in getattr(item, "fixturenames", ()) for item in session.items):
-        session.config.stash[ranks_key] = ranks.Ranks()  # while torch has computed nothing
-        session.config.add_cleanup(session.config.stash[ranks_key].close)
+        # The first DistributedDataParallel imports torch._dynamo, which takes seconds.
+        get_context("forkserver").set_forkserver_preload(["torch._dynamo", "torchvision"])
+        if not xdist.is_worker(session.config):  # of several workers, one will need it
+            forkserver.ensure_running()  # meanwhile other tests run

@@ -27,17 +27,17 @@ import platform
 import statistics
 import time
 from collections.abc import Iterator
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch.distributed import TCPStore
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from blitz import classifier
 from blitz.base import backend
 from blitz.harness import benchmarks
-from blitz.harness.ranks import Ranks, as_torchrun_would
-from blitz.parallel import processes as distributed
+from blitz.parallel.joining import joined
 
 
 class Size(NamedTuple):
@@ -73,15 +73,12 @@ class Measured(NamedTuple):
 
 def main() -> None:
     asked = _asked()
-    ranks = Ranks()
-    try:
-        there = ranks.results(_count_of, 1, asked.device)[0]
-        rows = [
-            _row(size, count, threads, there, rounds, asked)
-            for (size, count, threads), rounds in _measure(ranks, there, asked).items()
-        ]
-    finally:
-        ranks.close()
+    get_context("forkserver").set_forkserver_preload(["torch._dynamo", "torch.distributed"])
+    there = _count_of(asked.device)
+    rows = [
+        _row(size, count, threads, there, rounds, asked)
+        for (size, count, threads), rounds in _measure(there, asked).items()
+    ]
     report = _report(_with_efficiency(rows), asked)
     print("\n".join(_lines(report)))
     if asked.out is not None:
@@ -100,7 +97,7 @@ def _asked() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _count_of(rank: int, device: str) -> int:
+def _count_of(device: str) -> int:
     """How many processes can have a device, or a core, of their own."""
     if device == "cpu":
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores()
@@ -115,7 +112,7 @@ Row = tuple[Size, int, int]
 """Size, processes and threads of each."""
 
 
-def _measure(ranks: Ranks, there: int, asked: argparse.Namespace) -> dict[Row, list[float]]:
+def _measure(there: int, asked: argparse.Namespace) -> dict[Row, list[float]]:
     """Images/s, round by round."""
     counts = [count for count in asked.processes if asked.device == "cpu" or count <= there]
     if 1 not in counts:
@@ -126,31 +123,35 @@ def _measure(ranks: Ranks, there: int, asked: argparse.Namespace) -> dict[Row, l
     found: dict[Row, list[float]] = {row: [] for row in every}
     for _, row in itertools.product(range(asked.rounds), every):
         size, count, threads = row
-        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-        measured: list[Measured] = ranks.results(
-            _train,
-            count,
-            count,
-            store.port,
-            asked.device,
-            size,
-            threads,
-            asked.seconds,
-            limit=60 + 10 * asked.seconds,
-        )
+        launch = elastic_launch(_as_torchrun(count), _train)
+        measured: list[Measured] = [
+            each for _, each in sorted(launch(asked.device, size, threads, asked.seconds).items())
+        ]
         assert len({each.checksum for each in measured}) == 1, "the processes' nets differ"
         assert all(each.last_loss < each.first_loss for each in measured), "nothing was learned"
         found[row].append(measured[0].images_per_second)
     return found
 
 
-def _train(
-    rank: int, count: int, port: int, device: str, size: Size, threads: int, seconds: float
-) -> Measured:
+def _as_torchrun(count: int) -> LaunchConfig:
+    """Return what ``torchrun --nproc-per-node COUNT`` starts; the processes import torch once."""
+    return LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=count,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        run_id=str(os.getpid()),
+        max_restarts=0,
+        start_method="forkserver",
+    )
+
+
+def _train(device: str, size: Size, threads: int, seconds: float) -> Measured:
     """Train for so long as one of the processes."""
-    as_torchrun_would(rank, count, port)
     torch.set_num_threads(threads)
-    with distributed.joined(device) as processes:
+    with joined(device) as processes:
+        rank, count = processes.part.rank, processes.part.processes
         place = processes.device(device)
         torch.manual_seed(0)
         step = processes.step(
@@ -213,7 +214,7 @@ def _report(rows: list[dict[str, Any]], asked: argparse.Namespace) -> dict[str, 
         "device": asked.device,
         "device name": benchmarks.device_name(torch.device(asked.device)),
         "cpu": benchmarks.cpu_name(),
-        "cores": _count_of(0, "cpu"),
+        "cores": _count_of("cpu"),
         "load": benchmarks.load(),
         "system": platform.platform(),
         "versions": benchmarks.versions(),

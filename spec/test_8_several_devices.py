@@ -24,13 +24,11 @@ from torch.utils.data import DistributedSampler, TensorDataset
 
 from blitz import classifier
 from blitz.data import Images
-from blitz.harness.ranks import Ranks
 from blitz.learning.step import TrainingStep
-from blitz.parallel import processes as distributed
+from blitz.parallel import processes
 from blitz.parallel.rank import WHOLE, Rank
-from blitz.parallel.shares import Share
+from blitz.parallel.shares import RankSampler
 from blitz.parallel.step import DistributedStep
-from blitz.parallel.watch import Watch
 from blitz.training import feeds
 
 PROCESSES = 4
@@ -72,10 +70,10 @@ def everything(rank: int, meeting_point: str) -> dict[tuple[str, int], Any]:
 
 
 @pytest.fixture(scope="module")
-def found(several: Ranks) -> Found:
+def found(several: Callable[..., Found]) -> Found:
     """What each of the four processes found, all at once: starting them takes the time."""
     with tempfile.TemporaryDirectory() as folder:
-        return several.results(everything, PROCESSES, str(Path(folder, "meeting")))
+        return several(everything, PROCESSES, str(Path(folder, "meeting")))
 
 
 def line(weight: float = 2.0) -> nn.Linear:
@@ -190,11 +188,9 @@ def net_after_two_steps(rank: int, group: dist.ProcessGroup) -> list[torch.Tenso
 
 @by(4)
 def counted_of_three_and_of_ten(rank: int, group: dist.ProcessGroup) -> list[tuple[int, ...]]:
-    store = dist.HashStore()
-    part, watch = Rank(rank, group.size()), Watch(store, rank, group.size(), limit=0)
-    processes = distributed.Group(store, part, rank, watch)
+    joined = processes.Group(dist.HashStore(), Rank(rank, group.size()), rank)
     return [
-        distributed.evaluate(tutorial_net(), TensorDataset(*small_images(n)), processes).class_total
+        processes.evaluate(tutorial_net(), TensorDataset(*small_images(n)), joined).class_total
         for n in (3, 10)
     ]
 
@@ -287,10 +283,10 @@ def parts(count: int, processes: int, **options: Any) -> list[list[int]]:
     return [list(sampler) for sampler in samplers]
 
 
-def shares_of(count: int, batch_size: int, epoch: int) -> list[Share]:
+def shares_of(count: int, batch_size: int, epoch: int) -> list[RankSampler]:
     """The shares of two processes."""
     order = partial(feeds.order, count, 0)
-    shares = [Share(count, batch_size, order, rank=rank, processes=2) for rank in range(2)]
+    shares = [RankSampler(count, batch_size, order, rank=rank, processes=2) for rank in range(2)]
     for share in shares:
         share.set_epoch(epoch)
     return shares

@@ -45,13 +45,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Test the net, print the figures and return 0."""
     from blitz import devices
-    from blitz.parallel import processes as parallel
+    from blitz.parallel.joining import joined
+    from blitz.parallel.processes import evaluate
 
-    with parallel.joined(args.device) as processes:
+    with joined(args.device) as processes:
         named = devices.pick() if args.device is None else devices.resolve(args.device)
         device = processes.device(named)
         net, images = processes.first(lambda: _read(args))
-        accuracy = parallel.evaluate(net.to(device), images, processes, batch_size=args.batch_size)
+        accuracy = evaluate(net.to(device), images, processes, batch_size=args.batch_size)
         if processes.leads:
             print(accuracy.line(), *accuracy.class_lines(), sep="\n")
     return 0

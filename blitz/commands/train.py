@@ -136,9 +136,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, test and keep; return 0, 1 if it failed on the way, 128 + signal if interrupted."""
-    from blitz.parallel import processes as parallel
+    from blitz.parallel.joining import joined
 
-    with parallel.joined(args.device, args.hang_limit) as processes:
+    with joined(args.device, args.hang_limit) as processes:
         code = _run_among(processes, args)
         if code != DONE:
             processes.failed()
@@ -264,11 +264,11 @@ def _train(args: argparse.Namespace, training: "Training", folder: "RunFolder") 
 def _keep(training: "Training", prepared: "Prepared", folder: "RunFolder") -> float:
     """Test the net, print the figures and keep everything; return the accuracy."""
     from blitz import data
-    from blitz.parallel import processes as parallel
+    from blitz.parallel.processes import evaluate
     from blitz.training import session
 
     test = data.normalized(prepared.test)
-    accuracy = parallel.evaluate(training.net, test, training.processes)
+    accuracy = evaluate(training.net, test, training.processes)
     print(accuracy.line(), *accuracy.class_lines(), sep="\n", flush=True)
     drawn = training.processes.first(lambda: session.keep(training, prepared, accuracy, folder))
     if drawn:

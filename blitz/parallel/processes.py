@@ -10,12 +10,10 @@ import os
 import pickle
 import re
 import socket
-import sys
 import time
-import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -25,13 +23,12 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from blitz import data, devices
-from blitz.base.errors import BlitzError, UnusableDevice
+from blitz.base.errors import UnusableDevice
 from blitz.learning import evaluation
 from blitz.learning.evaluation import Accuracy
 from blitz.learning.step import TrainingStep
 from blitz.parallel.rank import WHOLE, Rank
 from blitz.parallel.step import DistributedStep
-from blitz.parallel.watch import GRACE, Watch
 
 if TYPE_CHECKING:  # torch has it only where it was built for it, and lists it nowhere
     from torch.distributed import Store  # type: ignore[attr-defined]
@@ -41,23 +38,15 @@ T = TypeVar("T")
 POLL = 0.1
 """Seconds between two looks whether the first process is ready."""
 
-_LOST = re.compile(r"gloo|by peer|NCCL|Broken pipe|timed out|aborted", re.IGNORECASE)
+GRACE = 5.0
+"""Seconds for which a process that has lost another one waits, for an answer or for its own end."""
 
-
-class DistributedError(BlitzError, RuntimeError):
-    """Processes that cannot work together; the message says why and what to do."""
+FAILED, HUNG, LEADER = "failed", "hung", "leader"
+"""Keys of the store: a process has failed; one waited in vain; the first is there to be asked."""
 
 
 class EndedElsewhere(Exception):
-    """Another process ended the common work, and said why.
-
-    Attributes:
-        code: What this process ends with too.
-    """
-
-    def __init__(self, code: int = 1) -> None:
-        super().__init__(code)
-        self.code = code
+    """Another process ended the common work, and said why."""
 
 
 class Processes:
@@ -76,16 +65,16 @@ class Processes:
 
     @property
     def leads(self) -> bool:
-        """Whether this one prepares data, writes files and shows progress."""
+        """Return whether this one prepares data, writes files and shows progress."""
         return self.part.rank == 0
 
     @property
     def several(self) -> bool:
-        """Whether there are others."""
+        """Return whether there are others."""
         return self.part.processes > 1
 
     def device(self, device: str | torch.device) -> torch.device:
-        """Where this process trains, if the first trains on ``device``.
+        """Return where this process trains, if the first trains on ``device``.
 
         Raises:
             UnusableDevice: it cannot be used here, or there are fewer of them than processes.
@@ -93,7 +82,7 @@ class Processes:
         return devices.resolve(device)
 
     def first(self, work: Callable[[], T]) -> T:
-        """What ``work()`` returns in the first process; the others wait for it, however long.
+        """Return what ``work()`` does in the first process; the others wait, however long.
 
         Raises:
             EndedElsewhere: it failed there. In the first process its own exception is raised.
@@ -101,23 +90,20 @@ class Processes:
         return work()
 
     def mean(self, numbers: Sequence[float]) -> list[float]:
-        """The means over the processes, number by number; the same bits in each of them."""
+        """Return the means over the processes, number by number; in each of them the same bits."""
         return list(numbers)
 
     def total(self, counts: Sequence[int]) -> list[int]:
-        """The sums over the processes, count by count."""
+        """Return the sums over the processes, count by count."""
         return list(counts)
 
     def largest(self, number: int) -> int:
-        """The largest of the processes' numbers."""
+        """Return the largest of the processes' numbers."""
         return number
 
     def step(self, net: nn.Module, *, lr: float, momentum: float, exact: bool) -> TrainingStep:
-        """The training step for ``net``; of several processes, one that they take together."""
+        """Make the training step for ``net``; of several processes, one that they take together."""
         return TrainingStep(net, lr=lr, momentum=momentum, exact=exact)
-
-    def at_step(self, steps: int, busy: bool = True) -> None:
-        """Note that ``steps`` steps are begun, and whether more follow at once."""
 
     def failed(self) -> None:
         """Tell the others that this process ends before them, having said why."""
@@ -133,21 +119,30 @@ class Group(Processes):
         store: What all of them can read and write.
         part: Which of them this is.
         local_rank: Its number on this machine, and that of its device.
-        watch: Sees whether the others hang.
+        roll: A group of gloo with connections of its own, to ask who is there after one of the
+            others has broken; None for the default one.
     """
 
-    def __init__(self, store: "Store", part: Rank, local_rank: int, watch: Watch) -> None:
+    def __init__(
+        self,
+        store: "Store",
+        part: Rank,
+        local_rank: int,
+        roll: dist.ProcessGroup | None = None,
+    ) -> None:
         self.part = part
-        self.launch = _launch()
+        # The run is called "none" unless torchrun is told; its agent, our parent, tells it apart.
+        run = os.environ.get("TORCHELASTIC_RUN_ID", "")
+        self.launch = f"{run} {socket.gethostname()} {os.getppid()}"
         self.restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
         self._store = store
         self._local_rank = local_rank
-        self._watch = watch
+        self._roll = roll
         self._told = 0
         self._last: deque[torch.Tensor] = deque(maxlen=8)
 
     def device(self, device: str | torch.device) -> torch.device:
-        """The one of ``device``'s kind that has this process's number on its machine."""
+        """Return the one of ``device``'s kind that has this process's number on its machine."""
         named = torch.device(device)
         if named.type in ("cpu", "meta"):
             return devices.resolve(named)
@@ -163,9 +158,9 @@ class Group(Processes):
         return own
 
     def first(self, work: Callable[[], T]) -> T:
-        """What ``work()`` returns in the first process; it has to be something that pickles."""
-        # The others look from time to time instead of waiting in a broadcast: that has a deadline,
-        # of half an hour by default, and the first may be downloading for an hour.
+        """Return what ``work()`` does in the first process; it has to be something that pickles."""
+        # The others look from time to time instead of waiting in a broadcast, which has the
+        # group's time-out: the first may be downloading for an hour.
         self._told += 1
         key = f"ready/{self._told}"
         if self.leads:
@@ -174,20 +169,17 @@ class Group(Processes):
             self._give(pickle.dumps(result))
             return result
         while not self._store.check([key]):
-            if self._store.check([Watch.FAILED]):
+            if self._store.check([FAILED]):
                 raise EndedElsewhere
             time.sleep(POLL)
         return cast("T", pickle.loads(self._take()))
 
     def _give(self, content: bytes) -> None:
-        for numbers in (
-            torch.tensor([len(content)]),
-            torch.frombuffer(bytearray(content), dtype=torch.uint8),
-        ):
-            dist.broadcast(self._kept(numbers), src=0)
+        dist.broadcast(self._kept(torch.tensor([len(content)])), src=0)
+        dist.broadcast(self._kept(torch.frombuffer(bytearray(content), dtype=torch.uint8)), src=0)
 
     def _take(self) -> bytes:
-        """What the first process gave; it is trusted, as torch's broadcast_object_list does."""
+        """Return what the first process gave: trusted, as torch's broadcast_object_list does."""
         size = self._kept(torch.tensor([0]))
         dist.broadcast(size, src=0)
         content = self._kept(torch.empty(int(size.item()), dtype=torch.uint8))
@@ -195,190 +187,93 @@ class Group(Processes):
         return content.numpy().tobytes()
 
     def _kept(self, numbers: torch.Tensor) -> torch.Tensor:
-        """``numbers``, kept alive a while.
+        """Return ``numbers``, kept alive a while.
 
-        Where gloo's thread is the last to let go of a tensor, it waits for Python's lock, which
-        whoever destroys the group holds, and waits for that thread: torch 2.6 hangs there.
+        Where gloo's thread is the last to let go of a tensor it waits for Python's lock, which
+        destroy_process_group holds while it waits for that thread: torch 2.6 hangs there.
         """
         self._last.append(numbers)
         return numbers
 
     def mean(self, numbers: Sequence[float]) -> list[float]:
-        """Means over the processes."""
-        sums = self._kept(torch.tensor(numbers, dtype=torch.float64))
-        dist.all_reduce(sums)
+        """Return the means over the processes."""
+        sums = self._reduced(torch.tensor(numbers, dtype=torch.float64))
         means: list[float] = (sums / self.part.processes).tolist()
         return means
 
     def total(self, counts: Sequence[int]) -> list[int]:
-        """Sums over the processes."""
-        sums = self._kept(torch.tensor(counts, dtype=torch.int64))
-        dist.all_reduce(sums)
-        totals: list[int] = sums.tolist()
+        """Return the sums over the processes."""
+        totals: list[int] = self._reduced(torch.tensor(counts)).tolist()
         return totals
 
     def largest(self, number: int) -> int:
-        """The largest of the processes' numbers."""
-        found = self._kept(torch.tensor([number], dtype=torch.int64))
-        dist.all_reduce(found, op=dist.ReduceOp.MAX)
-        return int(found.item())
+        """Return the largest of the processes' numbers."""
+        return int(self._reduced(torch.tensor([number]), dist.ReduceOp.MAX).item())
+
+    def _reduced(
+        self, numbers: torch.Tensor, operation: dist.ReduceOp.RedOpType = dist.ReduceOp.SUM
+    ) -> torch.Tensor:
+        dist.all_reduce(self._kept(numbers), operation)
+        return numbers
 
     def step(self, net: nn.Module, *, lr: float, momentum: float, exact: bool) -> TrainingStep:
-        """A step that all processes take together."""
-        return DistributedStep(net, lr=lr, momentum=momentum, exact=exact, on_step=self._on_step)
-
-    def _on_step(self) -> None:
-        self._watch.step += 1
-
-    def at_step(self, steps: int, busy: bool = True) -> None:
-        """Tell the watch, which names a process that stays behind."""
-        self._watch.step, self._watch.busy = steps, busy
+        """Make a step that all processes take together."""
+        return DistributedStep(net, lr=lr, momentum=momentum, exact=exact)
 
     def failed(self) -> None:
         """Tell the others, where the store is still there."""
+        self._note(FAILED)
+
+    def _note(self, key: str) -> None:
         with suppress(RuntimeError):  # the store may be gone with the process that keeps it
-            self._store.set(Watch.FAILED, f"rank {self.part.rank}")
+            self._store.set(key, "")
 
-    def show(self, error: BaseException) -> None:
-        """Say what ended this process, unless another has said the same."""
-        seen = 0
+    def says_first(self, words: str) -> bool:
+        """Return whether no other process has said the same before."""
         with suppress(RuntimeError):
-            seen = self._store.add(f"said/{type(error).__name__}: {error}", 1) - 1
-        if not seen:
-            _say(f"rank {self.part.rank}: {error}")
+            return int(self._store.add(f"said/{words}", 1)) == 1
+        return True
 
+    def absent(self, error: Exception) -> str | None:
+        """Return what became of the process that ``error`` is about, or None if another says it."""
+        waited = re.search("timed out", str(error), re.IGNORECASE)
+        if waited:
+            self._note(HUNG)
+        if self.leads:
+            self._note(LEADER)
+        missing = self._missing()
+        hung = waited is not None
+        with suppress(RuntimeError):
+            hung = hung or self._store.check([HUNG])
+            if not self.leads and self._store.check([LEADER]):
+                return None
+        who = f"rank {missing}" if missing else "another process"
+        if not hung:
+            words = re.sub(r"^\[\S*\] ", "", str(error).strip()).partition("\n")[0]
+            return (
+                f"the connection to {who} is lost; its own error stands above, or in what torchrun "
+                f"says ({words.partition('. ')[0]})"
+            )
+        if not missing:
+            return "all processes wait for each other: a device, or the link between two, hangs"
+        return f"{who} hangs: the others have waited for it for as long as --hang-limit allows"
 
-@contextmanager
-def joined(device: str | None = None, limit: float = 0.0) -> Iterator[Processes]:
-    """The processes that torchrun started with this one, joined; one alone without torchrun.
-
-    What ends this process early is said at once, on stderr, before the others can notice; then
-    they end too.
-
-    Args:
-        device: The kind of device that is going to be used, if that is known: ``"cpu"``,
-            ``"cuda"``.
-        limit: Seconds after which a process that the others wait for counts as hung; 0 for never.
-
-    Raises:
-        DistributedError: ``device`` names a single device, and there are several processes.
-        SystemExit: in the place of any other error of several processes.
-    """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield ALONE
-        return
-    if device is not None and ":" in device:
-        raise DistributedError(
-            f"device {device!r}: each process has a device of its own. Name the kind alone: "
-            f"--device {device.partition(':')[0]}"
-        )
-    group, watch = _join(device, limit)
-    try:
-        yield group
-    except EndedElsewhere as ended:
-        _await_end()
-        raise SystemExit(ended.code) from None
-    except BlitzError as error:
-        group.show(error)
-        _record(error)
-        group.failed()
-        raise SystemExit(error.exit_code) from None
-    except Exception as error:
-        if _is_loss(error):
-            _lost(group, error)
-        else:
-            _say(f"rank {group.part.rank} failed:\n{traceback.format_exc()}")
-            _record(error)
-            group.failed()
-        raise SystemExit(1) from None
-    finally:
-        watch.stop()
-    dist.destroy_process_group()
-
-
-def _join(device: str | None, limit: float) -> tuple[Group, Watch]:
-    from torch.distributed import PrefixStore  # type: ignore[attr-defined]
-    from torch.distributed.rendezvous import rendezvous
-
-    environment = os.environ
-    rank, count = int(environment["RANK"]), int(environment["WORLD_SIZE"])
-    store, rank, count = next(rendezvous("env://", rank, count))
-    # torchrun's store outlives its restarts, and with it the addresses of processes that are gone.
-    prefix = f"blitz/{environment.get('TORCHELASTIC_RESTART_COUNT', '0')}/{count}"
-    store = PrefixStore(prefix, store)
-    watch = Watch(PrefixStore(prefix, _connection(limit)), rank, count, limit)
-    watch.start()
-    dist.init_process_group(_backend(device), store=store, rank=rank, world_size=count)
-    part = Rank(rank, count, int(environment.get("LOCAL_WORLD_SIZE", count)))
-    return Group(store, part, int(environment.get("LOCAL_RANK", rank)), watch), watch
-
-
-def _connection(limit: float) -> "Store":
-    """A connection of its own: one that is shared makes its users wait for each other."""
-    from torch.distributed import TCPStore  # type: ignore[attr-defined]
-
-    return TCPStore(
-        os.environ["MASTER_ADDR"],
-        int(os.environ["MASTER_PORT"]),
-        is_master=False,
-        wait_for_workers=False,
-        timeout=timedelta(seconds=max(limit, 10.0)),
-    )
-
-
-def _backend(device: str | None) -> str:
-    """gloo for the cpu; with it, where there is an accelerator, its own: NCCL for cuda."""
-    accelerator = devices.accelerator()
-    if accelerator is None or device == "cpu":
-        return "gloo"
-    return f"cpu:gloo,{accelerator.type}:{dist.get_default_backend_for_device(accelerator)}"
-
-
-def _launch() -> str:
-    """The run's name is "none" unless it is given; its agent, our parent, tells it from others."""
-    run = os.environ.get("TORCHELASTIC_RUN_ID", "")
-    return f"{run} {socket.gethostname()} {os.getppid()}"
-
-
-def _is_loss(error: Exception) -> bool:
-    """Whether ``error`` is how the end of another process shows in this one."""
-    return isinstance(error, dist.DistError) or (
-        isinstance(error, RuntimeError) and _LOST.search(str(error)) is not None
-    )
-
-
-def _lost(group: Group, error: Exception) -> None:
-    if group.leads:
-        words = re.sub(r"^\[\S*\] ", "", str(error).strip()).partition("\n")[0].partition(". ")[0]
-        _say(
-            "rank 0: the connection to another process is lost; its own error stands above, or in "
-            f"what torchrun says. ({words}.) The last checkpoint is whole: go on from it with "
-            "--resume."
-        )
-    _await_end()
-
-
-def _await_end() -> None:
-    """Wait for torchrun to end this process, so that it names the one that failed first."""
-    time.sleep(GRACE)
-
-
-def _record(error: Exception) -> None:
-    """Leave ``error`` where torchrun looks for it, so that its summary shows it as the cause."""
-    from torch.distributed.elastic.multiprocessing.errors import get_error_handler
-
-    if "TORCHELASTIC_ERROR_FILE" in os.environ:
-        get_error_handler().record_exception(error)
-
-
-def _say(words: str) -> None:
-    print(f"error: {words}", file=sys.stderr, flush=True)
+    def _missing(self) -> str:
+        """Return the ranks that do not answer, as "1" or "1, 3"."""
+        try:
+            dist.monitored_barrier(self._roll, timedelta(seconds=GRACE), wait_all_ranks=True)
+        except RuntimeError as failed:
+            named = re.search(r"Ranks ([\d, ]+) failed to pass", str(failed))
+            if named:
+                return named[1]
+            return "" if self.leads else "0"  # the others hear from the first, or do not
+        return ""
 
 
 def evaluate(
     net: nn.Module, images: TensorDataset, processes: Processes = ALONE, *, batch_size: int = 100
 ) -> Accuracy:
-    """As :func:`blitz.learning.evaluation.evaluate`, each process with its share of the images.
+    """Test ``net`` as :func:`blitz.learning.evaluation.evaluate` does, sharing the images out.
 
     Every image is counted once: of n processes each has every n-th of them, which is one more or
     less where they do not go round, and the counts are added. torch's DistributedSampler would

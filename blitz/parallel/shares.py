@@ -1,4 +1,4 @@
-"""Each process its share of every epoch.
+"""Which images of every batch each process has.
 
 Tutorial: "Training on multiple GPUs".
 """
@@ -16,8 +16,8 @@ class ShareError(BlitzError, ValueError):
     """A batch that cannot be shared out among the processes; the message says what to do."""
 
 
-class Share(DistributedSampler[int]):
-    """The places of one process's images: of every batch of an epoch, each ``processes``-th one.
+class RankSampler(DistributedSampler[int]):
+    """Samples one process's images: of every batch of an epoch, each ``processes``-th one.
 
     Reshuffled by :meth:`set_epoch`, as torch's DistributedSampler is, and equal to it where
     everything divides without a rest. It differs in two points, for the sake of the result:
@@ -71,7 +71,7 @@ class Share(DistributedSampler[int]):
         return iter(self.places().tolist())
 
     def places(self, start: int = 0) -> torch.Tensor:
-        """The places of this process's images from batch ``start`` of the epoch on, int64."""
+        """Return the places of this process's images from batch ``start`` on, int64."""
         places = self._order(self.epoch)[start * self.batch_size :]
         if self.num_replicas == 1:
             return places
@@ -79,7 +79,7 @@ class Share(DistributedSampler[int]):
         return places[in_batch % self.num_replicas == self.rank]
 
     def weight(self, batch: int) -> float:
-        """What this process's mean over its images of ``batch`` (from 0) counts for.
+        """Return what this process's mean over its images of ``batch`` (from 0) counts for.
 
         The mean of all processes' means, so weighted, is the mean over the whole batch. 1 where the
         batch divides without a rest, 0 for a process that has no image of it.
@@ -88,5 +88,5 @@ class Share(DistributedSampler[int]):
         return self._own(images) * self.num_replicas / images
 
     def _own(self, images: int) -> int:
-        """Of so many images in a batch, those of this process."""
+        """Return how many of the images of a batch fall to this process."""
         return len(range(self.rank, images, self.num_replicas))

@@ -3,8 +3,6 @@
 Tutorial: "Training on multiple GPUs".
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -23,7 +21,6 @@ class DistributedStep(TrainingStep):
         lr: Learning rate of SGD.
         momentum: Momentum of SGD.
         exact: As of :class:`TrainingStep`.
-        on_step: Called as a step begins.
     """
 
     def __init__(
@@ -33,30 +30,27 @@ class DistributedStep(TrainingStep):
         lr: float = 0.001,
         momentum: float = 0.9,
         exact: bool = True,
-        on_step: Callable[[], object] = lambda: None,
     ) -> None:
         super().__init__(net, lr=lr, momentum=momentum, exact=exact)
         places = None if self.device.type == "cpu" else [self.device]
         self.parallel = DistributedDataParallel(net, device_ids=places)
-        self._on_step = on_step
 
     def __call__(
         self, images: torch.Tensor, labels: torch.Tensor, weight: float = 1.0
     ) -> torch.Tensor:
-        """Take the step; the mean loss of this process's images, times ``weight``.
+        """Take the step and return the mean loss of this process's images, times ``weight``.
 
         Args:
             images: This process's share of the batch.
             labels: Theirs.
             weight: What the mean over them counts for
-                (:meth:`blitz.parallel.shares.Share.weight`). DistributedDataParallel divides
+                (:meth:`blitz.parallel.shares.RankSampler.weight`). DistributedDataParallel divides
                 the sum of the gradients by the number of processes, as if all had the same number
                 of images; the weights set that right.
 
         Raises:
             ValueError: a label fits none of the net's outputs.
         """
-        self._on_step()
         self.optimizer.zero_grad()
         loss = self.loss(self.parallel, images, labels) * weight
         loss.backward()

@@ -27,7 +27,7 @@ from blitz.base.errors import BlitzError, UnusableDevice
 from blitz.data import Images
 from blitz.learning.step import Batch, TrainingStep
 from blitz.parallel.rank import WHOLE, Rank
-from blitz.parallel.shares import Share
+from blitz.parallel.shares import RankSampler
 from blitz.training import tuning
 from blitz.training.captured import Recording
 
@@ -75,7 +75,7 @@ class Feed(ABC):
     def __init__(
         self, count: int, batch_size: int, seed: int, device: torch.device, rank: Rank = WHOLE
     ) -> None:
-        self.share = Share(
+        self.share = RankSampler(
             count,
             batch_size,
             partial(order, count, seed),

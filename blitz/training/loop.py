@@ -140,7 +140,6 @@ class Training:
             Diverged: the loss is no longer a number.
         """
         started = time.perf_counter() - self.seconds
-        self.processes.at_step(self.done)
         while self.losses.running.epoch <= self.settings.epochs:
             for losses in self._rest_of_epoch():
                 means = self.processes.mean(losses)
@@ -148,7 +147,6 @@ class Training:
                 self.seconds = time.perf_counter() - started
                 yield reports
             yield self.losses.end_epoch()
-        self.processes.at_step(self.done, busy=False)
 
     def _rest_of_epoch(self) -> Iterator[list[float]]:
         running = self.losses.running

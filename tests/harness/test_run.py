@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from blitz import data, devices
-from blitz.harness import containment, ranks, verdict
+from blitz.harness import containment, verdict
 from blitz.harness.report.texts import Message
 from blitz.harness.results import BROKEN, HELD, KNOWN, NOT_RUN, UNSUPPORTED, Outcome, Results
 from blitz.harness.selection import Selected, Selection
@@ -417,25 +417,6 @@ def test_second_accelerator_is_the_one_beside_the_first_where_there_are_two(
     result = run("--device", "cpu", "-k", "habit", tests=tests + device)
 
     result.assert_outcomes(deselected=2, **{state: 1})
-
-
-def test_processes_that_were_set_aside_end_with_the_run(
-    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[str] = []
-
-    class Aside:
-        def __init__(self) -> None:
-            made.append("made")
-
-        def close(self) -> None:
-            made.append("closed")
-
-    monkeypatch.setattr(ranks, "Ranks", Aside)
-    tests = TESTS.replace("habit(self)", "habit(self, several)")
-
-    assert run("--device", "cpu", tests=tests).ret == 0
-    assert made == ["made", "closed"]
 
 
 @pytest.mark.parametrize("names", [("cpu",), ("cpu", "meta")])

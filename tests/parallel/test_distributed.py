@@ -8,8 +8,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,25 +16,23 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch.distributed import TCPStore
 from torch.utils.data import DistributedSampler, TensorDataset
 
 from blitz import classifier, data, plots
 from blitz.__main__ import main
-from blitz.harness.ranks import Outcome, Ranks, as_torchrun_would
 from blitz.learning import evaluation, running_loss
 from blitz.learning.evaluation import Accuracy
 from blitz.learning.step import TrainingStep
-from blitz.parallel import processes as distributed
+from blitz.parallel import processes
 from blitz.parallel import step as distributed_step
-from blitz.parallel import watch as distributed_watch
-from blitz.parallel.shares import Share, ShareError
+from blitz.parallel.joining import joined
+from blitz.parallel.shares import RankSampler, ShareError
 from blitz.parallel.step import DistributedStep
-from blitz.parallel.watch import Ledger
 from blitz.training import checkpoint, feeds, weights
 from blitz.training import loop as training
 from blitz.training.folder import RunFolder
-from tests import small_images
+from tests import ranks, small_images
+from tests.ranks import Outcome, join_as, store_of_an_agent
 
 SMALL = ("--device", "cpu", "--epochs", "3", "--checkpoint-every", "0")
 
@@ -57,14 +54,6 @@ def no_figure(width: float, height: float) -> Any:
     raise plots.NoMatplotlib("no matplotlib in these tests")
 
 
-@contextmanager
-def store_of_an_agent() -> Iterator[int]:
-    """A store as torchrun keeps one for its processes; its port."""
-    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    yield store.port
-    del store
-
-
 def train_as(
     rank: int,
     count: int,
@@ -75,7 +64,7 @@ def train_as(
 ) -> None:
     """The command in one process: reports after every 4 batches, a look after every 3."""
     if count > 1:
-        as_torchrun_would(rank, count, port)
+        join_as(rank, count, port)
         os.environ |= environment
     small()
     if before is not None:
@@ -85,7 +74,7 @@ def train_as(
 
 def try_as(rank: int, count: int, port: int, arguments: Sequence[str]) -> None:
     """The command that tests a net, in one process."""
-    as_torchrun_would(rank, count, port)
+    join_as(rank, count, port)
     small()
     raise SystemExit(main(["test", *arguments]))
 
@@ -100,12 +89,11 @@ def small(grace: float = 0.2) -> None:
     vars(plots).update(blank_figure=no_figure)
     type.__setattr__(RunFolder, "drop_checkpoint", lambda folder: None)
     torch.set_num_threads(1)
-    vars(distributed).update(GRACE=grace)
-    vars(distributed_watch).update(GRACE=grace)
+    vars(processes).update(GRACE=grace)
 
 
 @pytest.fixture
-def train(several: Ranks, images: Path, out: Path) -> Train:
+def train(images: Path, out: Path) -> Train:
     """Run the command in so many processes on the small images."""
 
     def train(
@@ -113,14 +101,13 @@ def train(several: Ranks, images: Path, out: Path) -> Train:
         *options: str,
         into: Path = out,
         before: Callable[[int], object] | None = None,
-        kills: dict[int, tuple[int, float]] | None = None,
         environment: dict[str, str] | None = None,
         limit: float = 60.0,
         together: bool = False,
     ) -> list[Outcome]:
         arguments = ("--data", str(images), "--out", str(into), *SMALL, *options)
         with store_of_an_agent() as port:
-            return several.outcomes(
+            return ranks.run(
                 train_as,
                 count,
                 count,
@@ -129,7 +116,6 @@ def train(several: Ranks, images: Path, out: Path) -> Train:
                 environment or {},
                 before,
                 limit=limit,
-                kills=kills,
                 together=together,
             )
 
@@ -174,26 +160,26 @@ def assert_same_bits(folder: Path, other: Path) -> None:
         assert result_in(folder)[key] == result_in(other)[key]
 
 
-def run_alone(several: Ranks, images: Path, folder: Path, *options: str) -> Path:
+def run_alone(images: Path, folder: Path, *options: str) -> Path:
     arguments = ("--data", str(images), "--out", str(folder), *SMALL, *options)
-    (outcome,) = several.outcomes(train_as, 1, 1, 0, arguments, {}, None)
+    (outcome,) = ranks.run(train_as, 1, 1, 0, arguments, {}, None)
     assert outcome.code == 0, outcome
     return folder
 
 
 @pytest.fixture(scope="module")
-def alone(several: Ranks, images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def alone(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The training as one process does it."""
-    return run_alone(several, images, tmp_path_factory.mktemp("alone"))
+    return run_alone(images, tmp_path_factory.mktemp("alone"))
 
 
 @pytest.fixture(scope="module")
-def two(several: Ranks, images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def two(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The training as two processes do it, uninterrupted."""
     folder = tmp_path_factory.mktemp("two")
     arguments = ("--data", str(images), "--out", str(folder), *SMALL)
     with store_of_an_agent() as port:
-        outcomes = several.outcomes(train_as, 2, 2, port, arguments, {}, None)
+        outcomes = ranks.run(train_as, 2, 2, port, arguments, {}, None)
     assert codes(outcomes) == [0, 0], outcomes
     return folder
 
@@ -268,6 +254,12 @@ def killed_near(victim: int, step: int, seconds: float, rank: int) -> None:
         at_step(step, threading.Timer(seconds, partial(send, signal.SIGKILL)).start)
 
 
+def killed_after(victim: int, seconds: float, rank: int) -> None:
+    """Kill process ``victim`` so many seconds after it began."""
+    if rank == victim:
+        threading.Timer(seconds, partial(send, signal.SIGKILL)).start()
+
+
 def loads_in_the_first_only(rank: int) -> None:
     if rank == 1:
         vars(data).update(load=None)
@@ -277,7 +269,7 @@ def the_first_loads_slowly(rank: int) -> None:
     load = data.load
 
     def slowly(*arguments: Any, **options: Any) -> data.Images:
-        time.sleep(1.5)
+        time.sleep(2.5)
         return load(*arguments, **options)
 
     vars(data).update(load=slowly)
@@ -296,12 +288,11 @@ class TestSameAsOne:
         train: Train,
         out: Path,
         alone: Path,
-        several: Ranks,
         images: Path,
         tmp_path: Path,
     ) -> None:
         if options:
-            alone = run_alone(several, images, tmp_path / "alone", *options)
+            alone = run_alone(images, tmp_path / "alone", *options)
 
         outcomes = train(count, *options)
 
@@ -362,7 +353,8 @@ class TestFailures:
         assert (first.code, second.code) == (1, 1)
         assert second.output.startswith("error: rank 1 failed:\nTraceback")
         assert "ValueError: the disk of rank 1 is on fire" in second.output
-        assert "the connection to another process is lost" in first.output
+        assert "is lost; its own error stands above" in first.output
+        assert "rank 0 is lost" not in first.output
         assert checkpoint.load(out / "checkpoint.pt").losses.running.batches == 6
 
     def test_error_of_the_first_as_it_prepares_ends_the_others_silently(
@@ -409,31 +401,27 @@ class TestFailures:
 
         assert second.code == -signal.SIGKILL
         assert first.code == 1
-        assert "the connection to another process is lost" in first.output
+        assert "is lost; its own error stands above" in first.output
         assert checkpoint.load(out / "checkpoint.pt").losses.running.batches == 6
 
 
 class TestCommandThatTests:
-    def test_the_first_shows_the_accuracy_of_all_images(
-        self, several: Ranks, images: Path, alone: Path
-    ) -> None:
+    def test_the_first_shows_the_accuracy_of_all_images(self, images: Path, alone: Path) -> None:
         arguments = ("--model", str(alone / "model.pt"), "--data", str(images), "--device", "cpu")
 
         with store_of_an_agent() as port:
-            first, second, third = several.outcomes(try_as, 3, 3, port, arguments)
+            first, second, third = ranks.run(try_as, 3, 3, port, arguments)
 
         assert codes([first, second, third]) == [0, 0, 0]
         accuracy = int(result_in(alone)["accuracy"])
         assert f"Accuracy of the network on the 12 test images: {accuracy} %" in first.output
         assert second.output == third.output == ""
 
-    def test_file_that_is_not_there_is_named_once(
-        self, several: Ranks, images: Path, tmp_path: Path
-    ) -> None:
+    def test_file_that_is_not_there_is_named_once(self, images: Path, tmp_path: Path) -> None:
         arguments = ("--model", str(tmp_path / "none.pt"), "--data", str(images))
 
         with store_of_an_agent() as port:
-            outcomes = several.outcomes(try_as, 2, 2, port, (*arguments, "--device", "cpu"))
+            outcomes = ranks.run(try_as, 2, 2, port, (*arguments, "--device", "cpu"))
 
         assert outcomes[0].code == 2
         assert outcomes[1].code != 0
@@ -441,112 +429,69 @@ class TestCommandThatTests:
 
 
 class TestHangs:
-    def test_frozen_one_is_named(self, train: Train) -> None:
-        first, second = train(2, "--hang-limit", "1", before=the_second_freezes, together=True)
+    """One that hangs is named by the others, whose sums it keeps waiting."""
 
-        assert first.code == 1
-        assert "error: rank 1 has given no sign of life for " in first.output
-        assert second.code == -signal.SIGKILL
+    @pytest.mark.parametrize(
+        ("count", "hangs", "named"),
+        [
+            (2, the_second_freezes, "rank 1"),
+            (3, the_second_sleeps_at_step_8, "rank 1"),
+            (3, the_first_sleeps_at_step_8, "rank 0"),
+        ],
+        ids=["frozen", "asleep", "the first"],
+    )
+    def test_is_named(self, count: int, hangs: Any, named: str, train: Train, out: Path) -> None:
+        ended = train(count, "--hang-limit", "1", before=hangs, together=True)
 
-    def test_one_that_waits_for_its_images_is_named(self, train: Train) -> None:
-        outcomes = train(2, "--hang-limit", "1", before=the_second_sleeps_at_step_8, limit=10)
-
-        assert 1 in codes(outcomes)
-        # The watch of either may be the first to say so, and to end its process.
-        said = "".join(outcome.output for outcome in outcomes)
-        assert "error: rank 1 has not reached step 8 for " in said
-
-    def test_the_first_one_is_named_by_the_others(self, train: Train) -> None:
-        outcomes = train(2, "--hang-limit", "1", before=the_first_sleeps_at_step_8, limit=10)
-
-        assert 1 in codes(outcomes)
-        said = "".join(outcome.output for outcome in outcomes)
-        assert "error: rank 0 has not reached step 8 for " in said
+        said = "".join(outcome.output for outcome in ended)
+        assert said.count("error: ") == 1, said
+        assert f"error: {named} hangs: the others have waited for it" in said
+        assert ended[int(named[-1])].code < 0
+        assert checkpoint.load(out / "checkpoint.pt").losses.running.batches == 6
 
     def test_download_that_takes_longer_than_the_limit_is_waited_for(
         self, train: Train, out: Path, alone: Path
     ) -> None:
-        assert codes(train(2, "--hang-limit", "0.5", before=the_first_loads_slowly)) == [0, 0]
+        assert codes(train(2, "--hang-limit", "1", before=the_first_loads_slowly)) == [0, 0]
 
         assert_close(out, alone)
 
 
-class TestLedger:
-    """Who hangs, by what the processes say every second: how often they spoke, step, busy."""
-
-    def fault(self, *said: tuple[float, int, str], now: float) -> str | None:
-        ledger = Ledger(limit=10, processes=2)
-        for moment, rank, words in said:
-            ledger.heard(rank, words, moment)
-        return ledger.fault(now)
-
-    def test_none_where_all_get_ahead(self) -> None:
-        assert self.fault((0, 0, "1 4 1"), (0, 1, "1 4 1"), (9, 0, "2 5 1"), now=10) is None
-
-    def test_one_without_signs_of_life(self) -> None:
-        said = (0, 0, "1 4 0"), (0, 1, "1 4 0"), (11, 0, "2 4 0")
-
-        assert self.fault(*said, now=11) == (
-            "rank 1 has given no sign of life for 11 s; it had reached step 4"
-        )
-
-    def test_one_behind_the_others(self) -> None:
-        said = (0, 0, "1 4 1"), (0, 1, "1 4 1"), (1, 0, "2 5 1"), (11, 1, "2 4 1")
-
-        assert self.fault(*said, now=11) == "rank 1 has not reached step 5 for 11 s"
-
-    def test_one_behind_the_others_that_does_not_train_yet(self) -> None:
-        said = (0, 0, "1 0 0"), (0, 1, "1 0 1"), (1, 1, "2 1 1"), (11, 0, "2 0 0"), (11, 1, "3 1 1")
-
-        assert self.fault(*said, now=11) is None
-
-    def test_all_at_the_same_step(self) -> None:
-        said = (0, 0, "1 4 1"), (0, 1, "1 4 1"), (11, 0, "2 4 1"), (11, 1, "2 4 1")
-
-        assert "no rank has got past step 4 for 11 s" in (self.fault(*said, now=11) or "")
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 class TestKilled:
     MOMENTS = int(os.environ.get("BLITZ_KILLS", "4"))
 
     def test_at_random_moments_a_training_ends_with_the_same_bits(
         self, train: Train, out: Path, two: Path
     ) -> None:
-        chance, kills, halfway = random.Random(0), 0, 0
+        chance, kills = random.Random(0), 0
 
         while kills < self.MOMENTS:
-            rank = chance.randrange(2)
-            if chance.random() < 0.3:  # as the processes start, join and prepare, mostly
-                at_once = {rank: (signal.SIGKILL, chance.uniform(0, 1))}
-                outcomes = train(2, "--resume", kills=at_once, together=True)
-            else:
-                near = partial(killed_near, rank, chance.randint(1, 20), chance.uniform(0, 0.03))
-                outcomes = train(2, "--resume", before=near, together=True)
-            if codes(outcomes) == [0, 0]:
+            rank, step = chance.randrange(2), chance.randint(1, 20)
+            near = partial(killed_near, rank, step, chance.uniform(0, 0.03))
+            if chance.random() < 0.3:  # as the processes join and prepare
+                near = partial(killed_after, rank, chance.uniform(0, 0.5))
+            ended = train(2, "--resume", before=near, together=True)
+            if codes(ended) == [0, 0]:
                 assert_same_bits(out, two)
                 shutil.rmtree(out)
                 continue
-            kills += outcomes[rank].code == -signal.SIGKILL
-            if (out / "checkpoint.pt").exists():
-                running = checkpoint.load(out / "checkpoint.pt").losses.running
-                halfway += (1, 0) < (running.epoch, running.batches) < (4, 0)
+            kills += ended[rank].code == -signal.SIGKILL
             torn = {path.suffix for path in out.glob("[!.]*")} - {".pt", ".json", ".part"}
             assert not torn
 
         assert codes(train(2, "--resume")) == [0, 0]
         assert_same_bits(out, two)
-        assert set(os.listdir(out)) == {"checkpoint.pt", "model.pt", "result.json"}
-        print(f"{kills} kills, {halfway} of them between the first batch and the last")
 
 
-class TestShare:
+class TestRankSampler:
     CASES = ((39, 4, 2), (39, 4, 3), (10, 5, 3), (7, 7, 7), (9, 8, 4), (12, 4, 4), (1, 3, 3))
 
-    def shares(self, count: int, batch_size: int, processes: int, epoch: int = 1) -> list[Share]:
+    def shares(
+        self, count: int, batch_size: int, processes: int, epoch: int = 1
+    ) -> list[RankSampler]:
         order = partial(feeds.order, count, 5)
         shares = [
-            Share(count, batch_size, order, rank=rank, processes=processes)
+            RankSampler(count, batch_size, order, rank=rank, processes=processes)
             for rank in range(processes)
         ]
         for share in shares:
@@ -589,7 +534,7 @@ class TestShare:
         assert share.places(3).tolist() == share.places()[6:].tolist()
 
     def test_one_process_has_everything(self) -> None:
-        share = Share(5, 2, partial(feeds.order, 5, 7))
+        share = RankSampler(5, 2, partial(feeds.order, 5, 7))
 
         assert list(share) == feeds.order(5, 7, 0).tolist()
         assert (share.total_size, len(share), share.own_size) == (5, 5, 2)
@@ -600,9 +545,9 @@ class TestShare:
 
 
 @pytest.mark.parametrize(("images", "count"), [(10, 3), (2, 3), (12, 2)])
-def test_every_image_is_tested_once(several: Ranks, images: int, count: int) -> None:
+def test_every_image_is_tested_once(several: Any, images: int, count: int) -> None:
     with store_of_an_agent() as port:
-        counted = several.results(counted_as, count, count, port, images)
+        counted = several(counted_as, count, count, port, images)
 
     whole = evaluation.evaluate(net_of_tests(), [tuple(images_of_tests(images).tensors)])
     assert counted == [whole] * count
@@ -621,23 +566,23 @@ def images_of_tests(count: int) -> TensorDataset:
 
 
 def counted_as(rank: int, count: int, port: int, images: int) -> Accuracy:
-    as_torchrun_would(rank, count, port)
-    with distributed.joined("cpu") as processes:
-        return distributed.evaluate(net_of_tests(), images_of_tests(images), processes)
+    join_as(rank, count, port)
+    with joined("cpu") as group:
+        return processes.evaluate(net_of_tests(), images_of_tests(images), group)
 
 
 class TestAlone:
     def test_one_process_joins_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("WORLD_SIZE", "1")
 
-        with distributed.joined("cpu", 5.0) as processes:
-            assert processes is distributed.ALONE
+        with joined("cpu", 5.0) as alone:
+            assert alone is processes.ALONE
             assert not torch.distributed.is_initialized()
-        assert (processes.leads, processes.several) == (True, False)
-        assert processes.mean([1.0, 2.0]) == [1.0, 2.0]
-        assert processes.total([1, 2]) == [1, 2]
-        assert processes.largest(3) == 3
-        assert processes.first(lambda: 4) == 4
+        assert (alone.leads, alone.several) == (True, False)
+        assert alone.mean([1.0, 2.0]) == [1.0, 2.0]
+        assert alone.total([1, 2]) == [1, 2]
+        assert alone.largest(3) == 3
+        assert alone.first(lambda: 4) == 4
 
 
 class Wrapped:
@@ -682,15 +627,6 @@ class TestStep:
 
         assert losses[0] == losses[1]
         assert step.parallel.device_ids is None
-
-    def test_that_begins_is_told(self) -> None:
-        begun: list[str] = []
-        step = DistributedStep(net_of_tests(), on_step=lambda: begun.append("told"))
-
-        with pytest.raises(ValueError, match="label"):
-            step(torch.rand(1, 3, 32, 32), torch.tensor([10]))
-
-        assert begun == ["told"]
 
     def test_net_on_another_device_is_kept_there(self) -> None:
         step = DistributedStep(net_of_tests().to("meta"))

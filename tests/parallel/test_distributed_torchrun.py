@@ -13,10 +13,9 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from blitz.__main__ import main
-from blitz.harness.ranks import Outcome, Ranks
-from blitz.parallel.watch import GRACE
+from blitz.parallel.processes import GRACE
 from blitz.training import checkpoint, weights
-from tests import small_images
+from tests import ranks, small_images
 from tests.parallel import test_distributed
 
 ROOT = Path(__file__).parents[2]
@@ -78,9 +77,9 @@ def nothing() -> None:
 
 
 @pytest.fixture(scope="module")
-def alone(several: Ranks, images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def alone(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("alone") / "out"
-    (outcome,) = several.outcomes(train_alone, 1, nothing, options(images, folder))
+    (outcome,) = ranks.run(train_alone, 1, nothing, options(images, folder))
     assert outcome.code == 0, outcome
     return folder
 
@@ -97,11 +96,11 @@ def assert_as_alone(folder: Path, alone: Path) -> None:
 
 
 def test_restarts_what_failed_from_its_checkpoint(
-    several: Ranks, images: Path, tmp_path: Path, alone: Path
+    images: Path, tmp_path: Path, alone: Path
 ) -> None:
     arguments = options(images, tmp_path / "out")
 
-    (agent,) = several.outcomes(forking_torchrun, 1, 1, fails_once, arguments)
+    (agent,) = ranks.run(forking_torchrun, 1, 1, fails_once, arguments)
 
     assert agent.code == 0, agent.output
     assert "going on after 6 of 10 batches" in agent.output
@@ -109,11 +108,11 @@ def test_restarts_what_failed_from_its_checkpoint(
 
 
 def test_without_restarts_shows_the_error_first_and_as_the_cause(
-    several: Ranks, images: Path, tmp_path: Path
+    images: Path, tmp_path: Path
 ) -> None:
     arguments = options(images, tmp_path / "out")
 
-    (agent,) = several.outcomes(forking_torchrun, 1, 0, fails_once, arguments)
+    (agent,) = ranks.run(forking_torchrun, 1, 0, fails_once, arguments)
 
     assert agent.code == 1, agent
     words = [line for line in agent.output.splitlines() if "error" in line.lower()]
@@ -125,14 +124,14 @@ def test_without_restarts_shows_the_error_first_and_as_the_cause(
 
 
 def test_what_is_refused_at_first_is_refused_after_a_restart_too(
-    several: Ranks, images: Path, tmp_path: Path
+    images: Path, tmp_path: Path
 ) -> None:
     arguments = options(images, tmp_path / "out")
-    (older,) = several.outcomes(train_alone, 1, stops_at_step_8, arguments)
+    (older,) = ranks.run(train_alone, 1, stops_at_step_8, arguments)
     assert older.code == 143, older
     before = checkpoint.load(tmp_path / "out" / "checkpoint.pt").losses
 
-    (agent,) = several.outcomes(forking_torchrun, 1, 1, nothing, arguments)
+    (agent,) = ranks.run(forking_torchrun, 1, 1, nothing, arguments)
 
     assert agent.code == 1
     assert agent.output.count("error: rank 0: ") == 2, agent
@@ -148,16 +147,14 @@ def stops_at_step_8() -> None:
     test_distributed.stops_at_step_8(0)
 
 
-def test_two_machines_that_meet_on_the_loopback(
-    several: Ranks, images: Path, tmp_path: Path, alone: Path
-) -> None:
+def test_two_machines_that_meet_on_the_loopback(images: Path, tmp_path: Path, alone: Path) -> None:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
     meeting = ["--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}", "--rdzv-id=blitz"]
     arguments = ["--nnodes=2", "--nproc-per-node=1", "--local-addr=127.0.0.1", *meeting]
 
-    agents: list[Outcome] = several.outcomes(
+    agents: list[ranks.Outcome] = ranks.run(
         torchrun,
         2,
         tmp_path,

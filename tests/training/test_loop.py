@@ -38,13 +38,9 @@ class Noted(Processes):
 
     def __init__(self, loss: float = 1.0) -> None:
         self.loss = loss
-        self.steps: list[tuple[int, bool]] = []
 
     def mean(self, numbers: Sequence[float]) -> list[float]:
         return [self.loss for _ in numbers]
-
-    def at_step(self, steps: int, busy: bool = True) -> None:
-        self.steps.append((steps, busy))
 
 
 def test_digest_is_of_labels_and_pixels() -> None:
@@ -125,7 +121,6 @@ def test_goes_to_the_end_and_tells(few: data.Images) -> None:
         for epoch in (1, 2)
         for batches, rest in [(4, False), (8, False), (10, True)]
     ]
-    assert processes.steps == [(0, True), (20, False)]
     assert 1000 < made.seconds < 1100
     assert made.checkpoint().launch == "the third"
 
