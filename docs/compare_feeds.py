@@ -3,6 +3,7 @@
     python docs/compare_feeds.py --data DIR             # a quarter of an hour on two cores
     python docs/compare_feeds.py --data DIR --steps 300 --rounds 3
     python docs/compare_feeds.py --data DIR --device cuda
+    python docs/compare_feeds.py --device cuda --drift  # seconds: at which step do losses differ?
 
 The recipe is the same everywhere: the tutorial's net, batches of 4, SGD with rate 0.001 and
 momentum 0.9, cross-entropy. The candidates take turns, some hundred steps each, so that what else
@@ -53,15 +54,52 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1000, help="of each turn (default: 1000)")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each (default: 5)")
     parser.add_argument("--out", type=Path, help="write the figures there too, as JSON")
+    parser.add_argument(
+        "--drift", action="store_true", help="say where the feeds' losses part, and end"
+    )
     asked = parser.parse_args()
     warnings.filterwarnings("ignore")
-    images = data.load("train", asked.data, count=8000)
+    images = data.load("train", asked.data, count=400 if asked.drift else 8000)
     device = devices.resolve(asked.device)
+    if asked.drift:
+        print("\n".join(_drift(images, device)))
+        return
     speeds = _measure(dict(_candidates(images, device)), device, asked.steps, asked.rounds)
     report = _report(speeds, images.origin, device, asked)
     print("\n".join(_lines(report)))
     if asked.out is not None:
         asked.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def _drift(images: data.Images, device: torch.device) -> Iterator[str]:
+    """Say from which step on losses differ: of two equal trainings, and of two feeds."""
+    other = feeds.NAMES[-1] if device.type == "cuda" else feeds.NAMES[0]
+    for deterministic in (False, True):
+        torch.backends.cudnn.deterministic = deterministic
+        first, again, differently = (
+            _losses(images, device, feed) for feed in ("resident", "resident", other)
+        )
+        yield f"cudnn.deterministic = {deterministic}, {len(first)} steps"
+        yield f"  resident and resident again: {_parting(first, again)}"
+        yield f"  resident and {other}: {_parting(first, differently)}"
+
+
+def _losses(images: data.Images, device: torch.device, feed: str) -> list[float]:
+    """Return the losses of three epochs."""
+    torch.manual_seed(0)
+    step = TrainingStep(classifier.Net().to(device))
+    made = feeds.make(feed, images, batch_size=BATCH, seed=0, device=device)
+    chunks = itertools.chain.from_iterable(made.train(step, epoch) for epoch in (1, 2, 3))
+    return list(itertools.chain.from_iterable(chunks))
+
+
+def _parting(losses: list[float], others: list[float]) -> str:
+    pairs = enumerate(zip(losses, others, strict=True), start=1)
+    first = next((step for step, (loss, other) in pairs if loss != other), None)
+    if first is None:
+        return "the same bits"
+    apart = (abs(b - a) / abs(a) for a, b in zip(losses, others, strict=True))
+    return f"differ from step {first} on, by {max(apart):.2g} at most"
 
 
 def _candidates(images: data.Images, device: torch.device) -> Iterator[tuple[str, Run]]:

@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# What a GPU says of this project, in nine minutes, without a network and without installing it.
+#
+#     OUT=results bash docs/gpu_check.sh
+#
+# Leaves log.txt, conformance.json, benchmarks.json and more in $OUT, and prints each step with its
+# time. PYTHON names the interpreter (default: python3; torch 2.11 and Python 3.12 will do). No step
+# stops the next one: what failed is in the summary, and the exit code is their number.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+OUT=$(mkdir -p "${OUT:-gpu-check}" && cd "${OUT:-gpu-check}" && pwd)
+PYTHON=${PYTHON:-python3}
+LIMIT=${LIMIT:-530} # seconds for all of it
+export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
+exec > >(tee "$OUT/log.txt") 2>&1
+SECONDS=0
+failed=0
+
+# step SECONDS NAME COMMAND …: run it for that long at most, and no longer than is left of all.
+step() {
+    local most=$1 name=$2 begin=$SECONDS left=$((LIMIT - SECONDS)) code=0
+    shift 2
+    printf '\n=== %s\n' "$name"
+    if [ "$left" -lt 5 ]; then
+        echo "=== $name: left out, no time"
+        return
+    fi
+    timeout -k 5 "$((most < left ? most : left))" "$@" || code=$?
+    [ "$code" = 0 ] || failed=$((failed + 1))
+    echo "=== $name: exit code $code, $((SECONDS - begin)) s, $SECONDS s since the start"
+}
+pytest() { "$PYTHON" -m pytest -p no:cacheprovider -q "$@"; }
+export -f pytest
+export PYTHON
+
+step 60 "doctor" "$PYTHON" -m blitz doctor
+# Decides what a captured step may differ by: see blitz/training/feeds.py, TOLERANCE.
+step 60 "captured against resident" "$PYTHON" docs/compare_feeds.py --drift
+step 40 "the first product of a thread" bash -c \
+    'pytest spec/test_2_autograd.py -k outside_gradient; pytest spec/test_3_neural_networks.py -k random_gradient'
+step 150 "the specification" bash -c \
+    "pytest spec --require-accelerator --conformance '$OUT/conformance.json'"
+step 60 "the feeds' own tests" bash -c 'pytest tests/training -k "Cuda or cuda or Captured"'
+step 60 "the tutorial's row from a cold process" bash -c \
+    "pytest spec --benchmark-only -k 'training_step and width_6-batch_4' --benchmark-json '$OUT/cold.json'"
+step 150 "feeds, addition, TF32, precision, parts, the largest row" bash -c \
+    "pytest spec --benchmark-only --benchmark-json '$OUT/benchmarks.json' \
+     -k 'feed or addition or tf32 or precision or parts or width_384-batch_1024'"
+step 60 "one epoch of training" "$PYTHON" -m blitz train --epochs 1 --out "$OUT/run"
+step 40 "one NCCL process" "$PYTHON" -W error -m torch.distributed.run --nproc-per-node 1 \
+    -m blitz train --epochs 1 --device cuda --out "$OUT/nccl"
+step 60 "tests of autograd, gate, preflight, run" bash -c \
+    'pytest tests/test_autograd.py tests/harness/test_gate.py tests/preflight tests/harness/test_run.py'
+step 60 "the specification on four workers" bash -c 'pytest spec -n 4 --require-accelerator'
+step 20 "a lost context" "$PYTHON" -c '
+import torch
+x = torch.zeros(4, device="cuda")
+try:
+    print(x[torch.tensor([9], device="cuda")], torch.cuda.synchronize())
+except RuntimeError as error:
+    print("raised as it should:", str(error).splitlines()[0])
+else:
+    raise SystemExit("an index out of range went unnoticed")
+'
+printf '\n%s steps failed, %s s; in %s: %s\n' "$failed" "$SECONDS" "$OUT" "$(ls -m "$OUT")"
+exit "$failed"
