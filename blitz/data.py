@@ -14,8 +14,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from blitz.images import cifar10, folders, made, photos
-from blitz.images import workers as processes
+from blitz.images import cifar10, folders, made, photos, workers
 from blitz.images.cifar10 import CLASSES, SPLITS, DataError
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ class Images(Dataset[tuple[Any, int]]):
         return (image if self.transform is None else self.transform(image)), label
 
     def image(self, index: int) -> Image.Image:
-        """Image ``index`` as it is, RGB, without the transform.
+        """Return image ``index`` as it is, RGB, without the transform.
 
         Raises:
             DataError: its file cannot be read as an image.
@@ -110,7 +109,7 @@ def load(
     seed: int = 0,
     transform: Callable[[Image.Image], Any] | None = None,
 ) -> Images:
-    """The training or test images.
+    """Load the training or test images.
 
     Args:
         split: ``"train"`` or ``"test"``.
@@ -155,7 +154,7 @@ def load(
 
 
 def describe(source: Source) -> str:
-    """Where the images of ``source`` come from, for the head of a run.
+    """Say where the images of ``source`` come from, for the head of a run.
 
     Checks the source without reading all images: of the official files the digests, of a
     folder the classes.
@@ -169,7 +168,7 @@ def describe(source: Source) -> str:
 
 
 def transform() -> Callable[[Image.Image], torch.Tensor]:
-    """The tutorial's transform, from a PIL image to a 3 x H x W float32 tensor in [-1, 1].
+    """Return the tutorial's transform, from a PIL image to a 3 x H x W float32 tensor in [-1, 1].
 
     Tutorial: "Load and normalize CIFAR10".
     """
@@ -182,7 +181,7 @@ def transform() -> Callable[[Image.Image], torch.Tensor]:
 
 
 def normalized(images: Images) -> TensorDataset:
-    """All images at once, N x 3 x 32 x 32 float32 in [-1, 1], with their labels, N int64.
+    """Return all images at once, N x 3 x 32 x 32 float32 in [-1, 1], with their labels, N int64.
 
     Equal, to the last bit, to :func:`transform` of each image.
 
@@ -203,7 +202,7 @@ def loader(
     seed: int | None = None,
     start_method: str | None = None,
 ) -> DataLoader[Any]:
-    """Batches of ``dataset`` on the cpu, the last one smaller where the division leaves a rest.
+    """Return a loader of batches on the cpu, the last one smaller where a rest is left.
 
     The batches are the same with any number of workers, however these are started.
 
@@ -250,13 +249,13 @@ class Loader(DataLoader[Any]):
         if self.num_workers == 0:
             return super().__iter__()
         context = self.multiprocessing_context or multiprocessing
-        processes.check(context.get_start_method())
-        with processes.sending(self.dataset):
+        workers.check(context.get_start_method())
+        with workers.sending(self.dataset):
             return super().__iter__()
 
 
 def _choose(labels: np.ndarray, count: int | None, seed: int) -> np.ndarray:
-    """Places in ``labels`` in random order: all, or ``count`` balanced over the classes."""
+    """Return places in ``labels`` in random order: all, or ``count`` balanced over the classes."""
     random = np.random.default_rng(seed)
     order = random.permutation(len(labels))
     if count is None:
