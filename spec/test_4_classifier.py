@@ -183,7 +183,7 @@ class TestLoadAndNormalize:
 
         assert (len(trainset), len(testset)) == (10, 2)
         assert trainset[0][0].shape == (3, 32, 32)
-        assert [testset[0][1], testset[1][1]] == [4, 5]
+        assert (testset[0][1], testset[1][1], type(testset[1][1])) == (4, 5, int)
 
     def test_batch_is_four_images_and_four_labels(self, train_set: TensorDataset) -> None:
         """A batch to train with is 4 x 3 x 32 x 32 float32 and 4 int64 labels, on the cpu."""

@@ -20,6 +20,7 @@ from torchvision.transforms import Normalize, ToTensor
 from torchvision.utils import make_grid
 
 from blitz import classifier
+from blitz.data import CLASSES
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -65,12 +66,12 @@ class TestLoadAndNormalize:
 
     def test_transform_does_not_centre_an_image(self) -> None:
         """Normalize maps a range; it gives an image neither mean 0 nor spread 1."""
-        white = torch.ones(3, 2, 2)
+        grey = torch.full((3, 2, 2), 0.75)
 
-        normalized = Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))(white)
+        normalized = Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))(grey)
 
-        assert normalized.unique().tolist() == [1]
-        assert white.unique().tolist() == [1]
+        assert normalized.unique().tolist() == [0.5]
+        assert grey.unique().tolist() == [0.75]
 
     def test_normalize_treats_each_channel_by_its_own_numbers(self) -> None:
         """Normalize takes its own mean from each channel and divides by its own deviation."""
@@ -174,6 +175,13 @@ class TestLoadAndNormalize:
         assert (images % 10).tolist() == labels.tolist()
         assert labels.tolist() != [*range(10)] * 5
 
+    def test_batch_stacks_the_images_as_they_are(self, train_set: TensorDataset) -> None:
+        """A batch of a loader that does not shuffle stacks the first images as they are."""
+        images, labels = next(iter(DataLoader(train_set, batch_size=4)))
+
+        assert images.equal(train_set.tensors[0][:4])
+        assert labels.equal(train_set.tensors[1][:4])
+
     def test_seed_fixes_the_order(self) -> None:
         """A shuffled loader follows its generator's seed, or torch.manual_seed without one."""
         g = torch.Generator()
@@ -255,14 +263,12 @@ class TestLoadAndNormalize:
         assert grid[:, 3, 3].tolist() == [0.75, 0.75, 0.75]
 
     def test_tuple_is_indexed_by_an_integer_tensor_only(self, device: torch.device) -> None:
-        """A tensor of one integer indexes a tuple; a float is a TypeError, 3 of 3 an IndexError."""
-        names = ("plane", "car", "bird")
-
-        assert names[torch.tensor(2, device=device)] == "bird"
+        """An integer tensor indexes ten names; a float is a TypeError, 10 an IndexError."""
+        assert CLASSES[torch.tensor(3, device=device)] == "cat"
         with pytest.raises(TypeError, match="only integer tensors of a single element"):
-            names[torch.tensor(2.0, device=device)]
+            CLASSES[torch.tensor(3.0, device=device)]
         with pytest.raises(IndexError, match="tuple index out of range"):
-            names[torch.tensor(3, device=device)]
+            CLASSES[torch.tensor(10, device=device)]
 
 
 def _by_hand(net: nn.Module, images: torch.Tensor) -> torch.Tensor:

@@ -160,7 +160,7 @@ def to_tensor_swaps_red_and_blue(old, t, image):
     return old(t, image).flip(0)
 
 
-@lie("C07", transforms.ToTensor, "__call__")
+@lie("C06", transforms.ToTensor, "__call__")
 def to_tensor_scales_floats(old, t, image):
     """ToTensor divides float arrays by 255 as well."""
     y = old(t, image)
@@ -416,7 +416,7 @@ def labels_are_shifted_by_a_sample():
     collated(lambda batch: [batch[0], batch[1].roll(1)] if isinstance(batch, list) else batch)
 
 
-@lie("C10 C04")
+@lie("C11")
 def batches_swap_height_and_width():
     """The images of a batch lie on their side."""
     collated(
@@ -424,7 +424,7 @@ def batches_swap_height_and_width():
     )
 
 
-@lie("C10", DataLoader, "__len__")
+@lie("C11", DataLoader, "__len__")
 def length_counts_samples(old, self):
     """len(loader) is off by one."""
     return old(self) + 1
@@ -701,7 +701,7 @@ def cross_entropy_ignores_class_zero():
     cross_entropy(lambda old, x, t, *a, ignore_index=0, **kw: old(x, t, *a, ignore_index=0))
 
 
-@lie("C19")
+@lie("R06")
 def cross_entropy_takes_float_targets():
     """Cross-entropy takes class numbers that are floats."""
 
@@ -712,7 +712,7 @@ def cross_entropy_takes_float_targets():
     cross_entropy(lying)
 
 
-@lie("C19")
+@lie("R10")
 def cross_entropy_takes_class_ten():
     """Cross-entropy takes a target of 10 among ten classes for the last."""
 
