@@ -5,19 +5,11 @@ from functools import cache
 import torch
 
 from blitz.base import backend
-from blitz.base.backend import forked_generators, module_of
+from blitz.base.backend import module_of
 from blitz.base.errors import UnusableDevice, first_line
 from blitz.preflight import Verdict, verdict_on
 
-__all__ = [
-    "UnusableDevice",
-    "accelerator",
-    "describe",
-    "forked_generators",
-    "pick",
-    "resolve",
-    "why_unusable",
-]
+__all__ = ["UnusableDevice", "accelerator", "describe", "pick", "resolve", "why_unusable"]
 
 
 def accelerator() -> torch.device | None:

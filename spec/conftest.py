@@ -12,7 +12,8 @@ import torch
 from torch import nn, optim
 from torch.utils.data import DataLoader, TensorDataset
 
-from blitz import classifier, devices
+from blitz import classifier
+from blitz.base import backend
 
 if TYPE_CHECKING:
     from torchvision.models import ResNet
@@ -170,7 +171,7 @@ def trained(
 
 
 def _training(images: TensorDataset, device: torch.device) -> Training:
-    with devices.forked_generators([device]):
+    with backend.forked_generators([device]):
         torch.manual_seed(0)
         net = classifier.Net().to(device)
         untrained = deepcopy(net)
