@@ -8,7 +8,7 @@ import pytest
 from blitz import data
 from blitz.__main__ import main
 from blitz.learning import evaluation
-from blitz.parallel import processes
+from blitz.parallel import joining, processes
 from blitz.parallel.rank import Rank
 from blitz.training import weights
 
@@ -48,7 +48,7 @@ def test_other_processes_print_nothing(
             capsys.readouterr()
             return read
 
-    monkeypatch.setattr(processes, "ALONE", Second())
+    monkeypatch.setattr(joining, "ALONE", Second())
 
     assert main(["test", "--model", model, "--data", str(images)]) == 0
 
