@@ -39,7 +39,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from blitz import classifier, data, devices
 from blitz.harness import benchmarks
 from blitz.learning.step import TrainingStep
-from blitz.measuring import clock as timing
+from blitz.measuring import clock
 from blitz.training import feeds
 
 BATCH = 4
@@ -264,13 +264,13 @@ def _measure(
 ) -> dict[str, list[float]]:
     """Steps/s of each candidate in each round, after a round that does not count."""
     steps = -(-steps // 100) * 100  # whole chunks of a feed
-    read = timing.clock(device)
+    read = clock.clock(device)
     for run in candidates.values():
         run(100)
     speeds: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(rounds):
         for name, run in candidates.items():
-            taken = timing.seconds(functools.partial(run, steps), read)
+            taken = clock.seconds(functools.partial(run, steps), read)
             speeds[name].append(steps / taken)
     return speeds
 

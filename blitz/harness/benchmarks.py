@@ -11,8 +11,7 @@ import torch
 
 from blitz.base import backend
 from blitz.base.versions import stack
-from blitz.measuring import parts as step_parts
-from blitz.measuring import throughput
+from blitz.measuring import step_breakdown, throughput
 from blitz.measuring.throughput import Point
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -123,6 +122,8 @@ def _grid(points: Sequence[Point], no_accelerator: str | None) -> Iterator[str]:
                 yield _grid_line(width, batch, cpu.get(width), other.get(width))
     for point in {point.device: point for point in points}.values():
         yield f"{point.device}: {point.name}, {point.threads} threads of the host"
+    if any(point.disturbed for point in points):
+        yield "* on a busy machine, also when measured again: not to be believed"
     yield from throughput.verdicts(points, no_accelerator)
 
 
@@ -132,15 +133,17 @@ def _grid_line(width: int, batch: int, cpu: Point | None, other: Point | None) -
 
 
 def _rate(point: Point | None) -> str:
-    return "—" if point is None else f"{point.rate:,.0f}"
+    if point is None:
+        return "—"
+    return f"{point.rate:,.0f}{'*' if point.disturbed else ''}"
 
 
 def _where_steps_go(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield "where a step goes"
-    heads = "".join(f"{part:>10}" for part in step_parts.PARTS)
+    heads = "".join(f"{part:>10}" for part in step_breakdown.PARTS)
     yield f"{'device':>9}{'feed':>10}{'width':>6}{'batch':>6}{heads}{'busy':>6}"
     for row in rows:
-        shares = "".join(f"{row['parts'][part]:>10.0%}" for part in step_parts.PARTS)
+        shares = "".join(f"{row['parts'][part]:>10.0%}" for part in step_breakdown.PARTS)
         busy = "—" if row["busy"] is None else f"{row['busy']:.0%}"
         yield (
             f"{row['device']:>9}{row['feed']:>10}{row['width']:>6}{row['batch']:>6}"

@@ -18,7 +18,7 @@ MARKERS = "osD^vPX"
 
 
 def throughput_over_width(machines: Sequence[Machine]) -> "Figure":
-    """A figure of images/s over width: a panel for each batch size, a line for each device.
+    """Return a figure of images/s over width: a panel for each batch size, a line for each device.
 
     Both axes are logarithmic. A point is the median of its rounds, its bar their quartiles. Where
     an accelerator overtakes the cpu of its machine, the first width at which it is ahead is marked.
@@ -85,6 +85,8 @@ def _line(axes: "Axes", points: Sequence[Point], color: str, marker: str, label:
         capsize=3,
         label=label,
     )
+    for point in (point for point in points if point.disturbed):
+        axes.plot(point.width, point.rate, marker=marker, color=color, markerfacecolor="white")
 
 
 def _crossover(axes: "Axes", machine: Machine, kind: str, batch: int, color: str) -> None:
@@ -112,7 +114,7 @@ def _label(machine: Machine, point: Point, several: bool) -> str:
 
 
 def _notes(machines: Sequence[Machine]) -> Iterator[str]:
-    """What a figure needs to be believed: versions, date, rounds; and what is missing."""
+    """Yield what a figure needs to be believed: versions, date, rounds; and what is missing."""
     for machine in machines:
         which = f"{machine.name}: " if len(machines) > 1 else ""
         rounds = sorted({point.rounds for point in machine.points})
@@ -121,6 +123,8 @@ def _notes(machines: Sequence[Machine]) -> Iterator[str]:
             f"{which}torch {machine.versions.get('torch', 'of an unknown version')}, float32, "
             f"{machine.date}; median and quartiles of {span} rounds"
         )
+        if any(point.disturbed for point in machine.points):
+            yield f"{which}hollow: measured on a busy machine"
         if all(point.kind == "cpu" for point in machine.points):
             why = machine.no_accelerator or "it was not asked for"
             yield f"{which}no accelerator was measured: {why}"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from blitz.base.errors import BlitzError
+from blitz.measuring.calm import BUSY
 
 GRID = "training"
 """The ``row`` of a benchmark that belongs to the grid of widths and batches."""
@@ -34,6 +35,7 @@ class Point:
         low: The same from the upper quartile of their times.
         high: The same from the lower one.
         rounds: How many rounds.
+        disturbed: Whether other processes took the machine's cores meanwhile, each time.
     """
 
     device: str
@@ -45,10 +47,11 @@ class Point:
     low: float
     high: float
     rounds: int
+    disturbed: bool = False
 
     @property
     def kind(self) -> str:
-        """The device's type: ``cpu``, ``cuda``, …"""
+        """Return the device's type: ``cpu``, ``cuda``, …"""
         return self.device.partition(":")[0]
 
 
@@ -72,7 +75,7 @@ class Machine:
 
 
 def point(info: Mapping[str, Any]) -> Point | None:
-    """The point that a row's ``extra_info`` holds; None for a row of another kind."""
+    """Return the point that a row's ``extra_info`` holds; None for a row of another kind."""
     if info.get("row") != GRID or not info.get("images/s"):
         return None
     return Point(
@@ -85,11 +88,12 @@ def point(info: Mapping[str, Any]) -> Point | None:
         low=float(info["images/s, low"]),
         high=float(info["images/s, high"]),
         rounds=int(info["rounds"]),
+        disturbed=(info.get("others") or 0) > BUSY,
     )
 
 
 def read(file: str | os.PathLike[str]) -> Machine:
-    """The results in a file that ``--benchmark-json`` wrote.
+    """Return the results in a file that ``--benchmark-json`` wrote.
 
     Raises:
         ResultsError: the file cannot be read, or holds something else.
@@ -116,23 +120,23 @@ def read(file: str | os.PathLike[str]) -> Machine:
 
 
 def batches(points: Iterable[Point]) -> list[int]:
-    """The batch sizes, the smallest first."""
+    """Return the batch sizes, the smallest first."""
     return sorted({point.batch for point in points})
 
 
 def kinds(points: Iterable[Point]) -> list[str]:
-    """The kinds of device, the cpu first."""
+    """Return the kinds of device, the cpu first."""
     return sorted({point.kind for point in points}, key=lambda kind: (kind != "cpu", kind))
 
 
 def curve(points: Iterable[Point], kind: str, batch: int) -> dict[int, Point]:
-    """Width to point, in the order of the widths, for one kind of device and one batch size."""
+    """Return width to point, the smallest first, for one kind of device and one batch size."""
     chosen = [point for point in points if (point.kind, point.batch) == (kind, batch)]
     return {point.width: point for point in sorted(chosen, key=lambda point: point.width)}
 
 
 def overtakes_from(points: Sequence[Point], kind: str, batch: int) -> int | None:
-    """The measured width from which on ``kind`` is faster than the cpu; None if from none.
+    """Return the measured width from which on ``kind`` is faster than the cpu; None if from none.
 
     Only widths that were measured on both count.
     """
@@ -145,33 +149,56 @@ def overtakes_from(points: Sequence[Point], kind: str, batch: int) -> int | None
     return found
 
 
-def verdict(points: Sequence[Point], kind: str, batch: int) -> str | None:
-    """Where ``kind`` overtakes the cpu at this batch size; None where they have no width alike."""
-    widths = sorted(curve(points, "cpu", batch).keys() & curve(points, kind, batch).keys())
-    if not widths:
-        return None
-    width = overtakes_from(points, kind, batch)
-    if width is None:
-        measured = f"width {widths[0]}" if len(widths) == 1 else f"{widths[0]} to {widths[-1]}"
-        return f"{kind} never overtakes cpu at batch {batch} (widths measured: {measured})."
-    smallest = ", the smallest measured," if width == widths[0] else ""
-    return f"{kind} overtakes cpu from width {width}{smallest} at batch {batch}."
+@dataclass(frozen=True)
+class Crossover:
+    """Where one kind of accelerator overtakes the cpu at one batch size.
+
+    Attributes:
+        kind: Of accelerator.
+        batch: Images in a batch.
+        width: From which on it is faster; None where it is not.
+        first: The smallest width measured on both.
+        last: The largest.
+    """
+
+    kind: str
+    batch: int
+    width: int | None
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        if self.width is None:
+            one = self.first == self.last
+            measured = f"width {self.first}" if one else f"{self.first} to {self.last}"
+            return (
+                f"{self.kind} never overtakes cpu at batch {self.batch} "
+                f"(widths measured: {measured})."
+            )
+        smallest = ", the smallest measured," if self.width == self.first else ""
+        return f"{self.kind} overtakes cpu from width {self.width}{smallest} at batch {self.batch}."
+
+
+def crossovers(points: Sequence[Point]) -> Iterator[Crossover]:
+    """Yield one for each accelerator and batch size that have a width in common with the cpu."""
+    for kind in kinds(points):
+        for batch in batches(points):
+            cpu, other = (curve(points, each, batch) for each in ("cpu", kind))
+            widths = sorted(cpu.keys() & other.keys())
+            if widths and kind != "cpu":
+                width = overtakes_from(points, kind, batch)
+                yield Crossover(kind, batch, width, widths[0], widths[-1])
 
 
 def verdicts(points: Sequence[Point], no_accelerator: str | None) -> Iterator[str]:
-    """A :func:`verdict` for each accelerator and batch size; or that there is no accelerator."""
-    others = [kind for kind in kinds(points) if kind != "cpu"]
-    for kind in others:
-        for batch in batches(points):
-            sentence = verdict(points, kind, batch)
-            if sentence is not None:
-                yield sentence
-    if not others:
+    """Yield each crossover in a sentence, or that there is no accelerator."""
+    if kinds(points) in ([], ["cpu"]):
         yield f"no accelerator was measured: {no_accelerator or 'it was not asked for'}"
+    yield from map(str, crossovers(points))
 
 
 def named_apart(machines: Sequence[Machine]) -> list[Machine]:
-    """The same, with a number behind a name that several of them have."""
+    """Return the same, with a number behind a name that several of them have."""
     seen: dict[str, int] = {}
     for machine in machines:
         seen[machine.name] = seen.get(machine.name, 0) + 1

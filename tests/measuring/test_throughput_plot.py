@@ -130,6 +130,18 @@ class TestLines:
 
         assert list(throughput_over_width([slow]).axes[0].texts) == []
 
+    def test_point_of_a_busy_machine_is_hollow_and_said_to_be(self) -> None:
+        busy = replace(POINTS[0], disturbed=True)
+        figure = throughput_over_width([replace(MACHINE, points=(busy, *POINTS[1:]))])
+
+        hollow = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white"]
+        assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in hollow] == [(24, 400.0)]
+        assert "hollow: measured on a busy machine" in figure.legends[0].get_title().get_text()
+        assert all(
+            line.get_markerfacecolor() != "white"
+            for line in throughput_over_width([MACHINE]).axes[0].lines
+        )
+
 
 class TestLegend:
     def shown(self, machines: Sequence[Machine]) -> tuple[list[str], list[str]]:

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from blitz.harness.report import gather, speed
 from blitz.harness.report.texts import Said, Texts, code_parts
-from blitz.measuring.parts import PARTS
+from blitz.measuring.step_breakdown import PARTS
 
 HERE = Path(__file__).parent
 

@@ -8,15 +8,15 @@ needs neither matplotlib nor the second that its import takes.
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from blitz.harness.report.texts import Message, Texts
 from blitz.harness.selection import NO_ACCELERATOR
 from blitz.measuring import throughput
-from blitz.measuring.parts import PARTS
-from blitz.measuring.throughput import Machine, Point, ResultsError
+from blitz.measuring.step_breakdown import PARTS
+from blitz.measuring.throughput import Crossover, Machine, Point, ResultsError
 
 WIDTH, HEIGHT = 300.0, 230.0
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 10.0, 24.0, 38.0
@@ -158,27 +158,19 @@ def speed(measured: Measured, texts: Texts) -> Speed:
 
 
 def verdicts(machine: Machine) -> Iterator[Message]:
-    """Where each accelerator overtakes the cpu, as ``throughput.verdicts`` says in English."""
-    points = machine.points
-    others = [kind for kind in throughput.kinds(points) if kind != "cpu"]
-    for kind in others:
-        for batch in throughput.batches(points):
-            cpu, other = (throughput.curve(points, k, batch) for k in ("cpu", kind))
-            widths = sorted(cpu.keys() & other.keys())
-            if widths:
-                yield _verdict(points, kind, batch, widths)
-    if not others:
+    """Yield where each accelerator overtakes the cpu, or that there is none."""
+    if throughput.kinds(machine.points) in ([], ["cpu"]):
         yield Message("throughput.no_accelerator", {"reason": _why_none(machine)})
+    yield from map(_verdict, throughput.crossovers(machine.points))
 
 
-def _verdict(points: Sequence[Point], kind: str, batch: int, widths: Sequence[int]) -> Message:
-    width = throughput.overtakes_from(points, kind, batch)
-    values = {"kind": kind, "batch": batch, "first": widths[0], "last": widths[-1]}
-    if width is None:
-        key = "never_at" if len(widths) == 1 else "never"
-        return Message(f"throughput.{key}", {**values, "width": widths[0]})
-    key = "overtakes_from_smallest" if width == widths[0] else "overtakes"
-    return Message(f"throughput.{key}", {**values, "width": width})
+def _verdict(found: Crossover) -> Message:
+    values = asdict(found)
+    if found.width is None:
+        key = "never_at" if found.first == found.last else "never"
+        return Message(f"throughput.{key}", {**values, "width": found.first})
+    key = "overtakes_from_smallest" if found.width == found.first else "overtakes"
+    return Message(f"throughput.{key}", values)
 
 
 def _why_none(machine: Machine) -> Message | str:
@@ -205,7 +197,10 @@ def _legend(points: Sequence[Point], kind: str, texts: Texts) -> str:
 
 
 def _table(points: Sequence[Point], kinds: Sequence[str]) -> Iterator[tuple[int, int, list[str]]]:
-    rates = {(point.width, point.batch, point.kind): f"{point.rate:,.0f}" for point in points}
+    rates = {
+        (point.width, point.batch, point.kind): f"{point.rate:,.0f}{'*' if point.disturbed else ''}"
+        for point in points
+    }
     for width, batch in sorted({(p.width, p.batch) for p in points}, key=lambda pair: pair[::-1]):
         yield width, batch, [rates.get((width, batch, kind), "–") for kind in kinds]
 

@@ -1,4 +1,4 @@
-"""Where a training step goes: its parts, how busy the device is, and what that means in words."""
+"""Where the time of a training step goes: its parts, the device's share, and what holds it up."""
 
 import itertools
 import statistics
@@ -8,14 +8,15 @@ from dataclasses import dataclass
 import torch
 
 from blitz.learning.step import Batch, TrainingStep
-from blitz.measuring import clock as timing
+from blitz.measuring import clock
+from blitz.measuring.clock import Clock
 
 PARTS = ("data", "transfer", "forward", "backward", "optimizer")
 """Fetching a batch; moving it to the device; the net and the loss; the gradients; SGD."""
 
 
 @dataclass(frozen=True)
-class Parts:
+class StepBreakdown:
     """A training step, taken apart.
 
     Attributes:
@@ -34,20 +35,20 @@ class Parts:
 
     @property
     def shares(self) -> dict[str, float]:
-        """Each part's share of their sum."""
+        """Return each part's share of their sum."""
         whole = sum(self.seconds.values())
         return {part: self.seconds[part] / whole for part in PARTS}
 
     @property
     def bound(self) -> str:
-        """What holds the step up: ``feed-bound``, ``launch-bound`` or ``compute-bound``."""
+        """Return what holds the step up: ``feed-bound``, ``launch-bound`` or ``compute-bound``."""
         if self.shares["data"] + self.shares["transfer"] > 0.5:
             return "feed-bound"
         return "launch-bound" if self.growth < 1.5 else "compute-bound"
 
     @property
     def words(self) -> str:
-        """The same with its reason."""
+        """Return the same with its reason."""
         if self.bound == "feed-bound":
             waiting = self.shares["data"] + self.shares["transfer"]
             return f"feed-bound: {waiting:.0%} of a step goes to data and transfer"
@@ -60,8 +61,8 @@ def measure(
     device: torch.device,
     steps: int = 30,
     warm_up: int = 5,
-) -> Parts:
-    """Take ``3 * (warm_up + steps)`` steps or so, and say where their time goes.
+) -> StepBreakdown:
+    """Take ``3 * (warm_up + steps)`` steps or so, and return where their time goes.
 
     Args:
         step: The step to take apart; its net is trained meanwhile.
@@ -74,7 +75,7 @@ def measure(
         UnusableDevice: ``device`` cannot be waited for, so nothing on it can be timed.
         ValueError: ``batches`` ended too soon.
     """
-    read = timing.clock(device)
+    read = clock.clock(device)
     taken = []
     for _ in range(warm_up + steps):
         taken.append(_one_step(step, batches, device, read))
@@ -85,7 +86,7 @@ def measure(
         busy: float | None = sum(seconds[part] for part in PARTS[2:]) / sum(seconds.values())
     else:
         busy = busy_share(lambda: step(images, labels), device, steps)
-    return Parts(seconds, busy, growth)
+    return StepBreakdown(seconds, busy, growth)
 
 
 def _next(batches: Iterator[Batch]) -> Batch:
@@ -96,9 +97,9 @@ def _next(batches: Iterator[Batch]) -> Batch:
 
 
 def _one_step(
-    step: TrainingStep, batches: Iterator[Batch], device: torch.device, read: timing.Clock
+    step: TrainingStep, batches: Iterator[Batch], device: torch.device, read: Clock
 ) -> dict[str, float]:
-    """One step, the clock read after each part of it; what the parts took, in seconds."""
+    """Take a step, read the clock after each part and return the seconds of each."""
     times = [read()]
     images, labels = _next(batches)
     times.append(read())
@@ -118,42 +119,47 @@ def _growth(
     step: TrainingStep,
     images: torch.Tensor,
     labels: torch.Tensor,
-    read: timing.Clock,
+    read: Clock,
     steps: int,
 ) -> float:
-    """Time of a step with twice the images over its time: the median of three pairs."""
+    """Return how many times as long a step takes with twice the images: of three the median."""
     twice = torch.cat([images, images]), torch.cat([labels, labels])
     step(*twice)
     ratios = []
     for _ in range(3):
-        once = timing.seconds(lambda: step(images, labels), read, steps)
-        ratios.append(timing.seconds(lambda: step(*twice), read, steps) / once)
+        once = clock.seconds(lambda: step(images, labels), read, steps)
+        ratios.append(clock.seconds(lambda: step(*twice), read, steps) / once)
     return statistics.median(ratios)
 
 
 def busy_share(work: Callable[[], object], device: torch.device, times: int = 10) -> float | None:
-    """The kernels' times over the time that ``work`` takes; None where torch cannot tell."""
+    """Return the kernels' share of the time of ``work``; None where torch cannot tell."""
     if device.type != "cuda":
         return None
-    taken = timing.seconds(work, timing.clock(device), times)
-    return kernel_seconds(work, device, times) * times / taken
+    taken = clock.seconds(work, clock.clock(device), times)
+    kernels = kernel_seconds(work, device, times)
+    return None if kernels is None else kernels * times / taken
 
 
-def kernel_seconds(work: Callable[[], object], device: torch.device, times: int = 10) -> float:
-    """Seconds that the kernels of one ``work`` take on a cuda device, as torch's profiler sees it.
+def kernel_seconds(
+    work: Callable[[], object], device: torch.device, times: int = 10
+) -> float | None:
+    """Return the seconds that the kernels of one ``work`` take on a cuda device.
 
-    No launching, however fast, makes the work shorter than this.
+    No launching, however fast, makes the work shorter than this. None where torch's profiler sees
+    no kernel, as where a container denies it CUPTI.
     """
     from torch.profiler import ProfilerActivity, profile
 
-    read = timing.clock(device)
+    read = clock.clock(device)
     with profile(activities=[ProfilerActivity.CUDA]) as profiled:
-        timing.seconds(work, read, times)
-    return sum(_kernel_microseconds(event) for event in profiled.events()) / times / 1e6
+        clock.seconds(work, read, times)
+    microseconds = sum(_kernel_microseconds(event) for event in profiled.events())
+    return microseconds / times / 1e6 if microseconds else None
 
 
 def _kernel_microseconds(event: torch.autograd.profiler_util.FunctionEvent) -> float:
-    """What ``event`` took on the device, in microseconds: 0 unless it is a kernel or a copy."""
+    """Return the microseconds of ``event`` on the device: 0 unless it is a kernel or a copy."""
     # torch brings the name in without saying that it passes it on.
     on_host = event.device_type == torch.autograd.DeviceType.CPU  # type: ignore[attr-defined]
     # Named ranges, such as the optimizer's, show on the device too, from first kernel to last.
