@@ -823,7 +823,7 @@ def state_dict_is_a_snapshot(old, module, *args, **kw):
     return {k: v.clone() for k, v in old(module, *args, **kw).items()}
 
 
-@lie("N22 C26", nn.Module, "state_dict")
+@lie("N22", nn.Module, "state_dict")
 def state_dict_forgets_buffers(old, module, *args, **kw):
     """state_dict() holds parameters only."""
     state = old(module, *args, **kw)
