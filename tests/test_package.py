@@ -11,7 +11,7 @@ import blitz
 from blitz.base.errors import BlitzError
 from blitz.base.versions import installed
 
-CHANGE = {"Checkpoint", "Ledger", "Losses", "RunningLoss", "Use"}
+CHANGE = {"Checkpoint", "Losses", "RunningLoss", "Use"}
 """The records that are there to be written to; all others stay as they were made."""
 
 KINDS = {
@@ -24,6 +24,7 @@ KINDS = {
         "PhotoError",
         "RecordError",
         "RunFolderError",
+        "SettingsError",
         "UnusableDevice",
         "WeightsError",
     },
