@@ -186,6 +186,10 @@ def _zero_after_the_first_row(t: torch.Tensor) -> torch.Tensor:
     return t
 
 
+def _far_into_its_storage(given: dict[str, Any]) -> bool:
+    return given["src"].storage_offset() > given["src"].numel()
+
+
 def _largest_first(given: dict[str, Any]) -> bool:
     return given["self"].numel() > 2**19
 
@@ -319,6 +323,13 @@ ROWS: tuple[tuple[str, str, dict[str, Fault], str, tuple[str, ...]], ...] = (
         {"copy_": misread(read_as_contiguous, "src")},
         "copied_whole",
         ("layout",),
+    ),
+    (
+        "pytorch/pytorch#80844",
+        "slices_far_into_a_storage_are_not_copied",
+        {"copy_": spoil(_far_into_its_storage, zero)},
+        "storage",
+        ("storage", "far into"),
     ),
     (
         "torch-spyre/torch-spyre#2803",

@@ -103,6 +103,13 @@ class TestCopies:
         assert_close(there.clone().cpu(), t, rtol=0, atol=0)
         assert_close(there.contiguous().cpu(), t, rtol=0, atol=0)
 
+    def test_slice_far_into_its_storage_is_copied(self, device: torch.device) -> None:
+        """A row far into a tensor goes to a device and comes back with its own numbers."""
+        rows = torch.arange(10_000.0).view(100, 100)
+
+        assert rows[90].to(device).tolist() == list(range(9000, 9100))
+        assert rows.to(device)[90].cpu().tolist() == list(range(9000, 9100))
+
     @pytest.mark.parametrize("layout", LAYOUTS_OF_IMAGES.values(), ids=LAYOUTS_OF_IMAGES)
     def test_filling_a_view_fills_nothing_beside_it(
         self, layout: layouts.Layout, device: torch.device
