@@ -6,6 +6,7 @@ and so do the arguments: those of MPS take no device.
 
 import inspect
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -72,10 +73,11 @@ def seed(number: int, used: Iterable[torch.device]) -> None:
     # torch.manual_seed would seed every backend that torch knows, which takes a millisecond.
     torch.default_generator.manual_seed(number)
     for device in used:
-        module = module_of(device)
-        plant = getattr(module, "manual_seed_all", getattr(module, "manual_seed", None))
-        if plant is not None:
-            plant(number)
+        # XLA is seeded by torch_xla.manual_seed: torch.manual_seed does not know it.
+        for module in (module_of(device), sys.modules.get(f"torch_{device.type}")):
+            plant = getattr(module, "manual_seed_all", getattr(module, "manual_seed", None))
+            if plant is not None:
+                plant(number)
 
 
 @contextmanager

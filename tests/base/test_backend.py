@@ -1,6 +1,7 @@
 """What backends offer under names of their own: waiting, random generators, memory."""
 
 import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -134,6 +135,16 @@ class TestSeed:
             backend.seed(7, [torch.device("cuda:0")])
 
         assert seeded == (["7 on all"] if several else [7])
+
+    def test_seeds_a_device_through_its_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        seeded: list[int] = []
+        package = SimpleNamespace(manual_seed=seeded.append)
+        monkeypatch.setitem(sys.modules, "torch_vulkan", package)
+
+        with torch.random.fork_rng(devices=[]):
+            backend.seed(7, [torch.device("vulkan")])
+
+        assert seeded == [7]
 
 
 class TestMemory:
