@@ -9,7 +9,6 @@ Tutorial: ``download=True`` in "Load and normalize CIFAR10".
 import http.client
 import shutil
 import ssl
-import tarfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -68,7 +67,7 @@ def fetch(
         DataError: ``root`` or ``mirror`` cannot be used.
     """
     from torchvision.datasets import CIFAR10
-    from torchvision.datasets.utils import check_integrity
+    from torchvision.datasets.utils import check_integrity, extract_archive
 
     root = Path(root)
     url = CIFAR10.url if mirror is None else _address(mirror)
@@ -82,8 +81,7 @@ def fetch(
                 _check_room(root)
                 _download(url, archive, tries, progress)
             progress(SIZE, "unpacking")
-            with tarfile.open(archive) as tar:
-                tar.extractall(root, filter="data")
+            extract_archive(archive, root)
     except OSError as error:
         raise DataError(
             f"{root}: {ARCHIVE} cannot be kept there: {error.strerror or error}. Choose a folder "

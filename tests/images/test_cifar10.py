@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from torchvision.datasets import CIFAR10
 
 from blitz import data
@@ -48,29 +47,10 @@ class TestOfficial:
         assert (train[0][0].size, train[0][0].mode) == ((32, 32), "RGB")
         assert train.classes == data.CLASSES
 
-    def test_count_takes_as_many_of_each_class(
-        self, official: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        batch = {"data": np.zeros((20, 3072), np.uint8), "labels": [*range(10)] * 2}
-        replace(official, monkeypatch, **dict.fromkeys(made.NAMES, batch))
-
-        labels = [data.load("train", official, count=30, seed=seed).labels for seed in (0, 0, 1)]
-
-        assert sorted(labels[0]) == sorted([*range(10)] * 3)
-        assert labels[0] == labels[1] != labels[2]
-
     def test_origin_says_so(self, official: Path) -> None:
         name = f"the official CIFAR-10 in {official}, digests verified"
         assert data.describe(official) == name
         assert data.load("test", official).origin == f"4 of 4 test images of {name}"
-
-    def test_normalized(self, official: Path) -> None:
-        images = data.load("test", official)
-
-        values, labels = data.normalized(images).tensors
-
-        assert torch.equal(values, torch.stack([data.transform()(image) for image, _ in images]))
-        assert labels.tolist() == [5, 9, 8, 7]
 
     def test_digests_are_those_of_the_published_files(self) -> None:
         assert CIFAR10.tgz_md5 == "c58f30108f718f92721af3b95e74349a"
