@@ -157,5 +157,5 @@ def blank_figure(width: float, height: float) -> "Figure":
             "pip install matplotlib"
         ) from error
     figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
+    FigureCanvasAgg(figure)  # pyplot would choose a window's canvas where there is a screen
     return figure

@@ -157,6 +157,7 @@ def _download(url: str, archive: Path, tries: int, progress: Progress) -> None:
                     f"{url} and are kept: the same command goes on from there. Check the "
                     "connection, or name another server with --mirror URL."
                 ) from fault
+            # 1, 2, 4, 8 s: a restarting server gets time, and five tries take 15 s
             wait = min(2.0 ** (failures - 1), LONGEST_WAIT)
             progress(_received(part), f"{fault}; next try in {wait:.0f} s")
             time.sleep(wait)

@@ -95,6 +95,7 @@ def listed(folder: Path, split: str) -> Listed:
     def is_image(path: str) -> bool:
         nonlocal ignored
         file = os.path.basename(path).lower()
+        # .gif is not among torchvision's; "._cat.png" is what macOS leaves beside cat.png
         fits = file.endswith((*IMG_EXTENSIONS, ".gif")) and not file.startswith(".")
         ignored += not fits
         return fits

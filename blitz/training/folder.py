@@ -73,6 +73,7 @@ class RunFolder:
             RunFolderError: the folder cannot be made, or another training is writing there.
         """
         new = not self.path.exists()
+        # Of a file in the folder: filelock does not lock folders, which Windows cannot either.
         lock = FileLock(self.path / ".lock", timeout=0)
         try:
             self.path.mkdir(parents=True, exist_ok=True)

@@ -76,6 +76,7 @@ class Training:
         )
         self.images = settings.epochs * len(images)
         self.images_digest = digest(images)
+        # As the tutorial's loop would: the seed, then the net, so that --exact matches it.
         torch.manual_seed(settings.seed)
         self._net = net = Net(settings.width).to(device)
         self._step = processes.step(
@@ -150,7 +151,7 @@ class Training:
 
     def _rest_of_epoch(self) -> Iterator[list[float]]:
         running = self.losses.running
-        if running.batches == self.feed.batches:
+        if running.batches == self.feed.batches:  # a checkpoint at the very end of an epoch
             return iter(())
         size = max(1, min(100, CHUNK_IMAGES // self.settings.batch_size))
         return iter(self.feed.train(self._step, running.epoch, start=running.batches, chunk=size))

@@ -100,6 +100,7 @@ def prepare(folder: RunFolder, given: Mapping[str, Any]) -> Prepared:
     else:
         found = settings.resumed(given, saved.settings, folder.checkpoint)
         checkpoint.check_width(folder.checkpoint, saved, found.width)
+    # All are read now, so that every unreadable file is named before any training.
     train, test = (data.load(split, found.data).in_memory() for split in data.SPLITS)
     return Prepared(found, saved, train, test)
 
@@ -117,6 +118,7 @@ def begun(prepared: Prepared, folder: RunFolder, processes: Processes) -> Iterat
         training = Training(prepared.settings, prepared.train, processes)
         if prepared.saved is not None:
             training.go_on_from(prepared.saved, folder.checkpoint)
+        # Written before the first step: a folder that cannot be written to is refused at once.
         processes.first(lambda: checkpoint.save(folder.checkpoint, training.checkpoint()))
         yield training
     finally:

@@ -69,7 +69,7 @@ def load(path: str | os.PathLike[str], device: torch.device | None = None) -> Ne
             f"{path}: holds a {type(content).__name__} without weights by name. {_REMEDY}"
         )
     first = state.get("conv1.weight", torch.empty(()))
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):  # a new net draws its first weights
         net = Net(max(1, len(first)) if first.dim() else 1).to(device)
     fault = _difference(state, net.state_dict())
     if fault is not None:
