@@ -35,20 +35,29 @@ export PYTHON
 
 step 60 "doctor" "$PYTHON" -m blitz doctor
 # Decides what a captured step may differ by: see blitz/training/feeds.py, TOLERANCE.
-step 60 "captured against resident" "$PYTHON" docs/compare_feeds.py --drift
+step 60 "captured against resident" "$PYTHON" docs/compare_feeds.py --device cuda --drift
 step 40 "the first product of a thread" bash -c \
     'pytest spec/test_2_autograd.py -k outside_gradient; pytest spec/test_3_neural_networks.py -k random_gradient'
 step 150 "the specification" bash -c \
     "pytest spec --require-accelerator --conformance '$OUT/conformance.json'"
 step 60 "the feeds' own tests" bash -c 'pytest tests/training -k "Cuda or cuda or Captured"'
 step 60 "the tutorial's row from a cold process" bash -c \
-    "pytest spec --benchmark-only -k 'training_step and width_6-batch_4' --benchmark-json '$OUT/cold.json'"
+    "pytest spec/bench_throughput.py --benchmark-only -k 'training_step and width_6-batch_4' --benchmark-json '$OUT/cold.json'"
 step 150 "feeds, addition, TF32, precision, parts, the largest row" bash -c \
-    "pytest spec --benchmark-only --benchmark-json '$OUT/benchmarks.json' \
+    "pytest spec/bench_throughput.py --benchmark-only --benchmark-json '$OUT/benchmarks.json' \
      -k 'feed or addition or tf32 or precision or parts or width_384-batch_1024'"
 step 60 "one epoch of training" "$PYTHON" -m blitz train --epochs 1 --out "$OUT/run"
-step 40 "one NCCL process" "$PYTHON" -W error -m torch.distributed.run --nproc-per-node 1 \
-    -m blitz train --epochs 1 --device cuda --out "$OUT/nccl"
+step 40 "one NCCL process of the distributed step" "$PYTHON" -W error -c '
+import torch, torch.distributed as dist
+from blitz.classifier import Net
+from blitz.parallel.step import DistributedStep
+dist.init_process_group("cpu:gloo,cuda:nccl", store=dist.HashStore(), rank=0, world_size=1)
+step = DistributedStep(Net().to("cuda:0"))
+losses = [step(torch.ones(4, 3, 32, 32), torch.arange(4)).item() for _ in range(3)]
+print(losses)
+dist.destroy_process_group()
+assert losses[2] < losses[0]
+'
 step 60 "tests of autograd, gate, preflight, run" bash -c \
     'pytest tests/test_autograd.py tests/harness/test_gate.py tests/preflight tests/harness/test_run.py'
 step 60 "the specification on four workers" bash -c 'pytest spec -n 4 --require-accelerator'
