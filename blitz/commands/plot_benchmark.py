@@ -21,12 +21,11 @@ def run(args: argparse.Namespace) -> int:
     """Write the picture, print where each accelerator overtakes its cpu, and return 0."""
     from blitz import plots
     from blitz.base import files
-    from blitz.measuring import picture as throughput_plot
-    from blitz.measuring import throughput
+    from blitz.measuring import picture, throughput
 
     machines = throughput.named_apart([throughput.read(file) for file in args.files])
-    picture = plots.png(throughput_plot.throughput_over_width(machines))
-    files.write(args.out, picture, "the picture")
+    drawn = plots.png(picture.throughput_over_width(machines))
+    files.write(args.out, drawn, "the picture")
     for machine in machines:
         for sentence in throughput.verdicts(machine.points, machine.no_accelerator):
             print(f"{machine.name}: {sentence}")

@@ -55,7 +55,7 @@ class BenchmarkSummary:
 
 
 def about(device: torch.device) -> dict[str, Any]:
-    """What every row notes of the machine it ran on."""
+    """Return what every row notes of the machine it ran on."""
     return {
         "device": str(device),
         "device name": device_name(device),
@@ -65,7 +65,7 @@ def about(device: torch.device) -> dict[str, Any]:
 
 
 def device_name(device: torch.device) -> str:
-    """The model of ``device``."""
+    """Return the model of ``device``."""
     if device.type == "cpu":
         return cpu_name()
     name = getattr(backend.module_of(device), "get_device_name", None)
@@ -73,7 +73,7 @@ def device_name(device: torch.device) -> str:
 
 
 def cpu_name() -> str:
-    """The model of the cpu, as far as the system tells."""
+    """Return the model of the cpu, as far as the system tells."""
     try:
         lines = CPUINFO.read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -83,18 +83,18 @@ def cpu_name() -> str:
 
 
 def load() -> float | None:
-    """How many processes wanted a core in the last five minutes, on average; None on Windows."""
+    """Return the load average of the last five minutes; None on Windows."""
     return round(os.getloadavg()[1], 1) if hasattr(os, "getloadavg") else None
 
 
 def versions() -> dict[str, str]:
-    """The versions that a figure depends on, by name."""
+    """Return the versions that a figure depends on, by name."""
     built_for = {"cuda": torch.version.cuda, "hip": torch.version.hip}
     return stack() | {name: version for name, version in built_for.items() if version is not None}
 
 
 def lines(rows: Sequence[Mapping[str, Any]], no_accelerator: str | None) -> Iterator[str]:
-    """The summary: the grid with its verdicts, then where a step goes, for each device."""
+    """Yield the summary: the grid with its verdicts, then where a step goes, for each device."""
     points = [point for row in rows if (point := throughput.point(row)) is not None]
     if points:
         yield from _grid(points, no_accelerator)

@@ -22,9 +22,8 @@ from blitz.__main__ import main
 from blitz.base import backend, versions
 from blitz.harness import benchmarks
 from blitz.learning.step import TrainingStep
-from blitz.measuring import calm, step_breakdown, throughput
+from blitz.measuring import calm, picture, step_breakdown, throughput
 from blitz.measuring import clock as timing
-from blitz.measuring import picture as throughput_plot
 from blitz.measuring.step_breakdown import StepBreakdown
 from blitz.measuring.throughput import Point
 
@@ -846,7 +845,7 @@ class TestPlot:
     def test_panels_are_batches_and_lines_are_devices(self, results: Callable[..., Any]) -> None:
         machine = throughput.read(results(full("cpu", "cuda:0")))
 
-        figure = throughput_plot.throughput_over_width([machine])
+        figure = picture.throughput_over_width([machine])
 
         assert [axes.get_title() for axes in figure.axes] == ["batch 4", "batch 64", "batch 1024"]
         for axes in figure.axes:
@@ -858,7 +857,7 @@ class TestPlot:
     def test_several_machines_overlay(self, results: Callable[..., Any]) -> None:
         files = [results(full("cpu"), "a"), results(full("cpu", "cuda:0", factor=3), "b")]
 
-        figure = throughput_plot.throughput_over_width([throughput.read(file) for file in files])
+        figure = picture.throughput_over_width([throughput.read(file) for file in files])
 
         labels = figure.axes[0].get_legend_handles_labels()[1]
         assert [label.split(" (")[0] for label in labels] == ["a: cpu", "b: cpu", "b: cuda"]
@@ -876,7 +875,7 @@ class TestPlot:
     def test_missing_accelerator_is_named_in_the_picture(self, results: Callable[..., Any]) -> None:
         machine = throughput.read(results(full("cpu"), no_accelerator="torch finds none"))
 
-        figure = throughput_plot.throughput_over_width([machine])
+        figure = picture.throughput_over_width([machine])
 
         (legend,) = figure.legends
         assert "no accelerator was measured: torch finds none" in legend.get_title().get_text()

@@ -70,7 +70,7 @@ class Line:
 
     @property
     def path(self) -> str:
-        """The points of a polyline."""
+        """Return the points of a polyline."""
         return " ".join(f"{mark.x:.1f},{mark.y:.1f}" for mark in self.marks)
 
 
@@ -105,7 +105,7 @@ class Speed:
 
 
 def read(file: Path) -> Measured:
-    """The results in a file that ``--benchmark-json`` wrote.
+    """Return the results in a file that ``--benchmark-json`` wrote.
 
     Raises:
         ResultsError: the file cannot be read, or holds something else.
@@ -142,7 +142,7 @@ def _step(row: Mapping[str, Any]) -> Step:
 
 
 def speed(measured: Measured, texts: Texts) -> Speed:
-    """What the page shows of ``measured``, in the language of ``texts``."""
+    """Return what the page shows of ``measured``, in the language of ``texts``."""
     machine = measured.machine
     points, kinds = machine.points, throughput.kinds(machine.points)
     batches = throughput.batches(points)
@@ -233,7 +233,7 @@ def _panel(points: Sequence[Point], batch: int, texts: Texts) -> Panel:
 
 
 def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
-    """Logarithmic, from ``low`` at ``start`` to ``high`` at ``end``; one value is in the middle."""
+    """Return a logarithmic scale from ``low`` at ``start`` to ``high`` at ``end``."""
     span = math.log(high / low) if high > low > 0 else 0.0
 
     def place(value: float) -> float:
@@ -245,7 +245,7 @@ def _scale(low: float, high: float, start: float, end: float) -> Callable[[float
 
 
 def _round_numbers(low: float, high: float) -> list[int]:
-    """1, 2 and 5 times the powers of ten from ``low`` to ``high``; of many, the powers alone."""
+    """Return 1, 2 and 5 times the powers of ten in between; of many, the powers alone."""
     digits = len(str(int(high)))
     found = [m * 10**d for d in range(digits) for m in (1, 2, 5) if low <= m * 10**d <= high]
     return found if len(found) <= 7 else [n for n in found if str(n).strip("0") == "1"]
