@@ -343,7 +343,7 @@ def examine(fault: DeviceFault, spec: Path = ROOT / "spec") -> tuple[bool, str]:
         )
         pretend_backend.faults |= {f"aten::{op}": f for op, f in fault.faults.items()}
         watch = Watch(fault.names)
-        options = ["-q", "-p", "no:cacheprovider", "--device=pretend", "--tb=line"]
+        options = ["-q", "-p", "no:cacheprovider", "--device=pretend", "-n0", "--tb=line"]
         where = spec / "devices" if fault.issue else spec
         pytest.main([str(where), *options, "-k", fault.tests], plugins=[watch])
         print(f"\nVERDICT {watch.noticed or 'beside: ' + watch.beside}")

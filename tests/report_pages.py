@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from blitz.harness import contents
-from blitz.harness.report import gather, page, releases, speed
+from blitz.harness.outcomes import Outcome, Results
+from blitz.harness.report import page, releases, rows, speed
 from blitz.harness.report.failures import Failures
-from blitz.harness.report.texts import Message, texts
-from blitz.harness.results import Outcome, Results
 from blitz.harness.selection import META, NO_ACCELERATOR, Selected, Selection
-from blitz.harness.verdict import Ending
+from blitz.harness.texts import Message, texts
+from blitz.harness.verdict import ExitState
 from tests import small_house
 from tests.forked import Done, gate
 
@@ -53,7 +53,7 @@ def run_in(
     return gate(folder, *options, prepare=prepare)
 
 
-def a_run(folder: Path, outcomes: Sequence[tuple[str, ...]], **other: Any) -> gather.Run:
+def a_run(folder: Path, outcomes: Sequence[tuple[str, ...]], **other: Any) -> rows.Run:
     """A run of the small specification with these outcomes, without running anything.
 
     Args:
@@ -72,7 +72,7 @@ def a_run(folder: Path, outcomes: Sequence[tuple[str, ...]], **other: Any) -> ga
     return _run(table, results, failures, folder / "spec", **other)
 
 
-def whole_run(state: Callable[[int], str], **other: Any) -> gather.Run:
+def whole_run(state: Callable[[int], str], **other: Any) -> rows.Run:
     """A run of the real specification on the cpu, in which the n-th test came to ``state(n)``."""
     table = contents.load(SPEC / "contents.toml")
     results, failures = Results(), Failures()
@@ -93,17 +93,17 @@ def whole_run(state: Callable[[int], str], **other: Any) -> gather.Run:
 
 def _run(
     table: contents.Contents, results: Results, failures: Failures, spec: Path, **other: Any
-) -> gather.Run:
+) -> rows.Run:
     files = {place.file for place in table.places()}
     given: dict[str, Any] = {
         "selection": Selection((CPU, META), missing=NO_ACCELERATOR),
         "faults": list[Message](),
-        "ending": Ending(),
+        "ending": ExitState(),
         "images": None,
         "threads": 2,
         "probes": releases.load(spec / "releases.json"),
     }
-    return gather.Run(
+    return rows.Run(
         contents=table,
         sources={file: file.read_text(encoding="utf-8") for file in files},
         results=results,
@@ -112,7 +112,7 @@ def _run(
     )
 
 
-def html(run: gather.Run, lang: str = "en", measured: speed.Measured | None = None) -> str:
+def html(run: rows.Run, lang: str = "en", measured: speed.Measured | None = None) -> str:
     """The page of a run."""
     return page.html(run, texts(lang, run.contents.pages[0].file.parent), measured).decode()
 

@@ -32,7 +32,7 @@ preflight.check = lambda name, **_: preflight.Finding(
 FILES = ["spec/test_5_devices.py", "spec/details/test_5_devices.py", "spec/devices/test_float64.py"]
 
 def run(select):
-    options = ["-q", "-p", "no:cacheprovider", "--device=pretend", "-k", select]
+    options = ["-q", "-p", "no:cacheprovider", "--device=pretend", "-n0", "-k", select]
     return pytest.main([*FILES, *options])
 
 assert run("gradients or moves or refuses or _copy") == 0

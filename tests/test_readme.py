@@ -19,8 +19,8 @@ from PIL import Image
 
 from blitz import __main__ as command_line
 from blitz import data
-from blitz.harness import contents, properties, summary
-from blitz.harness.results import NO_DEVICE, Results
+from blitz.harness import contents, outcomes, summary
+from blitz.harness.outcomes import NO_DEVICE, Results
 from blitz.training import folder as run_folder
 from tests import forked, small_images
 
@@ -260,8 +260,8 @@ class Items:
         for item in session.items:
             marks = dict(item.user_properties)
             skipped = item.get_closest_marker("skip") is not None
-            place = "accelerator" if skipped else str(marks[properties.DEVICE])
-            self.found.append((str(marks[properties.KEY]), place, skipped))
+            place = "accelerator" if skipped else str(marks[outcomes.DEVICE])
+            self.found.append((str(marks[outcomes.KEY]), place, skipped))
 
 
 @pytest.fixture(scope="module")

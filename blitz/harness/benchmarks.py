@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from _pytest.terminal import TerminalReporter  # pytest 8.3 does not export it
 
 from blitz.base import backend
 from blitz.base.versions import stack
@@ -45,7 +46,7 @@ class BenchmarkSummary:
         }
 
     @pytest.hookimpl(trylast=True)  # after pytest-benchmark's table
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+    def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
         """Write the summary, where anything was timed."""
         if not self._rows:
             return

@@ -13,15 +13,15 @@ from typing import Any
 
 import torch
 
-from blitz.base import files as atomic
+from blitz.base import files
 from blitz.base.errors import BlitzError
 from blitz.base.versions import stack
 from blitz.harness.contents import Contents
-from blitz.harness.results import BROKEN, HELD, NO_DEVICE, NOT_RUN, RANK, Results, worst
+from blitz.harness.outcomes import FAILED, HELD, NO_DEVICE, NOT_RUN, RANK, Outcome, Results, worst
 from blitz.harness.selection import Selection
 from blitz.harness.tolerances import Row
 
-FORMAT, VERSION = "blitz conformance", 1
+FORMAT, VERSION = "blitz conformance", 2
 
 
 class ConformanceError(BlitzError):
@@ -37,14 +37,17 @@ def document(
     images: str,
     threads: int,
 ) -> dict[str, Any]:
-    """The whole result of a run as plain values; ``docs/conformance.md`` says what they mean."""
+    """Return the whole result of a run as ``docs/conformance.md`` says."""
     on = results.devices()
+    by_claim: dict[str, list[Outcome]] = {}
+    for outcome in results:
+        by_claim.setdefault(outcome.key, []).append(outcome)
     return {
         "format": FORMAT,
         "version": VERSION,
         "environment": environment(selection, images, threads),
         "counts": {device: counts(device, results) for device in on},
-        "passed": not faults and not any(o.state == BROKEN for o in results),
+        "passed": not faults and not results.failed(),
         "faults": faults,
         "claims": [
             {
@@ -53,7 +56,7 @@ def document(
                 **_verdict(contents, claim.key),
                 "said": claim.said,
                 "kind": claim.kind,
-                "devices": _of_claim(claim.key, results),
+                "devices": _of_claim(by_claim.get(claim.key, [])),
             }
             for claim, section in contents.claims()
         ],
@@ -62,7 +65,7 @@ def document(
 
 
 def environment(selection: Selection, images: str, threads: int) -> dict[str, Any]:
-    """What the result depends on: versions, machine, devices, images, and when it was."""
+    """Return what the result depends on: versions, machine, devices, images, and when it was."""
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **stack(),
@@ -86,7 +89,7 @@ def environment(selection: Selection, images: str, threads: int) -> dict[str, An
 
 
 def counts(device: str, results: Results) -> dict[str, dict[str, int]]:
-    """How many claims and how many tests are in each state on ``device``."""
+    """Return how many claims and how many tests are in each state on ``device``."""
     claims = list(results.claims(device).values())
     tests = [outcome.state for outcome in results if outcome.device == device]
     return {
@@ -95,15 +98,14 @@ def counts(device: str, results: Results) -> dict[str, dict[str, int]]:
     }
 
 
-def _of_claim(key: str, results: Results) -> dict[str, Any]:
+def _of_claim(outcomes: list[Outcome]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for outcome in results:
-        if outcome.key == key:
-            entry = found.setdefault(outcome.device, {"outcome": NOT_RUN, "tests": []})
-            entry["outcome"] = worst(entry["outcome"], outcome.state)
-            entry["tests"].append(
-                {"id": outcome.node, "outcome": outcome.state, "reason": outcome.reason}
-            )
+    for outcome in outcomes:
+        entry = found.setdefault(outcome.device, {"outcome": NOT_RUN, "tests": []})
+        entry["outcome"] = worst(entry["outcome"], outcome.state)
+        entry["tests"].append(
+            {"id": outcome.node, "outcome": outcome.state, "reason": outcome.reason}
+        )
     for entry in found.values():
         entry["tests"].sort(key=lambda test: test["id"])
     return found
@@ -125,7 +127,7 @@ def write(path: Path, result: dict[str, Any]) -> None:
     """
     text = json.dumps(result, indent=1, ensure_ascii=False)
     try:
-        atomic.write(path, f"{text}\n".encode())
+        files.write(path, f"{text}\n".encode())
     except OSError as error:
         raise ConformanceError(
             f"--conformance {path}: cannot be written: {error.strerror or error}. Choose a file in "
@@ -134,7 +136,7 @@ def write(path: Path, result: dict[str, Any]) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The result in the file ``path``.
+    """Return the result in the file ``path``.
 
     Raises:
         ConformanceError: it cannot be read, is no such file, or of another version.
@@ -189,9 +191,9 @@ class Change:
 
     @property
     def regression(self) -> bool:
-        """Whether something was lost: it held and does not, or it is broken and was not."""
+        """Return whether something was lost: it no longer holds, or it fails and did not."""
         lost = self.before == HELD and self.after != HELD
-        return lost or (self.after == BROKEN and self.before != BROKEN)
+        return lost or (self.after in FAILED and self.before not in FAILED)
 
     def __str__(self) -> str:
         sign = "regression" if self.regression else "change"
@@ -203,7 +205,7 @@ class Change:
 def compare(
     before: dict[str, Any], after: dict[str, Any], device: str | None = None
 ) -> list[Change]:
-    """What changed from one result to another, claim by claim, on each device.
+    """Return what changed from one result to another, claim by claim, on each device.
 
     Devices of the same name are compared; where each run has one accelerator, these two are.
 
@@ -227,7 +229,7 @@ def compare(
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """What differs in the environments: name, first and second value."""
+    """Yield what differs in the environments: name, first and second value."""
     was, now = before["environment"], after["environment"]
     for name in dict.fromkeys([*was, *now]):
         if was.get(name) != now.get(name) and name != "devices":
@@ -240,7 +242,7 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> Iterator[tuple
 
 
 def pairs(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str | None, str | None]]:
-    """Which device of the first result is compared with which of the second; None for none."""
+    """Return pairs of devices of both results to compare; None where one has no partner."""
     was, now = _devices(before), _devices(after)
     pairs: list[tuple[str | None, str | None]] = [(name, name) for name in was if name in now]
     lost = [name for name in was if name not in now]

@@ -1,69 +1,96 @@
 """The options that the specification adds to pytest's own."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from blitz import data, preflight
 from blitz.base.arguments import add_devices, seconds
-from blitz.harness import containment
+from blitz.harness import isolation
+from blitz.harness.contents import Contents
 from blitz.harness.report import options as report
 
+Table = Callable[[], Contents]
 
-def add(group: pytest.OptionGroup) -> None:
-    """All of them."""
+
+def add(parser: pytest.Parser) -> list[str]:
+    """Add all of them; return those that another plug-in has, whose value is shared with it.
+
+    pytest-playwright, for one, has a --device of its own.
+    """
+    group, shared = parser.getgroup("blitz", "the executable 60 Minute Blitz"), []
+
+    def addoption(name: str, **how: Any) -> None:
+        if _taken(parser, name):
+            shared.append(name)
+        else:
+            group.addoption(name, **how)
+
+    _add(addoption)
+    return shared
+
+
+def _taken(parser: pytest.Parser, name: str) -> bool:
+    # pytest looks for a collision inside a group only; argparse ends the run on any other.
+    groups = [parser._anonymous, *parser._groups]
+    return any(name in option.names() for group in groups for option in group.options)
+
+
+def _add(addoption: Callable[..., None]) -> None:
     add_devices(
-        group.addoption,
+        addoption,
         "run the claims on these devices only (cpu, meta, cuda, cuda:1, mps, …); "
         "default: cpu, meta and every accelerator there is",
         limit=preflight.LIMIT,
     )
-    group.addoption(
+    addoption(
         "--require-accelerator",
         action="store_true",
         help="fail where there is no accelerator that can be used",
     )
-    group.addoption(
+    addoption(
         "--test-limit",
         type=seconds,
-        default=containment.LIMIT,
         metavar="SECONDS",
-        help="end and name a test that takes longer; 0 for no limit (default: %(default)g)",
+        help="kill and name a test that takes longer, from a process beside it; 0 for no limit "
+        f"(default: {isolation.LIMIT:g} where an accelerator is judged, else none)",
     )
-    group.addoption(
-        "--profile",
+    addoption(
+        "--known-gaps",
         type=Path,
         metavar="FILE.toml",
         help="the known gaps of a backend by claim key: skip, xfail or a tolerance, with a reason",
     )
-    group.addoption(
+    addoption(
         "--tolerances", action="store_true", help="show the tolerances in force on each device"
     )
-    group.addoption(
+    addoption(
         "--conformance",
         type=Path,
         metavar="FILE.json",
         help="write the whole result to FILE.json (docs/conformance.md), for python -m blitz "
         "compare",
     )
-    group.addoption(
+    addoption(
         "--data",
         type=Path,
         metavar="DIR",
         help="use the CIFAR-10 images in DIR (the official files, or train/<class>/ and "
         "test/<class>/ folders) instead of images made on the spot",
     )
-    group.addoption(
+    addoption(
         "--claim",
         metavar="KEY[,KEY…]",
         help="run the tests of these claims only (N34), and tell where each is tested, what the "
         "text says, what is true and since when; with --collect-only, tell it at once",
     )
-    report.add_options(group)
+    report.add_options(addoption)
 
 
 def images(source: Path | None) -> str:
-    """Where the images come from, in a few words.
+    """Return where the images come from, in a few words.
 
     Args:
         source: What ``--data`` says.
@@ -75,3 +102,15 @@ def images(source: Path | None) -> str:
         return data.describe(source)
     except data.DataError as error:
         raise data.DataError(f"--data: {error}") from error
+
+
+def limit(config: pytest.Config) -> float:
+    """Return the seconds that a test may take under supervision; 0 for no limit."""
+    given: float | None = config.getoption("--test-limit")
+    return isolation.LIMIT if given is None else given
+
+
+def result(config: pytest.Config) -> Path | None:
+    """Return where the result for machines goes; None where nothing runs or none is asked for."""
+    asked: Path | None = config.getoption("--conformance")
+    return None if config.getoption("collectonly") else asked

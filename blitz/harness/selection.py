@@ -48,22 +48,22 @@ class Selected:
 
     @property
     def device(self) -> torch.device:
-        """The device itself."""
+        """Return the device itself."""
         return torch.device(self.place)
 
     @property
     def kind(self) -> str:
-        """``cpu``, ``meta`` or ``accelerator``."""
+        """Return ``cpu``, ``meta`` or ``accelerator``."""
         return kind(self.device)
 
     def for_worker(self, number: int) -> "Selected":
-        """The same for worker ``number`` (0, 1, …): one of the visible devices in turn."""
+        """Return the same for worker ``number`` (0, 1, …): one of the visible devices in turn."""
         if self.visible == 1:
             return self
         return replace(self, place=f"{self.device.type}:{number % self.visible}")
 
     def __str__(self) -> str:
-        """As the head of a run names it."""
+        """Return it as the head of a run names it."""
         model = f" ({self.model})" if self.model else ""
         if self.visible == 1:
             return self.place + model
@@ -81,42 +81,48 @@ class Selection:
         devices: In the order in which they were named.
         unusable: Of accelerators that nobody named and that are there, why they are left out.
         missing: Why there is no accelerator, where none was asked for; None where there is one.
+        lost: The places of those that did not come back after a crash, and why.
     """
 
     devices: tuple[Selected, ...]
     unusable: tuple[str, ...] = ()
     missing: str | None = None
+    lost: dict[str, str] = field(default_factory=dict)
+
+    def alive(self) -> list[torch.device]:
+        """Return the devices that are not lost."""
+        return [s.device for s in self.devices if s.place not in self.lost]
 
     def of_kinds(self, kinds: Sequence[str]) -> list[Selected]:
-        """Those of the given kinds."""
+        """Return those of the given kinds."""
         return [selected for selected in self.devices if selected.kind in kinds]
 
     def lack(self, kinds: Sequence[str]) -> str:
-        """Why a test of the given kinds has nothing to run on."""
+        """Return why a test of the given kinds has nothing to run on."""
         why = self.missing or "none of the devices asked for fits"
         return f"needs {' or '.join(kinds)}: {why}"
 
     def get(self, device: torch.device) -> Selected | None:
-        """The one that is ``device``."""
+        """Return the one that is ``device``."""
         return next((s for s in self.devices if s.device == device), None)
 
     def for_worker(self, number: int) -> "Selection":
-        """What worker ``number`` of an xdist run uses."""
+        """Return what worker ``number`` of an xdist run uses."""
         return replace(self, devices=tuple(s.for_worker(number) for s in self.devices))
 
     def packed(self) -> dict[str, Any]:
-        """As plain values, which can be sent to a worker."""
+        """Return it as plain values, which can be sent to a worker."""
         return asdict(self)
 
     @staticmethod
     def unpacked(packed: dict[str, Any]) -> "Selection":
-        """The selection that was :meth:`packed`."""
+        """Return the selection that was :meth:`packed`."""
         chosen = tuple(Selected(**values) for values in packed["devices"])
-        return Selection(chosen, tuple(packed["unusable"]), packed["missing"])
+        return Selection(chosen, tuple(packed["unusable"]), packed["missing"], packed["lost"])
 
 
 def kind(device: torch.device) -> str:
-    """``cpu``, ``meta`` or ``accelerator``."""
+    """Return ``cpu``, ``meta`` or ``accelerator``."""
     return device.type if device.type in ("cpu", "meta") else "accelerator"
 
 

@@ -6,7 +6,17 @@ from collections.abc import Collection, Iterator
 
 from blitz.base.versions import stack
 from blitz.harness.contents import Claim, Contents
-from blitz.harness.results import BROKEN, HELD, KNOWN, NO_DEVICE, NOT_RUN, UNSUPPORTED, Results
+from blitz.harness.outcomes import (
+    BROKEN,
+    CRASHED,
+    HELD,
+    HUNG,
+    KNOWN,
+    NO_DEVICE,
+    NOT_RUN,
+    UNSUPPORTED,
+    Results,
+)
 from blitz.harness.selection import Selection
 
 SAID = {
@@ -25,7 +35,7 @@ KINDS = {
 
 
 def header(selection: Selection, threads: int, images: str) -> list[str]:
-    """The machine in a few lines: versions, devices, threads and where the images come from.
+    """Return the machine in a few lines: versions, devices, threads and where the images come from.
 
     Args:
         selection: The devices of the run.
@@ -49,7 +59,7 @@ def header(selection: Selection, threads: int, images: str) -> list[str]:
 
 
 def lines(contents: Contents, results: Results, missing: str | None) -> Iterator[str]:
-    """The verdict: what the tutorial claims, what held on each device, what is no longer true."""
+    """Yield the verdict: claims in all, what held on each device, what is no longer true."""
     yield from _accounts(contents)
     for device in sorted(results.devices(), key=cpu_first):
         yield from _device_lines(device, results)
@@ -97,7 +107,7 @@ def mistranslated(contents: Contents, ran: Collection[str]) -> Iterator[str]:
 
 
 def wrapped(line: str, width: int) -> str:
-    """``line`` in lines of no more than ``width`` columns, with what follows under its text."""
+    """Return ``line`` broken at ``width`` columns, with what follows under its text."""
     label = re.match(r" *(\S.*? {2,})?", line)
     return textwrap.fill(
         line,
@@ -118,7 +128,7 @@ def _accounts(contents: Contents) -> Iterator[str]:
 
 
 def cpu_first(device: str) -> tuple[int, str]:
-    """What sorts the devices of a run: the cpu, accelerators, meta, no device."""
+    """Return what sorts the devices of a run: the cpu, accelerators, meta, no device."""
     order = {"cpu": 0, "meta": 2, NO_DEVICE: 3}
     return order.get(device, 1), device
 
@@ -126,10 +136,12 @@ def cpu_first(device: str) -> tuple[int, str]:
 def _device_lines(device: str, results: Results) -> Iterator[str]:
     states = list(results.claims(device).values())
     counted = [f"{states.count(HELD)} claims held", f"{states.count(BROKEN)} broken"]
-    counted += [f"{states.count(s)} {s}" for s in (UNSUPPORTED, KNOWN) if s in states]
+    counted += [
+        f"{states.count(s)} {s}" for s in (CRASHED, HUNG, UNSUPPORTED, KNOWN) if s in states
+    ]
     counted += [f"{states.count(NOT_RUN)} not run ({results.ran_on(device)} tests ran)"]
     yield f"  {device + ':':<13}{', '.join(counted)}"
-    for state in (UNSUPPORTED, KNOWN, NOT_RUN):
+    for state in (CRASHED, HUNG, UNSUPPORTED, KNOWN, NOT_RUN):
         for reason, count in results.reasons(device, state).items():
             yield f"  {'':<13}{count} {state}: {reason}"
 

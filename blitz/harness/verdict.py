@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from blitz.harness.profile import Applied
-from blitz.harness.report.texts import Message
-from blitz.harness.results import BROKEN, KNOWN, RAN, UNSUPPORTED, Results
+from blitz.harness.outcomes import FAILED, KNOWN, RAN, UNSUPPORTED, Results
+from blitz.harness.profile_plugin import ProfilePlugin
 from blitz.harness.selection import Selected, Selection
+from blitz.harness.texts import Message
 
 
 def faults(
-    results: Results, selection: Selection, asked_for: bool, profile: Applied | None
+    results: Results, selection: Selection, asked_for: bool, profile: ProfilePlugin | None
 ) -> list[Message]:
-    """The faults of a run; none where it may count as a success.
+    """Return the faults of a run; none where it may count as a success.
 
     Args:
         results: What came of the tests.
@@ -40,29 +40,25 @@ def _ran_on(selected: Selected, results: Results) -> bool:
 
 
 @dataclass(frozen=True)
-class Ending:
+class ExitState:
     """How a run came to its end.
 
     Attributes:
         code: Pytest's exit code.
         broken_off: Whether it ended before its tests did: by Ctrl-C, at the first failure where
             that was asked for, by an error of pytest's own.
-        hung: The test that hung and ended the run; empty where none did.
     """
 
     code: int = 0
     broken_off: bool = False
-    hung: str = ""
 
 
-def sentence(results: Results, faults: Sequence[Message], ending: Ending) -> Message:
-    """What the run comes to, in a sentence."""
+def sentence(results: Results, faults: Sequence[Message], ending: ExitState) -> Message:
+    """Return what the run comes to, in a sentence."""
     checked = {outcome.key for outcome in results if outcome.state in RAN}
-    broken = {outcome.key for outcome in results if outcome.state == BROKEN}
+    broken = {outcome.key for outcome in results if outcome.state in FAILED}
     gaps = {outcome.key for outcome in results if outcome.state in (UNSUPPORTED, KNOWN)}
     counts = {"claims": len(checked), "broken": len(broken), "gaps": len(gaps)}
-    if ending.hung:
-        return Message("verdict.hung", {**counts, "test": ending.hung})
     if ending.broken_off:
         return Message("verdict.broken_off", counts)
     if broken:

@@ -1,56 +1,102 @@
 """What the controller and the workers of pytest-xdist tell each other."""
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
-from blitz.harness.profile import Applied
+from blitz import data
+from blitz.harness.profile_plugin import ProfilePlugin
 from blitz.harness.selection import Selection
 
 KEY = "blitz"
 
 
 def is_worker(config: pytest.Config) -> bool:
-    """Whether this process is one of the workers."""
+    """Return whether this process is one of the workers."""
     return hasattr(config, "workerinput")
 
 
 def workers(config: pytest.Config) -> int:
-    """How many processes share the tests; 1 where pytest-xdist is not used."""
+    """Return how many processes share the tests; 1 where pytest-xdist is not used."""
     if is_worker(config):
         return int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
     return config.getoption("numprocesses", None) or len(config.getoption("tx", None) or [1])
 
 
+def has_workers(config: pytest.Config) -> bool:
+    """Return whether this process hands the tests to workers."""
+    return bool(config.getoption("tx", None)) and not config.getoption("collectonly")
+
+
 def threads(config: pytest.Config) -> int:
-    """The threads of each process: the cores are shared out."""
+    """Return the threads of each process: the cores are shared out."""
     return max(1, torch.get_num_threads() // workers(config))
 
 
 def selection(config: pytest.Config) -> Selection:
-    """In a worker: the devices that the controller found usable, those of them that are its own."""
+    """Return, in a worker, its share of the devices that the controller found usable."""
     given: dict[str, Any] = config.workerinput  # type: ignore[attr-defined]  # xdist's
     number = int(given["workerid"].removeprefix("gw"))
     return Selection.unpacked(given[KEY]).for_worker(number)
 
 
-class Exchange:
+def images(config: pytest.Config, temporary: Path, split: str, count: int) -> data.Images:
+    """Return the images of a run, which under xdist one worker loads and the others read.
+
+    Args:
+        config: Of the run.
+        temporary: Pytest's folder for this process.
+        split: ``train`` or ``test``.
+        count: How many at most.
+    """
+
+    def load() -> data.Images:
+        return data.load(split, config.getoption("--data"), count=count)
+
+    return shared(temporary.parent, split, load) if is_worker(config) else load()
+
+
+def shared(folder: Path, name: str, load: Callable[[], data.Images]) -> data.Images:
+    """Return the images that ``load`` gives: the first process loads them, all others read.
+
+    Args:
+        folder: One that all processes of the run share, and no other run.
+        name: What these images are called in it.
+        load: Loads them.
+    """
+    file = folder / f"{name}.npz"
+    with FileLock(folder / f"{name}.lock"):
+        if not file.exists():
+            loaded = load()
+            beside = folder / f"{name}.part.npz"  # a process that dies here leaves no half file
+            np.savez(beside, items=loaded.pixels(), labels=loaded.labels, origin=loaded.origin)
+            beside.replace(file)
+            return loaded
+    with np.load(file, allow_pickle=False) as kept:
+        return data.Images(kept["items"], kept["labels"], str(kept["origin"]))
+
+
+class XdistBridge:
     """A pytest plugin: devices go to the workers, and what they collected comes back.
 
     Args:
-        selection: The devices of the run, which were tried once for all.
+        selection: Gives the devices of the run as they are now.
         profile: The profile in force.
     """
 
-    def __init__(self, selection: Selection, profile: Applied | None) -> None:
+    def __init__(self, selection: Callable[[], Selection], profile: ProfilePlugin | None) -> None:
         self._selection, self._profile = selection, profile
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a worker which devices there are."""
-        node.workerinput[KEY] = self._selection.packed()
+        node.workerinput[KEY] = self._selection().packed()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:

@@ -13,12 +13,13 @@ from blitz.__main__ import main
 from blitz.base import versions
 from blitz.harness import conformance, contents
 from blitz.harness.conformance import Change, ConformanceError
-from blitz.harness.results import (
+from blitz.harness.outcomes import (
     BROKEN,
     HELD,
     KNOWN,
     NO_DEVICE,
     NOT_RUN,
+    RANK,
     UNSUPPORTED,
     Outcome,
     Results,
@@ -129,14 +130,14 @@ def test_document_is_the_whole_table(book: contents.Contents) -> None:
 
     found = conformance.document(book, SELECTION, results(*MIXED), [row], [], "some", 2)
 
-    none = {NOT_RUN: 0, HELD: 0, KNOWN: 0, UNSUPPORTED: 0, BROKEN: 0}
+    none = dict.fromkeys(RANK, 0)
     joining = "https://example.org/tensors.html#joining"
     environment = found.pop("environment")
     assert (environment["images"], environment["threads"]) == ("some", 2)
     assert len(environment["devices"]) == 3
     assert found == {
         "format": "blitz conformance",
-        "version": 1,
+        "version": 2,
         "counts": {
             "cpu": {"claims": none | {BROKEN: 1}, "tests": none | {BROKEN: 1, HELD: 1}},
             "xpu:0": {
@@ -232,7 +233,7 @@ def test_run_without_fault_and_broken_claim_has_passed(
 
 GOOD: dict[str, Any] = {
     "format": "blitz conformance",
-    "version": 1,
+    "version": 2,
     "environment": {"devices": []},
     "claims": [{"key": "T1", "devices": {"cpu": {"outcome": "held", "tests": []}}}],
 }
@@ -262,7 +263,7 @@ class TestFile:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         written: list[Any] = []
-        monkeypatch.setattr(conformance.atomic, "write", lambda *what: written.append(what))
+        monkeypatch.setattr(conformance.files, "write", lambda *what: written.append(what))
 
         conformance.write(tmp_path / "a.json", {})
 
@@ -287,7 +288,7 @@ class TestFile:
         def write(*_: object) -> None:
             raise error
 
-        monkeypatch.setattr(conformance.atomic, "write", write)
+        monkeypatch.setattr(conformance.files, "write", write)
 
         with pytest.raises(ConformanceError) as refused:
             conformance.write(Path("a.json"), {})
@@ -304,13 +305,13 @@ class TestFile:
              "Write one with --conformance FILE."),
             ("[]", " is no result of a run: its format is not 'blitz conformance'. Write one with "
              "pytest spec --conformance FILE."),
-            ('{"version": 1}', " is no result of a run: its format is not 'blitz conformance'. "
+            ('{"version": 2}', " is no result of a run: its format is not 'blitz conformance'. "
              "Write one with pytest spec --conformance FILE."),
-            ('{"format": "blitz conformance", "version": 2}', " is of version 2, and version 1 is "
+            ('{"format": "blitz conformance", "version": 3}', " is of version 3, and version 2 is "
              "known here. Write it anew, or compare with the blitz that wrote it."),
-            ('{"format": "blitz conformance"}', " is of version None, and version 1 is "
+            ('{"format": "blitz conformance"}', " is of version None, and version 2 is "
              "known here. Write it anew, or compare with the blitz that wrote it."),
-            ('{"format": "blitz conformance", "version": 1}',
+            ('{"format": "blitz conformance", "version": 2}',
              " lacks what docs/conformance.md asks for. Write it anew."),
         ],
     )  # fmt: skip

@@ -8,7 +8,7 @@ import torch
 
 from blitz.base import versions
 from blitz.harness import contents, summary
-from blitz.harness.results import (
+from blitz.harness.outcomes import (
     BROKEN,
     HELD,
     KNOWN,

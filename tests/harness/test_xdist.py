@@ -1,11 +1,13 @@
 """What pytest-xdist's controller and workers tell each other."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from blitz import data
 from blitz.harness import xdist
 from blitz.harness.selection import META, Selected, Selection
 
@@ -28,7 +30,7 @@ class WorkerConfig(Config):
     def __init__(self) -> None:
         super().__init__()
         node = SimpleNamespace(workerinput={"workerid": "gw1"})
-        xdist.Exchange(SELECTION, None).pytest_configure_node(node)
+        xdist.XdistBridge(lambda: SELECTION, None).pytest_configure_node(node)
         self.workerinput = node.workerinput
         self.workeroutput: dict[str, Any] = {}
 
@@ -57,14 +59,14 @@ class TestShares:
         assert xdist.threads(Config(numprocesses=3)) == threads
 
 
-class TestExchange:
+class TestBridge:
     def test_worker_has_the_devices_of_the_controller_one_of_those_shared(self) -> None:
         assert xdist.selection(WorkerConfig()) == SELECTION.for_worker(1)
         assert xdist.selection(WorkerConfig()).devices[1].place == "xpu:1"
 
     def test_controller_hears_which_claims_its_workers_collected_whole(self) -> None:
         profile = SimpleNamespace(whole={"T1"})
-        exchange = xdist.Exchange(SELECTION, profile)
+        exchange = xdist.XdistBridge(lambda: SELECTION, profile)
 
         exchange.pytest_testnodedown(SimpleNamespace(workeroutput={"blitz": ["T3", "T2"]}))
         exchange.pytest_testnodedown(SimpleNamespace(workeroutput={}))
@@ -76,22 +78,32 @@ class TestExchange:
         config = WorkerConfig()
 
         profile = SimpleNamespace(whole={"T3", "T1", "T2"})
-        xdist.Exchange(SELECTION, profile).pytest_sessionfinish(SimpleNamespace(config=config))
+        xdist.XdistBridge(lambda: SELECTION, profile).pytest_sessionfinish(
+            SimpleNamespace(config=config)
+        )
 
         assert config.workeroutput == {"blitz": ["T1", "T2", "T3"]}
-
-    def test_nothing_is_left_without_a_profile(self) -> None:
-        config = WorkerConfig()
-        exchange = xdist.Exchange(SELECTION, None)
-
-        exchange.pytest_sessionfinish(SimpleNamespace(config=config))
-        exchange.pytest_testnodedown(SimpleNamespace(workeroutput=config.workeroutput))
-
-        assert config.workeroutput == {"blitz": []}
 
     def test_controller_leaves_nothing(self) -> None:
         config = Config()
 
-        xdist.Exchange(SELECTION, None).pytest_sessionfinish(SimpleNamespace(config=config))
+        xdist.XdistBridge(lambda: SELECTION, None).pytest_sessionfinish(
+            SimpleNamespace(config=config)
+        )
 
         assert not hasattr(config, "workeroutput")
+
+
+def test_images_are_loaded_by_the_first_worker_alone(tmp_path: Path) -> None:
+    loads: list[str] = []
+
+    def load() -> data.Images:
+        loads.append("loaded")
+        return data.load("train", None, count=10)
+
+    first = xdist.shared(tmp_path, "train", load)
+    again = xdist.shared(tmp_path, "train", load)
+
+    assert loads == ["loaded"]
+    assert first.labels == again.labels
+    assert (first.pixels() == again.pixels()).all()

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from blitz.base import files as atomic
+from blitz.base import files
 from blitz.base.errors import BlitzError
 from blitz.harness.contents import Contents
+from blitz.harness.outcomes import Results
 from blitz.harness.report import releases, speed
 from blitz.harness.report.failures import Failures
-from blitz.harness.report.texts import LANGUAGES, Message, Texts, texts
-from blitz.harness.results import Results
 from blitz.harness.selection import Selection
-from blitz.harness.verdict import Ending
+from blitz.harness.texts import LANGUAGES, Message, Texts, texts
+from blitz.harness.verdict import ExitState
 
 
 class ReportError(BlitzError):
@@ -48,7 +48,7 @@ class Request:
         selection: Selection,
         results: Results,
         faults: list[Message],
-        ending: Ending,
+        ending: ExitState,
         images: str | None,
         threads: int,
     ) -> None:
@@ -57,9 +57,9 @@ class Request:
         Raises:
             ReportError: it cannot be written there.
         """
-        from blitz.harness.report import gather, page  # jinja2 is for those who want a page
+        from blitz.harness.report import page, rows  # jinja2 is for those who want a page
 
-        run = gather.Run(
+        run = rows.Run(
             self.contents,
             self.sources,
             selection,
@@ -73,7 +73,7 @@ class Request:
         )
         content = page.html(run, self.texts, self.measured)
         try:
-            atomic.write(self.path, content)
+            files.write(self.path, content)
         except OSError as error:
             raise ReportError(
                 f"--report {self.path}: cannot be written: {error.strerror or error}. Choose a "
@@ -81,21 +81,21 @@ class Request:
             ) from error
 
 
-def add_options(group: pytest.OptionGroup) -> None:
-    """The options of the report."""
-    group.addoption(
+def add_options(addoption: Callable[..., None]) -> None:
+    """Add the options of the report."""
+    addoption(
         "--report",
         type=Path,
         metavar="FILE.html",
         help="write one page to look at to FILE.html: every claim, its test, what came of it on "
         "each device, and what is no longer true",
     )
-    group.addoption(
+    addoption(
         "--lang",
         metavar="|".join(LANGUAGES),
         help="the language of the report: en (the default) or zh",
     )
-    group.addoption(
+    addoption(
         "--report-benchmark",
         type=Path,
         metavar="FILE.json",
@@ -106,7 +106,7 @@ def add_options(group: pytest.OptionGroup) -> None:
 def requested(
     config: pytest.Config, spec: Path, contents: Callable[[], Contents]
 ) -> Request | None:
-    """What the options ask for; None where no report is asked for.
+    """Return what the options ask for; None where no report is asked for.
 
     Args:
         config: Of the run.
@@ -132,14 +132,14 @@ def requested(
     words = texts("en" if lang is None else lang, spec)
     _check_place(folder / path, path)
     table = contents()
-    files = {place.file for place in table.places()}
+    sources = {place.file for place in table.places()}
     return Request(
         folder / path,
         words,
         None if benchmark is None else speed.read(folder / benchmark),
         releases.load(spec / "releases.json"),
         table,
-        {file: file.read_text(encoding="utf-8") for file in files},
+        {file: file.read_text(encoding="utf-8") for file in sources},
         Failures(),
     )
 

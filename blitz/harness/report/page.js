@@ -45,7 +45,7 @@
     })),
   }));
   const chapters = all("section.chapter");
-  const isBroken = (cell) => cell.classList.contains("broken");
+  const isBroken = (cell) => ["broken", "crashed", "hung"].some((name) => cell.classList.contains(name));
 
   function fits(test, wanted, above) {
     const cells = device.value === "" ? test.cells : [test.cells[device.value]];

@@ -10,8 +10,8 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup, escape
 
-from blitz.harness.report import gather, speed
-from blitz.harness.report.texts import Said, Texts, code_parts
+from blitz.harness.report import gather, rows, speed
+from blitz.harness.texts import Said, Texts, code_parts
 from blitz.measuring.step_breakdown import PARTS
 
 HERE = Path(__file__).parent
@@ -35,11 +35,11 @@ color-scheme: dark;
 LIMIT = 1_000_000
 """Bytes that the page stays under."""
 
-LITTLE_ROOM = 20_000
+LITTLE_ROOM = 10_000
 """Bytes for the texts of failures where with more of them the page would not."""
 
 
-def html(run: gather.Run, texts: Texts, measured: speed.Measured | None = None) -> bytes:
+def html(run: rows.Run, texts: Texts, measured: speed.Measured | None = None) -> bytes:
     """The page, in UTF-8.
 
     Args:
@@ -53,7 +53,7 @@ def html(run: gather.Run, texts: Texts, measured: speed.Measured | None = None) 
     return _render(replace(run, room=LITTLE_ROOM), texts, measured)
 
 
-def _render(run: gather.Run, texts: Texts, measured: speed.Measured | None) -> bytes:
+def _render(run: rows.Run, texts: Texts, measured: speed.Measured | None) -> bytes:
     script, first = _asset("page.js"), _asset("first.js")
     report = gather.report(run, texts)
     page = _template().render(
@@ -82,12 +82,12 @@ def _template() -> jinja2.Template:
     environment.globals |= {
         "coded": _coded,
         "said": _said,
-        "names": gather.NAMES,
-        "signs": gather.SIGNS,
+        "names": rows.NAMES,
+        "signs": rows.SIGNS,
         "told": (
-            ("as_told", gather.AS_TOLD),
-            ("not_as_told", gather.NOT_AS_TOLD),
-            ("not_probed", gather.NOT_PROBED),
+            ("as_told", rows.AS_TOLD),
+            ("not_as_told", rows.NOT_AS_TOLD),
+            ("not_probed", rows.NOT_PROBED),
         ),
         "parts": PARTS,
         "size": (int(speed.WIDTH), int(speed.HEIGHT)),
@@ -100,16 +100,16 @@ def _template() -> jinja2.Template:
     return environment.from_string(re.sub(r">\n(?=[<{])", ">", source))  # none of these is in a pre
 
 
-def _cells(report: gather.Report, texts: Texts) -> dict[tuple[str, str | None], Markup]:
+def _cells(report: rows.Report, texts: Texts) -> dict[tuple[str, str | None], Markup]:
     """What a cell of the table shows, by the name of its column and its state: there are few."""
     found: dict[tuple[str, str | None], Markup] = {}
     for column in report.columns:
         found[column.name, None] = Markup('<i class="c"></i>')
-        for state, name in gather.NAMES.items():
+        for state, name in rows.NAMES.items():
             said = f"{column.label}{texts('page.colon')}{texts(f'state.{name}')}"
             found[column.name, state] = Markup(
                 '<span class="c {}" role="img" title="{}">{}</span>'
-            ).format(name, said, gather.SIGNS[state])
+            ).format(name, said, rows.SIGNS[state])
     return found
 
 

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from blitz.harness.report.texts import Message, Texts
 from blitz.harness.selection import NO_ACCELERATOR
+from blitz.harness.texts import Message, Texts
 from blitz.measuring import throughput
 from blitz.measuring.step_breakdown import PARTS
 from blitz.measuring.throughput import Crossover, Machine, Point, ResultsError

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from blitz.harness.report import speed, texts
-from blitz.harness.verdict import Ending
+from blitz.harness import texts
+from blitz.harness.report import speed
+from blitz.harness.verdict import ExitState
 from tests.report_pages import BENCHMARK, html, whole_run
 
 sync_api = pytest.importorskip(
@@ -35,7 +36,7 @@ BROKEN = {6, 200, 201, 400}
 def addresses(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Where the page of a run lies in which some claims are broken, in each language."""
     folder: Path = tmp_path_factory.mktemp("report")
-    run = whole_run(lambda n: "broken" if n in BROKEN else "held", ending=Ending(1))
+    run = whole_run(lambda n: "broken" if n in BROKEN else "held", ending=ExitState(1))
     for lang in texts.LANGUAGES:
         content = html(run, lang, speed.read(BENCHMARK))
         (folder / f"{lang}.html").write_text(content, encoding="utf-8")

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from blitz.base import files as atomic
-from blitz.harness import contents
-from blitz.harness.report import failures, gather, options, page, releases, speed, texts
+from blitz.harness import contents, texts
+from blitz.harness.outcomes import Results
+from blitz.harness.report import failures, options, page, releases, speed
 from blitz.harness.report.options import ReportError, Request
-from blitz.harness.report.texts import Message
-from blitz.harness.results import Results
+from blitz.harness.report.rows import Run
 from blitz.harness.selection import META, Selection
-from blitz.harness.verdict import Ending
+from blitz.harness.texts import Message
+from blitz.harness.verdict import ExitState
 from tests import locales, small_house
 from tests import report_pages as pages
 
@@ -174,7 +175,7 @@ class TestWritten:
             "selection": Selection((pages.CPU, META)),
             "results": Results(),
             "faults": [Message("fault.all_skipped")],
-            "ending": Ending(3),
+            "ending": ExitState(3),
             "images": "/images",
             "threads": 5,
         }
@@ -198,14 +199,14 @@ class TestWritten:
 
         self.write(request, results=results, selection=chosen)
 
-        run = gather.Run(
+        run = Run(
             contents=request.contents,
             sources=request.sources,
             selection=chosen,
             results=results,
             failures=request.failures,
             faults=[Message("fault.all_skipped")],
-            ending=Ending(3),
+            ending=ExitState(3),
             images="/images",
             threads=5,
             probes=request.probes,
@@ -238,7 +239,7 @@ class TestWritten:
 
 def test_options_are_files_and_a_language() -> None:
     parser = pytest.Parser(_ispytest=True)
-    options.add_options(parser.getgroup("blitz"))
+    options.add_options(parser.getgroup("blitz").addoption)
 
     none = vars(parser.parse([]))
     given = vars(parser.parse(["--report=a.html", "--lang", "zh", "--report-benchmark", "b.json"]))

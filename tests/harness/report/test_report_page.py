@@ -10,10 +10,19 @@ from typing import Any
 import pytest
 from markupsafe import Markup
 
-from blitz.harness.report import gather, page, speed
+from blitz.harness.outcomes import (
+    BROKEN,
+    CRASHED,
+    HELD,
+    HUNG,
+    KNOWN,
+    NOT_RUN,
+    UNSUPPORTED,
+)
+from blitz.harness.report import page, speed
 from blitz.harness.report.gather import Column
-from blitz.harness.report.texts import Said, english, texts
-from blitz.harness.results import BROKEN, HELD, KNOWN, NOT_RUN, UNSUPPORTED
+from blitz.harness.report.rows import Run
+from blitz.harness.texts import Said, english, texts
 from tests import locales
 from tests.report_pages import BENCHMARK, a_run, html, read
 
@@ -30,7 +39,7 @@ def test_cell_is_made_once_for_each_column_and_state() -> None:
 
     cells = page._cells(report, texts("zh"))
 
-    states = (None, HELD, BROKEN, UNSUPPORTED, KNOWN, NOT_RUN)
+    states = (None, HELD, BROKEN, CRASHED, HUNG, UNSUPPORTED, KNOWN, NOT_RUN)
     assert list(cells) == [(name, state) for name in ("no device", "cpu") for state in states]
     assert cells["cpu", None] == Markup('<i class="c"></i>')
     assert cells["cpu", BROKEN] == (
@@ -136,7 +145,7 @@ def test_page_that_would_be_too_large_tells_less_of_the_failures(
 ) -> None:
     asked: list[tuple[Any, ...]] = []
 
-    def render(run: gather.Run, *others: Any) -> bytes:
+    def render(run: Run, *others: Any) -> bytes:
         asked.append((run.room, *others))
         return bytes(size if run.room == 120_000 else 7)
 

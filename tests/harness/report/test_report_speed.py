@@ -8,8 +8,8 @@ import pytest
 
 from blitz.harness.report import speed
 from blitz.harness.report.speed import Line, Mark, Measured, Panel, Speed, Step
-from blitz.harness.report.texts import Message, english, texts
 from blitz.harness.selection import NO_ACCELERATOR
+from blitz.harness.texts import Message, english, texts
 from blitz.measuring.step_breakdown import PARTS
 from blitz.measuring.throughput import Machine, Point, ResultsError
 from tests import locales

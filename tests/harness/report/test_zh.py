@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from blitz.harness import contents
-from blitz.harness.report import texts
+from blitz.harness import contents, texts
 
 ROOT = Path(__file__).parents[3]
 SPEC = ROOT / "spec"

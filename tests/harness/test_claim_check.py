@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from blitz.harness import collected, contents
-from blitz.harness.collected import Collected
+from blitz.harness import contents, outcomes
+from blitz.harness.claim_check import ClaimCheckPlugin
 from blitz.harness.selection import META, Selected, Selection
 from tests import small_house
 
@@ -39,12 +39,16 @@ class Profile:
         self.told += [("collected", items, [claim.key for claim, _ in table.claims()])]
 
 
-def make(spec: Path, profile: Any = None) -> Collected:
-    return Collected(spec, lambda: contents.load(spec / "contents.toml"), SELECTION, profile)
+def make(spec: Path, profile: Any = None) -> ClaimCheckPlugin:
+    return ClaimCheckPlugin(spec, lambda: contents.load(spec / "contents.toml"), SELECTION, profile)
 
 
 def item(path: Path, **more: Any) -> Any:
-    return SimpleNamespace(path=path, originalname="test_sum", user_properties=[], **more)
+    made: Any = pytest.Function.__new__(pytest.Function)
+    more |= {"path": path, "originalname": "test_sum", "user_properties": []}
+    for name, value in more.items():
+        setattr(made, name, value)
+    return made
 
 
 def never() -> contents.Contents:
@@ -69,7 +73,7 @@ def test_test_of_a_claim_is_given_what_it_claims_and_where_it_runs(spec: Path) -
 def test_tests_that_lie_elsewhere_are_passed_over(spec: Path) -> None:
     elsewhere = item(spec.parent / "test_1.py")
 
-    Collected(spec, never, SELECTION, None).pytest_collection_modifyitems([elsewhere])
+    ClaimCheckPlugin(spec, never, SELECTION, None).pytest_collection_modifyitems([elsewhere])
 
     assert elsewhere.user_properties == []
 
@@ -78,7 +82,7 @@ def test_profile_hears_what_is_left_to_run(spec: Path) -> None:
     profile, session = Profile(), SimpleNamespace(items=["one test"])
 
     make(spec, profile).pytest_collection_finish(session)
-    Collected(spec, never, SELECTION, None).pytest_collection_finish(session)
+    ClaimCheckPlugin(spec, never, SELECTION, None).pytest_collection_finish(session)
 
     assert profile.told == [("collected", ["one test"], ["T1"])]
 
@@ -98,7 +102,9 @@ def test_profile_hears_what_is_left_to_run(spec: Path) -> None:
 def test_key_and_device_are_found_by_the_id_alone(
     spec: Path, node: str, found: tuple[str, str] | None
 ) -> None:
-    assert make(spec).locate(node) == found
+    located = make(spec).locate(node)
+
+    assert found == (None if located is None else (located[0].claim.key, located[1]))
 
 
 @pytest.mark.parametrize(
@@ -120,4 +126,4 @@ def test_device_of_a_test_or_the_kind_that_is_missing(
     if params is not None:
         test.callspec = SimpleNamespace(params=params)
 
-    assert collected.device_name(test) == name
+    assert outcomes.device_name(test) == name

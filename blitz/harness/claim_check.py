@@ -5,15 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from blitz.harness import containment, properties
-from blitz.harness.contents import Contents, parts_of
-from blitz.harness.profile import Applied
-from blitz.harness.results import NO_DEVICE
+from blitz.harness.contents import Contents, Place, parts_of
+from blitz.harness.outcomes import NO_DEVICE, device_name, properties_of
+from blitz.harness.profile_plugin import ProfilePlugin
 from blitz.harness.selection import Selection
 from blitz.harness.source import ContentsError
 
 
-class Collected:
+class ClaimCheckPlugin:
     """A pytest plugin that checks tests and contents against each other.
 
     Args:
@@ -28,15 +27,20 @@ class Collected:
         spec: Path,
         contents: Callable[[], Contents],
         selection: Selection,
-        profile: Applied | None,
+        profile: ProfilePlugin | None,
     ) -> None:
         self._spec, self._contents = spec, contents
         self._selection, self._profile = selection, profile
 
     @pytest.hookimpl(tryfirst=True)  # before tests are left out by -k, -m or --claim
-    def pytest_collection_modifyitems(self, items: list[pytest.Function]) -> None:
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Refuse a run whose contents and tests do not fit; give each test what it claims."""
-        in_spec = [item for item in items if self._spec in item.path.parents]
+        # Plug-ins such as pytest-mypy add items that are no functions.
+        in_spec = [
+            item
+            for item in items
+            if isinstance(item, pytest.Function) and self._spec in item.path.parents
+        ]
         if not in_spec:
             return
         try:
@@ -49,7 +53,7 @@ class Collected:
         for item in in_spec:
             place = table.place(item.originalname.removeprefix("test_"))
             if place is not None:  # else a benchmark that no claim names
-                properties.of_claim(item, place, device_name(item))
+                item.user_properties += properties_of(place, device_name(item))
         if self._profile is not None:
             self._profile.apply(in_spec)
 
@@ -59,23 +63,11 @@ class Collected:
         if self._profile is not None:
             self._profile.collected(session.items, self._contents())
 
-    def locate(self, node: str) -> tuple[str, str] | None:
-        """The key and the device of a test by its id alone; None for one that checks no claim."""
+    def locate(self, node: str) -> tuple[Place, str] | None:
+        """Return place and device of a test by its id alone; None for one that checks no claim."""
         test_id, parameters = parts_of(node)
         place = self._contents().place(test_id)
         if place is None or place.file.name != Path(node.partition("::")[0]).name:
             return None
         used = (s.place for s in self._selection.devices if s.name in parameters)
-        return place.claim.key, next(used, NO_DEVICE)
-
-
-def device_name(item: pytest.Item) -> str:
-    """The device of a test: ``cuda:0``, the kind that is missing, or ``no device``."""
-    callspec = getattr(item, "callspec", None)
-    if callspec is None or "device" not in callspec.params:
-        return NO_DEVICE
-    device = containment.device_of(item)
-    if device is not None:
-        return str(device)
-    mark = item.get_closest_marker("on")
-    return "cpu" if mark is None else str(mark.args[0])
+        return place, next(used, NO_DEVICE)

@@ -3,18 +3,20 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import pytest
+
 from blitz.harness import verdict
 from blitz.harness.contents import Contents
-from blitz.harness.profile import Applied
+from blitz.harness.outcomes import Results
+from blitz.harness.profile_plugin import ProfilePlugin
 from blitz.harness.report.options import Request
-from blitz.harness.report.texts import Message
-from blitz.harness.results import Results
 from blitz.harness.selection import Selection
+from blitz.harness.texts import Message
 from blitz.harness.tolerances import Row, table
 
 
 @dataclass(frozen=True)
-class Run:
+class RunContext:
     """What the parts of the harness share.
 
     Attributes:
@@ -33,7 +35,7 @@ class Run:
     contents: Callable[[], Contents]
     selection: Selection
     named: bool
-    profile: Applied | None
+    profile: ProfilePlugin | None
     results: Results
     images: str
     made: bool
@@ -42,12 +44,16 @@ class Run:
     judged: bool
 
     def faults(self) -> list[Message]:
-        """Why the run must not count as a success, failed tests aside; empty where it may."""
+        """Return why the run must not count as a success, failed tests aside."""
         if not self.judged:
             return []
         return verdict.faults(self.results, self.selection, self.named, self.profile)
 
     def tolerances(self) -> list[Row]:
-        """The tolerances in force on each device."""
+        """Return the tolerances in force on each device."""
         profile = None if self.profile is None else self.profile.profile
         return table(self.selection, self.contents(), profile)
+
+
+CONTEXT = pytest.StashKey[RunContext]()
+"""Where pytest's config keeps the run."""

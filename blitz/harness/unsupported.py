@@ -1,4 +1,4 @@
-"""Gaps: what a device does not have is a result of its own, neither held nor broken.
+"""What a device does not have: a result of its own, neither held nor broken.
 
 A backend says that it lacks an operation in an error of torch's dispatcher, in words of its own, or
 in a warning that it falls back to the cpu. A dtype that it lacks was found by the preflight; a test
@@ -25,7 +25,7 @@ SPELLINGS = {
 
 
 def met(error: BaseException | None, device_type: str, known: Mapping[str, str]) -> str | None:
-    """The gap of a device that a test ran into; None where its error says no such.
+    """Return what the device lacks, as the error of a test says; None where it says no such thing.
 
     Args:
         error: What ended the test; a ``pytest.raises`` that met another error has that one behind

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
-from blitz.harness.results import (
+from blitz.harness.outcomes import (
     BROKEN,
+    CRASHED,
     HELD,
+    HUNG,
     KNOWN,
     NO_DEVICE,
     NOT_RUN,
@@ -34,7 +36,7 @@ def report(
 
 
 def taken_in(*reports: pytest.TestReport) -> list[Outcome]:
-    found = Results(lambda node: ("T9", "xpu:0") if node == "a" else None)
+    found = Results()
     for one in reports:
         found.pytest_runtest_logreport(one)
     return list(found)
@@ -54,6 +56,8 @@ class TestReports:
             ([report("skipped", "call", ("outcome", UNSUPPORTED))], UNSUPPORTED),
             ([report("skipped", "call", ("outcome", KNOWN))], KNOWN),
             ([report("failed", "call", ("outcome", UNSUPPORTED))], BROKEN),
+            ([report(), report("failed", "???", ("outcome", CRASHED))], CRASHED),
+            ([report("failed"), report("failed", "???", ("outcome", HUNG))], HUNG),
         ],
     )
     def test_test_has_the_state_of_what_ended_it(
@@ -93,32 +97,6 @@ class TestReports:
 
     def test_test_without_a_claim_is_passed_over(self) -> None:
         assert taken_in(report(properties=()), report("failed", properties=())) == []
-
-    @pytest.mark.parametrize(
-        ("said", "reason"),
-        [("worker 'gw0' crashed\nat last", "worker 'gw0' crashed"), ("", "its process died")],
-    )
-    def test_test_whose_worker_died_is_looked_up_and_broken(self, said: str, reason: str) -> None:
-        crash = report("failed", "???", properties=(), longrepr=said)
-
-        assert taken_in(crash) == [Outcome("a", "T9", "xpu:0", BROKEN, reason)]
-
-    def test_crash_is_passed_over_where_tests_cannot_be_looked_up(self) -> None:
-        found = Results()
-
-        found.pytest_runtest_logreport(report("failed", "???", properties=()))
-        found.add_fault("a", "its process died")
-
-        assert (len(found), list(found)) == (0, [])
-
-    def test_fault_takes_the_place_of_what_the_test_said_before(self) -> None:
-        found = Results(lambda node: ("T1", "cpu") if node == "a" else None)
-        found.pytest_runtest_logreport(report())
-
-        found.add_fault("a", "hung: no end after 1 s")
-        found.add_fault("b", "it has no claim")
-
-        assert list(found) == [Outcome("a", "T1", "cpu", BROKEN, "hung: no end after 1 s")]
 
 
 class TestCounts:

@@ -15,7 +15,7 @@ from typing import Any
 
 from blitz.base.errors import BlitzError
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent / "report"
 
 LANGUAGES = ("en", "zh")
 

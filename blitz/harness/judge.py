@@ -1,21 +1,35 @@
-"""What a report says of a test that did not hold: a gap, a known gap, or a broken claim."""
+"""What becomes of a test: held, broken, unsupported or a known gap; and why, in its report."""
 
 from collections.abc import Generator
 
 import pytest
 
-from blitz.harness import gaps, properties
-from blitz.harness.containment import device_of
-from blitz.harness.profile import XFAIL, Applied
-from blitz.harness.results import BROKEN, HELD, KNOWN, NOT_RUN, UNSUPPORTED
+from blitz.harness import refusals, unsupported
+from blitz.harness.device_use import DeviceUse
+from blitz.harness.outcomes import (
+    BROKEN,
+    DEVICE,
+    HELD,
+    KEY,
+    KNOWN,
+    NOT_RUN,
+    OUTCOME,
+    SECTION,
+    SENTENCE,
+    UNSUPPORTED,
+    device_of,
+    get_property,
+    put_property,
+)
+from blitz.harness.profile import XFAIL
+from blitz.harness.profile_plugin import ProfilePlugin
 from blitz.harness.selection import Selection, kind
-from blitz.harness.work import Work
 
 
-class Reports:
+class JudgePlugin:
     """A pytest plugin that tells gaps from broken claims, and asks devices for proof of work."""
 
-    def __init__(self, selection: Selection, profile: Applied | None) -> None:
+    def __init__(self, selection: Selection, profile: ProfilePlugin | None) -> None:
         self._selection, self._profile = selection, profile
 
     @pytest.hookimpl(wrapper=True)
@@ -27,9 +41,9 @@ class Reports:
         device = device_of(item)
         if device is None or device.type == "cpu":
             return (yield)
-        with Work(device) as work:
+        with DeviceUse(device) as use, refusals.in_any_words(lambda e: self._gap(item, e)):
             result = yield
-        work.check(getattr(item, "funcargs", {}).values())
+        use.check(getattr(item, "funcargs", {}).values())
         return result
 
     @pytest.hookimpl(wrapper=True)
@@ -38,14 +52,15 @@ class Reports:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Settle the outcome of a test of a claim, and say what is broken."""
         report = yield
-        if properties.get(item.user_properties, properties.KEY) is None:
+        if get_property(item.user_properties, KEY) is None:
             return report
         outcome = self._outcome(item, call, report)
-        if outcome is not None and not (report.passed and report.when != "call"):
-            properties.put(item, properties.OUTCOME, outcome)
+        if not (report.passed and report.when != "call"):
+            put_property(item, OUTCOME, outcome)
             report.user_properties = list(item.user_properties)
         if report.failed:
-            report.sections.insert(0, _broken(item))
+            marks = {name: str(value) for name, value in item.user_properties}
+            report.sections.insert(0, what_failed(marks))
         return report
 
     def _outcome(
@@ -53,7 +68,7 @@ class Reports:
     ) -> str:
         if not report.failed:
             return HELD if report.passed else NOT_RUN
-        gap = self._gap(item, call)
+        gap = None if call.excinfo is None else self._gap(item, call.excinfo.value)
         line = None if self._profile is None else self._profile.line_of(item)
         if line is not None and line.action == XFAIL:
             report.outcome, report.wasxfail = "skipped", f"profile: {line.reason}"
@@ -65,16 +80,16 @@ class Reports:
             return UNSUPPORTED
         return BROKEN
 
-    def _gap(self, item: pytest.Item, call: pytest.CallInfo[None]) -> str | None:
+    def _gap(self, item: pytest.Item, error: BaseException) -> str | None:
         device = device_of(item)
-        if device is None or kind(device) != "accelerator" or call.excinfo is None:
+        if device is None or kind(device) != "accelerator":
             return None
         selected = self._selection.get(device)
         known = {} if selected is None else selected.gaps
-        return gaps.met(call.excinfo.value, device.type, known)
+        return unsupported.met(error, device.type, known)
 
 
-def _broken(item: pytest.Item) -> tuple[str, str]:
-    marks = dict(item.user_properties)
-    said = f"{marks[properties.KEY]}: {marks[properties.SENTENCE]}\n{marks[properties.SECTION]}"
-    return f"broken claim on {marks[properties.DEVICE]}", said
+def what_failed(marks: dict[str, str]) -> tuple[str, str]:
+    """Return title and text of the section that names device and claim in a failure's report."""
+    state = marks.get(OUTCOME, BROKEN)
+    return f"{state} claim on {marks[DEVICE]}", f"{marks[KEY]}: {marks[SENTENCE]}\n{marks[SECTION]}"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from blitz.harness import gaps
+from blitz.harness import unsupported
 
 
 class TestGaps:
@@ -33,7 +33,7 @@ class TestGaps:
         ids=str,
     )
     def test_is_what_the_error_names(self, error: Any, gap: str | None) -> None:
-        assert gaps.met(error, "cpu", self.KNOWN) == gap
+        assert unsupported.met(error, "cpu", self.KNOWN) == gap
 
     @pytest.mark.parametrize(
         ("word", "dtype"),
@@ -56,18 +56,18 @@ class TestGaps:
     def test_dtype_has_the_names_that_torch_uses(self, word: str, dtype: str) -> None:
         error = RuntimeError(f"{word} is not there")
 
-        assert gaps.met(error, "cpu", {dtype: "unlike that"}) == dtype
+        assert unsupported.met(error, "cpu", {dtype: "unlike that"}) == dtype
 
     def test_is_what_torch_lacks_for_the_device(self, monkeypatch: pytest.MonkeyPatch) -> None:
         module, other = SimpleNamespace(), SimpleNamespace()
         monkeypatch.setattr(torch, "xpu", module)
         lacks = AttributeError(name="Event", obj=module)
 
-        assert gaps.met(lacks, "xpu", {}) == "torch.xpu.Event"
-        assert gaps.met(lacks, "cuda", {}) is None
-        assert gaps.met(AttributeError(name="Event", obj=other), "xpu", {}) is None
-        assert gaps.met(AttributeError(name="Event", obj=other), "vulkan", {}) is None
-        assert gaps.met(AttributeError("Event"), "vulkan", {}) is None  # neither has any
+        assert unsupported.met(lacks, "xpu", {}) == "torch.xpu.Event"
+        assert unsupported.met(lacks, "cuda", {}) is None
+        assert unsupported.met(AttributeError(name="Event", obj=other), "xpu", {}) is None
+        assert unsupported.met(AttributeError(name="Event", obj=other), "vulkan", {}) is None
+        assert unsupported.met(AttributeError("Event"), "vulkan", {}) is None  # neither has any
 
     def test_may_stand_behind_the_error(self) -> None:
         known = {"float64": "no double"}
@@ -78,7 +78,7 @@ class TestGaps:
         both.__cause__, both.__context__ = AssertionError("x"), RuntimeError("no double")
         ring.__cause__ = ring
 
-        assert gaps.met(cause, "cpu", known) == "float64"
-        assert gaps.met(context, "cpu", known) == "float64"
-        assert gaps.met(both, "cpu", known) is None
-        assert gaps.met(ring, "cpu", known) is None
+        assert unsupported.met(cause, "cpu", known) == "float64"
+        assert unsupported.met(context, "cpu", known) == "float64"
+        assert unsupported.met(both, "cpu", known) is None
+        assert unsupported.met(ring, "cpu", known) is None

@@ -1,21 +1,27 @@
 """The end of a run: its summary, the files that it was asked for, and its exit code."""
 
-import os
 import shutil
-import sys
+import signal
+import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from time import monotonic
+from types import FrameType
 from typing import Any
 
 import pytest
+from _pytest.terminal import TerminalReporter  # pytest 8.3 does not export it
 
 from blitz.base.errors import BlitzError
 from blitz.harness import conformance, summary, verdict, xdist
-from blitz.harness.results import Results
-from blitz.harness.run import Run
+from blitz.harness.context import RunContext
+
+SAVED_EVERY = 60.0
+"""Seconds between two writings of what is known so far; each takes about one."""
 
 
-class End:
+class RunEndPlugin:
     """A pytest plugin that says what a run comes to and writes what it was asked for.
 
     Args:
@@ -24,12 +30,26 @@ class End:
         result: Where the result for machines goes; None where it is not asked for.
     """
 
-    def __init__(self, config: pytest.Config, run: Run, result: Path | None) -> None:
+    def __init__(self, config: pytest.Config, run: RunContext, result: Path | None) -> None:
         self._config, self._run, self._result = config, run, result
-        self._ending: verdict.Ending | None = None
-        self._unwritten: list[str] = []
+        self._ending: verdict.ExitState | None = None
+        self._unwritten: dict[str, None] = {}
+        self._saved = monotonic()
 
-    def pytest_terminal_summary(self, terminalreporter: "pytest.TerminalReporter") -> None:
+    def pytest_sessionstart(self) -> None:
+        """Let SIGTERM, which a CI's time limit sends first, end the run as Ctrl-C does."""
+        here = threading.current_thread() is threading.main_thread()
+        if here and not xdist.is_worker(self._config):
+            before = signal.signal(signal.SIGTERM, _interrupt)
+            self._config.add_cleanup(partial(_give_back, before))
+
+    def pytest_runtest_logreport(self) -> None:
+        """Write what is known so far now and then: a run can be killed outright."""
+        if monotonic() - self._saved > SAVED_EVERY and not xdist.is_worker(self._config):
+            self._write(verdict.ExitState(int(pytest.ExitCode.INTERRUPTED), broken_off=True))
+            self._saved = monotonic()
+
+    def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
         """Show the summary, why the run fails, and where its report is."""
         run, write = self._run, terminalreporter.write_line
         if len(run.results):
@@ -54,18 +74,14 @@ class End:
         if session.exitstatus == pytest.ExitCode.OK and self._run.faults():
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if session.exitstatus != pytest.ExitCode.USAGE_ERROR:
-            self._write(verdict.Ending(int(session.exitstatus), _broken_off(session)))
+            self._write(verdict.ExitState(int(session.exitstatus), _broken_off(session)))
         if session.exitstatus == pytest.ExitCode.OK and self._unwritten:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def hung(self, node: str, fault: str) -> None:
-        """End the process, since the test ``node`` hangs and cannot be interrupted."""
-        hung = verdict.Ending(1, broken_off=True, hung=node)
-        end_run(self._config, self._run.results, lambda: self._write(hung), node, fault)
-
-    def _write(self, ending: verdict.Ending) -> None:
+    def _write(self, ending: verdict.ExitState) -> None:
         """Write all that was asked for; what cannot be written is kept for the summary."""
         run, self._ending = self._run, ending
+        self._unwritten.clear()
         faults = run.faults()
         if self._result is not None:
             words = [str(fault) for fault in faults]
@@ -93,44 +109,17 @@ class End:
         try:
             write(*what)
         except BlitzError as error:
-            self._unwritten.append(str(error))
+            self._unwritten[str(error)] = None
+
+
+def _give_back(handler: Any) -> None:
+    signal.signal(signal.SIGTERM, handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt("SIGTERM")
 
 
 def _broken_off(session: pytest.Session) -> bool:
     ended_badly = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
     return session.exitstatus in ended_badly or bool(session.shouldstop or session.shouldfail)
-
-
-def end_run(
-    config: pytest.Config, results: Results, write: Callable[[], None], node: str, fault: str
-) -> None:
-    """Name the test, show what is known so far, and end the process with exit code 1.
-
-    Called from another thread than the one that hangs.
-
-    Args:
-        config: Of the run.
-        results: What came of the tests so far.
-        write: Writes the files that the run was asked for.
-        node: The id of the test that hangs.
-        fault: What is the matter with it.
-    """
-    words = f"FAILED: {node} {fault}, and it cannot be interrupted; the run ends here"
-    results.add_fault(node, fault)
-    try:
-        terminal = config.pluginmanager.getplugin("terminalreporter")
-        capture = config.pluginmanager.getplugin("capturemanager")
-        if capture is not None:
-            capture.suspend_global_capture(in_=True)
-        if terminal is None or hasattr(config, "workerinput"):
-            print(words, file=sys.stderr, flush=True)
-        else:
-            terminal.ensure_newline()
-            terminal.write_line(words, red=True, bold=True)
-            config.hook.pytest_terminal_summary(
-                terminalreporter=terminal, exitstatus=pytest.ExitCode.TESTS_FAILED, config=config
-            )
-            write()
-        sys.stdout.flush()
-    finally:
-        os._exit(1)

@@ -16,7 +16,7 @@ class Idle(AssertionError):
     """A test of a device passed, and no call of torch in it gave a tensor on that device."""
 
 
-class Work(TorchFunctionMode):
+class DeviceUse(TorchFunctionMode):
     """Counts the calls of torch that take or give a tensor on ``device``: ``count``."""
 
     def __init__(self, device: torch.device) -> None:
@@ -49,7 +49,7 @@ class Work(TorchFunctionMode):
 
 
 def _touches(device: torch.device, thing: Any, deep: int = 0) -> bool:
-    """Whether a tensor in ``thing`` lies on ``device``; looks ``deep`` levels into objects."""
+    """Return whether a tensor in ``thing``, ``deep`` levels into objects, is on ``device``."""
     if isinstance(thing, torch.Tensor):
         return thing.device == device
     if isinstance(thing, list | tuple):

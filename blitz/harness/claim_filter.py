@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
+from _pytest.terminal import TerminalReporter  # pytest 8.3 does not export it
 
 from blitz.base.errors import BlitzError
 from blitz.harness.contents import Claim, Contents, Place
@@ -18,7 +19,7 @@ class UnknownClaim(BlitzError):
     """A key that stands nowhere in the contents; the message names it."""
 
 
-class Asked:
+class ClaimFilter:
     """A pytest plugin that runs the tests of some claims only, and tells what is known of each.
 
     Args:
@@ -40,19 +41,17 @@ class Asked:
             )
 
     def pytest_collection_modifyitems(
-        self, config: pytest.Config, items: list[pytest.Function]
+        self, config: pytest.Config, items: list[pytest.Item]
     ) -> None:
         """Keep the tests of the claims."""
-        wanted: list[pytest.Function] = []
-        left_out: list[pytest.Function] = []
-        for item in items:
-            (wanted if self._wants(item) else left_out).append(item)
+        wanted = [item for item in items if self._wants(item)]
+        left_out = [item for item in items if not self._wants(item)]
         if left_out:
             config.hook.pytest_deselected(items=left_out)
             items[:] = wanted
 
     @pytest.hookimpl(trylast=True)
-    def pytest_terminal_summary(self, terminalreporter: "pytest.TerminalReporter") -> None:
+    def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
         """Tell of each claim, in the contents' order, as the last thing on the screen."""
         for claim, section in self._contents.claims():
             if claim.key in self._keys:
@@ -61,14 +60,14 @@ class Asked:
                 for line in told(claim, self._contents):
                     terminalreporter.write_line(line)
 
-    def _wants(self, item: pytest.Function) -> bool:
+    def _wants(self, item: pytest.Item) -> bool:
         name = getattr(item, "originalname", item.name)
         place = self._contents.place(name.removeprefix("test_"))
         return place is not None and place.claim.key in self._keys
 
 
-def asked(keys: str | None, contents: Callable[[], Contents]) -> Asked | None:
-    """The plugin for the option ``--claim``; None where it was not given.
+def claim_filter(keys: str | None, contents: Callable[[], Contents]) -> ClaimFilter | None:
+    """Return the plugin for the option ``--claim``; None where it was not given.
 
     Args:
         keys: The option's value: keys with commas between them.
@@ -77,11 +76,11 @@ def asked(keys: str | None, contents: Callable[[], Contents]) -> Asked | None:
     Raises:
         UnknownClaim: a key is none of the contents'.
     """
-    return None if keys is None else Asked(contents(), keys.split(","))
+    return None if keys is None else ClaimFilter(contents(), keys.split(","))
 
 
 def told(claim: Claim, contents: Contents) -> Iterator[str]:
-    """What is known of ``claim``, in lines: its tests, each with what the text says and what is."""
+    """Yield what is known of ``claim``, a line for each thing: who says it, its tests, verdicts."""
     if claim.said != "text":
         yield SAID[claim.said]
     if claim.erratum is not None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from blitz.harness import claims, contents
-from blitz.harness.claims import Asked, UnknownClaim
+from blitz.harness import claim_filter, contents
+from blitz.harness.claim_filter import ClaimFilter, UnknownClaim
 from tests import small_house
 
 JOINING = "Joining <tensors>: https://example.org/tensors.html#joining"
@@ -57,7 +57,7 @@ def book(tmp_path: Path) -> contents.Contents:
 def test_everything_known_of_a_claim_is_told(book: contents.Contents, key: str) -> None:
     [claim] = [claim for claim, _ in book.claims() if claim.key == key]
 
-    assert list(claims.told(claim, book)) == TOLD[key]
+    assert list(claim_filter.told(claim, book)) == TOLD[key]
 
 
 def test_claims_asked_for_are_told_after_all_else_in_the_order_of_the_contents(
@@ -67,7 +67,7 @@ def test_claims_asked_for_are_told_after_all_else_in_the_order_of_the_contents(
     screen = SimpleNamespace(section=lambda s: lines.append(f"== {s}"), write_line=lines.append)
     manager = pytest.PytestPluginManager()
     other = SimpleNamespace(pytest_terminal_summary=lambda: lines.append("other"))
-    for plugin in (other, claims.asked("t5, T4", lambda: book)):
+    for plugin in (other, claim_filter.claim_filter("t5, T4", lambda: book)):
         manager.register(plugin)
 
     manager.hook.pytest_terminal_summary(terminalreporter=screen, exitstatus=0, config=None)
@@ -77,7 +77,7 @@ def test_claims_asked_for_are_told_after_all_else_in_the_order_of_the_contents(
 
 def test_unknown_keys_are_refused_by_name(book: contents.Contents) -> None:
     with pytest.raises(UnknownClaim) as refused:
-        claims.asked("x9,T1,t11", lambda: book)
+        claim_filter.claim_filter("x9,T1,t11", lambda: book)
 
     assert str(refused.value) == (
         "--claim T11, X9: the contents have no such claim. The keys stand in spec/contents.toml."
@@ -101,6 +101,8 @@ def test_tests_of_other_claims_are_deselected(
         pytest_deselected=lambda items: deselected.append([item.name for item in items])
     )
 
-    Asked(book, key.split(",")).pytest_collection_modifyitems(SimpleNamespace(hook=hook), items)
+    ClaimFilter(book, key.split(",")).pytest_collection_modifyitems(
+        SimpleNamespace(hook=hook), items
+    )
 
     assert ([item.name for item in items], deselected) == (kept, left_out)

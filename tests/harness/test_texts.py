@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from blitz.harness.report import failures, texts
-from blitz.harness.report.texts import Message
+from blitz.harness import texts
+from blitz.harness.report import failures
+from blitz.harness.texts import Message
 from tests import locales
 
 

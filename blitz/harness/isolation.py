@@ -1,0 +1,260 @@
+"""Isolation: a test that kills, hangs or poisons its process costs that process, not the run.
+
+Whenever anything but the cpu and meta is judged, the tests run in one xdist worker. This process
+watches it from outside, which works inside a driver and with the GIL held too. A test whose worker
+dies is ``crashed``, one that overruns the limit is ``hung`` and its worker is killed; the next test
+gets a new worker, for which the devices are tried again.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator
+from dataclasses import replace
+from time import monotonic
+from typing import Any
+
+import pytest
+import torch
+
+from blitz import devices, preflight
+from blitz.harness import xdist
+from blitz.harness.contents import Place
+from blitz.harness.judge import what_failed
+from blitz.harness.outcomes import CRASHED, HUNG, OUTCOME, device_of, properties_of
+from blitz.harness.selection import Selection, kind
+
+LIMIT = 300.0
+"""Seconds that a test may take; the longest of the specification takes a few."""
+
+GRACE = 5.0
+"""Seconds between SIGABRT, on which Python tells where the test hangs, and SIGKILL."""
+
+CONTEXT_LOST = 86
+"""The exit code of a worker that gives up since a device no longer answers."""
+
+STARTS, IN_A_ROW = 3, 20
+"""Deaths of workers without a test, and of tests without one that ends, after which a run ends."""
+
+
+def supervise(config: pytest.Config, selection: Selection) -> bool:
+    """Have xdist run the tests in one worker where that is called for; return whether it is.
+
+    Call it in ``pytest_configure`` before xdist's own, which comes last.
+    """
+    options = config.option
+    here = (
+        not config.pluginmanager.hasplugin("xdist")
+        or xdist.is_worker(config)
+        or getattr(options, "numprocesses", None) is not None  # -n, of whatever number
+        or getattr(options, "tx", None)
+        or options.collectonly
+        or options.usepdb
+        or options.capture == "no"
+        or config.getoption("benchmark_only")
+    )
+    if here or not (selection.of_kinds(["accelerator"]) or options.test_limit is not None):
+        return False
+    options.numprocesses, options.tx, options.dist = 1, ["popen"], "load"
+    if options.maxworkerrestart is None:
+        options.maxworkerrestart = "1000000"  # xdist's own is 4 a worker
+    return True
+
+
+class SupervisorPlugin:
+    """A pytest plugin of the controller: it kills what hangs, and reports what died.
+
+    Args:
+        config: Of the run.
+        selection: The devices of the run.
+        limit: Seconds that a test may take; 0 for no limit.
+        locate: Finds the place and the device of a test by its pytest id.
+
+    Attributes:
+        selection: The devices, with those that did not come back after a crash.
+    """
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        selection: Selection,
+        limit: float,
+        locate: Callable[[str], tuple[Place, str] | None],
+    ) -> None:
+        self.selection = selection
+        self._config, self._limit, self._locate = config, limit, locate
+        self._running: dict[str, float] = {}
+        self._hung: set[str] = set()
+        self._idle_deaths = self._deaths = 0
+        self._over = threading.Event()
+        config.add_cleanup(self._over.set)
+
+    def current(self) -> Selection:
+        """Return the devices of the run as they are now."""
+        return self.selection
+
+    def pytest_sessionstart(self) -> None:
+        """Begin to watch."""
+        if self._limit:
+            threading.Thread(target=self._watch, daemon=True, name="blitz-supervisor").start()
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Note when a test began."""
+        self._running[nodeid] = monotonic()
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """Note that a test ended by itself."""
+        self._running.pop(nodeid, None)
+        self._deaths = self._idle_deaths = 0
+
+    @pytest.hookimpl(optionalhook=True, tryfirst=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Try the devices again before a worker replaces one that died."""
+        if self._deaths or self._idle_deaths:
+            self._try_devices()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
+        """Say what became of a test whose worker died: hung, crashed, or reported before."""
+        code = _exit_code(report.node)
+        self._running.pop(crashitem, None)
+        self._deaths, self._idle_deaths = self._deaths + 1, 0
+        if code == CONTEXT_LOST:  # the test told its own outcome, and its device is gone
+            report.outcome, report.when, report.longrepr = "passed", "teardown", None
+            return
+        state = HUNG if crashitem in self._hung else CRASHED
+        report.longrepr = (
+            f"hung: no end after {self._limit:g} s" if state == HUNG else f"crashed: {_cause(code)}"
+        )
+        found = self._locate(crashitem)
+        if found is not None:
+            report.user_properties = [*properties_of(*found), (OUTCOME, state)]
+            marks = {name: str(value) for name, value in report.user_properties}
+            report.longrepr += "\n{}\n{}".format(*what_failed(marks))
+        if self._deaths >= IN_A_ROW:
+            self._end(f"{IN_A_ROW} tests in a row crashed or hung")
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        """End a run whose workers die before they have a test."""
+        if error:
+            self._idle_deaths += 1
+            if self._idle_deaths >= STARTS:
+                self._end(
+                    f"{STARTS} workers died before they ran a test: {_cause(_exit_code(node))}"
+                )
+
+    def _end(self, why: str) -> None:
+        session = self._config.pluginmanager.getplugin("dsession")
+        session.shouldstop = session.shouldstop or f"the run is broken off: {why}"
+        # xdist would start one more worker all the same, and wait for it for ever.
+        session._max_worker_restart = session._failed_nodes_count
+
+    def _try_devices(self) -> None:
+        limit, modules = self._config.option.preflight_limit, self._config.option.imports
+        for selected in self.selection.of_kinds(["accelerator"]):
+            if selected.place not in self.selection.lost:
+                found = preflight.check(selected.place, modules=modules, limit=limit)
+                if not found.usable:
+                    lost = {**self.selection.lost, selected.place: str(found)}
+                    self.selection = replace(self.selection, lost=lost)
+
+    def _watch(self) -> None:
+        while not self._over.wait(min(0.5, self._limit / 4)):
+            late = monotonic() - self._limit
+            for node in [name for name, began in list(self._running.items()) if began < late]:
+                self._hung.add(node)
+                self._running.pop(node, None)
+                self._kill(node)
+
+    def _kill(self, node: str) -> None:
+        worker = self._worker_of(node)
+        if worker is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(worker.pid, signal.SIGABRT)
+            if not self._over.wait(GRACE) and worker.poll() is None:
+                worker.kill()
+
+    def _worker_of(self, node: str) -> Any:
+        scheduler = self._config.pluginmanager.getplugin("dsession").sched
+        for worker in scheduler.nodes:
+            pending = getattr(scheduler, "node2pending", {}).get(worker)
+            alone = len(scheduler.nodes) == 1
+            if alone or (pending and scheduler.collection[pending[0]] == node):
+                return _process(worker)
+        return None
+
+
+class LostContextPlugin:
+    """A pytest plugin that tries a device after each test that failed there.
+
+    An error such as CUDA's device-side assert leaves a process in which everything fails.
+    """
+
+    def __init__(self, config: pytest.Config, selection: Selection) -> None:
+        self._worker, self._selection = xdist.is_worker(config), selection
+        self._lost = ""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Skip the tests of a device that did not come back."""
+        lost = self._selection.lost.get(str(device_of(item)))
+        if lost is not None:
+            pytest.skip(f"did not come back after a crash: {lost}")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Try the device of a test that failed."""
+        report = yield
+        device = device_of(item)
+        if report.failed and device is not None and kind(device) == "accelerator":
+            fault = _fault(device)
+            if fault is not None:
+                self._lost = f"{device} no longer answers: {fault.splitlines()[0]}"
+                report.sections.append(("context lost", self._lost))
+        return report
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logfinish(self) -> None:
+        """Give way to a new worker; without one, end the run."""
+        if self._lost and self._worker:
+            os._exit(CONTEXT_LOST)
+        if self._lost:
+            pytest.exit(
+                f"{self._lost}. Leave out -s, --pdb and -n 0, and a new process takes over."
+            )
+
+
+def _fault(device: torch.device) -> str | None:
+    try:
+        return devices.why_unusable(device)
+    except Exception as error:  # a lost device may raise anything
+        return f"{type(error).__name__}: {error}"
+
+
+def _process(worker: Any) -> Any:
+    """Return the subprocess.Popen of a worker; execnet has no public way to it."""
+    return worker.gateway._io.popen
+
+
+def _exit_code(worker: Any) -> int | None:
+    try:
+        code: int = _process(worker).wait(timeout=GRACE)
+    except Exception:  # a worker on another machine has no process here
+        return None
+    return code
+
+
+def _cause(code: int | None) -> str:
+    if code is None:
+        return "the worker is gone"
+    if code >= 0:
+        return f"the process ended with exit code {code}"
+    try:
+        return f"the process died of {signal.Signals(-code).name}"
+    except ValueError:
+        return f"the process died of signal {-code}"

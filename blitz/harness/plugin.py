@@ -1,0 +1,188 @@
+"""The pytest plug-in of the specification: it reads the options and puts the parts together.
+
+PYTEST_DONT_REWRITE: conftest.py imports parts of this package before pytest could.
+"""
+
+import gc
+import os
+import sys
+import warnings
+from functools import cache
+from multiprocessing import forkserver, get_context
+from pathlib import Path
+
+# OpenMP reads this when torch is loaded. Threads that spin while they wait for each other make a
+# run on a busy machine take three times as long. Benchmarks keep torch's default.
+if "--benchmark-only" not in sys.argv:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import pytest
+import torch
+
+from blitz.base.errors import BlitzError
+from blitz.harness import (
+    isolation,
+    options,
+    profile,
+    selection,
+    summary,
+    tolerances,
+    xdist,
+)
+from blitz.harness.benchmarks import BenchmarkSummary
+from blitz.harness.claim_check import ClaimCheckPlugin
+from blitz.harness.claim_filter import claim_filter
+from blitz.harness.contents import load
+from blitz.harness.context import CONTEXT, RunContext
+from blitz.harness.judge import JudgePlugin
+from blitz.harness.outcomes import Results
+from blitz.harness.profile_plugin import ProfilePlugin
+from blitz.harness.report import options as report
+from blitz.harness.run_end import RunEndPlugin
+
+SHARED: list[
+    str
+] = []  # names of options that another plug-in has too; pytest has no stash at that point
+
+
+@pytest.hookimpl(trylast=True)  # after those of other plug-ins, with which a name is shared
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options."""
+    SHARED[:] = options.add(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose devices, read what was asked for, and register the parts."""
+    benchmarks, worker = config.getoption("benchmark_only"), xdist.is_worker(config)
+    if benchmarks and xdist.workers(config) > 1:
+        raise pytest.UsageError(
+            "--benchmark-only does not go with -n: workers that share the machine would time each "
+            "other. Run the benchmarks without -n."
+        )
+    spec = config.rootpath / "spec"
+    contents = cache(lambda: load(spec / "contents.toml"))
+    try:
+        run = _context(config, spec, contents)
+        claim = claim_filter(config.getoption("--claim"), contents)
+    except BlitzError as error:
+        raise pytest.UsageError(str(error)) from error
+    config.stash[CONTEXT] = run
+    chosen, gaps = run.selection, run.profile
+    checked = ClaimCheckPlugin(spec, contents, chosen, gaps)
+    parts: list[object] = [
+        checked,
+        RunEndPlugin(config, run, options.result(config)),
+        run.results,
+        isolation.LostContextPlugin(config, chosen),
+        JudgePlugin(chosen, gaps),
+        BenchmarkSummary(config, chosen.missing),
+    ]
+    parts += [part for part in (gaps, claim) if part is not None]
+    parts += [] if run.report is None else [run.report.failures]
+    limit = options.limit(config)
+    supervisor = isolation.SupervisorPlugin(config, chosen, limit, checked.locate)
+    if isolation.supervise(config, chosen) or (xdist.has_workers(config) and not worker):
+        parts.append(supervisor)
+    for part in (*parts, xdist.XdistBridge(supervisor.current, gaps)):
+        config.pluginmanager.register(part)
+    if worker:
+        torch.set_num_threads(run.threads)
+    # torch and torchvision leave millions of objects behind; looking through them for cycles after
+    # every few hundred new ones took a fifth of the run.
+    gc.set_threshold(100_000, 50, 100)
+    if not benchmarks:  # those leave torch's default and record it
+        _turn_tf32_off()
+
+
+def _context(config: pytest.Config, spec: Path, contents: options.Table) -> RunContext:
+    asked = report.requested(config, spec, contents)
+    chosen = _selection(config)
+    return RunContext(
+        contents=contents,
+        selection=chosen,
+        named=config.getoption("--device") is not None,
+        profile=_profile(config, chosen, contents),
+        results=Results(),
+        images=options.images(config.getoption("--data")),
+        made=config.getoption("--data") is None,
+        threads=xdist.threads(config),
+        report=asked,
+        judged=not (config.getoption("benchmark_only") or xdist.is_worker(config)),
+    )
+
+
+def _selection(config: pytest.Config) -> selection.Selection:
+    names, modules = config.getoption("--device"), config.getoption("imports")
+    if xdist.is_worker(config):
+        selection.import_modules(modules)
+        return xdist.selection(config)
+    limit, several = config.getoption("--preflight-limit"), xdist.workers(config) > 1
+    chosen = selection.select(names, modules, limit=limit, shared=several)
+    if config.getoption("--require-accelerator"):
+        selection.require_accelerator(chosen, names)
+    return chosen
+
+
+def _profile(
+    config: pytest.Config, chosen: selection.Selection, contents: options.Table
+) -> ProfilePlugin | None:
+    path = config.getoption("--known-gaps")
+    if path is None:
+        return None
+    keys = [claim.key for claim, _ in contents().claims()]
+    alone = not chosen.of_kinds(["accelerator"])
+    applied = ProfilePlugin(profile.load(path, keys), alone=alone)
+    config.add_cleanup(applied.widen())
+    return applied
+
+
+def _turn_tf32_off() -> None:
+    """Have float32 computed as float32."""
+    with warnings.catch_warnings():
+        # 2.9.0 calls these setters deprecated. After the new ones, fp32_precision, allow_tf32 can
+        # no longer be read, in 2.15 either, and others read it.
+        warnings.simplefilter("ignore")
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Show the machine, and the tolerances where they are asked for."""
+    run = config.stash[CONTEXT]
+    lines = summary.header(run.selection, run.threads, run.images)
+    lines += [f"{name} is another plug-in's option too: both read it" for name in SHARED]
+    if config.getoption("--tolerances"):
+        lines += tolerances.lines(run.tolerances())
+    return lines
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Collect benchmarks when asked for by --benchmark-only or by name, and then nothing else."""
+    if not collection_path.name.startswith(("bench_", "test_")):
+        return None
+    of_the_kind = collection_path.name.startswith("bench_") == config.getoption("benchmark_only")
+    named = [config.invocation_params.dir / arg.split("::")[0] for arg in config.args]
+    return None if of_the_kind or collection_path in named else True
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that takes ``device`` on each device of the kinds that it is marked for."""
+    if "device" not in metafunc.fixturenames:
+        return
+    mark = metafunc.definition.get_closest_marker("on")
+    kinds = ("cpu", "accelerator") if mark is None else mark.args
+    selected = metafunc.config.stash[CONTEXT].selection
+    chosen = [pytest.param(s.device, id=s.name) for s in selected.of_kinds(kinds)]
+    if not chosen:
+        skip = pytest.mark.skip(reason=selected.lack(kinds))
+        chosen = [pytest.param(None, marks=skip, id=kinds[0])]
+    metafunc.parametrize("device", chosen, indirect=True, scope="session")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Begin to prepare the server that processes are forked from, while other tests run."""
+    if any("several" in getattr(item, "fixturenames", ()) for item in session.items):
+        # The first DistributedDataParallel imports torch._dynamo, which takes seconds.
+        get_context("forkserver").set_forkserver_preload(["torch._dynamo", "torchvision"])
+        if not xdist.is_worker(session.config):  # of several workers, one will need it
+            forkserver.ensure_running()

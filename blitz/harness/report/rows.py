@@ -1,0 +1,285 @@
+"""What the report shows of a run: plain values in the language of the page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup
+
+from blitz.harness.contents import Contents
+from blitz.harness.outcomes import (
+    BROKEN,
+    CRASHED,
+    FAILED,
+    HELD,
+    HUNG,
+    KNOWN,
+    NOT_RUN,
+    UNSUPPORTED,
+    Results,
+)
+from blitz.harness.report.failures import Failures
+from blitz.harness.report.releases import Probe
+from blitz.harness.selection import Selection
+from blitz.harness.texts import Message, Said
+from blitz.harness.verdict import ExitState
+
+SIGNS = {
+    HELD: "✓",
+    BROKEN: "✗",
+    CRASHED: "†",
+    HUNG: "∞",
+    UNSUPPORTED: "⊘",
+    KNOWN: "◇",
+    NOT_RUN: "–",
+}
+"""One sign for each state, and one meaning for each sign."""
+
+RARE = (CRASHED, HUNG, KNOWN)
+"""States that the page explains only where it shows one."""
+
+AS_TOLD, NOT_AS_TOLD, NOT_PROBED = "=", "≠", "·"
+
+NAMES = {state: state.replace(" ", "_") for state in SIGNS}
+"""What the states are called in the texts and in the page's classes."""
+
+MANY = 100
+"""Failing tests from which on one failure of each is shown."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run, as far as it came.
+
+    Attributes:
+        contents: The tutorial's table of contents and the tests.
+        sources: The text of each file of tests, as it was when the run began.
+        selection: The devices.
+        results: What came of the tests.
+        failures: The texts of those that failed.
+        faults: Why it must not count as a success, beside them.
+        ending: How it ended.
+        images: Where the images come from; None where they are made on the spot.
+        threads: Threads of each process.
+        probes: What the releases of torch did.
+        room: Bytes for the texts of failures on the whole page, so that it opens where everything
+            fails.
+    """
+
+    contents: Contents
+    sources: Mapping[Path, str]
+    selection: Selection
+    results: Results
+    failures: Failures
+    faults: Sequence[Message]
+    ending: ExitState
+    images: str | None
+    threads: int
+    probes: Sequence[Probe] = ()
+    room: int = 120_000
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table of claims: a device, a kind that is not there, or no device."""
+
+    name: str
+    label: str
+    short: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What came of a test, or of a claim, on a device; no state where it was not asked there."""
+
+    state: str | None
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why tests are in a state on a device, and how many."""
+
+    device: str
+    state: str
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A test that failed: where, with which parameters, and the end of what it said."""
+
+    device: str
+    case: str
+    text: str
+    cut: int = 0
+
+
+@dataclass(frozen=True)
+class StripCell:
+    """One release of torch in the strip of a probe."""
+
+    release: str
+    sign: str
+    name: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The evidence of one probe, in the page's language."""
+
+    question: Said
+    old: str | None
+    new: str | None
+    cells: Sequence[StripCell]
+    spans: Sequence[tuple[str, str, str, str]]
+
+
+@dataclass(frozen=True)
+class TestRow:
+    """A test, as the page shows it.
+
+    Attributes:
+        says: What the tutorial says, where that is not true; None where it is.
+        since: Since which release; empty where it never was.
+        until: Until which release it was not true; empty where it still is not.
+        upstream: What the English says, where only the translation is wrong.
+        cells: By the name of the column.
+        more_failures: How many more there are than are shown.
+    """
+
+    id: str
+    sentence: Said
+    says: Said | None
+    since: str
+    until: str
+    upstream: str
+    code: Markup
+    file: str
+    line: int
+    cells: Mapping[str, Cell]
+    reasons: Sequence[Reason]
+    failures: Sequence[Failure]
+    more_failures: int
+
+    @property
+    def broken(self) -> bool:
+        """Whether it is broken on any device."""
+        return any(cell.state in FAILED for cell in self.cells.values())
+
+
+@dataclass(frozen=True)
+class ClaimRow:
+    """A claim with its tests.
+
+    Attributes:
+        notes: Why it has no tests, or what is amiss with it beside them: (kind, text).
+        strips: What the releases of torch did, where that is not told of what is not true.
+    """
+
+    key: str
+    said: str
+    tests: Sequence[TestRow]
+    notes: Sequence[tuple[str, Said]]
+    strips: Sequence[Strip]
+
+    @property
+    def broken(self) -> bool:
+        """Whether a test of it is broken on any device."""
+        return any(test.broken for test in self.tests)
+
+    @property
+    def changed(self) -> bool:
+        """Whether what the tutorial says is not, or no longer, true."""
+        return any(test.says is not None for test in self.tests)
+
+
+@dataclass(frozen=True)
+class SectionRow:
+    """A section with its claims."""
+
+    id: str
+    heading: Said
+    address: str
+    claims: Sequence[ClaimRow]
+
+
+@dataclass(frozen=True)
+class PageRow:
+    """A chapter with its sections."""
+
+    id: str
+    title: Said
+    address: str
+    ours: bool
+    sections: Sequence[SectionRow]
+
+    @property
+    def broken(self) -> int:
+        """How many of its claims are broken."""
+        return len(self._broken)
+
+    @property
+    def first_broken(self) -> str:
+        """The key of the first of them; empty where there is none."""
+        return self._broken[0] if self._broken else ""
+
+    @property
+    def _broken(self) -> list[str]:
+        return [c.key for section in self.sections for c in section.claims if c.broken]
+
+
+@dataclass(frozen=True)
+class Untrue:
+    """A claim that is not, or no longer, true: its tests that say so, and the evidence."""
+
+    key: str
+    tests: Sequence[TestRow]
+    strips: Sequence[Strip]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A device with how many claims of it are in each state, and how many tests ran."""
+
+    column: Column
+    states: Mapping[str, int]
+    tests: int
+    reasons: Sequence[Reason]
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that the page shows of the run."""
+
+    verdict: Message
+    good: bool | None
+    faults: Sequence[Message]
+    date: str
+    machine: Sequence[tuple[str, str]]
+    counted: Sequence[Counted]
+    accounts: Sequence[str]
+    notes: Sequence[str]
+    columns: Sequence[Column]
+    pages: Sequence[PageRow]
+    untrue: Sequence[Untrue]
+    mistranslated: Sequence[Untrue]
+    slips: Sequence[tuple[str, Said]]
+    states: Sequence[str]
+
+    @property
+    def claims(self) -> int:
+        """How many claims there are, those of our own too."""
+        return sum(len(section.claims) for page in self.pages for section in page.sections)
+
+    @property
+    def many(self) -> bool:
+        """Whether so much is broken that the browser is to draw only what is looked at."""
+        return sum(page.broken for page in self.pages) > MANY // 2
+
+    @property
+    def promises(self) -> int:
+        """How many of them the text followed makes."""
+        claims = (c for page in self.pages for section in page.sections for c in section.claims)
+        return sum(claim.said == "text" for claim in claims)

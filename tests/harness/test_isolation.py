@@ -1,0 +1,272 @@
+"""A test that kills, hangs or poisons its process costs that process, and the run tells of it."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import torch
+from torch.utils import backend_registration
+
+from blitz.harness import isolation
+from blitz.harness.selection import META, Selected, Selection
+from tests import small_house
+from tests.forked import Done, gate
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+
+needs_python_backends = pytest.mark.skipif(
+    not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
+    reason=f"torch {torch.__version__} cannot register a backend written in Python",
+)
+
+CLAIMS = 'T1 = ["first"]\nT2 = ["second"]\nT3 = ["third"]\n'
+
+TESTS = '''
+import torch
+
+class TestJoining:
+    def test_first(self, device):
+        """The first holds."""
+        assert torch.ones(2, device=device).sum().item() == 2
+
+    def test_second(self, device):
+        """The second holds."""
+        {}
+
+    def test_third(self, device):
+        """The third holds."""
+        assert torch.ones(2, device=device).sum().item() == 2
+'''
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Callable[..., Done]:
+    """Run three tests, the second of which does something bad, and ask for every file."""
+
+    def run(bad: str, *options: str, tests: str = TESTS, claims: str = CLAIMS) -> Done:
+        def prepare() -> None:
+            isolation.IN_A_ROW = 6  # each costs a worker's start
+
+        small_house.make(tmp_path, small_house.PAGE + claims, tests.replace("{}", bad))
+        files = ["--conformance=a.json", "--report=a.html", "--junitxml=a.xml"]
+        return gate(tmp_path, *files, *options, prepare=prepare)
+
+    return run
+
+
+def outcomes(folder: Path, device: str = "cpu") -> dict[str, tuple[str, str]]:
+    """Each claim's outcome and the reason of its test, as the file for machines has them."""
+    result = json.loads((folder / "a.json").read_text(encoding="utf-8"))
+    entries = {claim["key"]: claim["devices"].get(device) for claim in result["claims"]}
+    return {
+        key: (entry["outcome"], entry["tests"][0]["reason"])
+        for key, entry in entries.items()
+        if entry is not None
+    }
+
+
+HELD = ("held", "")
+
+
+ENDINGS = """
+class TestJoining:
+    def test_aborts(self, device):
+        \"""It aborts.\"""
+        os.abort()
+
+    def test_exits(self, device):
+        \"""It exits.\"""
+        os._exit(3)
+
+    def test_sleeps(self, device):
+        \"""It sleeps.\"""
+        time.sleep(60)
+
+    def test_holds_the_gil(self, device):
+        \"""It sleeps, and lets no other thread run.\"""
+        ctypes.PyDLL(None).sleep(60)
+
+    def test_dies_late(self, device, ending):
+        \"""It dies while it is torn down.\"""
+
+    def test_holds(self, device):
+        \"""It holds.\"""
+        assert torch.ones(2, device=device).sum().item() == 2
+"""
+
+HEAD = """
+import ctypes, os, time
+import pytest, torch
+
+@pytest.fixture
+def ending():
+    yield
+    os._exit(4)
+"""
+
+
+def test_test_that_ends_or_blocks_its_process_is_named_and_the_others_run(
+    house: Callable[..., Done], tmp_path: Path
+) -> None:
+    ids = ["aborts", "exits", "sleeps", "holds_the_gil", "dies_late", "holds"]
+    claims = "".join(f'T{number} = ["{name}"]\n' for number, name in enumerate(ids))
+
+    done = house("", "--device=cpu", "--test-limit=4", tests=HEAD + ENDINGS, claims=claims)
+
+    assert done.code == 1
+    hung = ("hung", "hung: no end after 4 s")
+    assert outcomes(tmp_path) == {
+        "T0": ("crashed", "crashed: the process died of SIGABRT"),
+        "T1": ("crashed", "crashed: the process ended with exit code 3"),
+        "T2": hung,
+        "T3": hung,
+        "T4": ("crashed", "crashed: the process ended with exit code 4"),
+        "T5": HELD,
+    }
+    assert "  cpu:         1 claims held, 0 broken, 3 crashed, 2 hung, 0 not run" in done.output
+    told = "crashed: the process died of SIGABRT\ncrashed claim on cpu\nT0: It aborts.\n"
+    assert told in done.output
+    assert "died of SIGABRT" in (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert told in "".join(ElementTree.parse(tmp_path / "a.xml").getroot().itertext())
+
+
+def test_workers_that_cannot_start_end_the_run_with_a_sentence(
+    house: Callable[..., Done], tmp_path: Path
+) -> None:
+    (tmp_path / "deadly.py").write_text(
+        "import os\nif 'PYTEST_XDIST_WORKER' in os.environ:\n    os._exit(5)\n"
+    )
+
+    done = house("pass", "--device=cpu", "--test-limit=60", "--import=deadly")
+
+    assert done.code == pytest.ExitCode.INTERRUPTED
+    assert (
+        "3 workers died before they ran a test: the process ended with exit code 5" in done.output
+    )
+    assert (tmp_path / "a.json").exists()
+
+
+def test_run_in_which_every_test_crashes_ends(house: Callable[..., Done], tmp_path: Path) -> None:
+    many = "import pytest, os\n" + TESTS.replace(
+        "    def test_second(self, device)",
+        "    @pytest.mark.parametrize('n', range(40))\n    def test_second(self, n, device)",
+    )
+
+    done = house("os._exit(1)", "--device=cpu", "--test-limit=60", tests=many)
+
+    assert done.code == pytest.ExitCode.INTERRUPTED
+    assert "6 tests in a row crashed or hung" in done.output
+    assert outcomes(tmp_path)["T2"][0] == "crashed"
+
+
+@needs_python_backends
+class TestLostContext:
+    FAULTY = """
+import os
+import torch
+from tests import pretend_backend
+
+lost = []
+
+def losing(kernel):
+    def run(**arguments):
+        lost.append("now")
+        raise RuntimeError("device-side assert triggered")
+    return run
+
+def lost_with_it(kernel):
+    def run(**arguments):
+        if lost or os.path.exists("gone"):
+            raise RuntimeError("device-side assert triggered")
+        return kernel(**arguments)
+    return run
+
+pretend_backend.faults |= {
+    "aten::cumsum.out": losing, "aten::cumsum": losing, "aten::copy_": lost_with_it,
+}
+"""
+
+    def test_it_costs_one_worker(self, house: Callable[..., Done], tmp_path: Path) -> None:
+        (tmp_path / "faulty.py").write_text(self.FAULTY)
+        bad = "torch.ones(2, device=device).cumsum(0).tolist()"
+
+        done = house(bad, "--device=pretend", "--import=faulty")
+
+        assert done.code == 1
+        found = outcomes(tmp_path, "pretend:0")
+        assert (found["T1"], found["T3"]) == (HELD, HELD)
+        assert found["T2"] == ("broken", "RuntimeError: device-side assert triggered")
+        assert "pretend:0 no longer answers" in done.output
+        assert "1 failed, 2 passed" in done.output
+
+    def test_device_that_does_not_come_back_is_left_alone(
+        self, house: Callable[..., Done], tmp_path: Path
+    ) -> None:
+        (tmp_path / "faulty.py").write_text(self.FAULTY)
+        bad = "open('gone', 'w'); torch.ones(2, device=device).cumsum(0).tolist()"
+
+        done = house(bad, "--device=pretend", "--import=faulty")
+
+        assert done.code == 1
+        state, reason = outcomes(tmp_path, "pretend:0")["T3"]
+        assert state == "not run"
+        assert reason.startswith("did not come back after a crash: device 'pretend:0' cannot be")
+
+
+ACCELERATED = Selection((Selected("cpu", "cpu"), Selected("xpu", "xpu:0")))
+
+
+class TestSupervise:
+    def config(self, **options: Any) -> Any:
+        given = {
+            "collectonly": False,
+            "usepdb": False,
+            "capture": "fd",
+            "numprocesses": None,
+            "tx": [],
+            "test_limit": None,
+            "maxworkerrestart": None,
+            "benchmark_only": False,
+        } | options
+        plugins = SimpleNamespace(hasplugin=lambda name: given.get("xdist", True))
+        option = SimpleNamespace(**given)
+        return SimpleNamespace(pluginmanager=plugins, option=option, getoption=given.__getitem__)
+
+    @pytest.mark.parametrize(
+        ("selection", "options"),
+        [(ACCELERATED, {}), (Selection((META,)), {"test_limit": 5.0})],
+        ids=["accelerator", "limit"],
+    )
+    def test_tests_run_in_one_worker(self, selection: Selection, options: dict[str, Any]) -> None:
+        config = self.config(**options)
+
+        assert isolation.supervise(config, selection)
+        assert (config.option.numprocesses, config.option.tx) == (1, ["popen"])
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"collectonly": True},
+            {"usepdb": True},
+            {"capture": "no"},
+            {"numprocesses": 0},
+            {"numprocesses": 2},
+            {"tx": ["ssh=there"]},
+            {"benchmark_only": True},
+            {"xdist": False},
+        ],
+        ids=str,
+    )
+    def test_tests_run_as_they_were_asked_to(self, options: dict[str, Any]) -> None:
+        config = self.config(**options)
+
+        assert not isolation.supervise(config, ACCELERATED)
+        assert config.option.numprocesses == options.get("numprocesses")
+
+    def test_cpu_alone_needs_no_worker(self) -> None:
+        assert not isolation.supervise(self.config(), Selection((Selected("cpu", "cpu"), META)))
