@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import pytest
-from markupsafe import Markup, escape
+from markupsafe import escape
 
 from blitz.harness import conformance, contents, texts
 from blitz.harness.outcomes import Outcome, Results
@@ -14,7 +13,6 @@ from blitz.harness.report import gather, rows
 from blitz.harness.report.failures import Failures
 from blitz.harness.report.releases import Probe
 from blitz.harness.report.rows import (
-    Cell,
     ClaimRow,
     Column,
     Counted,
@@ -23,14 +21,11 @@ from blitz.harness.report.rows import (
     Reason,
     Report,
     Run,
-    SectionRow,
-    Strip,
-    StripCell,
     TestRow,
     Untrue,
 )
 from blitz.harness.selection import META, NO_ACCELERATOR, Selected, Selection
-from blitz.harness.texts import Message, Said, Texts
+from blitz.harness.texts import Message, Said
 from blitz.harness.verdict import ExitState
 
 CONTENTS = """
@@ -227,11 +222,6 @@ def shown(run: Run, lang: str = "en", **said: dict[str, str]) -> Report:
     return gather.report(run, replace(texts.texts(lang), said=said))
 
 
-@cache
-def chinese() -> Texts:
-    return texts.texts("zh")
-
-
 def row(report: Report, test_id: str) -> TestRow:
     found = [
         test
@@ -307,44 +297,6 @@ class TestHead:
         assert [name for name, _ in report.machine][3:] == ["devices", "threads", "images"]
         assert report.machine[3] == ("devices", "cpu (a cpu), cuda:0")
 
-    def test_head_is_in_the_language_of_the_page(self, run: Made) -> None:
-        report = shown(run(HELD), "zh")
-
-        said = chinese()
-        assert [name for name, _ in report.machine] == [
-            said(f"machine.{key}")
-            for key in (
-                *("date", "versions", "platform", "devices", "no_accelerator", "threads", "images"),
-            )
-        ]
-        assert report.machine[4][1] == "torch 在本机上没有找到加速器"
-        assert report.columns == [
-            CPU_COLUMN,
-            Column("accelerator", "加速器", "加速器"),
-            META_COLUMN,
-            Column("no device", "不涉及设备", "无"),
-        ]
-
-    def test_columns_are_what_ran_and_what_was_asked_for_the_cpu_first(self, run: Made) -> None:
-        assert shown(run(HELD)).columns == [
-            CPU_COLUMN,
-            Column("accelerator", "accelerator", "accel."),
-            META_COLUMN,
-            Column("no device", "no device", "none"),
-        ]
-        assert [c.name for c in shown(run([], selection=Selection((META,)))).columns] == [
-            "cpu",
-            "accelerator",
-            "meta",
-            "no device",
-        ]
-        cuda = Selection((Selected("cuda", "cuda:0"),))
-        assert [c.name for c in shown(run([], selection=cuda)).columns] == [
-            "cuda:0",
-            "meta",
-            "no device",
-        ]
-
     def test_each_device_is_counted_with_the_reasons_the_most_frequent_first(
         self, run: Made
     ) -> None:
@@ -383,15 +335,6 @@ class TestHead:
         ]
         assert report.states == ["held", "broken", "unsupported", "known gap", "not run"]
         assert shown(run(HELD)).states == ["held", "broken", "unsupported", "not run"]
-
-    def test_claims_of_the_tutorial_are_accounted_for_apart_from_our_own(self, run: Made) -> None:
-        report = shown(run(HELD), "zh", headings={"Our own": "我们的"})
-
-        assert report.accounts == [
-            chinese()("counts.said", all=10, text=8, upstream=0, older=0, ours=2),
-            chinese()("counts.accounts", tested=6, benchmark=1, erratum=1, untestable=2),
-        ]
-        assert (report.claims, report.promises) == (10, 8)
 
     @pytest.mark.parametrize(
         ("ending", "off"),
@@ -469,28 +412,6 @@ class TestHead:
 class TestPages:
     """The chapters with their sections, claims and tests."""
 
-    def test_chapters_and_sections_are_numbered_and_lead_to_the_tutorial(self, run: Made) -> None:
-        headings = {"Tensors": "张量", "Joining": "连接"}
-
-        pages = shown(run(HELD), "zh", headings=headings).pages
-
-        assert [replace(page, sections=()) for page in pages] == [
-            PageRow("page-1", Said("张量"), "https://example.org/tensors.html", False, ()),
-            PageRow("page-2", Said("Our own", "en"), "https://example.org/own.html", True, ()),
-        ]
-        assert [replace(s, claims=()) for page in pages for s in page.sections] == [
-            SectionRow("s1-1", Said("连接"), "https://example.org/tensors.html#joining", ()),
-            SectionRow(
-                "s1-2", Said("Leaving", "en"), "https://example.org/tensors.html#leaving", ()
-            ),
-            SectionRow("s2-1", Said("Beside", "en"), "https://example.org/own.html#beside", ()),
-        ]
-        assert [[c.key for c in s.claims] for page in pages for s in page.sections] == [
-            ["T1", "T2", "T3", "T4", "T5", "T6"],
-            ["T7", "T8"],
-            ["O1", "O2"],
-        ]
-
     def test_chapter_without_a_section_has_no_address(
         self, run: Made, table: contents.Contents
     ) -> None:
@@ -499,86 +420,6 @@ class TestPages:
         assert shown(run([], contents=empty)).pages == [
             PageRow("page-1", Said("Tensors"), "", False, [])
         ]
-
-    def test_claim_without_a_test_says_why(self, run: Made) -> None:
-        english = claims(shown(run(HELD)))
-        translated = claims(
-            shown(run(HELD), "zh", rows={"T4": "少了一个括号。", "T6": "另行测量。"})
-        )
-
-        notes = {key: claim.notes for key, claim in english.items() if claim.notes}
-        speed = "It is about speed: `pytest --benchmark-only` measures it."
-        assert notes == {
-            "T4": [("erratum", Said("A brace is missing."))],
-            "T5": [("untestable", Said("It is a matter of taste."))],
-            "T6": [("benchmark", Said(speed))],
-            "O1": [("said", Said("It is our own, the tutorial does not say it."))],
-            "O2": [
-                ("said", Said("It is our own, the tutorial does not say it.")),
-                ("untestable", Said("Nobody knows.")),
-            ],
-        }
-        assert {key: claim.notes for key, claim in translated.items() if claim.notes} == {
-            "T4": [("erratum", Said("少了一个括号。"))],
-            "T5": [("untestable", Said("It is a matter of taste.", "en"))],
-            "T6": [("benchmark", Said("另行测量。"))],
-            "O1": [("said", Said("是我们自己的论断，教程没有这样说。"))],
-            "O2": [
-                ("said", Said("是我们自己的论断，教程没有这样说。")),
-                ("untestable", Said("Nobody knows.", "en")),
-            ],
-        }
-        untold = claims(shown(run(HELD), "zh"))["T6"].notes
-        assert untold == [("benchmark", Said(chinese()("claim.benchmark")))]
-
-    def test_test_is_shown_with_all_that_belongs_to_it(self, run: Made) -> None:
-        shape = row(
-            shown(run(HELD), "zh", claims={"shape_is_three": "形状是三。"}), "shape_is_three"
-        )
-
-        assert row(shown(run(HELD)), "shape_is_three").sentence == Said("The shape is three.")
-        assert replace(shape, code=Markup()) == TestRow(
-            id="shape_is_three",
-            sentence=Said("形状是三。"),
-            says=None,
-            since="",
-            until="",
-            upstream="",
-            code=Markup(),
-            file="spec/test_1.py",
-            line=13,
-            cells={
-                "cpu": Cell("held"),
-                "accelerator": Cell(None),
-                "meta": Cell("held"),
-                "no device": Cell(None),
-            },
-            reasons=[],
-            failures=[],
-            more_failures=0,
-        )
-
-    def test_what_is_changed_or_mistaken_says_what_was_told_and_since_when(self, run: Made) -> None:
-        report = shown(run(HELD), "zh", says={"old_habit": "习惯是零。"})
-
-        told = {
-            key: [(test.says, test.since) for test in claim.tests]
-            for key, claim in claims(report).items()
-            if claim.changed
-        }
-        assert told == {
-            "T3": [(Said("习惯是零。"), "2.0")],
-            "T8": [(Said("It was so.", "en"), "")],
-        }
-
-    def test_benchmark_is_shown_from_its_own_file(self, run: Made) -> None:
-        node = "spec/bench_throughput.py::test_sum_is_quick"
-
-        quick = row(shown(run([Outcome(node, "T6", "no device", "held")])), "sum_is_quick")
-
-        assert (quick.file, quick.line) == ("spec/bench_throughput.py", 1)
-        assert states(quick)["no device"] == "held"
-        assert quick.code.striptags().startswith("def test_sum_is_quick(benchmark):")
 
     def test_code_is_told_without_the_indent_of_its_class(self, run: Made) -> None:
         code = row(shown(run(HELD)), "sum_is_six").code
@@ -590,9 +431,6 @@ class TestPages:
             "\n"
             "    <b>assert</b> torch.full((3,), n, device=device).sum() == 6"
         )
-
-    def test_code_of_a_file_that_could_not_be_read_is_left_out(self, run: Made) -> None:
-        assert row(shown(run(HELD, sources={})), "sum_is_six").code == Markup("")
 
     def test_worst_of_its_cases_is_the_state_of_a_test_on_a_device(self, run: Made) -> None:
         outcomes = [
@@ -619,29 +457,6 @@ class TestPages:
         assert states(row(report, "sign_is_smaller")) == nowhere | {"no device": "not run"}
         assert [key for key, claim in claims(report).items() if claim.broken] == ["T1"]
         assert [(page.broken, page.first_broken) for page in report.pages] == [(1, "T1"), (0, "")]
-
-    def test_devices_taken_by_turns_are_those_that_a_test_ran_on(self, run: Made) -> None:
-        turns = (CPU, Selected("cuda", "cuda:0", visible=2), Selected("xpu", "xpu:0"))
-        outcomes = [
-            outcome("sum_is_six[cpu]", "cpu", "held"),
-            outcome("sum_is_six[cuda]", "cuda:1", "held"),
-            outcome("sum_is_six[xpu]", "xpu:1", "held"),
-        ]
-
-        report = shown(run(outcomes, selection=Selection(turns)))
-
-        assert [c.name for c in report.columns] == [
-            *("cpu", "cuda:0", "cuda:1", "xpu:0", "xpu:1", "meta", "no device")
-        ]
-        assert states(row(report, "sum_is_six")) == dict.fromkeys(
-            states(row(report, "old_habit"))
-        ) | {
-            "cpu": "held",
-            "cuda:1": "held",
-            "xpu:0": "not run",
-            "xpu:1": "held",
-        }
-        assert states(row(report, "accelerators_add"))["cuda:0"] == "not run"
 
     @pytest.mark.parametrize(
         ("selection", "came", "said"),
@@ -679,13 +494,6 @@ class TestPages:
 
         label = {"accelerators_add": "加速器", "sum_is_six": "cpu", "old_habit": "不涉及设备"}
         assert row(report, came).reasons == [Reason(label[came], "not run", said, 2)]
-
-    def test_device_that_does_not_support_a_test_gives_its_own_reason(self, run: Made) -> None:
-        came = [outcome("accelerators_add[x]", "accelerator", "unsupported", "aten::add")]
-
-        assert row(shown(run(came)), "accelerators_add").reasons == [
-            Reason("accelerator", "unsupported", "aten::add", 1)
-        ]
 
 
 class TestFailures:
@@ -778,46 +586,3 @@ class TestFailures:
         cut = len(text) - kept
         assert (failure.text, failure.cut) == (text[cut:], cut)
         assert len(escape(failure.text).encode()) <= room
-
-
-class TestEvidence:
-    """What the releases of torch did."""
-
-    def test_probe_is_told_release_by_release_and_in_spans(self, run: Made) -> None:
-        [strip] = claims(shown(run(HELD), "zh"))["T1"].strips
-
-        assert strip == Strip(
-            Said("习惯是零吗？"),
-            "habit.next()",
-            "next(habit)",
-            [
-                StripCell("1.7.1", "=", "as_told", "0"),
-                StripCell("1.8.1", "·", "not_probed", ""),
-                StripCell("2.0.1", "≠", "not_as_told", "None\ufffd"),
-            ],
-            [("1.7.1", "1.7.1", "as_told", "0"), ("2.0.1", "2.0.1", "not_as_told", "None\ufffd")],
-        )
-
-    def test_question_without_a_translation_is_asked_in_english(self, run: Made) -> None:
-        untranslated = replace(HABIT, question={"en": "Are they?"})
-
-        [strip] = claims(shown(run(HELD, probes=[untranslated]), "zh"))["T1"].strips
-
-        assert strip.question == Said("Are they?", "en")
-        assert claims(shown(run(HELD)))["T1"].strips[0].question == Said("Are habits zeros?")
-
-    def test_evidence_stands_once(self, run: Made) -> None:
-        found = claims(shown(run(HELD)))
-
-        assert [key for key, claim in found.items() if claim.strips] == ["T1"]
-
-    @pytest.mark.parametrize(("answer", "told"), [("x" * 60, "x" * 60), ("x" * 61, "x" * 59 + "…")])
-    def test_long_answer_is_cut_in_its_cell_and_whole_in_its_span(
-        self, run: Made, answer: str, told: str
-    ) -> None:
-        probe = replace(HABIT, cells={"1.7.1": (True, answer)})
-
-        [strip] = claims(shown(run(HELD, probes=[probe])))["T1"].strips
-
-        assert strip.cells == [StripCell("1.7.1", "=", "as_told", told)]
-        assert strip.spans == [("1.7.1", "1.7.1", "as_told", answer)]

@@ -3,69 +3,16 @@
 import base64
 import hashlib
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from markupsafe import Markup
 
-from blitz.harness.outcomes import (
-    BROKEN,
-    CRASHED,
-    HELD,
-    HUNG,
-    KNOWN,
-    NOT_RUN,
-    UNSUPPORTED,
-)
 from blitz.harness.report import page, speed
-from blitz.harness.report.gather import Column
 from blitz.harness.report.rows import Run
-from blitz.harness.texts import Said, english, texts
+from blitz.harness.texts import english, texts
 from tests import locales
 from tests.report_pages import BENCHMARK, a_run, html, read
-
-
-@dataclass(frozen=True)
-class Columns:
-    """As much of a report as its cells need."""
-
-    columns: list[Column]
-
-
-def test_cell_is_made_once_for_each_column_and_state() -> None:
-    report = Columns([Column("no device", "不涉及 <设备>", "无"), Column("cpu", "cpu", "cpu")])
-
-    cells = page._cells(report, texts("zh"))
-
-    states = (None, HELD, BROKEN, CRASHED, HUNG, UNSUPPORTED, KNOWN, NOT_RUN)
-    assert list(cells) == [(name, state) for name in ("no device", "cpu") for state in states]
-    assert cells["cpu", None] == Markup('<i class="c"></i>')
-    assert cells["cpu", BROKEN] == (
-        '<span class="c broken" role="img" title="cpu：不成立">✗</span>'
-    )
-    assert cells["no device", KNOWN] == (
-        '<span class="c known_gap" role="img" title="不涉及 &lt;设备&gt;：已知欠缺">◇</span>'
-    )
-
-
-@pytest.mark.parametrize(
-    ("words", "marked"),
-    [
-        ("a < b", "a &lt; b"),
-        ("a `b < c` d", "a <code>b &lt; c</code> d"),
-        ("`a` & `b`", "<code>a</code> &amp; <code>b</code>"),
-    ],
-)
-def test_what_stands_in_backticks_is_code(words: str, marked: str) -> None:
-    assert page._coded(words) == marked
-    assert isinstance(page._coded(words), Markup)
-
-
-def test_text_says_its_language_where_that_is_not_the_page_s() -> None:
-    assert page._said(Said("a `b` & c")) == "a <code>b</code> &amp; c"
-    assert page._said(Said("a `b`", "en")) == '<span lang="en">a <code>b</code></span>'
 
 
 def test_style_sheet_has_no_needless_blanks_and_the_dark_theme_in_it(
@@ -86,19 +33,6 @@ def test_pieces_are_read_in_utf8_whatever_the_locale(
     locales.speak_ascii(monkeypatch)
 
     assert page._asset("page.js") == "'größer'"
-
-
-def test_policy_names_a_script_by_its_hash() -> None:
-    assert page._hash("alert('Hello, world.');") == (
-        "'sha256-qznLcsROx4GACP2dm0UCKCzCG+HiZ1guq6ZZDob/Tng='"
-    )
-
-
-@pytest.mark.parametrize(
-    ("release", "short"), [("1.13.1", "1.13"), ("2.0", "2.0"), ("2.15.0.1", "2.15")]
-)
-def test_release_is_told_in_two_numbers(release: str, short: str) -> None:
-    assert page._short(release) == short
 
 
 def test_page_holds_its_scripts_its_style_and_nothing_beside(tmp_path: Path) -> None:
