@@ -37,8 +37,14 @@ VERDICTS = {
 #: Answers that do not follow the mark of their claim, and why.
 BESIDE_THE_MARK = {
     "pooling_of_a_single_sample": "pooling took a single sample when the text was written, too",
+    "convolution_of_a_single_sample": "the text speaks of all of torch.nn, and pooling took one",
+    "cross_entropy_of_a_single_sample": "likewise",
+    "gradient_in_between": "a leaf's .grad was there, that in between never",
     "integer_target": "refused from 0.4.1 on, taken again from 2.13 on",
 }
+
+#: Claims that no release can be asked about, and why.
+UNPROBED = {"T14": "it needs an accelerator"}
 
 #: Claims whose probe no column answers, and why.
 UNANSWERED = {"A49": "it needs an accelerator"}
@@ -152,8 +158,8 @@ class TestMarks:
             key for row in PROBES.values() if any(row["answers"].values()) for key in row["claims"]
         }
 
-        assert VERDICTS.keys() - probed == set()
-        assert VERDICTS.keys() - answered <= UNANSWERED.keys()
+        assert VERDICTS.keys() - probed <= UNPROBED.keys()
+        assert VERDICTS.keys() - answered <= UNANSWERED.keys() | UNPROBED.keys()
 
     @pytest.mark.parametrize("name", sorted(PROBES.keys() - BESIDE_THE_MARK.keys()))
     def test_probe_turns_where_its_mark_says(self, name: str) -> None:
