@@ -1,6 +1,7 @@
 """What the tests of several packages share: small images, a training on them, its result."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,16 @@ def train(images: Path, out: Path) -> Callable[..., int]:
 def no_figure(width: float, height: float) -> Any:
     """A stand-in for plots.blank_figure where matplotlib is missing."""
     raise plots.NoMatplotlib("no matplotlib in these tests")
+
+
+class MakesFolder:
+    """Unpickling this makes the folder ``trace``."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.trace),)
 
 
 def result_in(folder: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
-from blitz import classifier, data
+from blitz import data
 from blitz.learning import evaluation
 
 
@@ -59,23 +59,6 @@ class TestNormalized:
         assert (values.dtype, values.is_contiguous()) == (torch.float32, True)
         assert (labels.dtype, labels.tolist()) == (torch.int64, [7, *range(9)])
 
-    def test_ranges_from_minus_one_to_one(self) -> None:
-        black_and_white = np.array([0, 255], np.uint8).repeat(3072).reshape(2, 32, 32, 3)
-
-        values, _ = data.normalized(data.Images(black_and_white, [0, 1], "here")).tensors
-
-        assert torch.equal(
-            values, torch.tensor([-1.0, 1.0])[:, None, None, None].expand(values.shape)
-        )
-
-    def test_leaves_the_images_alone(self) -> None:
-        images = data.load("train", count=5, transform=data.transform())
-        before = images.pixels().copy()
-
-        data.normalized(images).tensors[0].zero_()
-
-        assert np.array_equal(images.pixels(), before)
-
 
 class TestLoader:
     def test_images_without_a_transform_are_refused(self, made: data.Images) -> None:
@@ -102,13 +85,6 @@ class TestLoader:
 
         assert orders[0] == orders[1]
         assert torch.equal(torch.get_rng_state(), before)
-
-    def test_start_method_is_for_workers_only(self) -> None:
-        images = data.normalized(data.load("test", count=6))
-
-        loader = data.loader(images, shuffle=False, start_method="spawn")
-
-        assert [len(labels) for _, labels in loader] == [4, 2]
 
     @pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"workers": -1}])
     def test_what_is_out_of_range_is_refused(self, wrong: dict[str, int]) -> None:
@@ -143,20 +119,3 @@ class TestShortLastBatch:
         assert [accuracy.correct for accuracy in found] == [sum(right)] * 5
         assert [accuracy.total for accuracy in found] == [10] * 5
         assert len({accuracy.class_correct for accuracy in found}) == 1
-
-    def test_counts_in_the_report_as_one_batch_of_those_it_covers(
-        self, net: torch.nn.Module, images: TensorDataset
-    ) -> None:
-        """A report is the mean of its batches' losses, and each of these the mean of its images."""
-        inputs, labels = images.tensors
-        losses = torch.nn.functional.cross_entropy(net(inputs), labels, reduction="none").tolist()
-        batches = data.loader(images, 4, shuffle=False)
-
-        optimizer = torch.optim.SGD(net.parameters(), lr=0.0)
-
-        ((_, _, loss),) = classifier.train(
-            net, batches, torch.nn.CrossEntropyLoss(), optimizer, epochs=1, every=3
-        )
-
-        means = [sum(losses[:4]) / 4, sum(losses[4:8]) / 4, sum(losses[8:]) / 2]
-        assert loss == pytest.approx(sum(means) / 3)

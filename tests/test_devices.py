@@ -1,20 +1,15 @@
 """Which devices are found, and which are refused and in what words."""
 
 import warnings
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from blitz import devices, preflight
+from blitz import devices
 from blitz.base import backend
 from blitz.preflight import Verdict
 
 pytest_plugins = ["pytester"]
-
-ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
 
 needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
@@ -102,31 +97,43 @@ class TestResolve:
 
 
 class TestWhyUnusable:
-    def test_is_none_for_the_cpu_and_for_meta(self) -> None:
-        assert devices.why_unusable(CPU) is None
-        assert devices.why_unusable(torch.device("meta")) is None
+    @pytest.mark.parametrize(
+        ("error", "fault"),
+        [
+            (
+                RuntimeError("no kernel image\nCompile with TORCH_USE_CUDA_DSA\n#0 frame"),
+                f"no kernel image. {Verdict.WRONG_ARCHITECTURE.remedy}",
+            ),
+            (RuntimeError("No kernel image."), "No kernel image. Install a build of torch"),
+            (AssertionError("no kernel image"), "no kernel image. Install a build of torch"),
+            (ImportError("no kernel image"), "no kernel image. Install a build of torch"),
+            (RuntimeError(), "RuntimeError. Read"),
+        ],
+        ids=repr,
+    )
+    @pytest.mark.parametrize("when", ["made", "added"])
+    def test_tells_the_first_line_of_what_torch_reports(
+        self, monkeypatch: pytest.MonkeyPatch, error: Exception, fault: str, when: str
+    ) -> None:
+        class Broken:
+            device = torch.device("xpu")
+
+            def to(self, device: torch.device) -> "Broken":
+                if when == "made":
+                    raise error
+                return self
+
+            def __add__(self, other: int) -> None:
+                raise error
+
+        monkeypatch.setattr(torch, "arange", lambda *_: Broken())
+
+        assert devices.why_unusable(Broken.device).startswith(fault)
 
     def test_tries_nothing_on_meta(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch, "arange", None)
 
         assert devices.why_unusable(torch.device("meta")) is None
-
-    def test_tells_of_a_sum_that_fails(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        class Broken:
-            device = torch.device("xpu")
-
-            def to(self, device: torch.device) -> "Broken":
-                return self
-
-            def __add__(self, other: int) -> None:
-                raise RuntimeError("no kernel image")
-
-        monkeypatch.setattr(torch, "arange", lambda *_: Broken())
-
-        assert (
-            devices.why_unusable(Broken.device)
-            == f"no kernel image. {Verdict.WRONG_ARCHITECTURE.remedy}"
-        )
 
     def test_tells_of_wrong_values(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch, "arange", lambda *_, **__: torch.zeros(4))
@@ -134,39 +141,6 @@ class TestWhyUnusable:
         assert devices.why_unusable(CPU) == (
             "[0, 1, 2, 3] + 1 came back as [1.0, 1.0, 1.0, 1.0]. " + Verdict.WRONG_VALUES.remedy
         )
-
-    @pytest.mark.parametrize("kind", [RuntimeError, AssertionError, ImportError])
-    def test_tells_the_first_line_of_what_torch_reports(
-        self, monkeypatch: pytest.MonkeyPatch, kind: Any
-    ) -> None:
-        def fail(*_: object, **__: object) -> None:
-            raise kind("no kernel image\nCompile with TORCH_USE_CUDA_DSA\n#0 frame")
-
-        monkeypatch.setattr(torch, "arange", fail)
-
-        fault = devices.why_unusable(torch.device("xpu"))
-
-        assert fault == f"no kernel image. {Verdict.WRONG_ARCHITECTURE.remedy}"
-
-    def test_tells_a_sentence_as_it_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def fail(*_: object, **__: object) -> None:
-            raise RuntimeError("No kernel image.")
-
-        monkeypatch.setattr(torch, "arange", fail)
-
-        fault = devices.why_unusable(torch.device("xpu"))
-        assert fault is not None
-        assert fault.startswith("No kernel image. Install a build of torch")
-
-    def test_tells_the_kind_of_an_error_without_words(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def fail(*_: object, **__: object) -> None:
-            raise RuntimeError
-
-        monkeypatch.setattr(torch, "arange", fail)
-
-        assert devices.why_unusable(torch.device("xpu")).startswith("RuntimeError. Read")
 
 
 class TestDescribe:
@@ -180,54 +154,3 @@ class TestDescribe:
 
     def test_device_without_a_module_has_its_name_only(self) -> None:
         assert devices.describe(torch.device("vulkan")) == "vulkan"
-
-
-class TestImportOption:
-    @pytest.fixture
-    def run(self, pytester: pytest.Pytester) -> Callable[..., Any]:
-        """Run pytest with the real conftest.py on one test that holds."""
-        pytester.makeconftest((ROOT / "conftest.py").read_text(encoding="utf-8"))
-        pytester.makepyfile("def test_holds():\n    pass")
-        pytester.syspathinsert()
-        return pytester.runpytest_inprocess
-
-    def test_imports_each_module_in_order_after_the_trial(
-        self, run: Callable[..., Any], pytester: pytest.Pytester
-    ) -> None:
-        pytester.makepyfile(
-            first="import blitz.devices\nblitz.devices.seen = ['first']",
-            second="import blitz.devices\nblitz.devices.seen.append('second')",
-        )
-
-        def check(name: str, **_: object) -> preflight.Finding:
-            place = "meta:7" if name == preflight.ANY else name
-            facts = {"device": place, "count": "1"}
-            return preflight.Finding(name, preflight.Verdict.USABLE, facts=facts)
-
-        with pytest.MonkeyPatch.context() as undo:
-            undo.setattr(preflight, "check", check)
-            undo.setattr(devices, "seen", [], raising=False)
-
-            result = run("--import", "first", "--import=second")
-
-            assert devices.seen == ["first", "second"]
-        assert result.ret == 0
-        result.stdout.fnmatch_lines(["devices: cpu, meta:7, meta*"])
-
-    def test_module_that_is_not_there_ends_the_run(self, run: Callable[..., Any]) -> None:
-        result = run("--import", "torch_of_nobody")
-
-        assert result.ret == pytest.ExitCode.USAGE_ERROR
-        result.stderr.fnmatch_lines(
-            ["*--import torch_of_nobody: ModuleNotFoundError: No module named 'torch_of_nobody'"]
-        )
-
-    def test_module_that_fails_ends_the_run_with_its_cause(
-        self, run: Callable[..., Any], pytester: pytest.Pytester
-    ) -> None:
-        pytester.makepyfile(broken="raise OSError('libbackend.so: not found')")
-
-        result = run("--import", "broken")
-
-        assert result.ret == pytest.ExitCode.USAGE_ERROR
-        result.stderr.fnmatch_lines(["*--import broken: OSError: libbackend.so: not found"])

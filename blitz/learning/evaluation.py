@@ -4,7 +4,7 @@ Tutorial: "Test the network on the test data".
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -54,19 +54,11 @@ class Accuracy:
         """Return the tutorial's line on the whole test set, with the number of its images."""
         return f"Accuracy of the network on the {self.total} test images: {int(self.percent)} %"
 
-    def class_lines(self, classes: Sequence[str] = CLASSES) -> list[str]:
-        """Return the tutorial's line for each class, in whole per cent, the fraction cut off.
-
-        Raises:
-            ValueError: there are not as many names as classes.
-        """
-        if len(classes) != len(self.class_total):
-            raise ValueError(
-                f"{len(classes)} names for {len(self.class_total)} classes. Give a name for each."
-            )
+    def class_lines(self) -> list[str]:
+        """Return the tutorial's line for each class, in whole per cent, the fraction cut off."""
         return [
             f"Accuracy of {name:>5} : " + ("no images" if rate is None else f"{int(rate):2d} %")
-            for name, rate in zip(classes, self.class_percent, strict=True)
+            for name, rate in zip(CLASSES, self.class_percent, strict=True)
         ]
 
 
@@ -123,24 +115,6 @@ def probabilities(net: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """
     with _evaluation(net):
         return torch.softmax(net(_beside(net, images)), dim=1)
-
-
-def class_names(
-    labels: torch.Tensor | Sequence[int], classes: Sequence[str] = CLASSES
-) -> list[str]:
-    """Return the names of ``labels``, N integers, on any device.
-
-    Raises:
-        ValueError: a label is not the number of a class.
-    """
-    numbers = labels.tolist() if isinstance(labels, torch.Tensor) else list(labels)
-    for number in numbers:
-        if number not in range(len(classes)):
-            raise ValueError(
-                f"label {number!r} names none of {len(classes)} classes. Give whole numbers from "
-                f"0 to {len(classes) - 1}."
-            )
-    return [classes[int(number)] for number in numbers]
 
 
 @contextmanager

@@ -12,14 +12,8 @@ class Recording:
     """Some training steps in one CUDA graph, for batches whose indices are written anew.
 
     A graph reads and writes the same addresses with the same numbers each time. So a recording
-    serves one step object while its tensors stay where they are and its rates what they are.
-
-    Args:
-        step: Takes the steps.
-        steps: How many.
-        batch_size: Images of each.
-        images: The training set, N x 3 x 32 x 32, on the device.
-        labels: Its labels, N, on the device.
+    serves one step object while its tensors and rates stay where and what they are. ``images``
+    (N x 3 x 32 x 32) and ``labels`` (N) are the training set on the device.
     """
 
     def __init__(

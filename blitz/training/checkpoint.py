@@ -1,8 +1,4 @@
-"""A training on disk: all that it takes to go on as if it had not been interrupted.
-
-The file is not trusted: checksums are compared, only tensors and plain values are taken from it,
-and each of them is checked before it is used.
-"""
+"""A training on disk. The file is not trusted: each part is checked before it is used."""
 
 import os
 from collections.abc import Mapping
@@ -33,8 +29,7 @@ class Checkpoint:
     Attributes:
         settings: What the training was started with, as numbers and texts.
         images: Digest of the training images and their order.
-        losses: The losses so far; ``losses.running`` has the epoch, and the batches of it that
-            are done.
+        losses: The losses so far; ``losses.running`` has the epoch and its batches done.
         net: The net's state_dict.
         optimizer: The optimizer's, momentum included.
         generators: The states of torch's random generators by device.
@@ -75,8 +70,7 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
         raise CheckpointError(f"{path}: {error}. {_REMEDY}") from error
     if not isinstance(content, dict) or content.get("kind") != KIND:
         raise CheckpointError(f"{path}: is not a checkpoint. {_REMEDY}")
-    number = content.get("format")
-    if number != FORMAT:
+    if (number := content.get("format")) != FORMAT:
         raise CheckpointError(
             f"{path}: is in format {number!r}, and this version reads format {FORMAT}. Go on with "
             "the version of blitz that wrote it, or start anew with another --out."
@@ -117,11 +111,8 @@ def _checked(content: Mapping[str, Any]) -> Checkpoint:
 
 
 def check_width(path: str | os.PathLike[str], checkpoint: Checkpoint, width: int) -> None:
-    """Compare the width of the net in ``checkpoint`` with ``width``, before such a net is made.
-
-    Raises:
-        CheckpointError: it is another. ``path`` is named.
-    """
+    """Raise a CheckpointError if the net in ``checkpoint`` is not of this width."""
+    # Before such a net is made: a forged width of 2**60 would ask for all the memory there is.
     first = checkpoint.net.get("conv1.weight")
     found = len(first) if torch.is_tensor(first) and first.dim() else "unknown"
     if found != width:
@@ -148,28 +139,25 @@ def restore(path: str | os.PathLike[str], checkpoint: Checkpoint, step: Training
     Raises:
         CheckpointError: it is not the state of such a net and optimizer. ``path`` is named.
     """
+    parameters = list(step.net.parameters())
     try:
-        _restore(checkpoint, step)
+        state = checkpoint.optimizer["state"]
+        # SGD's load_state_dict compares no shapes; the next step would fail, or broadcast.
+        for number, entries in state.items():
+            for name, value in entries.items():
+                if torch.is_tensor(value) and value.shape != parameters[number].shape:
+                    raise ValueError(f"{name} of parameter {number} has shape {tuple(value.shape)}")
+        step.net.load_state_dict(checkpoint.net)
+        # Learning rate and momentum are settings, and not the file's to change.
+        groups = step.optimizer.state_dict()["param_groups"]
+        step.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        torch.set_rng_state(checkpoint.generators["cpu"])
+        if backend.has_generator(step.device):
+            # Every process has a device of its own; the first wrote the state of its own.
+            (generator,) = (value for name, value in checkpoint.generators.items() if name != "cpu")
+            backend.set_generator_state(step.device, generator)
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise CheckpointError(f"{path}: {_damage(error)}. {_REMEDY}") from error
-
-
-def _restore(checkpoint: Checkpoint, step: TrainingStep) -> None:
-    parameters = list(step.net.parameters())
-    state = checkpoint.optimizer["state"]
-    for number, entries in state.items():
-        for name, value in entries.items():
-            if torch.is_tensor(value) and value.shape != parameters[number].shape:
-                raise ValueError(f"{name} of parameter {number} has shape {tuple(value.shape)}")
-    step.net.load_state_dict(checkpoint.net)
-    # Learning rate and momentum are settings, and not the file's to change.
-    groups = step.optimizer.state_dict()["param_groups"]
-    step.optimizer.load_state_dict({"state": state, "param_groups": groups})
-    torch.set_rng_state(checkpoint.generators["cpu"])
-    if backend.has_generator(step.device):
-        # Every process has a device of its own; the first wrote the state of its own.
-        (generator,) = (value for name, value in checkpoint.generators.items() if name != "cpu")
-        backend.set_generator_state(step.device, generator)
 
 
 def _on_cpu(state: Any) -> Any:

@@ -5,11 +5,7 @@
 ``resident``  all images lie on the device, normalised once; a batch is an index_select
 ``captured``  as resident, with many whole steps in one CUDA graph
 
-On the cpu the first two give losses that are equal to the last bit; :data:`TOLERANCE` says how far
-those of the third may be off. The first two also feed several processes that train together
-(:mod:`blitz.parallel.shares`).
-
-Tutorial: "Load and normalize CIFAR10", "Train the network".
+On the cpu the first two give the same losses to the last bit, and they feed several processes too.
 """
 
 import itertools
@@ -49,14 +45,12 @@ _VALUES = 3 * 32 * 32  # of an image
 
 
 class FeedError(BlitzError, ValueError):
-    """A feed that cannot be used here; the message says why and what to do."""
+    """A feed that cannot be used here."""
 
 
 def order(count: int, seed: int, epoch: int) -> torch.Tensor:
-    """Return the order of ``count`` images in an epoch (from 1): an int64 permutation on the cpu.
-
-    It depends on the three alone; no other generator is read or advanced.
-    """
+    """Return the order of ``count`` images in an epoch (from 1): an int64 permutation."""
+    # A generator of its own: torch's stays where it was, and an epoch can be drawn by itself.
     mixed = np.random.SeedSequence((seed, epoch)).generate_state(1).item()
     return torch.randperm(count, generator=torch.Generator().manual_seed(mixed))
 
@@ -77,11 +71,7 @@ class Feed(ABC):
         self, count: int, batch_size: int, seed: int, device: torch.device, rank: Rank = WHOLE
     ) -> None:
         self.share = RankSampler(
-            count,
-            batch_size,
-            partial(order, count, seed),
-            rank=rank.rank,
-            processes=rank.processes,
+            count, batch_size, partial(order, count, seed), rank=rank.rank, processes=rank.processes
         )
         self.batch_size = self.share.own_size
         self.device = device
@@ -93,20 +83,12 @@ class Feed(ABC):
     ) -> Iterator[list[float]]:
         """Take a step with each batch of ``epoch``, from batch ``start`` (0-based) on.
 
-        Yields:
-            The losses of the batches since the last yield, at most ``chunk`` of them. Between two
-            yields net and optimizer are as they are after just those batches.
-
-        Raises:
-            ValueError: there is no such epoch, batch or chunk; a label fits no output of the net.
+        Yields the losses of the batches since the last yield, at most ``chunk``; net and optimizer
+        are then as they are after just those.
         """
-        if epoch < 1 or chunk < 1 or not 0 <= start <= self.batches:
-            raise ValueError(
-                f"epoch={epoch}, start={start}, chunk={chunk}: epochs count from 1, batches go "
-                f"from 0 to {self.batches}, and a chunk has 1 or more of them."
-            )
         chunks = self._chunks(step, self._indices(epoch, start), chunk)
         while True:
+            # Not around the yield: what the caller computes in between keeps its own settings.
             with tuning.suited_to(step.net, self.batch_size, self.device, exact=step.exact):
                 losses = next(chunks, None)
             if losses is None:
@@ -122,7 +104,7 @@ class Feed(ABC):
         """Return which images this process has from batch ``start`` on, at least one a batch."""
         self.share.set_epoch(epoch)
         indices = self.share.places(start)
-        if start < self.batches and not self.share.weight(self.batches - 1):
+        if not self.share.weight(self.batches - 1):
             # A step needs every process: an image of weight 0 stands in.
             indices = torch.cat([indices, indices.new_zeros(1)])
         return indices
@@ -228,16 +210,14 @@ def make(
     Args:
         name: One of :data:`NAMES`, or None to choose.
         images: The training images, without a transform.
-        batch_size: Images in a batch, those of all processes together; the last of an epoch may
-            have fewer.
+        batch_size: Images in a batch, those of all processes together.
         seed: Fixes the orders of the epochs.
-        device: Where the net is; one that :func:`blitz.devices.resolve` returned.
+        device: Where the net is.
         workers: Processes that fetch the images of the ``loader`` feed; 0 for none.
         rank: Which of several processes gets these batches.
 
     Raises:
-        FeedError: there is no such feed, or it needs another device, more memory or fewer
-            processes.
+        FeedError: there is no such feed, or not for this device, memory or number of processes.
         ShareError: there are fewer images in a batch than processes.
         UnusableDevice: ``device`` is meta.
         ValueError: there are no images, or ``batch_size`` or ``workers`` is out of range.
@@ -263,10 +243,8 @@ def make(
     feed: Feed
     if chosen == "loader":
         feed = _Loader(images, workers, *settings)
-    elif chosen == "resident":
-        feed = _Resident(images, *settings)
     else:
-        feed = _Captured(images, *settings)
+        feed = (_Captured if chosen == "captured" else _Resident)(images, *settings)
     if name is None:
         fits = f"all images fit the memory of {device}"
         replays = ", which replays captured steps" if chosen == "captured" else ""

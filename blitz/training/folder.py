@@ -26,11 +26,7 @@ class Content(Enum):
 
 
 class RunFolder:
-    """The files of one training.
-
-    Args:
-        path: The folder, which need not exist.
-    """
+    """The files of one training; the folder need not exist."""
 
     PICTURES = ("samples.png", "predictions.png", "loss.png", "classes.png")
 
@@ -50,23 +46,18 @@ class RunFolder:
         return Content.OTHER if there else Content.NOTHING
 
     def write(self, name: str, content: bytes) -> None:
-        """Write the file ``name``, whole or not at all.
-
-        Raises:
-            WriteError: it cannot be written.
-        """
+        """Write the file ``name``, whole or not at all; raise WriteError if that fails."""
         files.write(self.path / name, content, name)
 
     def drop_checkpoint(self) -> None:
         """Remove the checkpoint of a finished training."""
-        with suppress(OSError):
+        with suppress(OSError):  # none there, or a folder that became read-only: no harm
             self.checkpoint.unlink()
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Make the folder, and keep other trainings out of it inside.
 
-        The lock, of the file .lock, ends with this process, and a forked worker does not keep it.
         A folder that was made for it and stays empty is removed.
 
         Raises:

@@ -1,8 +1,4 @@
-"""Chapter 4's training, which can stop between two batches and go on later.
-
-Its result depends on the settings and the images alone: on the cpu it is the same to the last bit
-after any number of interruptions.
-"""
+"""Chapter 4's training, which can stop between two batches and go on later, to the same bits."""
 
 import math
 import time
@@ -45,14 +41,10 @@ def digest(images: Images) -> str:
 class Training:
     """A net on its way through the epochs.
 
-    Args:
-        settings: With a device and a number of threads.
-        images: The training images, without transform.
-        processes: Those that train together. Each makes one of these and trains with it.
-
     Attributes:
-        settings: As given.
-        processes: As given.
+        settings: What it was started with.
+        processes: Those that train together. Each makes one of these and trains with it.
+        net: The net, trained so far.
         feed: What brings the batches to the net.
         images: Images in all epochs together.
         images_digest: See :func:`digest`.
@@ -78,17 +70,12 @@ class Training:
         self.images_digest = digest(images)
         # As the tutorial's loop would: the seed, then the net, so that --exact matches it.
         torch.manual_seed(settings.seed)
-        self._net = net = Net(settings.width).to(device)
+        self.net = net = Net(settings.width).to(device)
         self._step = processes.step(
             net, lr=settings.lr, momentum=settings.momentum, exact=settings.exact
         )
         every = max(1, self.batches // CURVE_POINTS)
         self.losses = Losses(RunningLoss(running_loss.REPORT_EVERY), RunningLoss(every))
-
-    @property
-    def net(self) -> Net:
-        """Return the net, trained so far."""
-        return self._net
 
     @property
     def batches(self) -> int:
@@ -112,11 +99,7 @@ class Training:
         )
 
     def go_on_from(self, saved: Checkpoint, where: Path) -> None:
-        """Take over the state ``saved``, which was read from ``where``.
-
-        Raises:
-            CheckpointError: it is the state of another net, or of a training on other images.
-        """
+        """Take over the state ``saved``, read from ``where``; raise CheckpointError if unfit."""
         if saved.images != self.images_digest:
             raise CheckpointError(
                 f"{where}: its training had other images than those of --data. Give the folder "
@@ -134,11 +117,7 @@ class Training:
     def chunks(self) -> Iterator[list[Report]]:
         """Train to the end, some batches at a time; yield the reports that became due in them.
 
-        Between two of them a :meth:`checkpoint` can be taken. Losses are those of whole batches,
-        and the same in all processes.
-
-        Raises:
-            Diverged: the loss is no longer a number.
+        Between two of them a :meth:`checkpoint` can be taken. Raises Diverged.
         """
         started = time.perf_counter() - self.seconds
         while self.losses.running.epoch <= self.settings.epochs:

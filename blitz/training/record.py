@@ -17,7 +17,7 @@ FORMAT = 2
 
 
 class RecordError(BlitzError, RuntimeError):
-    """A result.json that cannot be read; the message names the file, the fault and the remedy."""
+    """A result.json that cannot be read."""
 
 
 def of(training: Training, train: Images, test: Images, accuracy: Accuracy) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def of(training: Training, train: Images, test: Images, accuracy: Accuracy) -> d
         "total": accuracy.total,
         "class_accuracy": dict(zip(CLASSES, accuracy.class_percent, strict=True)),
         "seconds": seconds,
-        "images_per_second": training.images / seconds if seconds else None,
+        "images_per_second": training.images / seconds,
     }
 
 
@@ -57,11 +57,7 @@ def content(record: Mapping[str, Any]) -> bytes:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read the record in ``path``; its settings, device, images and accuracy are there.
-
-    Raises:
-        RecordError: the file cannot be read, or is something else.
-    """
+    """Read the record in ``path``; raise RecordError if it is none."""
     try:
         record: dict[str, Any] = json.loads(path.read_bytes())
         settings_of(record), record["data"]["train"]["digest"], float(record["accuracy"])

@@ -42,21 +42,19 @@ class Prepared(NamedTuple):
 def refuse_to_overwrite(
     folder: RunFolder, *, resume: bool, processes: Processes, command: str
 ) -> None:
-    """Refuse a folder that holds something, unless it holds a training to go on with.
+    """Raise RunFolderError if a training in ``folder`` would overwrite something.
 
-    Args:
-        folder: Where the training is to be kept.
-        resume: Whether to go on with what is there.
-        processes: A training that torchrun restarts goes on in any case.
-        command: What the user would type to go on, for the message.
-
-    Raises:
-        RunFolderError: it would overwrite something.
+    With ``resume``, or when torchrun restarts its own, it goes on with what is there; the message
+    names the ``command`` that does.
     """
     content = folder.content()
     if content is Content.NOTHING or (resume and content is not Content.OTHER):
         return
-    if content is Content.UNFINISHED and _is_restarted(folder, processes):
+    if (
+        content is Content.UNFINISHED
+        and processes.restarted  # by torchrun, with the same command: its own training, or not?
+        and checkpoint.load(folder.checkpoint).launch == processes.launch
+    ):
         return
     remedy = {
         Content.UNFINISHED: f"Go on with it: {command}\nOr choose another --out.",
@@ -66,17 +64,10 @@ def refuse_to_overwrite(
     raise RunFolderError(f"{folder.path} holds {content.value}; nothing was changed. {remedy}")
 
 
-def _is_restarted(folder: RunFolder, processes: Processes) -> bool:
-    """Return whether torchrun restarts its own training, and not one that was there before."""
-    return processes.restarted and checkpoint.load(folder.checkpoint).launch == processes.launch
-
-
 def finished(folder: RunFolder, given: Mapping[str, Any]) -> float | None:
     """Return the accuracy of the finished training in ``folder``; None if there is none.
 
-    Raises:
-        SettingsError: it had other settings than those given.
-        RecordError: its result cannot be read.
+    Raises SettingsError for other settings than those given, RecordError for a damaged result.
     """
     if folder.content() is not Content.FINISHED:
         return None
@@ -89,10 +80,7 @@ def finished(folder: RunFolder, given: Mapping[str, Any]) -> float | None:
 def prepare(folder: RunFolder, given: Mapping[str, Any]) -> Prepared:
     """Read the checkpoint, if there is one, and all images.
 
-    Raises:
-        CheckpointError: the checkpoint cannot be used.
-        SettingsError: it has other settings than those given.
-        DataError: the images cannot be used.
+    Raises CheckpointError, SettingsError (other settings than those given) or DataError.
     """
     saved = checkpoint.load(folder.checkpoint) if folder.checkpoint.exists() else None
     if saved is None:
@@ -107,11 +95,7 @@ def prepare(folder: RunFolder, given: Mapping[str, Any]) -> Prepared:
 
 @contextmanager
 def begun(prepared: Prepared, folder: RunFolder, processes: Processes) -> Iterator[Training]:
-    """Yield the training, at its beginning or where its checkpoint stands, on its threads.
-
-    Raises:
-        CheckpointError: the checkpoint is of another net or of other images.
-    """
+    """Yield the training, at its beginning or where its checkpoint stands, on its threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(prepared.settings.threads)
     try:
@@ -146,16 +130,10 @@ def described(prepared: Prepared, training: Training) -> Iterator[str]:
 def run(
     training: Training, folder: RunFolder, every: float, show: Callable[[list[Report]], object]
 ) -> int | None:
-    """Train to the end, saving a checkpoint every so many seconds.
+    """Train to the end, saving a checkpoint in ``folder`` ``every`` so many seconds.
 
-    Args:
-        training: To go on with.
-        folder: Where checkpoints go.
-        every: Seconds between two of them.
-        show: Called with the reports that became due, after every few batches.
-
-    Returns:
-        The number of the signal that ended it early, after a checkpoint; None if none did.
+    ``show`` gets the reports that became due, after every few batches. Returns the number of the
+    signal that ended it early, after a checkpoint; None if none did.
 
     Raises:
         Diverged: the loss is no longer a number.
@@ -179,13 +157,9 @@ def run(
 def keep(
     training: Training, prepared: Prepared, accuracy: Accuracy, folder: RunFolder
 ) -> list[str]:
-    """Write weights, pictures and, last, the result; return the names of the pictures.
-
-    Raises:
-        WriteError: something cannot be written. The checkpoint stays then.
-    """
+    """Write weights, pictures and, last, the result; return the names of the pictures."""
     weights.save(training.net, folder.model)
-    images, labels = data.normalized(_first(prepared.test)).tensors
+    images, labels = _shown(prepared.test)
     answers = evaluation.predict(training.net, images)
     losses, batches = training.losses, training.feed.batches
     drawn = draw(
@@ -197,6 +171,7 @@ def keep(
         },
     )
     found = record.of(training, prepared.train, prepared.test, accuracy)
+    # Last: until it is there, the training counts as unfinished, and the checkpoint goes on.
     folder.write(folder.result.name, record.content(found))
     folder.drop_checkpoint()
     return drawn
@@ -204,8 +179,7 @@ def keep(
 
 def draw_samples(prepared: Prepared, folder: RunFolder) -> list[str]:
     """Write samples.png; return its name, or nothing without matplotlib."""
-    images, labels = data.normalized(_first(prepared.train)).tensors
-    return draw(folder, {"samples.png": lambda: plots.sample_grid(images, labels)})
+    return draw(folder, {"samples.png": lambda: plots.sample_grid(*_shown(prepared.train))})
 
 
 def draw(folder: RunFolder, drawings: Mapping[str, Callable[[], "Figure"]]) -> list[str]:
@@ -218,5 +192,7 @@ def draw(folder: RunFolder, drawings: Mapping[str, Callable[[], "Figure"]]) -> l
     return list(drawings)
 
 
-def _first(images: Images) -> Images:
-    return Images(images.items[:SHOWN], images.labels[:SHOWN], images.origin)
+def _shown(images: Images) -> tuple[torch.Tensor, ...]:
+    """Return the first of the images, normalised, and their labels."""
+    first = Images(images.items[:SHOWN], images.labels[:SHOWN], images.origin)
+    return data.normalized(first).tensors

@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 
 
 class SettingsError(BlitzError, RuntimeError):
-    """Settings that do not go with a training that exists; the message names them."""
+    """Settings that do not go with a training that exists."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,8 @@ class Settings:
         device: Where the net is trained.
         threads: Threads that the cpu computes with. How they share a sum shows in its last bits.
         workers: Processes that fetch the images; 0 to fetch them in this one.
-        feed: How batches reach the net, one of :data:`blitz.training.feeds.NAMES`; None for the
-            fastest way.
-        exact: Whether the cpu computes the tutorial's loop to the last bit, rather than with
-            faster kernels that round otherwise.
+        feed: One of :data:`blitz.training.feeds.NAMES`; None for the fastest.
+        exact: Whether the cpu computes the tutorial's loop to the last bit.
     """
 
     data: str | None = None
@@ -53,9 +51,8 @@ class Settings:
     feed: str | None = None
     exact: bool = False
 
+    # These may change when a training goes on. The checkpoint has a digest of the images.
     FREE = frozenset({"data", "workers", "feed"})
-    """These may change when a training goes on: they make no difference to the result. (A
-    checkpoint has a digest of the images themselves.)"""
 
     def plain(self) -> dict[str, Any]:
         """Return the settings as numbers and texts, for a file."""
@@ -65,10 +62,7 @@ class Settings:
 def chosen(given: Mapping[str, Any]) -> Settings:
     """Return the settings of a new training: those in ``given``, else the defaults.
 
-    The default device is the first accelerator, else the cpu.
-
-    Raises:
-        UnusableDevice: the default device cannot be used here.
+    The default device is the first accelerator, else the cpu; raises UnusableDevice if it fails.
     """
     settings = replace(Settings(), **given)
     device = settings.device if "device" in given else devices.pick()
@@ -86,9 +80,9 @@ def _threads(settings: Settings, device: torch.device) -> int:
 def resumed(given: Mapping[str, Any], saved: Mapping[str, Any], where: Path) -> Settings:
     """Return the plain settings ``saved`` in ``where``, with those in ``given`` that may change.
 
-    Raises:
-        SettingsError: a setting in ``given`` differs that may not, or ``saved`` holds no settings.
+    Raises SettingsError where one differs that may not, or ``saved`` holds no settings.
     """
+    # Exact types: torch.save keeps bool apart from int, and a float where an int is due is forged.
     kinds = {field.name: {type(field.default)} for field in fields(Settings)}
     kinds |= {"data": {str, type(None)}, "feed": {str, type(None)}, "device": {str}}
     if saved.keys() != kinds.keys() or any(type(saved[key]) not in kinds[key] for key in kinds):

@@ -14,10 +14,8 @@ images in channels_last                          a third slower with torch's own
 ==============================================  ==========================================
 
 For wider nets and larger batches oneDNN takes half the time of torch's own convolutions, so it is
-turned off for little work only (:data:`LITTLE_WORK`).
-
-The first two round otherwise than the tutorial's loop. ``TrainingStep(exact=True)``, on the command
-line ``--exact``, leaves them out.
+turned off for little work only. The first two round otherwise than the tutorial's loop; ``--exact``
+leaves them out.
 """
 
 from collections.abc import Iterator
@@ -46,10 +44,9 @@ def little_work(net: nn.Module, batch_size: int) -> bool:
 def suited_to(
     net: nn.Module, batch_size: int, device: torch.device, *, exact: bool
 ) -> Iterator[None]:
-    """Set torch's threads and convolutions for the steps inside, and restore them afterwards.
+    """Set torch's threads and convolutions for the steps inside, on the cpu, and restore them.
 
-    With ``exact`` oneDNN is left alone, so losses match the tutorial's loop bit for bit if that
-    runs on as many threads. On an accelerator nothing is changed.
+    With ``exact`` oneDNN is left alone, so losses match the tutorial's loop on one thread.
     """
     if device.type != "cpu" or not little_work(net, batch_size):
         yield

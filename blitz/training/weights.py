@@ -1,7 +1,4 @@
-"""The file of a classifier's weights: written whole, and read without trust.
-
-Tutorial: "Train the network", "Test the network on the test data".
-"""
+"""The file of a classifier's weights: written whole, and read without trust."""
 
 import os
 import re
@@ -24,25 +21,15 @@ _REMEDY = "Give a file of such weights, as blitz train writes it (model.pt)."
 
 
 class WeightsError(BlitzError, RuntimeError):
-    """Weights that cannot be written or read; the message names the path, fault and remedy."""
+    """Weights that cannot be read; the message names the path, the fault and the remedy."""
 
 
 def save(net: nn.Module, path: str | os.PathLike[str]) -> None:
     """Write the weights of ``net`` (its state_dict, nothing else) to ``path``, whole or not at all.
 
-    Raises:
-        WriteError: the file cannot be written there; an earlier one is as it was.
-        WeightsError: the net lies on meta and has no values.
-
-    Tutorial: "Train the network".
+    Raises WriteError; an earlier file is then as it was. Tutorial: "Train the network".
     """
-    state = net.state_dict()
-    if any(tensor.is_meta for tensor in state.values()):
-        raise WeightsError(
-            f"{path}: not written, since the net lies on meta and has no values. Save a net that "
-            "lies on the cpu or on an accelerator."
-        )
-    files.write(path, files.dump(state), "the weights")
+    files.write(path, files.dump(net.state_dict()), "the weights")
 
 
 def load(path: str | os.PathLike[str], device: torch.device | None = None) -> Net:

@@ -81,16 +81,6 @@ class TestCompare:
             "1 regressions, 1 other changes",
         ]
 
-    def test_what_is_only_new_is_no_loss(
-        self, compare: Callable[..., int], capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        assert compare(self.BEFORE, self.AFTER, "--device", "cuda:0") == 0
-
-        assert capsys.readouterr().out.splitlines()[1:] == [
-            "change: T2 on cuda:0: not there → held",
-            "0 regressions, 1 other changes",
-        ]
-
     def test_device_that_neither_has_is_named_with_those_there_are(
         self, compare: Callable[..., int], capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -1,7 +1,5 @@
 """``python -m blitz download``: what it hands on and prints; images/test_download has the rest."""
 
-import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +9,8 @@ from blitz.__main__ import main
 from blitz.commands import download as command
 from blitz.images import download
 from blitz.images.cifar10 import DataError
-from blitz.images.download import SIZE, DownloadError
+from blitz.images.download import DownloadError
 from tests.clocks import give_clock
-
-INTERRUPTED = "interrupted; what came is kept, and the same command goes on"
 
 
 @pytest.fixture
@@ -85,18 +81,3 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(
         "3.0 of 170.5 MB",
         "3.0 of 170.5 MB: the server fell silent",
     ]
-
-
-def test_progress_on_a_terminal_is_a_bar(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-
-    with command.shown() as show:
-        show(SIZE // 2, "")
-        show(SIZE, "")
-
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert re.search(r"50%.*85\.2M/170M", printed.err)

@@ -35,19 +35,6 @@ def test_says_what_is_trained_and_how_it_went(
     assert lines[-1] == f"in {out}: model.pt, result.json; pictures need: pip install matplotlib"
 
 
-def test_says_that_nothing_is_left_to_do(
-    train: Callable[..., int], out: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert train("--epochs", "1") == 0
-    capsys.readouterr()
-
-    assert train("--epochs", "1", "--resume") == 0
-
-    said = capsys.readouterr().out
-    assert said.startswith(f"{out} holds the whole of this training: ")
-    assert said.endswith("named right. There is nothing left to do.\n")
-
-
 def test_mirror_needs_download(capsys: pytest.CaptureFixture[str], out: Path) -> None:
     assert main(["train", "--mirror", "http://localhost/", "--out", str(out)]) == 2
 

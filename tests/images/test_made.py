@@ -4,10 +4,8 @@ from hashlib import sha256
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from blitz import data
-from blitz.images import made as images_made
 
 PARTS = (("train", 0), ("test", 0), ("train", 1), ("test", 1))
 
@@ -19,22 +17,6 @@ def pixels_of(images: data.Images) -> list[bytes]:
 @pytest.fixture(scope="module")
 def made() -> data.Images:
     return data.load("train", count=2000)
-
-    lying, falling, upright, rising = images_made._strokes(3)
-
-    assert lying == ((0, 0), (0, 1), (0, 2))
-    assert falling == ((0, 0), (1, 1), (2, 2))
-    assert upright == ((0, 0), (1, 0), (2, 0))
-    assert rising == ((2, 0), (1, 1), (0, 2))
-    assert images_made._block(2) == ((0, 0), (0, 1), (1, 0), (1, 1))
-
-
-def test_item_is_a_pil_image_and_a_class_number(made: data.Images) -> None:
-    image, label = made[0]
-
-    assert isinstance(image, Image.Image)
-    assert (image.size, image.mode) == ((32, 32), "RGB")
-    assert type(label) is int
 
 
 def test_there_are_8000_and_2000_unless_asked_otherwise() -> None:
@@ -49,10 +31,6 @@ def test_classes_are_as_many_of_each_and_in_random_order(made: data.Images) -> N
     assert [made.labels.count(label) for label in range(10)] == [200] * 10
     assert made.labels[:200] != sorted(made.labels[:200])
     assert set(made.labels[:100]) == set(range(10))
-
-
-def test_rest_of_the_division_goes_to_the_first_classes() -> None:
-    assert sorted(data.load("train", count=13).labels) == [0, 0, 1, 1, 2, 2, *range(3, 10)]
 
 
 def test_same_seed_gives_the_same_images_on_every_machine() -> None:
@@ -100,10 +78,6 @@ def test_strokes_of_a_class_lie_in_its_direction(
             for dy, dx in ((0, 1), (1, 1), (1, 0), (1, -1))
         }
         assert max(agree, key=agree.get) == step
-
-
-def test_kinds_are_ten() -> None:
-    assert len(set(images_made.KINDS)) == len(data.CLASSES) == 10
 
 
 def test_origin_says_so(made: data.Images) -> None:

@@ -1,7 +1,5 @@
 """A net's test: what is counted, in which mode, and how it is printed."""
 
-from typing import Any
-
 import pytest
 import torch
 from torch import nn
@@ -39,15 +37,6 @@ class TestEvaluate:
         assert [module.training for module in net] == [True, False, True]
         assert torch.is_grad_enabled()
 
-    def test_mode_is_restored_after_an_error(self) -> None:
-        net = classifier.Net()
-
-        with pytest.raises(RuntimeError, match="channels"):
-            evaluation.evaluate(net, [(torch.zeros(1, 1, 32, 32), torch.zeros(1).long())])
-
-        assert net.training
-        assert torch.is_grad_enabled()
-
     def test_loader_without_batches_is_refused(self) -> None:
         with pytest.raises(ValueError, match="gave no batch to test the net on"):
             evaluation.evaluate(classifier.Net(), [])
@@ -71,10 +60,6 @@ class TestEvaluate:
 
         assert accuracy.class_correct == (1, 1, 1)
 
-    def test_one_label_for_many_images_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="for 3 images"):
-            evaluation.evaluate(nn.Identity(), [(torch.eye(3), torch.tensor([1]))])
-
     def test_predictions_are_in_evaluation_mode_and_the_mode_comes_back(self) -> None:
         net = nn.Sequential(nn.BatchNorm1d(3))
 
@@ -83,14 +68,6 @@ class TestEvaluate:
         assert (labels.tolist(), labels.dtype) == ([1], torch.int64)
         assert net[0].training
         assert net[0].running_mean.tolist() == [0, 0, 0]
-
-    def test_probabilities_are_the_softmax_of_the_scores(self) -> None:
-        scores = torch.tensor([[1.0, 2.0, 0.5], [0.0, -1.0, 3.0]])
-
-        p = evaluation.probabilities(nn.Identity(), scores)
-
-        by_hand = torch.tensor([[0.231224, 0.628532, 0.140244], [0.046613, 0.017148, 0.936239]])
-        torch.testing.assert_close(p, by_hand, rtol=0, atol=1e-6)
 
 
 class TestLines:
@@ -101,24 +78,7 @@ class TestLines:
         assert accuracy.line() == "Accuracy of the network on the 10000 test images: 55 %"
         assert Accuracy((4,), (7,)).line() == "Accuracy of the network on the 7 test images: 57 %"
 
-    def test_names_fit_the_labels(self) -> None:
-        assert evaluation.class_names([1, 0], ("no", "yes")) == ["yes", "no"]
-
-    @pytest.mark.parametrize("labels", [[10], [-1], [0.5], torch.tensor([3, 10])], ids=str)
-    def test_label_without_a_name_is_refused(self, labels: Any) -> None:
-        wrong = float(labels[-1])
-
-        with pytest.raises(
-            ValueError,
-            match=rf"label {wrong:g} names none of 10 classes\. Give whole numbers from 0 to 9\.",
-        ):
-            evaluation.class_names(labels)
-
-    def test_as_many_names_as_classes(self) -> None:
-        with pytest.raises(ValueError, match=r"10 names for 2 classes. Give a name for each"):
-            Accuracy((1, 1), (1, 1)).class_lines()
-
     def test_class_without_images(self) -> None:
-        lines = Accuracy((1, 0), (1, 0)).class_lines(("cat", "dog"))
+        lines = Accuracy((1, *9 * (0,)), (1, *9 * (0,))).class_lines()
 
-        assert lines == ["Accuracy of   cat : 100 %", "Accuracy of   dog : no images"]
+        assert lines[:2] == ["Accuracy of plane : 100 %", "Accuracy of   car : no images"]

@@ -3,10 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import replace
 from hashlib import blake2b
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +14,6 @@ from blitz.learning import running_loss
 from blitz.learning.running_loss import Report
 from blitz.parallel.processes import Processes
 from blitz.training import feeds, loop
-from blitz.training.checkpoint import CheckpointError
 from blitz.training.loop import Training
 from blitz.training.settings import Settings
 
@@ -145,37 +141,3 @@ def test_time_of_a_chunk_is_in_the_checkpoint_behind_it(few: data.Images) -> Non
     next(made.chunks())
 
     assert made.checkpoint().seconds > 0
-
-
-def test_goes_on_from_where_another_was(few: data.Images) -> None:
-    other, made = (Training(Settings(seed=n), few) for n in (1, 2))
-    other.losses.add(0.5)
-    other.seconds = 7.0
-
-    saved = other.checkpoint()
-    made.go_on_from(saved, Path("c.pt"))
-
-    assert (made.losses, made.seconds, made.done) == (other.losses, 7.0, 1)
-    assert torch.equal(made.net.fc3.bias, other.net.fc3.bias)
-    assert saved.settings == other.settings.plain()
-
-
-@pytest.mark.parametrize(
-    ("epoch", "batches", "refused"),
-    [(1, 10, False), (1, 11, True), (3, 0, False), (4, 0, True)],
-)
-def test_place_has_to_exist(few: data.Images, epoch: int, batches: int, refused: bool) -> None:
-    made = Training(Settings(), few)
-    saved = made.checkpoint()
-    saved.losses.running.epoch, saved.losses.running.batches = epoch, batches
-
-    words = rf"c\.pt: stands at batch {batches} of epoch {epoch}, "
-    with pytest.raises(CheckpointError, match=words) if refused else nullcontext():
-        made.go_on_from(saved, Path("c.pt"))
-
-
-def test_other_images_are_refused(few: data.Images) -> None:
-    made = Training(Settings(), few)
-
-    with pytest.raises(CheckpointError, match=r"c\.pt: its training had other images"):
-        made.go_on_from(replace(made.checkpoint(), images="others"), Path("c.pt"))

@@ -21,13 +21,3 @@ def test_reports_become_due_and_are_kept() -> None:
         Report(1, 7, 8.0, rest=True),
     ]
     assert (losses.running, losses.fine) == (RunningLoss(4, 2, 1, 9.0), RunningLoss(2, 2, 1, 9))
-
-
-def test_epoch_without_a_rest_ends_without_a_report() -> None:
-    losses = Losses(RunningLoss(2), RunningLoss(1))
-
-    assert [losses.add(1.0), losses.add(2.0)] == [[], [Report(1, 2, 1.5)]]
-
-    assert losses.end_epoch() == []
-    assert (losses.running.epoch, losses.running.batches) == (2, 0)
-    assert losses.curve == [Report(1, 1, 1.0), Report(1, 2, 2.0)]

@@ -77,24 +77,12 @@ def test_holds_all_of_the_training() -> None:
     }
 
 
-def test_no_time_is_no_rate() -> None:
-    assert record_of(10 * (1,), 10 * (1,), seconds=0.0)["images_per_second"] is None
-
-
 def test_content_is_json_that_people_read() -> None:
     assert record.content({"a": "é", "b": [1]}) == (
         '{\n  "a": "é",\n  "b": [\n    1\n  ]\n}\n'.encode()
     )
     with pytest.raises(ValueError, match="JSON"):
         record.content({"a": float("nan")})
-
-
-def test_comes_back(tmp_path: Path) -> None:
-    file = tmp_path / "result.json"
-    file.write_bytes(record.content(WHOLE))
-
-    assert record.read(file) == WHOLE
-    assert record.settings_of(WHOLE) == {"seed": 3, "device": "cpu"}
 
 
 @pytest.mark.parametrize(
@@ -115,8 +103,3 @@ def test_that_lacks_something_is_refused(tmp_path: Path, wrong: dict[str, Any], 
         record.RecordError, match=rf"json is not the result of a training \({fault}"
     ):
         record.read(file)
-
-
-def test_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(record.RecordError, match="FileNotFoundError"):
-        record.read(tmp_path / "result.json")

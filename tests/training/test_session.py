@@ -21,7 +21,6 @@ from torch import nn
 
 from blitz import classifier, data, plots
 from blitz.__main__ import main
-from blitz.base.files import WriteError
 from blitz.images import download
 from blitz.images.download import DownloadError
 from blitz.learning import evaluation, running_loss
@@ -87,27 +86,6 @@ class TestWhatIsKept:
         assert set(os.listdir(out)) == {".lock", "model.pt", "result.json"}
         printed = capsys.readouterr().out
         assert f"in {out}: model.pt, result.json; pictures need: pip install matplotlib" in printed
-
-    def test_model_is_the_state_dict_alone(self, reference: Path) -> None:
-        state = torch.load(reference / "model.pt", weights_only=True)
-
-        assert state.keys() == classifier.Net().state_dict().keys()
-
-    def test_result_says_what_was_done_and_how_it_came_out(
-        self, reference: Path, images: Path
-    ) -> None:
-        result = result_in(reference)
-
-        assert result["settings"]["data"] == str(images)
-        assert result["settings"]["epochs"] == 3
-        assert result["device"] == "cpu"
-        assert result["versions"]["torch"] == torch.__version__
-        assert result["data"]["source"] == str(images)
-        assert result["data"]["train"]["images"] == 39
-        assert result["data"]["test"]["images"] == result["total"] == 12
-        assert list(result["class_accuracy"]) == list(data.CLASSES)
-        assert result["accuracy"] == 100 * result["correct"] / 12
-        assert result["images_per_second"] == pytest.approx(3 * 39 / result["seconds"])
 
     def test_accuracy_is_that_of_the_model(self, reference: Path, images: Path) -> None:
         net = weights.load(reference / "model.pt")
@@ -178,29 +156,13 @@ class TestLosses:
                 losses.append(loss.item())
         return losses
 
-    def test_are_printed_with_the_rest_of_each_epoch(
-        self, train: Callable[..., int], capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        assert train() == 0
-
-        lines = [line for line in capsys.readouterr().out.splitlines() if "] loss: " in line]
-        places = [f"[{epoch}, {batch:5d}]" for epoch in (1, 2, 3) for batch in (4, 8, 10)]
-        assert [line[:10] for line in lines] == places
-
-    def test_do_not_depend_on_the_feed(
-        self, train: Callable[..., int], out: Path, reference: Path
-    ) -> None:
-        assert train("--feed", "loader") == 0
-
-        assert result_in(out)["settings"]["feed"] == "loader"
-        assert result_in(out)["loss_trace"] == result_in(reference)["loss_trace"]
-
-    def test_do_not_depend_on_workers(
-        self, train: Callable[..., int], out: Path, reference: Path
+    @pytest.mark.parametrize("options", [("--feed", "loader"), ("--workers", "1")], ids=" ".join)
+    def test_do_not_depend_on_the_feed_or_on_workers(
+        self, train: Callable[..., int], out: Path, reference: Path, options: tuple[str, ...]
     ) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # fork beside torch's threads
-            assert train("--workers", "1", "--epochs", "1") == 0
+            assert train("--epochs", "1", *options) == 0
 
         assert result_in(out)["settings"]["feed"] == "loader"
         assert result_in(out)["loss_trace"] == result_in(reference)["loss_trace"][:3]
@@ -427,62 +389,6 @@ class TestResume:
 
         assert_same_bits(unfinished, reference)
 
-    def test_without_a_training_starts_one(
-        self, train: Callable[..., int], out: Path, reference: Path
-    ) -> None:
-        assert train("--resume") == 0
-
-        assert_same_bits(out, reference)
-
-    @pytest.mark.parametrize(
-        ("options", "named"),
-        [
-            (("--epochs", "4"), "--epochs 4 (there: 3)"),
-            (("--batch-size", "5"), "--batch-size 5 (there: 4)"),
-            (("--lr", "0.01"), "--lr 0.01 (there: 0.001)"),
-            (("--momentum", "0.5"), "--momentum 0.5 (there: 0.9)"),
-            (("--width", "7"), "--width 7 (there: 6)"),
-            (("--seed", "1"), "--seed 1 (there: 0)"),
-        ],
-        ids=lambda value: value[0] if isinstance(value, tuple) else "",
-    )
-    def test_with_other_settings_is_refused_and_names_them(
-        self,
-        unfinished: Path,
-        train: Callable[..., int],
-        capsys: pytest.CaptureFixture[str],
-        options: tuple[str, ...],
-        named: str,
-    ) -> None:
-        before = (unfinished / "checkpoint.pt").read_bytes()
-
-        assert train("--resume", *options) == 2
-
-        error = capsys.readouterr().err
-        assert f"other settings than those given: {named}. Leave them out" in error
-        assert (unfinished / "checkpoint.pt").read_bytes() == before
-
-    def test_with_other_settings_is_refused_when_finished(
-        self, train: Callable[..., int], out: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        assert train() == 0
-
-        assert train("--resume", "--width", "7") == 2
-
-        assert "--width 7 (there: 6)" in capsys.readouterr().err
-
-    def test_with_other_images_is_refused(
-        self, unfinished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        other = small_images.make(tmp_path / "other")
-        (other / "train" / "frog" / "99.png").write_bytes(
-            (other / "train" / "frog" / "06.png").read_bytes()
-        )
-
-        assert main(["train", "--out", str(unfinished), "--data", str(other), "--resume"]) == 2
-
-        assert "its training had other images than those of --data" in capsys.readouterr().err
-
     def test_with_the_images_moved_goes_on(
         self, unfinished: Path, images: Path, tmp_path: Path, reference: Path
     ) -> None:
@@ -492,58 +398,44 @@ class TestResume:
 
         assert result_in(unfinished)["loss_trace"] == result_in(reference)["loss_trace"]
 
-    def test_sweeps_up_what_a_killed_writer_left(
-        self, unfinished: Path, train: Callable[..., int]
-    ) -> None:
-        part = unfinished / f".{'0' * 32}.part"
-        part.write_bytes(b"half a checkpoint")
-        own = unfinished / ".notes.part"
-        own.touch()
 
-        assert train("--resume") == 0
-
-        assert not part.exists()
-        assert own.exists()
+WHOLE, HALF, OWN = "result.json", "checkpoint.pt", "model.pt"
+REFUSALS = {
+    (WHOLE, ""): "holds a finished training; nothing was changed",
+    (WHOLE, "--resume --width 7"): "--width 7 (there: 6)",
+    (HALF, ""): "holds an unfinished training; nothing was changed. Go on with it: python",
+    (HALF, "--resume --epochs 4 --lr 0.1"): "--epochs 4 (there: 3), --lr 0.1 (there: 0.001)",
+    (HALF, "--resume --data other"): "its training had other images than those of --data",
+    (OWN, ""): "holds other files; nothing was changed",
+    (OWN, "--resume"): "holds other files; nothing was changed",
+}
 
 
 class TestNothingIsOverwritten:
-    def test_finished_training_is_refused(
-        self, train: Callable[..., int], out: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        assert train() == 0
-        before = {path.name: path.read_bytes() for path in out.iterdir()}
-
-        assert train() == 2
-
-        assert "holds a finished training; nothing was changed" in capsys.readouterr().err
-        assert {path.name: path.read_bytes() for path in out.iterdir()} == before
-
-    def test_unfinished_training_is_refused(
-        self, unfinished: Path, train: Callable[..., int], capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        before = (unfinished / "checkpoint.pt").read_bytes()
-
-        assert train() == 2
-
-        error = capsys.readouterr().err
-        assert "holds an unfinished training; nothing was changed. Go on with it: python" in error
-        assert (unfinished / "checkpoint.pt").read_bytes() == before
-
-    @pytest.mark.parametrize("resume", [(), ("--resume",)], ids=["", "resume"])
-    def test_files_of_the_users_own_are_refused(
+    @pytest.mark.parametrize(("there", "options"), REFUSALS)
+    def test_what_is_there_is_left_as_it_is(
         self,
-        train: Callable[..., int],
-        out: Path,
+        reference: Path,
+        images: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
-        resume: tuple[str, ...],
+        there: str,
+        options: str,
     ) -> None:
+        monkeypatch.chdir(tmp_path)
+        small_images.make(tmp_path / "other", seed=1)
+        out = tmp_path / "out"
         out.mkdir()
-        (out / "model.pt").write_bytes(b"mine")
+        shutil.copy(reference / there, out)
+        before = (out / there).read_bytes()
+        words = f"train --data {images} --out out {options}".split()
 
-        assert train(*resume) == 2
+        assert main(words) == 2
 
-        assert "holds other files; nothing was changed" in capsys.readouterr().err
-        assert (out / "model.pt").read_bytes() == b"mine"
+        assert REFUSALS[there, options] in capsys.readouterr().err
+        assert (out / there).read_bytes() == before
+        assert set(os.listdir(out)) == {".lock", there}
 
     def test_second_process_is_refused(
         self, train: Callable[..., int], out: Path, capsys: pytest.CaptureFixture[str]
@@ -567,7 +459,10 @@ def full_after(count: int) -> Callable[..., Any]:
 
 
 class TestDisk:
-    @pytest.mark.parametrize("writes", [1, 4, 12])
+    @pytest.mark.parametrize(
+        ("writes", "batches", "what"),
+        [(1, 0, "checkpoint"), (4, 9, "checkpoint"), (12, 23, "checkpoint"), (17, 30, "weights")],
+    )
     def test_full_on_the_way_keeps_the_earlier_checkpoint(
         self,
         train: Callable[..., int],
@@ -576,53 +471,21 @@ class TestDisk:
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
         writes: int,
+        batches: int,
+        what: str,
     ) -> None:
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", full_after(2 * writes))  # a file and its folder
             assert train() == 1
 
         error = capsys.readouterr().err
-        assert "the checkpoint cannot be written there: No space left on device" in error
+        assert f"the {what} cannot be written there: No space left on device" in error
         assert "Then go on with: python -m blitz train" in error
         assert sorted(os.listdir(out)) == [".lock", "checkpoint.pt"]
         running = checkpoint.load(out / "checkpoint.pt").losses.running
-        assert 10 * (running.epoch - 1) + running.batches == self.done_after(writes)
+        assert 10 * (running.epoch - 1) + running.batches == batches
         assert train("--resume") == 0
         assert_same_bits(out, reference)
-
-    def done_after(self, writes: int) -> int:
-        """Batches that are done at the last of so many writes."""
-        return [0, 3, 6, 9, 10, 10, 13, 16, 19, 20, 20, 23][writes - 1]
-
-    def test_full_at_the_end_keeps_the_training(
-        self,
-        train: Callable[..., int],
-        out: Path,
-        reference: Path,
-        monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture[str],
-    ) -> None:
-        with monkeypatch.context() as patch:
-            patch.setattr(weights, "save", self.full)
-            assert train() == 1
-
-        assert "Then go on with: python -m blitz train" in capsys.readouterr().err
-        assert train("--resume") == 0
-        assert_same_bits(out, reference)
-
-    def full(self, net: Any, path: Path) -> None:
-        raise WriteError(path, "the weights", OSError("full"))
-
-    @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
-    def test_really_too_small_for_a_checkpoint(self, train: Callable[..., int], out: Path) -> None:
-        import resource
-
-        def limited() -> int:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-            return train()
-
-        assert ended(in_child(limited)) == 2
-        assert not out.exists()
 
     def test_read_only_keeps_the_earlier_checkpoint(
         self,
@@ -643,13 +506,12 @@ class TestDisk:
         assert "cannot be written there: Read-only file system" in capsys.readouterr().err
         assert (unfinished / "checkpoint.pt").read_bytes() == before
 
-    @pytest.mark.parametrize("place", ["file/out", "file"])
     def test_folder_that_cannot_be_made(
-        self, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         (tmp_path / "file").touch()
 
-        assert main(["train", "--out", str(tmp_path / place)]) == 2
+        assert main(["train", "--out", str(tmp_path / "file" / "out")]) == 2
 
         assert "cannot be made or written to: " in capsys.readouterr().err
 

@@ -32,23 +32,6 @@ class TestChosen:
         assert chosen == Settings(epochs=3, device=CUDA, threads=5)
 
 
-def test_plain_settings_are_numbers_and_texts() -> None:
-    assert SAVED == {
-        "data": "there",
-        "epochs": 2,
-        "batch_size": 8,
-        "lr": 0.001,
-        "momentum": 0.9,
-        "width": 6,
-        "seed": 0,
-        "device": "cpu",
-        "threads": 1,
-        "workers": 0,
-        "feed": None,
-        "exact": False,
-    }
-
-
 class TestResumed:
     def test_saved_ones_come_back_except_those_that_may_change(self) -> None:
         free = {"data": "here", "workers": 2, "feed": "loader"}
@@ -89,16 +72,10 @@ class TestResumed:
             {"data": 3},
             {"feed": ["resident"]},
             {"more": 1},
+            {"seed": None},
         ],
         ids=str,
     )
     def test_those_that_are_none_are_refused(self, wrong: dict[str, Any]) -> None:
         with pytest.raises(SettingsError, match=r"c\.pt: holds no settings of a training"):
             settings.resumed({}, {**SAVED, **wrong}, WHERE)
-
-    @pytest.mark.parametrize("name", sorted(SAVED))
-    def test_missing_ones_are_refused(self, name: str) -> None:
-        saved = {key: value for key, value in SAVED.items() if key != name}
-
-        with pytest.raises(SettingsError, match="holds no settings"):
-            settings.resumed({}, saved, WHERE)

@@ -1,7 +1,6 @@
 """The file of weights: written whole, read without trust, in the forms that people keep."""
 
 import io
-import os
 import pickle
 import stat
 from pathlib import Path
@@ -11,20 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from blitz.base.files import WriteError
 from blitz.classifier import Net
 from blitz.training import weights
 from blitz.training.weights import WeightsError
-
-
-class MakesFolder:
-    """Unpickling this makes the folder ``trace``."""
-
-    def __init__(self, trace: Path) -> None:
-        self.trace = trace
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.trace),)
+from tests.conftest import MakesFolder
 
 
 @pytest.fixture
@@ -47,32 +36,11 @@ def bytes_of(content: Any, **options: Any) -> bytes:
 
 
 class TestSave:
-    def test_replaces_a_file_whole(self, saved: Net, path: Path) -> None:
-        net = Net()
-
-        weights.save(net, str(path))
-
-        assert torch.equal(weights.load(path).fc1.weight, net.fc1.weight)
-        assert os.listdir(path.parent) == ["net.pth"]
-
     def test_file_is_readable_as_other_files_are(self, saved: Net, path: Path) -> None:
         other = path.with_name("other")
         other.touch()
 
         assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(other.stat().st_mode)
-
-    def test_missing_folder_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(WriteError, match=r"nowhere.*the weights cannot be .*No such file"):
-            weights.save(Net(), tmp_path / "nowhere" / "net.pth")
-
-    def test_net_without_all_its_values_is_refused(self, tmp_path: Path, path: Path) -> None:
-        net = Net()
-        net.fc3.to("meta")
-
-        with pytest.raises(WeightsError, match="lies on meta and has no values"):
-            weights.save(net, path)
-
-        assert list(tmp_path.iterdir()) == []
 
 
 STATE = Net(width=5).state_dict()
@@ -176,11 +144,6 @@ def test_what_is_refused_names_fault_and_remedy_in_a_line(
     assert said.startswith(f"{path}: ")
     assert said.endswith(". Give a file of such weights, as blitz train writes it (model.pt).")
     assert "\n" not in said
-
-
-def test_file_that_is_not_there_is_named(path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"net\.pth: cannot be read: No such file"):
-        weights.load(path)
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["zip", "before torch 1.6"])
