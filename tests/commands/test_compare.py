@@ -14,7 +14,7 @@ def result_of(torch_version: str, **claims: dict[str, str]) -> dict[str, Any]:
     """A result with the outcome of each claim on each device (``cuda_0`` for ``cuda:0``)."""
     return {
         "format": "blitz conformance",
-        "version": 1,
+        "version": 2,
         "environment": {"torch": torch_version, "devices": []},
         "claims": [
             {
