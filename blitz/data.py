@@ -72,19 +72,14 @@ class Images(Dataset[tuple[Any, int]]):
         return (image if self.transform is None else self.transform(image)), label
 
     def image(self, index: int) -> Image.Image:
-        """Return image ``index`` as it is, RGB, without the transform.
-
-        Raises:
-            DataError: its file cannot be read as an image.
-        """
+        """Return image ``index``, RGB, without the transform; raise DataError if unreadable."""
         item = self.items[index]
         return Image.fromarray(item) if isinstance(item, np.ndarray) else photos.read(item).image
 
     def in_memory(self) -> "Images":
         """Read all files; ``origin`` then says how many had to be converted.
 
-        Raises:
-            DataError: some files cannot be read as images; all of them are named.
+        Raises DataError with the names of all that cannot be read.
         """
         if isinstance(self.items, np.ndarray):
             return self
@@ -93,11 +88,7 @@ class Images(Dataset[tuple[Any, int]]):
         return Images(pixels, self.labels, f"{self.origin}{note}", self.transform)
 
     def pixels(self) -> np.ndarray:
-        """Return all images, N x 32 x 32 x 3 bytes.
-
-        Raises:
-            DataError: some files cannot be read as images; all of them are named.
-        """
+        """Return all images, N x 32 x 32 x 3 bytes."""
         return np.asarray(self.in_memory().items)
 
 
@@ -114,9 +105,9 @@ def load(
     Args:
         split: ``"train"`` or ``"test"``.
         source: None for images made on the spot (:mod:`blitz.images.made`), or a folder: the one
-            that holds ``cifar-10-batches-py``, the official files, or one with
-            ``train/<class>/`` and ``test/<class>/``, where the classes are CIFAR-10's own
-            (:data:`blitz.images.cifar10.FOLDERS`) and images are converted to 32 x 32 in RGB.
+            that holds ``cifar-10-batches-py``, or one with ``train/<class>/`` and
+            ``test/<class>/``, where the classes are CIFAR-10's own and images are converted to
+            32 x 32 in RGB.
         count: How many to make; of a folder, how many to take, the same number of each class
             (or one more of the first classes) and no more than there are. None for all.
         seed: Chooses what is made or taken, and the order of it. Only the whole of the official
@@ -156,11 +147,7 @@ def load(
 def describe(source: Source) -> str:
     """Say where the images of ``source`` come from, for the head of a run.
 
-    Checks the source without reading all images: of the official files the digests, of a
-    folder the classes.
-
-    Raises:
-        DataError: the folder cannot be used.
+    Of the official files the digests are checked, of a folder the classes; raises DataError.
     """
     if source is None:
         return "made on the spot, no file, no network"
@@ -184,10 +171,8 @@ def normalized(images: Images) -> TensorDataset:
     """Return all images at once, N x 3 x 32 x 32 float32 in [-1, 1], with their labels, N int64.
 
     Equal, to the last bit, to :func:`transform` of each image.
-
-    Raises:
-        DataError: a file holds no image of 32 x 32 pixels in RGB.
     """
+    # The order of ToTensor and Normalize: one fused multiply-add would round otherwise.
     pixels = torch.from_numpy(images.pixels()).permute(0, 3, 1, 2).contiguous()
     scaled = pixels.float().div_(255).sub_(0.5).div_(0.5)
     return TensorDataset(scaled, torch.tensor(images.labels))
@@ -218,7 +203,7 @@ def loader(
     Raises:
         ValueError: ``dataset`` gives PIL images, or another argument is out of range.
         DataError: on the way into the loop: no worker can be started, since the main script lacks
-            its ``__main__`` guard or the dataset cannot be pickled.
+            its ``__main__`` guard.
 
     Tutorial: ``trainloader`` and ``testloader`` in "Load and normalize CIFAR10".
     """
@@ -239,23 +224,19 @@ def loader(
 
 
 class Loader(DataLoader[Any]):
-    """A DataLoader that says what to do where its workers cannot be started.
-
-    Raises:
-        DataError: on the way into the loop, as :func:`loader` says.
-    """
+    """A DataLoader that raises a DataError with the remedy where its workers cannot be started."""
 
     def __iter__(self) -> "_BaseDataLoaderIter":
         if self.num_workers == 0:
             return super().__iter__()
         context = self.multiprocessing_context or multiprocessing
         workers.check(context.get_start_method())
-        with workers.sending(self.dataset):
-            return super().__iter__()
+        return super().__iter__()
 
 
 def _choose(labels: np.ndarray, count: int | None, seed: int) -> np.ndarray:
     """Return places in ``labels`` in random order: all, or ``count`` balanced over the classes."""
+    # Drawn before the classes are balanced, so that an order depends on the seed alone.
     random = np.random.default_rng(seed)
     order = random.permutation(len(labels))
     if count is None:

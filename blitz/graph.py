@@ -48,13 +48,7 @@ class Graph:
 
     def nodes(self) -> list[Node]:
         """Return every node once, root first, in the order of a depth-first walk."""
-        return list(_walk(self.root, set()))
-
-    def edges(self) -> list[tuple[Node, Node]]:
-        """Return (consumer, producer) for every tracked input of every node."""
-        return [
-            (node, below) for node in self.nodes() for below in node.inputs if below is not None
-        ]
+        return list(_walk(self.root))
 
     def leaves(self) -> list[torch.Tensor]:
         """Return the tensors that gradients are accumulated in, in the order of the walk."""
@@ -65,7 +59,7 @@ class Graph:
         return [node.name for node in self.nodes()]
 
     def __str__(self) -> str:
-        return "\n".join(_lines(self.root, 0, set()))
+        return "\n".join(_lines(self.root))
 
 
 def of(tensor: torch.Tensor) -> Graph:
@@ -102,7 +96,8 @@ def _record(root: torch.autograd.graph.Node) -> Node:
     return made[root]
 
 
-def _walk(root: Node, seen: set[Node]) -> Iterator[Node]:
+def _walk(root: Node) -> Iterator[Node]:
+    seen: set[Node] = set()
     todo = [root]
     while todo:
         node = todo.pop()
@@ -113,8 +108,9 @@ def _walk(root: Node, seen: set[Node]) -> Iterator[Node]:
         todo.extend(below for below in reversed(node.inputs) if below is not None)
 
 
-def _lines(root: Node, indent: int, seen: set[Node]) -> Iterator[str]:
-    todo: list[tuple[Node | None, int]] = [(root, indent)]
+def _lines(root: Node) -> Iterator[str]:
+    seen: set[Node] = set()
+    todo: list[tuple[Node | None, int]] = [(root, 0)]
     while todo:
         node, depth = todo.pop()
         if node is None:

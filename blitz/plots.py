@@ -37,8 +37,7 @@ def sample_grid(
         predicted: N class numbers that a net gave them. The net's answer then stands under the
             image, with ✓ and a thin blue frame, or with ✗ and a thick, dashed orange one.
 
-    Raises:
-        NoMatplotlib: matplotlib is not installed.
+    Raises NoMatplotlib, as all of these figures do.
 
     Tutorial: "Load and normalize CIFAR10", "Test the network on the test data".
     """
@@ -78,9 +77,6 @@ def loss_curve(
         reports: The means that the training printed, each drawn over its batches; one or more.
         fine: Means over fewer batches, drawn as a curve; one or more.
         batches_per_epoch: Batches in an epoch; the epochs' ends are marked.
-
-    Raises:
-        NoMatplotlib: matplotlib is not installed.
     """
     figure = blank_figure(7, 4.2)
     axes = figure.add_subplot()
@@ -109,11 +105,7 @@ def _spans(reports: Sequence[Report], per_epoch: int) -> list[tuple[int, int]]:
 
 
 def class_bars(accuracy: Accuracy) -> "Figure":
-    """Return a figure of the accuracy of each class, beside chance and the whole.
-
-    Raises:
-        NoMatplotlib: matplotlib is not installed.
-    """
+    """Return a figure of the accuracy of each class, beside chance and the whole."""
     rates = accuracy.class_percent
     figure = blank_figure(7, 4.2)
     axes = figure.add_subplot()
@@ -143,11 +135,7 @@ def png(figure: "Figure") -> bytes:
 
 
 def blank_figure(width: float, height: float) -> "Figure":
-    """Return an empty figure of that many inches, drawn in memory: no window, and no pyplot.
-
-    Raises:
-        NoMatplotlib: matplotlib is not installed.
-    """
+    """Return an empty figure of that many inches, drawn in memory: no window, and no pyplot."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure

@@ -28,21 +28,6 @@ class TestSampleGrid:
         assert figure.get_suptitle() == "10 images and their classes"
         assert {axes.get_xlabel() for axes in figure.axes} == {""}
 
-    @pytest.mark.parametrize(
-        ("count", "rows", "columns", "inches"),
-        [(1, 1, 1, (3, 1.9)), (3, 1, 3, (3.6, 1.9)), (8, 1, 8, (9.6, 1.9)), (10, 2, 8, (9.6, 3.4))],
-    )
-    def test_stands_in_rows_of_8(
-        self, count: int, rows: int, columns: int, inches: tuple[float, float]
-    ) -> None:
-        figure = plots.sample_grid(torch.zeros(count, 3, 4, 4), torch.zeros(count).long())
-
-        assert figure.get_size_inches().tolist() == pytest.approx(inches)
-        specs = [axes.get_subplotspec() for axes in figure.axes]
-        assert [(spec.get_geometry()[:2], spec.num1) for spec in specs] == [
-            ((rows, columns), index) for index in range(count)
-        ]
-
     def test_shows_the_pixels_within_their_range(self) -> None:
         image = torch.linspace(-1, 1, 3 * 2 * 4, requires_grad=True).view(3, 2, 4)
 
@@ -81,25 +66,6 @@ class TestLossCurve:
         spans = [segment.tolist() for segment in axes.collections[0].get_segments()]
         assert spans == [[[0, 2.0], [4, 2.0]], [[4, 1.5], [6, 1.5]], [[6, 1.0], [10, 1.0]]]
 
-    def test_legend_names_the_ends_of_epochs_once(self) -> None:
-        reports = [Report(epoch, 3000, 1 / epoch) for epoch in (1, 2, 3)]
-        fine = [Report(epoch, batches, 1.0) for epoch in (1, 2, 3) for batches in (1500, 3000)]
-
-        (axes,) = plots.loss_curve(reports, fine, batches_per_epoch=3000).axes
-
-        assert [end.get_xdata()[0] for end in axes.get_lines()[2:]] == [3000, 6000]
-        assert [text.get_text() for text in axes.get_legend().get_texts()] == [
-            "mean over 1,500 batches",
-            "mean as printed",
-            "end of an epoch",
-        ]
-
-    def test_axis_begins_at_the_first_batch_and_writes_thousands(self) -> None:
-        (axes,) = plots.loss_curve([Report(1, 4, 2.0)], [Report(1, 4, 2.0)], 4).axes
-
-        assert axes.get_xlim()[0] == 0
-        assert axes.xaxis.get_major_formatter()(1234567.0) == "1,234,567"
-
 
 @pytest.mark.usefixtures("matplotlib")
 class TestClassBars:
@@ -117,21 +83,6 @@ class TestClassBars:
         assert [line.get_xdata()[0] for line in axes.get_lines()] == [40, 10]
         legend = [text.get_text() for text in axes.get_legend().get_texts()]
         assert legend == ["all classes: 40.0 %", "chance: 10 %"]
-
-    def test_nothing_overlaps(self) -> None:
-        figure = plots.class_bars(self.ACCURACY)
-
-        figure.draw_without_rendering()
-
-        (axes,) = figure.axes
-        first, second = (bar.get_window_extent() for bar in axes.patches[:2])
-        assert first.y0 > second.y1  # the first class is the upper one
-        for bar, text in zip((first, second), axes.texts[:2], strict=True):
-            box = text.get_window_extent()
-            assert box.x0 > axes.bbox.x1
-            assert (box.y0 + box.y1) / 2 == pytest.approx((bar.y0 + bar.y1) / 2, abs=3)
-        frame = axes.get_legend().get_window_extent()
-        assert 0 < frame.y1 < axes.xaxis.label.get_window_extent().y0 + 5
 
 
 @pytest.mark.usefixtures("matplotlib")

@@ -7,14 +7,20 @@ import argparse
 import math
 from collections.abc import Callable
 
+DATA = (
+    "the images: the folder that holds cifar-10-batches-py/, or one with train/<class>/ and "
+    "test/<class>/ (default: made on the spot)"
+)
+DEVICE = (
+    "cpu, cuda, cuda:1, … (default: the first accelerator, else the cpu); under torchrun the kind "
+    "alone, since each process has a device of its own"
+)
+
 
 def add_devices(add: Callable[..., object], choice: str, *, limit: float) -> None:
-    """Add ``--device``, ``--import`` and ``--preflight-limit``.
+    """Add ``--device`` (its help is ``choice``), ``--import`` and ``--preflight-limit``.
 
-    Args:
-        add: ``add_argument`` of a parser, or pytest's ``addoption``.
-        choice: The help of ``--device``: what is done with the devices, and the default.
-        limit: The default of ``--preflight-limit`` in seconds.
+    ``add`` is ``add_argument`` of a parser or pytest's ``addoption``; ``limit`` is in seconds.
     """
     add("--device", metavar="NAME[,NAME…]", help=choice)
     add(

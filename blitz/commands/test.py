@@ -22,17 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``python -m blitz test``."""
     add = parser.add_argument
     add("--model", required=True, metavar="FILE", help="the weights: model.pt of a training")
-    add(
-        "--data",
-        metavar="DIR",
-        help="the images: the folder that holds cifar-10-batches-py/, or one with train/<class>/ "
-        "and test/<class>/; the test images are taken (default: made on the spot)",
-    )
-    add(
-        "--device",
-        help="cpu, cuda, cuda:1, … (default: the first accelerator, else the cpu); under torchrun "
-        "the kind alone, since each process has a device of its own",
-    )
+    add("--data", metavar="DIR", help=arguments.DATA)
+    add("--device", help=arguments.DEVICE)
     add(
         "--batch-size",
         type=arguments.whole(1),

@@ -41,9 +41,8 @@ if TYPE_CHECKING:
 
 DONE, FAILED = 0, 1
 OUT = "blitz-run"
-BATCH_SIZE = "images to a step, those of all processes together (default: 4)"
 
-SETTINGS = (
+SETTINGS = [
     "epochs",
     "batch_size",
     "lr",
@@ -54,19 +53,14 @@ SETTINGS = (
     "seed",
     "feed",
     "exact",
-)
+]
 """The options that become settings of the training; None where they were not given."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``python -m blitz train``."""
     source = parser.add_mutually_exclusive_group()
-    source.add_argument(
-        "--data",
-        metavar="DIR",
-        help="the images: the folder that holds cifar-10-batches-py/, or one with train/<class>/ "
-        "and test/<class>/ (default: made on the spot)",
-    )
+    source.add_argument("--data", metavar="DIR", help=arguments.DATA)
     source.add_argument(
         "--download",
         action="store_true",
@@ -75,25 +69,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--mirror", metavar="URL", help="where --download fetches it instead")
     number, positive = arguments.whole(0), arguments.whole(1)
+    # No defaults: with --resume, an option that was not typed is the training's own.
     add = parser.add_argument
     add("--epochs", type=positive, metavar="N", help="passes over the images (default: 2)")
-    add("--batch-size", type=positive, metavar="N", help=BATCH_SIZE)
+    add(
+        "--batch-size",
+        type=positive,
+        metavar="N",
+        help="images of all processes to a step (default: 4)",
+    )
     add("--lr", type=arguments.rate, metavar="RATE", help="learning rate of SGD (default: 0.001)")
     add("--momentum", type=arguments.momentum, metavar="M", help="of SGD (default: 0.9)")
-    add(
-        "--width", type=positive, metavar="N", help="channels of the first convolution (default: 6)"
-    )
-    add(
-        "--device",
-        help="cpu, cuda, cuda:1, … (default: the first accelerator, else the cpu); under torchrun "
-        "the kind alone, since each process has a device of its own",
-    )
-    add(
-        "--workers",
-        type=number,
-        metavar="N",
-        help="processes that load images, for each one that trains (default: 0)",
-    )
+    add("--width", type=positive, metavar="N", help="of the first convolution (default: 6)")
+    add("--device", help=arguments.DEVICE)
+    add("--workers", type=number, metavar="N", help="processes that load images (default: 0)")
     add("--seed", type=number, metavar="N", help="of first weights and order (default: 0)")
     add(
         "--feed",
@@ -147,7 +136,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_among(processes: "Processes", args: argparse.Namespace) -> int:
     """Run the training in this process: the first holds the folder, the others print nothing."""
-    from blitz.images.download import DownloadError
     from blitz.training.folder import RunFolder
 
     folder = RunFolder(args.out)
@@ -159,9 +147,6 @@ def _run_among(processes: "Processes", args: argparse.Namespace) -> int:
             if processes.leads:
                 until_the_end.enter_context(folder.held())
             return _run(args, folder, processes)
-        except DownloadError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return FAILED
         except KeyboardInterrupt:
             return _interrupted(args, folder, signal.SIGINT, processes)
 
@@ -188,6 +173,7 @@ def _prepare(
     """Return what the processes start from, or the accuracy where nothing is left to do."""
     from blitz.training import session
 
+    # First of all: a folder that is refused costs no download.
     session.refuse_to_overwrite(
         folder, resume=args.resume, processes=processes, command=_command(args)
     )
@@ -267,8 +253,7 @@ def _keep(training: "Training", prepared: "Prepared", folder: "RunFolder") -> fl
     from blitz.parallel.processes import evaluate
     from blitz.training import session
 
-    test = data.normalized(prepared.test)
-    accuracy = evaluate(training.net, test, training.processes)
+    accuracy = evaluate(training.net, data.normalized(prepared.test), training.processes)
     print(accuracy.line(), *accuracy.class_lines(), sep="\n", flush=True)
     drawn = training.processes.first(lambda: session.keep(training, prepared, accuracy, folder))
     if drawn:

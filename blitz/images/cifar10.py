@@ -26,8 +26,7 @@ class DataError(BlitzError, RuntimeError):
 def load(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the images of a split, N x 32 x 32 x 3 bytes, and their labels, in their own order.
 
-    Raises:
-        DataError: a file is missing or damaged. Nothing was unpickled then.
+    Raises DataError if a file is missing or damaged; nothing was unpickled then.
     """
     from torchvision.datasets import CIFAR10
 
@@ -42,11 +41,7 @@ def load(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def check_digests(folder: Path) -> None:
-    """Compare the official files in ``folder`` with the MD5 digests that torchvision knows.
-
-    Raises:
-        DataError: a file is missing or damaged.
-    """
+    """Raise DataError unless the official files have the MD5 digests that torchvision knows."""
     from torchvision.datasets.utils import calculate_md5
 
     expected = _digests()

@@ -36,7 +36,7 @@ Progress = Callable[[int, str], object]
 
 
 class DownloadError(DataError):
-    """A download that failed; the message says what was received and what to do."""
+    """A download that failed on the way."""
 
     exit_code = 1
 
@@ -54,17 +54,12 @@ def fetch(
     downloads and the others wait. A file counts only when its MD5 is right.
 
     Args:
-        root: The folder, made where it does not exist; then a source for :func:`blitz.data.load`.
+        root: The folder, made where it does not exist; it is returned as a path.
         mirror: Another address of the archive; one that ends in ``/`` is that of its folder.
         tries: Failures in a row, without a new byte between them, at which to give up.
         progress: Called as bytes come, and before each wait.
 
-    Returns:
-        ``root``.
-
-    Raises:
-        DownloadError: it failed on the way.
-        DataError: ``root`` or ``mirror`` cannot be used.
+    Raises DownloadError if it failed on the way, DataError for a bad ``root`` or ``mirror``.
     """
     from torchvision.datasets import CIFAR10
     from torchvision.datasets.utils import check_integrity, extract_archive
@@ -120,6 +115,7 @@ def _alone(root: Path, progress: Progress) -> Iterator[None]:
 
 
 def _check_room(root: Path) -> None:
+    # Before the first byte: a disk that is full after half an hour of download helps nobody.
     needed = SIZE - _received(root / f"{ARCHIVE}.part") + UNPACKED
     free = shutil.disk_usage(root).free
     if free < needed:
@@ -177,7 +173,7 @@ def _receive(url: str, part: Path, progress: Progress) -> None:
     received = _received(part)
     request = Request(url, headers={"Range": f"bytes={received}-", "User-Agent": "blitz"})
     with _network():
-        response = urlopen(request, timeout=STALL)
+        response = urlopen(request, timeout=STALL)  # for each read, not for the whole of it
     with response:
         if response.status != 206:  # the server ignores Range and sends all of it
             received = 0
@@ -187,7 +183,7 @@ def _receive(url: str, part: Path, progress: Progress) -> None:
         with open(part, "ab" if received else "wb") as file:
             while received < SIZE:
                 with _network():
-                    block = response.read1(1 << 16)
+                    block = response.read1(1 << 16)  # read() would wait for all 64 KiB
                 if not block:
                     raise _Fault("the connection ended early")
                 file.write(block)

@@ -5,7 +5,6 @@ Files are taken by torchvision's ImageFolder rules and converted as :mod:`blitz.
 
 import os
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -16,26 +15,8 @@ NAMED = 10
 """Unreadable files that an error names before it counts the others."""
 
 
-class Listed(NamedTuple):
-    """The image files of a split.
-
-    Attributes:
-        files: Their paths, by class and name.
-        labels: The class of each.
-        ignored: How many other files there are: hidden ones, and those of another suffix.
-    """
-
-    files: list[str]
-    labels: np.ndarray
-    ignored: int
-
-
 def is_official(folder: Path) -> bool:
-    """Return whether ``folder`` holds the official CIFAR-10 rather than class folders.
-
-    Raises:
-        DataError: it holds neither.
-    """
+    """Tell the official CIFAR-10 from class folders; raise DataError if ``folder`` is neither."""
     if not folder.is_dir():
         fault = "is a file, not a folder" if folder.exists() else "does not exist"
         raise DataError(f"{folder} {fault}. {_EXPECTED}")
@@ -61,11 +42,7 @@ _EXPECTED = (
 
 
 def describe(folder: Path) -> str:
-    """Return in words what ``folder`` holds, without reading all images.
-
-    Raises:
-        DataError: it cannot be used: an official file is damaged, or a class folder is missing.
-    """
+    """Return in words what ``folder`` holds; raise DataError for damaged or missing parts."""
     if is_official(folder):
         cifar10.check_digests(folder)
     else:
@@ -81,11 +58,10 @@ def name(folder: Path) -> str:
     return f"the class folders in {folder}"
 
 
-def listed(folder: Path, split: str) -> Listed:
-    """Return the image files of a split.
+def listed(folder: Path, split: str) -> tuple[list[str], np.ndarray, int]:
+    """Return the image files of a split, the class of each, and how many other files there are.
 
-    Raises:
-        DataError: the split or a class is missing, a class is unknown or has no image file.
+    Raises DataError for a split or class that is missing, unknown or without an image file.
     """
     from torchvision.datasets import ImageFolder
     from torchvision.datasets.folder import IMG_EXTENSIONS
@@ -108,7 +84,7 @@ def listed(folder: Path, split: str) -> Listed:
         )
     except FileNotFoundError as error:  # "Found no valid file for the classes cat, dog. "
         raise DataError(f"{top}: {str(error).strip()} Put at least one image there.") from error
-    return Listed([file for file, _ in samples], np.array([n for _, n in samples]), ignored)
+    return [file for file, _ in samples], np.array([n for _, n in samples]), ignored
 
 
 def _check_classes(top: Path) -> None:
@@ -133,8 +109,7 @@ def _check_classes(top: Path) -> None:
 def read(files: list[str]) -> tuple[np.ndarray, int]:
     """Read all ``files``: N x 32 x 32 x 3 bytes, and how many had to be converted.
 
-    Raises:
-        DataError: some cannot be read as images; all of them are named.
+    Raises DataError with the names of all that cannot be read.
     """
     pixels, converted, faults = [], 0, []
     for file in files:

@@ -1,14 +1,12 @@
 """Images made on the spot from a seed: ten kinds of strokes that cover the picture, in two colours
 that differ from picture to picture.
 
-The kind of stroke is the class: short or long ones in four directions, small or large blocks. Where
-a stroke lies and which of the two colours it has is left to chance, as are the colours. So a single
-pixel, and the mean colour, is distributed alike in all classes, and only the way in which
-neighbouring pixels go together tells the classes apart: a convolution sees it, and a linear
-classifier on the pixels hardly does. Directions are learned soon and lengths late, and one picture
-in seven is mislabelled: it shows any kind, so no net gets more than 87 % right. Together this keeps
-the tutorial's net between 50 % and 90 % from two thousand steps on. `docs/tune_made_images.py`
-measures it.
+The kind of stroke is the class: short or long ones in four directions, small or large blocks. A
+single pixel, and the mean colour, is distributed alike in all classes; only the way in which
+neighbouring pixels go together tells them apart, which a convolution sees and a linear classifier
+hardly does. Directions are learned soon and lengths late, and one picture in seven is mislabelled,
+so no net gets more than 87 % right. Together this keeps the tutorial's net between 50 % and 90 %
+from two thousand steps on. `docs/tune_made_images.py` measures it.
 
 Every number comes from the raw bits of PCG64, which NumPy guarantees never to change, by integer
 arithmetic: a seed gives the same images, to the last bit, on every machine.

@@ -26,10 +26,7 @@ def read(path: str | os.PathLike[str]) -> Photo:
     """Read the image in ``path``, stretched to 32 x 32 pixels.
 
     It is turned upright as its camera says, a transparent part becomes white, 16 bits are scaled
-    to 8, and of an animation the first frame is taken.
-
-    Raises:
-        PhotoError: the file is missing, or Pillow cannot read an image from it.
+    to 8, and of an animation the first frame is taken. Raises PhotoError.
     """
     Image.init()  # Image.OPEN is empty before
     safe = [name for name in Image.OPEN if name != "EPS"]  # for EPS Pillow runs Ghostscript
