@@ -22,8 +22,7 @@ import torch  # noqa: E402
 
 from tests import published_faults  # noqa: E402
 from tests.forked import Done, call  # noqa: E402
-
-Fault = Callable[[Callable], Callable]
+from tests.published_faults import Fault, always, arguments, spoil  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -47,31 +46,7 @@ class DeviceFault:
 
 def result(change: Callable[[torch.Tensor], object], place: int | None = None) -> Fault:
     """Change a result in place: the only one, or the one at ``place``."""
-
-    def make(kernel: Callable) -> Callable:
-        def faulty(**arguments: Any) -> Any:
-            found = kernel(**arguments)
-            changed = found if place is None else found[place]
-            if changed is not None and changed.numel():
-                change(changed)
-            return found
-
-        return faulty
-
-    return make
-
-
-def arguments(**changes: Callable) -> Fault:
-    """Change arguments before the kernel sees them."""
-
-    def make(kernel: Callable) -> Callable:
-        def faulty(**given: Any) -> Any:
-            changed = {n: changes[n](v) for n, v in given.items() if n in changes}
-            return kernel(**{**given, **changed})
-
-        return faulty
-
-    return make
+    return spoil(always, change, place)
 
 
 def off(percent: float) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -132,172 +107,127 @@ def _stale_once_in_ten(kernel: Callable) -> Callable:
 
 calls: list[torch.Tensor] = []
 
+
+def fault(name: str, faults: dict[str, Fault], tests: str, *names: str) -> DeviceFault:
+    """Return a fault that a claim with one of ``names``, else with a word of ``tests``, notices."""
+    return DeviceFault(name, faults, tests, names or tuple(tests.split(" or ")))
+
+
 ALL = [
-    DeviceFault(*row)
-    for row in (
-        (
-            "convolution_weight_gradient_off_by_1_percent",
-            {"convolution_backward": result(off(1), 1)},
-            "of_an_operation or convol",
-            ("convol",),
-        ),
-        (
-            "convolution_input_gradient_off_by_1_percent",
-            {"convolution_backward": result(off(1), 0)},
-            "of_an_operation or convol",
-            ("convol",),
-        ),
-        (
-            "convolution_bias_gradient_missing",
-            {"convolution_backward": result(lambda t: t.zero_(), 2)},
-            "of_an_operation or convol",
-            ("convol",),
-        ),
-        (
-            "convolution_in_bf16",
-            {"convolution": arguments(input=in_bf16, weight=in_bf16)},
-            "of_an_operation or convol",
-            ("convol",),
-        ),
-        (
-            "slice_assignment_writes_to_a_copy",
-            {
-                "copy_": arguments(self=_a_copy_if_it_is_a_slice),
-                "fill_.Scalar": arguments(self=_a_copy_if_it_is_a_slice),
-            },
-            "slice or column or assign",
-            ("slice", "column", "assign"),
-        ),
-        (
-            "matmul_in_bf16",
-            {
-                "mm.out": arguments(self=in_bf16, mat2=in_bf16),
-                "addmm.out": arguments(mat1=in_bf16, mat2=in_bf16),
-            },
-            "matmul",
-            ("matmul",),
-        ),
-        (
-            "pool_that_averages",
-            {"max_pool2d_with_indices.out": _averaging},
-            "pool",
-            ("pool",),
-        ),
-        (
-            "pool_gradient_doubled",
-            {"max_pool2d_with_indices_backward.grad_input": result(off(100))},
-            "pool",
-            ("pool",),
-        ),
-        (
-            "sgd_step_drops_momentum",
-            {"_foreach_mul_.Scalar": arguments(scalar=lambda _: 0.0)},
-            "momentum",
-            ("momentum",),
-        ),
-        (
-            "sgd_step_ignores_the_learning_rate",
-            {"_foreach_add_.List": arguments(alpha=lambda _: -1.0)},
-            "sgd",
-            ("sgd", "learning rate"),
-        ),
-        (
-            "copy_back_truncates",
-            {"copy_": _truncating_on_the_way_back},
-            "comes_back or moved_batch",
-            ("came back", "moved"),
-        ),
-        (
-            "in_place_add_that_does_not",
-            {"add.out": _forgetting_in_place},
-            "in_place",
-            ("in place",),
-        ),
-        (
-            "product_returns_stale_memory_once_in_ten",
-            {"mul.out": _stale_once_in_ten},
-            "product or mul",
-            ("product", "mul"),
-        ),
-        (
-            "cat_in_reverse",
-            {"cat.out": arguments(tensors=lambda ts: list(ts)[::-1])},
-            "cat",
-            ("cat", "join"),
-        ),
-        (
-            "relu_lets_negatives_through",
-            {"relu": result(lambda t: t.sub_(0.01))},
-            "relu",
-            ("relu",),
-        ),
-        (
-            "relu_gradient_ignores_the_sign",
-            {"threshold_backward.grad_input": result(lambda t: t.fill_(1))},
-            "relu",
-            ("relu",),
-        ),
-        (
-            "cross_entropy_off_by_1_percent",
-            {"nll_loss_forward.output": result(off(1), 0)},
-            "cross_entropy",
-            ("cross",),
-        ),
-        (
-            "cross_entropy_gradient_off_by_1_percent",
-            {"nll_loss_backward.grad_input": result(off(1))},
-            "cross_entropy",
-            ("cross",),
-        ),
-        (
-            "log_softmax_off_by_1_percent",
-            {"_log_softmax.out": result(off(1))},
-            "softmax",
-            ("softmax",),
-        ),
-        (
-            "mse_loss_off_by_1_percent",
-            {"mse_loss.out": result(off(1))},
-            "mse or mean_squared",
-            ("mse", "mean_squared"),
-        ),
-        (
-            "mse_loss_gradient_off_by_1_percent",
-            {"mse_loss_backward": result(off(1))},
-            "mse",
-            ("mse",),
-        ),
-        ("sum_off_by_1_percent", {"sum.IntList_out": result(off(1))}, "sum", ("sum",)),
-        ("mean_off_by_1_percent", {"mean.out": result(off(1))}, "mean", ("mean",)),
-        (
-            "running_sum_starts_late",
-            {"cumsum.out": result(lambda t: t.sub_(1))},
-            "agrees_with_numpy or cumsum",
-            ("cumsum",),
-        ),
-        (
-            "power_off_by_1_percent",
-            {"pow.Tensor_Scalar_out": result(off(1))},
-            "pow or cube",
-            ("pow", "cube"),
-        ),
-        (
-            "product_off_by_1_percent",
-            {"mul.out": result(off(1))},
-            "product or mul",
-            ("product", "mul"),
-        ),
-        ("exponential_off_by_1_percent", {"exp.out": result(off(1))}, "exp", ("exp",)),
-        ("zeros_that_are_not", {"zero_": result(lambda t: t.fill_(7))}, "zeros", ("zero",)),
-        ("ones_that_are_not", {"fill_.Scalar": result(lambda t: t.fill_(7))}, "ones", ("ones",)),
-        ("argmax_off_by_one", {"argmax.out": result(lambda t: t.add_(1))}, "argmax", ("argmax",)),
-        (
-            "random_numbers_that_are_not",
-            {"uniform_": result(lambda t: t.fill_(0.5))},
-            "rand",
-            ("rand",),
-        ),
-    )
+    fault(
+        "convolution_weight_gradient_off_by_1_percent",
+        {"convolution_backward": result(off(1), 1)},
+        "of_an_operation or convol",
+        "convol",
+    ),
+    fault(
+        "convolution_input_gradient_off_by_1_percent",
+        {"convolution_backward": result(off(1), 0)},
+        "of_an_operation or convol",
+        "convol",
+    ),
+    fault(
+        "convolution_bias_gradient_missing",
+        {"convolution_backward": result(lambda t: t.zero_(), 2)},
+        "of_an_operation or convol",
+        "convol",
+    ),
+    fault(
+        "convolution_in_bf16",
+        {"convolution": arguments(input=in_bf16, weight=in_bf16)},
+        "of_an_operation or convol",
+        "convol",
+    ),
+    fault(
+        "slice_assignment_writes_to_a_copy",
+        {
+            "copy_": arguments(self=_a_copy_if_it_is_a_slice),
+            "fill_.Scalar": arguments(self=_a_copy_if_it_is_a_slice),
+        },
+        "slice or column or assign",
+    ),
+    fault(
+        "matmul_in_bf16",
+        {
+            "mm.out": arguments(self=in_bf16, mat2=in_bf16),
+            "addmm.out": arguments(mat1=in_bf16, mat2=in_bf16),
+        },
+        "matmul",
+    ),
+    fault("pool_that_averages", {"max_pool2d_with_indices.out": _averaging}, "pool"),
+    fault(
+        "pool_gradient_doubled",
+        {"max_pool2d_with_indices_backward.grad_input": result(off(100))},
+        "pool",
+    ),
+    fault(
+        "sgd_step_drops_momentum",
+        {"_foreach_mul_.Scalar": arguments(scalar=lambda _: 0.0)},
+        "momentum",
+    ),
+    fault(
+        "sgd_step_ignores_the_learning_rate",
+        {"_foreach_add_.List": arguments(alpha=lambda _: -1.0)},
+        "sgd",
+        "sgd",
+        "learning rate",
+    ),
+    fault(
+        "copy_back_truncates",
+        {"copy_": _truncating_on_the_way_back},
+        "comes_back or moved_batch",
+        "came back",
+        "moved",
+    ),
+    fault("in_place_add_that_does_not", {"add.out": _forgetting_in_place}, "in_place", "in place"),
+    fault(
+        "product_returns_stale_memory_once_in_ten",
+        {"mul.out": _stale_once_in_ten},
+        "product or mul",
+    ),
+    fault(
+        "cat_in_reverse",
+        {"cat.out": arguments(tensors=lambda ts: list(ts)[::-1])},
+        "cat",
+        "cat",
+        "join",
+    ),
+    fault("relu_lets_negatives_through", {"relu": result(lambda t: t.sub_(0.01))}, "relu"),
+    fault(
+        "relu_gradient_ignores_the_sign",
+        {"threshold_backward.grad_input": result(lambda t: t.fill_(1))},
+        "relu",
+    ),
+    fault(
+        "cross_entropy_off_by_1_percent",
+        {"nll_loss_forward.output": result(off(1), 0)},
+        "cross_entropy",
+        "cross",
+    ),
+    fault(
+        "cross_entropy_gradient_off_by_1_percent",
+        {"nll_loss_backward.grad_input": result(off(1))},
+        "cross_entropy",
+        "cross",
+    ),
+    fault("log_softmax_off_by_1_percent", {"_log_softmax.out": result(off(1))}, "softmax"),
+    fault("mse_loss_off_by_1_percent", {"mse_loss.out": result(off(1))}, "mse or mean_squared"),
+    fault("mse_loss_gradient_off_by_1_percent", {"mse_loss_backward": result(off(1))}, "mse"),
+    fault("sum_off_by_1_percent", {"sum.IntList_out": result(off(1))}, "sum"),
+    fault("mean_off_by_1_percent", {"mean.out": result(off(1))}, "mean"),
+    fault(
+        "running_sum_starts_late",
+        {"cumsum.out": result(lambda t: t.sub_(1))},
+        "agrees_with_numpy or cumsum",
+        "cumsum",
+    ),
+    fault("power_off_by_1_percent", {"pow.Tensor_Scalar_out": result(off(1))}, "pow or cube"),
+    fault("product_off_by_1_percent", {"mul.out": result(off(1))}, "product or mul"),
+    fault("exponential_off_by_1_percent", {"exp.out": result(off(1))}, "exp"),
+    fault("zeros_that_are_not", {"zero_": result(lambda t: t.fill_(7))}, "zeros", "zero"),
+    fault("ones_that_are_not", {"fill_.Scalar": result(lambda t: t.fill_(7))}, "ones"),
+    fault("argmax_off_by_one", {"argmax.out": result(lambda t: t.add_(1))}, "argmax"),
+    fault("random_numbers_that_are_not", {"uniform_": result(lambda t: t.fill_(0.5))}, "rand"),
 ]
 ALL += [
     DeviceFault(name, faults, tests, names, issue)

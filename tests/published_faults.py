@@ -44,17 +44,25 @@ def copy_if_strided(t: torch.Tensor) -> torch.Tensor:
     return t if t.is_contiguous() else t.clone()
 
 
-def misread(read: Callable[[torch.Tensor], torch.Tensor], *names: str) -> Fault:
-    """Have a kernel read the arguments of these names in another way."""
+def arguments(**changes: Callable) -> Fault:
+    """Change arguments of these names before the kernel sees them."""
 
     def make(kernel: Callable) -> Callable:
         def faulty(**given: Any) -> Any:
-            known = {n: given[n] for n in names if isinstance(given[n], torch.Tensor)}
-            return kernel(**{**given, **{n: read(t) for n, t in known.items()}})
+            return kernel(**{**given, **{n: changes[n](given[n]) for n in changes if n in given}})
 
         return faulty
 
     return make
+
+
+def misread(read: Callable[[torch.Tensor], torch.Tensor], name: str) -> Fault:
+    """Have a kernel read the tensor of this name in another way."""
+    return arguments(**{name: lambda t: read(t) if isinstance(t, torch.Tensor) else t})
+
+
+def always(given: dict[str, Any]) -> bool:
+    return True
 
 
 def spoil(
@@ -62,13 +70,13 @@ def spoil(
     change: Callable[[torch.Tensor], object],
     place: int | None = None,
 ) -> Fault:
-    """Change a result in place, where the arguments are such."""
+    """Change the result, or the one at ``place``, in place where the arguments are such."""
 
     def make(kernel: Callable) -> Callable:
         def faulty(**given: Any) -> Any:
             found = kernel(**given)
             changed = found if place is None else found[place]
-            if changed is not None and when(given):
+            if changed is not None and changed.numel() and when(given):
                 change(changed)
             return found
 
@@ -391,7 +399,7 @@ ROWS: tuple[tuple[str, str, dict[str, Fault], str, tuple[str, ...]], ...] = (
     (
         "pytorch/pytorch#92311",
         "argmax_is_the_least_integer",
-        {"argmax.out": spoil(lambda given: True, lambda t: t.fill_(INT64_MIN))},
+        {"argmax.out": spoil(always, lambda t: t.fill_(INT64_MIN))},
         "argmax or largest",
         ("argmax", "largest"),
     ),

@@ -1,9 +1,7 @@
 """Worker processes: started by every method, from scripts with a guard and without."""
 
-import ast
 import multiprocessing
 import os
-import re
 import subprocess
 import sys
 import warnings
@@ -96,22 +94,3 @@ class TestLoader:
             iter(data.loader(images, shuffle=False, workers=1, start_method="spawn"))
         with pytest.raises(DataError, match=f"no {multiprocessing.get_start_method()}"):
             iter(data.loader(images, shuffle=False, workers=1))
-
-
-MODULES = sorted((ROOT / "blitz").rglob("*.py"))
-STANDING = r"TYPE_CHECKING|__name__ == '__main__'|hasattr\(|sys\.platform|.* in sys\.argv"
-"""How a condition begins that a module may stand under: it tells what there is, and no more."""
-
-
-@pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_module_starts_no_work_as_it_is_imported(file: Any) -> None:
-    """A worker imports the modules again: there, they only define."""
-    allowed = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef | ast.Assign
-    for node in ast.parse(file.read_text(encoding="utf-8")).body:
-        condition = ast.unparse(node.test) if isinstance(node, ast.If) else ""
-        if isinstance(node, ast.Expr):
-            assert isinstance(node.value, ast.Constant), ast.unparse(node)
-        elif isinstance(node, ast.Try):
-            assert all(isinstance(line, ast.Import | ast.ImportFrom) for line in node.body)
-        elif not re.match(STANDING, condition):
-            assert isinstance(node, allowed | ast.AnnAssign), ast.unparse(node)

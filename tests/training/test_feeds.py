@@ -109,34 +109,17 @@ class TestBatches:
             assert torch.equal(got, pixels[places])
             assert torch.equal(of_class, labels[places])
 
-    def test_an_epoch_can_start_in_the_middle(self, images: data.Images, name: str) -> None:
-        feed = make(name, images)
-        whole = seen(feed, 1)
+    def test_they_come_in_chunks_from_any_start_and_none_is_taken_ahead(
+        self, images: data.Images, name: str
+    ) -> None:
+        step, feed, before = Seen(), make(name, images), torch.get_rng_state()
 
-        for start in (0, 3, 7, 8):
-            rest = seen(feed, 1, start=start)
-            assert len(rest) == 8 - start
-            for (got, _), (expected, _) in zip(rest, whole[start:], strict=True):
-                assert torch.equal(got, expected)
+        chunks = [(len(step.batches), c) for c in feed.train(step, 1, start=1, chunk=3)]
 
-    def test_losses_come_in_chunks(self, images: data.Images, name: str) -> None:
-        chunks = list(make(name, images).train(Seen(), 1, start=1, chunk=3))
-
-        assert chunks == [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0]]
-
-    def test_no_step_is_taken_ahead_of_a_yield(self, images: data.Images, name: str) -> None:
-        step = Seen()
-
-        for done, _ in enumerate(make(name, images).train(step, 1, chunk=2), 1):
-            assert len(step.batches) == 2 * done
-
-    def test_torchs_generator_is_left_alone(self, images: data.Images, name: str) -> None:
-        step = Seen()
-        before = torch.get_rng_state()
-
-        list(make(name, images).train(step, 1))
-
+        assert chunks == [(3, [1.0, 2.0, 3.0]), (6, [4.0, 5.0, 6.0]), (7, [7.0])]
         assert torch.equal(torch.get_rng_state(), before)
+        for (got, _), (expected, _) in zip(step.batches, seen(feed, 1)[1:], strict=True):
+            assert torch.equal(got, expected)
 
     @pytest.mark.parametrize(
         ("width", "exact", "threads"), [(6, False, 1), (6, True, 1), (24, False, 2)]
@@ -259,16 +242,6 @@ class TestFeed:
         assert seen(make("loader", images, workers=2), 1) == []
         assert asked == [(2, interrupts.left_to_parent)]
 
-    def test_resident_images_lie_and_are_gathered_on_the_device(self, images: data.Images) -> None:
-        meta = torch.device("meta")
-        feed: Any = feeds._Resident(images, 4, 3, meta)
-
-        batches = list(itertools.islice(feed.endless(), 8))
-
-        assert [each.device for each in (feed._images, feed._labels)] == [meta, meta]
-        assert {each.device for batch in batches for each in batch} == {meta}
-        assert [len(pixels) for pixels, _ in batches] == [*[4] * 7, 2]
-
 
 class TestCaptured:
     """The captured feed with a stand-in for the graph: a replay runs the work once more."""
@@ -330,10 +303,9 @@ class TestCaptured:
     def test_stale_recording_is_made_anew(
         self, images: data.Images, captured: feeds._Captured, recorded: list[Any], change: str
     ) -> None:
-        plain, replayed = new_step(), new_step()
+        plain, replayed, chunk = new_step(), new_step(), 4
         losses(make("resident", images), plain, 1)
         losses(captured, replayed, 1, chunk=4)
-        chunk = 4
         if change == "rate":
             for step in (plain, replayed):
                 step.optimizer.param_groups[0]["lr"] = 0.01
@@ -391,21 +363,18 @@ class TestChoice:
         monkeypatch.setattr(backend, "free_bytes", lambda device: room.get(device.type))
         return room
 
-    def test_cpu_gets_the_resident_feed(self, images: data.Images) -> None:
-        feed = make(None, images)
-
-        assert feed.name == "resident"
-        assert feed.why == "all images fit the memory of cpu"
-
-    def test_what_does_not_fit_gets_the_loader(
+    def test_what_fits_the_memory_is_resident_unless_asked_otherwise(
         self, images: data.Images, free: dict[str, int]
     ) -> None:
+        asked_for, fits = make("loader", images), make(None, images)
         free["cpu"] = 30 * 3072 * 6 - 1
+        too_large = make(None, images)
 
-        feed = make(None, images)
-
-        assert feed.name == "loader"
-        assert feed.why == "30 images need 1 MiB, and cpu has 1 MiB free"
+        assert [(feed.name, feed.why) for feed in (asked_for, fits, too_large)] == [
+            ("loader", "it was asked for"),
+            ("resident", "all images fit the memory of cpu"),
+            ("loader", "30 images need 1 MiB, and cpu has 1 MiB free"),
+        ]
         with pytest.raises(feeds.FeedError, match=r"'resident' cannot be used: .* Choose another"):
             make("resident", images)
 
@@ -455,7 +424,3 @@ class TestChoice:
     ) -> None:
         with pytest.raises(error, match=words):
             make(**{"name": None, "images": images} | wrong)
-
-    def test_what_was_asked_for_is_given(self, images: data.Images) -> None:
-        assert make("loader", images).name == "loader"
-        assert make("loader", images).why == "it was asked for"

@@ -1,6 +1,5 @@
 """The training by itself, on images that are all black."""
 
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
@@ -64,18 +63,6 @@ def test_goes_by_its_settings(few: data.Images) -> None:
     assert (group["lr"], group["momentum"], group["fused"]) == (0.5, 0.25, False)
 
 
-@pytest.mark.parametrize(
-    ("settings", "feed"),
-    [
-        ({}, "resident"),
-        ({"workers": 2}, "loader"),
-        ({"workers": 2, "feed": "resident"}, "resident"),
-    ],
-)
-def test_workers_need_the_loader(few: data.Images, settings: dict[str, object], feed: str) -> None:
-    assert Training(Settings(**settings), few).feed.name == feed
-
-
 def test_first_weights_are_the_seeds(few: data.Images) -> None:
     first = []
     for seed in (1, 1, 2):
@@ -83,26 +70,6 @@ def test_first_weights_are_the_seeds(few: data.Images) -> None:
         first.append(Training(Settings(seed=seed), few).net.fc3.bias.tolist())
 
     assert first[0] == first[1] != first[2]
-
-
-@pytest.mark.parametrize(
-    ("batch_size", "images", "sizes"), [(4, 12, [3, 3, 3, 1]), (13, 12, [1, 1, 1]), (1, 99, [39])]
-)
-def test_chunks_are_of_so_many_images(
-    few: data.Images,
-    monkeypatch: pytest.MonkeyPatch,
-    batch_size: int,
-    images: int,
-    sizes: list[int],
-) -> None:
-    monkeypatch.setattr(loop, "CHUNK_IMAGES", images)
-    made = Training(Settings(epochs=1, batch_size=batch_size), few)
-
-    done = [0]
-    for _ in made.chunks():
-        done.append(made.losses.running.batches)
-
-    assert [end - start for start, end in itertools.pairwise(done[:-1])] == sizes
 
 
 def test_goes_to_the_end_and_tells(few: data.Images) -> None:
