@@ -60,6 +60,7 @@ class Images(Dataset[tuple[Any, int]]):
         transform: Callable[[Image.Image], Any] | None = None,
     ) -> None:
         self.items = items
+        # Python's own: NumPy 2 prints a label of its own as np.int64(3).
         self.labels = [int(label) for label in labels]
         self.origin = origin
         self.transform = transform
@@ -212,6 +213,7 @@ def loader(
             "these images have no transform, and PIL images do not go into a batch. Load them "
             "with transform=data.transform(), or use data.normalized(images)."
         )
+    # Without one a DataLoader draws from torch's default generator, shuffled or not.
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     return Loader(
         dataset,

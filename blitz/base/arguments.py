@@ -92,6 +92,7 @@ def _number(text: str, fits: Callable[[float], bool], wanted: str) -> float:
         number = float(text)
     except ValueError:
         number = math.nan  # which no comparison accepts
+    # float() takes "inf" and "nan" too: the bounds of each option leave them out.
     if not fits(number):
         raise argparse.ArgumentTypeError(f"{text!r}: give {wanted}")
     return number

@@ -75,6 +75,7 @@ def seed(number: int, used: Iterable[torch.device]) -> None:
     for device in used:
         # XLA is seeded by torch_xla.manual_seed: torch.manual_seed does not know it.
         for module in (module_of(device), sys.modules.get(f"torch_{device.type}")):
+            # CUDA, XPU and NPU seed all their devices with one call; MPS has manual_seed alone.
             plant = getattr(module, "manual_seed_all", getattr(module, "manual_seed", None))
             if plant is not None:
                 plant(number)
@@ -147,6 +148,7 @@ def bytes_taken(work: Callable[[], object], device: torch.device) -> int | None:
 
         with profile(profile_memory=True) as profiled:
             work()
+        # What is given back is counted below zero.
         return sum(max(0, int(event.self_cpu_memory_usage)) for event in profiled.function_events)
     ask = getattr(module_of(device), "memory_stats", None)
     if ask is None:
@@ -173,10 +175,12 @@ def _arguments(function: Callable[..., object], device: torch.device) -> tuple[t
 def _free_on_host() -> int | None:
     try:
         lines = MEMINFO.read_text(encoding="ascii").splitlines()
+        # Linux has MemAvailable since 3.14; MemFree would leave out the page cache.
         return next(int(line.split()[1]) * 1024 for line in lines if "MemAvailable" in line)
     except (OSError, StopIteration):
         pass  # not Linux
     try:
+        # macOS knows no such name (ValueError), Windows no sysconf (AttributeError).
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return None

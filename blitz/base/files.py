@@ -51,11 +51,13 @@ def write(path: str | os.PathLike[str], content: bytes, what: str = "the file") 
         WriteError: it cannot be written. The old file is as it was, and nothing is left beside it.
     """
     path = Path(path)
+    # In the same folder: os.replace is one step only within a file system.
     beside = path.with_name(f".{uuid4().hex}.part")
     try:
         with open(beside, "xb") as file:
             file.write(content)
             file.flush()
+            # Else ext4 may write the new name before the content: an empty file after a power cut.
             os.fsync(file.fileno())
         os.replace(beside, path)
     except OSError as error:
@@ -119,6 +121,8 @@ def read_tensors(path: str | os.PathLike[str], device: "torch.device | str", wha
                 if damaged is not None:
                     raise zipfile.BadZipFile(f"the checksum of {damaged} does not fit")
             file.seek(0)
+            # weights_only is said, not left to the default of torch 2.6, which
+            # TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD undoes.
             return torch.load(file, map_location=device, weights_only=True)
     except OSError as error:
         raise ReadError(f"cannot be read: {error.strerror or error}") from error

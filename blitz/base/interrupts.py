@@ -19,6 +19,7 @@ class Deferred:
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Note the signal; raise KeyboardInterrupt for a second one."""
+        # The step that is under way may hang on a device; a second Ctrl-C is no mistake.
         if self.signal is not None:
             raise KeyboardInterrupt
         self.signal = number

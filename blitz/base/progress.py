@@ -56,5 +56,6 @@ class Bar:
 
     def line(self, text: str) -> None:
         """Print a line above the bar, and flush it: tqdm.write does not."""
+        # A print in the midst of a bar would stand on the bar's own line.
         with nullcontext() if self._bar is None else self._bar.external_write_mode():
             print(text, flush=True)

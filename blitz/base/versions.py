@@ -14,6 +14,7 @@ def installed(package: str) -> str:
 
 def stack() -> dict[str, str]:
     """Return the versions of torch, torchvision, numpy and python, by these names."""
+    # torch's metadata may lack the build (+cu130, +cpu), which __version__ has.
     import torch
 
     return {

@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print a finding for each device; return 0 if all can be used, else 1."""
     for module in args.imports:
+        # The first part alone: find_spec would import the parents of a dotted name here.
         if importlib.util.find_spec(module.partition(".")[0]) is None:
             raise BadRequest(f"--import {module}: there is no module of this name. Install it.")
     names = _names(args.device)

@@ -64,6 +64,7 @@ def shown() -> Iterator[Callable[[int, str], None]]:
 
     def show(received: int, note: str) -> None:
         nonlocal bar, last
+        # At the first byte: nothing is drawn where all of it is there already.
         bar = bar or Bar(SIZE, "B", received, bytes=True)
         bar.update(received)
         if note or (time.monotonic() - last >= EVERY and not sys.stderr.isatty()):

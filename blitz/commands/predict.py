@@ -37,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"error: {error}. Give an image file, such as a JPEG or PNG.", file=sys.stderr)
             code = 2
             continue
+        # On the cpu: backends differ in which of two equal probabilities comes first.
         values, labels = evaluation.probabilities(net, image)[0].cpu().topk(TOP)
         likeliest = (
             f"{data.CLASSES[label]} {value:.1%}"

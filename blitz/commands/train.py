@@ -130,6 +130,7 @@ def run(args: argparse.Namespace) -> int:
     with joined(args.device, args.hang_limit) as processes:
         code = _run_among(processes, args)
         if code != DONE:
+            # Else the others would wait for this one for as long as --hang-limit allows.
             processes.failed()
         return code
 
@@ -242,6 +243,7 @@ def _train(args: argparse.Namespace, training: "Training", folder: "RunFolder") 
         number = session.run(training, folder, args.checkpoint_every, show)
     if number is None:
         took = timedelta(seconds=round(training.seconds))
+        # Of a training that was resumed, over all its parts.
         pace = training.images / training.seconds
         print(f"training took {took}: {pace:,.0f} images/s", flush=True)
     return number

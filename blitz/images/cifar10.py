@@ -30,6 +30,7 @@ def load(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     """
     from torchvision.datasets import CIFAR10
 
+    # torchvision compares digests too, but names neither the file nor a remedy.
     check_digests(folder)
     with warnings.catch_warnings():
         # NumPy 2.4.0 to 2.4.4 warn of every array pickled as long ago as these.

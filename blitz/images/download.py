@@ -104,6 +104,7 @@ def _alone(root: Path, progress: Progress) -> Iterator[None]:
     """Keep other processes from downloading into ``root`` inside."""
     lock = FileLock(root / f".{ARCHIVE}.lock")
     try:
+        # Not to wait, but to tell the user that there is somebody to wait for.
         lock.acquire(timeout=0)
     except Timeout:
         progress(_received(root / f"{ARCHIVE}.part"), "another process downloads it; waiting")
@@ -165,6 +166,7 @@ def _download(url: str, archive: Path, tries: int, progress: Progress) -> None:
             "another file or a damaged one, and was removed. Run the same command again, or name "
             "another server with --mirror URL."
         )
+    # Only now: a file of this name counts as whole.
     part.replace(archive)
 
 

@@ -92,6 +92,7 @@ def _check_classes(top: Path) -> None:
         raise DataError(
             f"{top} does not exist. {top.parent} needs train/<class>/ and test/<class>/."
         )
+    # Not .ipynb_checkpoints and the like, which programs leave among the classes.
     found = {path.name for path in top.iterdir() if path.is_dir() and path.name[0] != "."}
     missing, unknown = sorted(set(FOLDERS) - found), sorted(found - set(FOLDERS))
     faults = [

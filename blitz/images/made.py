@@ -54,6 +54,7 @@ def make(count: int, split: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
     splits of a seed have nothing in common, whatever their size.
     """
     bits = np.random.PCG64(np.random.SeedSequence((seed, SPLITS.index(split))))
+    # argsort of raw bits: Generator.permutation may change between releases (NEP 19).
     labels = (np.arange(count) % len(KINDS))[np.argsort(_random(bits, "<u8", count))]
     return _coloured(_patterns(bits, _shown(bits, labels)), bits), labels
 
@@ -70,6 +71,7 @@ def _patterns(bits: np.random.PCG64, kinds: np.ndarray) -> np.ndarray:
     Each pixel of a larger field draws a number and holds up a stroke of that height. What is seen
     at a pixel is the highest stroke that covers it, and its last bit is the stroke's colour.
     """
+    # Larger than the picture, so that its edges are covered as often as its middle.
     field = SIDE + LONG - 1
     heights = _random(bits, "<u2", len(kinds), field, field)
     seen = np.empty((len(kinds), SIDE, SIDE), np.uint16)

@@ -35,6 +35,7 @@ def read(path: str | os.PathLike[str]) -> Photo:
             warnings.simplefilter("ignore")  # large, or with odd metadata: readable all the same
             with Image.open(path, formats=safe) as image:
                 upright = ImageOps.exif_transpose(image)
+                # Colours first: a palette cannot be interpolated.
                 pixels = _rgb(upright).resize((SIDE, SIDE))  # bicubic
                 return Photo(pixels, (image.mode, image.size) != ("RGB", (SIDE, SIDE)))
     except OSError as error:

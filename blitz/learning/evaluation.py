@@ -120,6 +120,7 @@ def probabilities(net: nn.Module, images: torch.Tensor) -> torch.Tensor:
 @contextmanager
 def _evaluation(net: nn.Module) -> Iterator[None]:
     """Switch to evaluation mode without gradients; give each module its own mode back after."""
+    # Module by module: net.train() would also wake those that were frozen on purpose.
     training = {module: module.training for module in net.modules()}
     net.eval()
     try:

@@ -54,6 +54,7 @@ class RunningLoss:
 
     def end_epoch(self) -> Report | None:
         """Go on to the next epoch; return the report on batches left over, if there are any."""
+        # The tutorial drops these: of 12,500 batches the last 500 go unreported.
         left = self.batches % self.every
         report = self._report(left, rest=True) if left else None
         self.epoch, self.batches = self.epoch + 1, 0

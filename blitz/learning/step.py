@@ -65,6 +65,7 @@ class TrainingStep:
         loss = self.loss(self.net, images, labels)
         loss.backward()
         self.optimizer.step()
+        # No item(): that would wait for an accelerator at every step.
         return loss.detach()
 
     def loss(self, net: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -74,6 +75,7 @@ class TrainingStep:
             ValueError: a label fits none of the net's outputs.
         """
         outputs = net(images.to(self.device))
+        # Only there: reading labels from an accelerator would wait for it at every step.
         if labels.device.type == "cpu":
             check_labels(labels, outputs)
         loss: torch.Tensor = self.criterion(outputs, labels.to(self.device))

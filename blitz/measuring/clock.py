@@ -74,10 +74,12 @@ def plan(work: Callable[[], object], read: Clock) -> Plan:
     The first call pays one-off setup (loading cuDNN takes a second) and is discarded. The others
     go on until they have taken :data:`ROUND`, which wakes an idle device.
     """
+    # Twice: a first call may be slow with loading, the second is slow by itself.
     if seconds(work, read) > 1 and seconds(work, read) > 1:
         return Plan(times=1, rounds=FEWEST)
     times = 1
     while (taken := seconds(work, read, times)) < ROUND and times < 2**20:
+        # At most 16 times as many at once: one lucky reading must not ask for an hour.
         times = max(2 * times, min(math.ceil(1.2 * times * ROUND / max(taken, 1e-9)), 16 * times))
     return Plan(times, max(FEWEST, min(MOST, int(ROW / max(taken, 1e-9)))))
 

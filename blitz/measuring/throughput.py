@@ -143,6 +143,7 @@ def overtakes_from(points: Sequence[Point], kind: str, batch: int) -> int | None
     cpu, other = curve(points, "cpu", batch), curve(points, kind, batch)
     found = None
     for width in sorted(cpu.keys() & other.keys(), reverse=True):
+        # From the widest down: a single lucky width below does not count.
         if other[width].rate <= cpu[width].rate:
             break
         found = width

@@ -175,6 +175,8 @@ class Group(Processes):
         return cast("T", pickle.loads(self._take()))
 
     def _give(self, content: bytes) -> None:
+        # The size first: a broadcast fills a tensor of known size. A bytearray, since
+        # torch.frombuffer warns of memory that cannot be written to.
         dist.broadcast(self._kept(torch.tensor([len(content)])), src=0)
         dist.broadcast(self._kept(torch.frombuffer(bytearray(content), dtype=torch.uint8)), src=0)
 
@@ -231,6 +233,7 @@ class Group(Processes):
     def says_first(self, words: str) -> bool:
         """Return whether no other process has said the same before."""
         with suppress(RuntimeError):
+            # The store adds in one step: exactly one of the processes sees the 1.
             return int(self._store.add(f"said/{words}", 1)) == 1
         return True
 
@@ -261,6 +264,7 @@ class Group(Processes):
     def _missing(self) -> str:
         """Return the ranks that do not answer, as "1" or "1, 3"."""
         try:
+            # gloo alone has it; wait_all_ranks names every rank that is missing, not the first.
             dist.monitored_barrier(self._roll, timedelta(seconds=GRACE), wait_all_ranks=True)
         except RuntimeError as failed:
             named = re.search(r"Ranks ([\d, ]+) failed to pass", str(failed))
@@ -288,6 +292,7 @@ def evaluate(
     Tutorial: "Test the network on the test data".
     """
     part = processes.part
+    # No sampler: slices of tensors, so that a rest needs no repeated image.
     own = TensorDataset(*(tensor[part.rank :: part.processes] for tensor in images.tensors))
     if not processes.several or len(own):
         counted = evaluation.evaluate(net, data.loader(own, batch_size, shuffle=False))

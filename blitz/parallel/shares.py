@@ -75,6 +75,7 @@ class RankSampler(DistributedSampler[int]):
         places = self._order(self.epoch)[start * self.batch_size :]
         if self.num_replicas == 1:
             return places
+        # Every n-th of a batch, as DistributedSampler deals them out.
         in_batch = torch.arange(len(places)) % self.batch_size
         return places[in_batch % self.num_replicas == self.rank]
 

@@ -32,6 +32,7 @@ class DistributedStep(TrainingStep):
         exact: bool = True,
     ) -> None:
         super().__init__(net, lr=lr, momentum=momentum, exact=exact)
+        # DistributedDataParallel refuses device_ids for a net on the cpu.
         places = None if self.device.type == "cpu" else [self.device]
         self.parallel = DistributedDataParallel(net, device_ids=places)
 

@@ -96,6 +96,7 @@ def _spawned(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=stream,
+            # So that the child imports this blitz, and plug-ins that stand beside a script.
             env={**os.environ, "PYTHONPATH": os.pathsep.join(here)},
         )
     try:

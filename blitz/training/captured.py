@@ -37,6 +37,7 @@ class Recording:
         images = self._images.index_select(0, self._indices).split(self._batch_size)
         labels = self._labels.index_select(0, self._indices).split(self._batch_size)
         losses = [self._step(*batch) for batch in zip(images, labels, strict=True)]
+        # Into memory of ours: what a graph makes inside is overwritten by the next replay.
         self._losses.copy_(torch.stack(losses))
 
     def serves(self, step: TrainingStep, steps: int) -> bool:
@@ -86,6 +87,7 @@ def _undone(step: TrainingStep) -> Iterator[None]:
             for name, tensor in _tensors(step).items():
                 # A momentum that did not exist yet becomes zero, from which SGD goes on alike.
                 tensor.copy_(before[name]) if name in before else tensor.zero_()
+        # The gradients lie in the graph's private pool, which the next replay overwrites.
         step.optimizer.zero_grad()
 
 
@@ -103,6 +105,7 @@ def _tensors(step: TrainingStep) -> dict[tuple[str, str], torch.Tensor]:
 def _addresses(step: TrainingStep) -> tuple[object, ...]:
     """Return what a graph has written down of a step: where its tensors are, and its rates."""
     tensors = tuple((name, tensor.data_ptr()) for name, tensor in _tensors(step).items())
+    # A graph holds them as numbers: a changed learning rate would go unnoticed.
     rates = tuple(
         tuple(sorted((name, value) for name, value in group.items() if name != "params"))
         for group in step.optimizer.param_groups

@@ -166,6 +166,7 @@ class _Resident(Feed):
 
     def _gathered_at_once(self) -> int:
         """Return how many batches one index_select gathers."""
+        # More at once saves launches on an accelerator; on the cpu it leaves the caches.
         limit = tuning.GATHERED_ON_CPU if self.device.type == "cpu" else GATHERED
         return max(1, limit // (self.batch_size * _VALUES * 4))
 
@@ -232,6 +233,7 @@ def make(
             f"{len(images)} images, batch_size={batch_size}, workers={workers}: give 1 image or "
             "more, in batches of 1 or more, and 0 workers or more."
         )
+    # All of them: the reason why resident is not taken is said where loader is.
     obstacles = {feed: _obstacle(feed, len(images), device, rank) for feed in NAMES}
     fastest = next(feed for feed in reversed(NAMES) if obstacles[feed] is None)
     chosen = fastest if name is None else name

@@ -69,6 +69,7 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire()
+        # filelock's Timeout is an OSError: it has to come first.
         except Timeout as error:
             raise RunFolderError(
                 f"another training is writing to {self.path}. Wait for it, or choose another --out."

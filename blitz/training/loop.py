@@ -33,6 +33,7 @@ class Diverged(BlitzError, RuntimeError):
 
 def digest(images: Images) -> str:
     """Return a digest that tells these images, in this order, from others."""
+    # Little-endian and contiguous, so that a checkpoint moves between machines.
     found = blake2b(np.asarray(images.labels, "<i8").tobytes(), digest_size=16)
     found.update(np.ascontiguousarray(images.pixels()).data)
     return found.hexdigest()
@@ -119,9 +120,11 @@ class Training:
 
         Between two of them a :meth:`checkpoint` can be taken. Raises Diverged.
         """
+        # Not the wall clock, which may be set back during a training.
         started = time.perf_counter() - self.seconds
         while self.losses.running.epoch <= self.settings.epochs:
             for losses in self._rest_of_epoch():
+                # One exchange for a whole chunk; all processes then stop at the same batch.
                 means = self.processes.mean(losses)
                 reports = [report for loss in means for report in self._add(loss)]
                 self.seconds = time.perf_counter() - started

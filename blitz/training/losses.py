@@ -23,6 +23,7 @@ class Losses:
 
     def add(self, loss: float) -> list[Report]:
         """Add the next batch's loss, and return the reports that are due."""
+        # The curve is drawn, never printed: only reports are due.
         self.curve += _listed(self.fine.add(loss))
         return self._due(self.running.add(loss))
 

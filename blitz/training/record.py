@@ -53,6 +53,7 @@ def of(training: Training, train: Images, test: Images, accuracy: Accuracy) -> d
 
 def content(record: Mapping[str, Any]) -> bytes:
     """Return ``record`` as the content of the file."""
+    # JSON has no NaN: json.dumps would write one that other readers refuse.
     return (json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
 
 

@@ -97,6 +97,7 @@ def prepare(folder: RunFolder, given: Mapping[str, Any]) -> Prepared:
 def begun(prepared: Prepared, folder: RunFolder, processes: Processes) -> Iterator[Training]:
     """Yield the training, at its beginning or where its checkpoint stands, on its threads."""
     before = torch.get_num_threads()
+    # From the settings, not from here: a resumed training sums as it did before.
     torch.set_num_threads(prepared.settings.threads)
     try:
         training = Training(prepared.settings, prepared.train, processes)

@@ -71,6 +71,7 @@ def chosen(given: Mapping[str, Any]) -> Settings:
 
 def _threads(settings: Settings, device: torch.device) -> int:
     """Return one for work that costs more to share out than to do, else torch's own number."""
+    # On meta the net takes no memory and draws no random numbers.
     with torch.device("meta"):
         net = Net(settings.width)
     little = device.type == "cpu" and tuning.little_work(net, settings.batch_size)

@@ -69,6 +69,7 @@ def _state_in(content: Any) -> dict[str, torch.Tensor] | None:
     """Return the float tensors by the names they have in a bare net, or None if there are none."""
     if not isinstance(content, dict):
         return None
+    # The first that holds a dict: a checkpoint of ours has its net under "net".
     inner = (content[key] for key in KEYS if isinstance(content.get(key), dict))
     state = next(inner, content)
     if not state or not all(
