@@ -166,7 +166,7 @@ def _download(url: str, archive: Path, tries: int, progress: Progress) -> None:
             "another file or a damaged one, and was removed. Run the same command again, or name "
             "another server with --mirror URL."
         )
-    # Only now: a file of this name counts as whole.
+    # The name of a whole file, which no damaged one is to have.
     part.replace(archive)
 
 
