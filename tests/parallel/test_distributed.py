@@ -1,7 +1,6 @@
 """``torchrun … -m blitz train``: several processes do what one does, and fail together."""
 
 import itertools
-import json
 import os
 import random
 import shutil
@@ -31,27 +30,11 @@ from blitz.parallel.step import DistributedStep
 from blitz.training import checkpoint, feeds, weights
 from blitz.training import loop as training
 from blitz.training.folder import RunFolder
-from tests import ranks, small_images
+from tests import ranks
+from tests.conftest import SMALL, no_figure, result_in
 from tests.ranks import Outcome, join_as, store_of_an_agent
 
-SMALL = ("--device", "cpu", "--epochs", "3", "--checkpoint-every", "0")
-
 Train = Callable[..., list[Outcome]]
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """39 training images, ten batches of 4 with a short last one, and 12 for tests."""
-    return small_images.make(tmp_path_factory.mktemp("images"))
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
-
-
-def no_figure(width: float, height: float) -> Any:
-    raise plots.NoMatplotlib("no matplotlib in these tests")
 
 
 def train_as(
@@ -124,11 +107,6 @@ def train(images: Path, out: Path) -> Train:
 
 def codes(outcomes: Sequence[Outcome]) -> list[int]:
     return [outcome.code for outcome in outcomes]
-
-
-def result_in(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    return found
 
 
 def parameters_in(folder: Path) -> dict[str, torch.Tensor]:

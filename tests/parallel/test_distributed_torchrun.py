@@ -15,15 +15,10 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from blitz.__main__ import main
 from blitz.parallel.processes import GRACE
 from blitz.training import checkpoint, weights
-from tests import ranks, small_images
+from tests import ranks
 from tests.parallel import test_distributed
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_images.make(tmp_path_factory.mktemp("images"))
 
 
 def options(images: Path, out: Path) -> list[str]:
