@@ -92,10 +92,6 @@ class TestForkedGenerators:
         with backend.forked_generators([torch.device("mps")]):
             pass
 
-    @pytest.mark.parametrize("name", ["cpu", "meta", "vulkan"])
-    def test_only_accelerators_have_one_of_their_own(self, name: str) -> None:
-        assert not backend.has_generator(torch.device(name))
-
 
 class TestSeed:
     def test_seeds_the_cpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,12 +150,6 @@ class TestMemory:
 
         assert backend.free_bytes(device) == 11
         assert backend.allocated_bytes(device) == 88
-
-    def test_memory_of_the_cpu_is_not_counted(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name in ("cpu", "meta"):  # whatever torch may come to say of them
-            says = SimpleNamespace(memory_allocated=lambda device: 1)
-            monkeypatch.setattr(torch, name, says, raising=False)
-            assert backend.allocated_bytes(torch.device(name)) is None
 
     def test_memory_is_unknown_where_torch_has_no_word_for_the_device(self) -> None:
         device = torch.device("vulkan")

@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import signal
 import socket
-import ssl
 import struct
 import threading
 import time
@@ -15,7 +14,6 @@ from hashlib import md5
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import pytest
 from torchvision.datasets import CIFAR10
@@ -330,21 +328,6 @@ class TestFaults:
         server.answers = [*5 * [truncated], whole]
 
         assert is_complete(download.fetch(root, tries=2))
-
-    def test_untrusted_certificate_is_not_tried_again(
-        self, server: Server, root: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        tried: list[Any] = []
-
-        def refuse(request: Any, timeout: float) -> None:
-            tried.append(request)
-            raise URLError(ssl.SSLCertVerificationError("certificate has expired"))
-
-        monkeypatch.setattr(download, "urlopen", refuse)
-
-        with pytest.raises(DownloadError, match="certificate has expired"):
-            download.fetch(root)
-        assert len(tried) == 1
 
     def test_disk_without_room_is_refused_before_anything_comes(
         self, server: Server, root: Path, part: Path, monkeypatch: pytest.MonkeyPatch
