@@ -56,6 +56,7 @@ def _resolve(name: str) -> torch.device:
     fault = why_unusable(device)
     if fault is not None:
         raise UnusableDevice(f"device {name!r} cannot be used: {fault}")
+    # cuda becomes cuda:0, as tensors show it: device('cuda') == device('cuda:0') is False.
     return torch.empty(0).to(device).device
 
 

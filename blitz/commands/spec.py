@@ -20,6 +20,7 @@ def run(arguments: Sequence[str]) -> int:
     root = house()
     found = [_located(argument, root) for argument in arguments]
     if not any(argument != given for argument, given in zip(found, arguments, strict=True)):
+        # Options alone: pytest would look for tests in the folder where it was typed.
         found.append(str(root / "spec"))
     settings = ["-c", str(root / "pytest.ini"), "--rootdir", str(root)]
     # The cache goes where the command is typed: an installed package is often read-only.

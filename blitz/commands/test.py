@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     with joined(args.device) as processes:
         named = devices.pick() if args.device is None else devices.resolve(args.device)
         device = processes.device(named)
+        # One process reads: the others may be on machines that lack the files.
         net, images = processes.first(lambda: _read(args))
         accuracy = evaluate(net.to(device), images, processes, batch_size=args.batch_size)
         if processes.leads:

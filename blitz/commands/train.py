@@ -200,6 +200,7 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
     elif args.data is not None:
         given["data"] = args.data
     if "data" in given:
+        # A training goes on from any folder.
         given["data"] = os.path.abspath(given["data"])
     return given
 
@@ -287,6 +288,7 @@ def _interrupted(
 
 def _command(args: argparse.Namespace) -> str:
     """Return the command that goes on with this training."""
+    # torchrun sets it: the processes of this machine, as --nproc-per-node says.
     beside = os.environ.get("LOCAL_WORLD_SIZE", "1")
     started_by = ["python"] if beside == "1" else ["torchrun", "--nproc-per-node", beside]
     words = [*started_by, "-m", "blitz", "train", "--out", args.out]
@@ -294,5 +296,6 @@ def _command(args: argparse.Namespace) -> str:
         value = getattr(args, name)
         if value is not None:
             words.append(f"--{name.replace('_', '-')}")
+            # --exact takes no value.
             words += [] if value is True else [str(value)]
     return shlex.join([*words, *(["--download"] if args.download else []), "--resume"])

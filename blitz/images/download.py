@@ -147,6 +147,7 @@ def _download(url: str, archive: Path, tries: int, progress: Progress) -> None:
         try:
             _receive(url, part, progress)
         except _Fault as fault:
+            # A slow line breaks off often: tries that brought something are no failures in a row.
             failures = 1 if _received(part) > before else failures + 1
             if fault.final or failures >= tries:
                 raise DownloadError(
@@ -159,6 +160,7 @@ def _download(url: str, archive: Path, tries: int, progress: Progress) -> None:
             progress(_received(part), f"{fault}; next try in {wait:.0f} s")
             time.sleep(wait)
     found = calculate_md5(part)
+    # MD5 finds damage, not malice; the mirror is the user's own choice.
     if found != CIFAR10.tgz_md5:
         part.unlink()
         raise DownloadError(

@@ -83,6 +83,7 @@ def listed(folder: Path, split: str) -> tuple[list[str], np.ndarray, int]:
             str(top), {name: label for label, name in enumerate(FOLDERS)}, is_valid_file=is_image
         )
     except FileNotFoundError as error:  # "Found no valid file for the classes cat, dog. "
+        # torchvision's sentence names all the empty classes.
         raise DataError(f"{top}: {str(error).strip()} Put at least one image there.") from error
     return [file for file, _ in samples], np.array([n for _, n in samples]), ignored
 

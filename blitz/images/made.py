@@ -99,5 +99,6 @@ def _coloured(patterns: np.ndarray, bits: np.random.PCG64) -> np.ndarray:
 def _random(bits: np.random.PCG64, dtype: str, *shape: int) -> np.ndarray:
     """Draw integers over the whole range of ``dtype``, the same on machines of any byte order."""
     count = int(np.prod(shape))
+    # random_raw gives 64 bits at a time.
     words = -(-count * np.dtype(dtype).itemsize // 8)
     return bits.random_raw(words).astype("<u8").view(dtype)[:count].reshape(shape)

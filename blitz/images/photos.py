@@ -47,6 +47,7 @@ def read(path: str | os.PathLike[str]) -> Photo:
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits, which convert("RGB") would clip at 255
+        # Shifted, not scaled by the largest: a dark photo stays dark.
         values = (np.asarray(image) >> 8).clip(0, 255)
         return Image.fromarray(values.astype(np.uint8)).convert("RGB")
     if image.mode == "La":  # grey with its alpha multiplied in, which converts to LA only
@@ -54,5 +55,6 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode not in ("RGBA", "LA", "PA") and "transparency" not in image.info:
         return image.convert("RGB")
     layered = image.convert("RGBA")
+    # Transparent pixels have a colour too, often black, which nobody ever saw.
     white = Image.new("RGBA", layered.size, "white")
     return Image.alpha_composite(white, layered).convert("RGB")

@@ -35,12 +35,14 @@ def usage() -> Usage | None:
     except (OSError, ValueError):
         return None
     a_second = os.sysconf("SC_CLK_TCK")
+    # Without guest time, which Linux counts in user already.
     every = (user + nice + system + interrupts + soft_interrupts + stolen) / a_second
     return Usage(every, sum(os.times()[:4]) + ours / a_second, time.monotonic())
 
 
 def _of(pid: int | None) -> int:
     """Return the ticks of one process, from what follows its name in parentheses."""
+    # From the right: the name of a program may hold a parenthesis itself.
     fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
 
@@ -49,6 +51,7 @@ def others_share(before: Usage | None, after: Usage | None) -> float | None:
     """Return the share of all cores' time that other processes took; None if not known."""
     if before is None or after is None or after.clock <= before.clock:
         return None
+    # Below zero by rounding: a tick is 10 ms on most systems.
     others = (after.all - before.all) - (after.ours - before.ours)
     return max(0.0, others / (after.clock - before.clock) / (os.cpu_count() or 1))
 

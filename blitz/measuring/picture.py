@@ -36,6 +36,7 @@ def throughput_over_width(machines: Sequence[Machine]) -> "Figure":
     for axes, batch in zip(panels, sizes, strict=True):
         _panel(axes, machines, batch)
     panels[0].set_ylabel("images/s (forward, backward and step)")
+    # By label: a device has the same line in every panel, and one place in the legend.
     handles = {bars.get_label(): bars for axes in panels for bars in axes.containers}
     figure.legend(
         handles=list(handles.values()),
@@ -85,6 +86,7 @@ def _line(axes: "Axes", points: Sequence[Point], color: str, marker: str, label:
         capsize=3,
         label=label,
     )
+    # A hollow marker: the figure stays, and shows that it is in doubt.
     for point in (point for point in points if point.disturbed):
         axes.plot(point.width, point.rate, marker=marker, color=color, markerfacecolor="white")
 

@@ -80,6 +80,7 @@ def measure(
     for _ in range(warm_up + steps):
         taken.append(_one_step(step, batches, device, read))
     seconds = {part: statistics.median(one[part] for one in taken[warm_up:]) for part in PARTS}
+    # One batch from here on: the feed has no part in what follows.
     images, labels = (tensor.to(device) for tensor in _next(batches))
     growth = _growth(step, images, labels, read, steps)
     if device.type == "cpu":
@@ -106,6 +107,7 @@ def _one_step(
     images, labels = images.to(device), labels.to(device)
     times.append(read())
     step.optimizer.zero_grad()
+    # Not step.loss: checking the labels would count as forward.
     loss = step.criterion(step.net(images), labels)
     times.append(read())
     loss.backward()
@@ -125,6 +127,7 @@ def _growth(
     """Return how many times as long a step takes with twice the images: of three the median."""
     twice = torch.cat([images, images]), torch.cat([labels, labels])
     step(*twice)
+    # Side by side, so that a clock that slows down weighs on both.
     ratios = []
     for _ in range(3):
         once = clock.seconds(lambda: step(images, labels), read, steps)

@@ -203,6 +203,7 @@ def named_apart(machines: Sequence[Machine]) -> list[Machine]:
     seen: dict[str, int] = {}
     for machine in machines:
         seen[machine.name] = seen.get(machine.name, 0) + 1
+    # Files from several machines may all be called results.json.
     counted: dict[str, int] = {}
     renamed = []
     for machine in machines:

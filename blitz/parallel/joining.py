@@ -59,6 +59,7 @@ def joined(device: str | None = None, limit: float = 0.0) -> Iterator[Processes]
         _await_end()
         raise SystemExit(1) from None
     except BlitzError as error:
+        # A missing file is missing for all of them: one line is enough.
         if processes.says_first(str(error)):
             _say(f"rank {processes.part.rank}: {error}")
         _record(error)
@@ -92,6 +93,7 @@ def _join(device: str | None, limit: float) -> Group:
     dist.init_process_group(
         _backend(device), store=store, rank=rank, world_size=count, timeout=timeout
     )
+    # A group that lost a member cannot be asked any more; this one can.
     roll = dist.new_group(backend="gloo", timeout=timedelta(seconds=2 * group.GRACE))
     part = Rank(rank, count, int(environment.get("LOCAL_WORLD_SIZE", count)))
     return Group(store, part, int(environment.get("LOCAL_RANK", rank)), cast("Any", roll))
@@ -131,6 +133,7 @@ def _record(error: Exception) -> None:
     """Leave ``error`` where torchrun looks for it, so that its summary shows it as the cause."""
     from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
+    # Processes that somebody else than torchrun started have no such file.
     if "TORCHELASTIC_ERROR_FILE" in os.environ:
         get_error_handler().record_exception(error)
 

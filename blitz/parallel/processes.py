@@ -146,6 +146,7 @@ class Group(Processes):
         named = torch.device(device)
         if named.type in ("cpu", "meta"):
             return devices.resolve(named)
+        # torchrun numbers the processes of a machine from 0, as backends do their devices.
         module = torch.get_device_module(named)
         if module.device_count() <= self._local_rank:
             raise UnusableDevice(

@@ -62,6 +62,7 @@ class RankSampler(DistributedSampler[int]):
         super().__init__(places, num_replicas=processes, rank=rank)
         self.count = count
         self.batch_size = batch_size
+        # num_samples and total_size are DistributedSampler's own: __len__ reads the first.
         self.own_size = self._own(batch_size)
         self.num_samples = count // batch_size * self.own_size + self._own(count % batch_size)
         self.total_size = count

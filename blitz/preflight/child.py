@@ -109,6 +109,7 @@ def _spawned(
 
 def _kill(child: subprocess.Popen[bytes]) -> None:
     """Kill ``child`` unless it has ended, and leave it after a while."""
+    # Not terminate(): a plug-in may have a handler for SIGTERM.
     child.kill()
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(AFTER_KILL)
@@ -140,6 +141,7 @@ def _ending(code: int | None, limit: float, last_words: str) -> tuple[Verdict, s
     """Return the verdict on a child that ended without giving one."""
     if code is None:
         return Verdict.HUNG, f"no end after {limit:g} s"
+    # POSIX: a process that a signal ended has minus its number for an exit code.
     how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     if how == "SIGKILL":
         how += ", perhaps from a system short of memory"

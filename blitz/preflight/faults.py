@@ -14,6 +14,7 @@ def verdict_on(error: BaseException) -> Verdict:
     """Return the verdict that an error stands for; FAILED where its words are not known."""
     if isinstance(error, WrongValues):
         return Verdict.WRONG_VALUES
+    # Before the words: Python's own has none.
     if isinstance(error, MemoryError):
         return Verdict.OUT_OF_MEMORY
     text = f"{type(error).__name__}: {error}".lower()
@@ -28,6 +29,7 @@ def missing_in(error: BaseException) -> str | None:
     if not isinstance(error, RuntimeError | TypeError | Warning):
         return None
     text = str(error)
+    # The most exact first: later ones fit more, and name less.
     for sign in _MISSING:
         found = re.search(sign, text, re.IGNORECASE)
         if found:

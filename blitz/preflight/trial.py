@@ -107,6 +107,7 @@ def _compute(torch: ModuleType, x: "Tensor", say: Say) -> None:
         if sums.device != x.device:
             raise WrongValues(f"2 x + 1 lives on {sums.device}, not on {x.device}")
         say("stage", "synchronise")
+        # Errors of kernels that were queued come here, and not with the copy that follows.
         wait = getattr(getattr(torch, x.device.type, None), "synchronize", None)
         if x.device.type != "cpu" and wait is not None:
             wait()
@@ -137,6 +138,7 @@ def _probe(torch: ModuleType, device: "Device", say: Say) -> None:
     """Say which dtypes are missing: backends word the lack of one as they like."""
     for name in DTYPES:
         say("stage", f"copy {name} there and back")
+        # Made on the cpu and moved: a backend may copy a dtype that it computes nothing in.
         dtype = getattr(torch, name)
         with _gaps(torch, say, name):
             there = torch.tensor([0, 1]).to(dtype).to(device)
@@ -152,6 +154,7 @@ def _check_torchvision(torch: ModuleType) -> None:
         needs = [Requirement(need) for need in metadata.requires("torchvision") or []]
     except metadata.PackageNotFoundError:
         return  # not installed as a package: nothing to compare
+    # Without +cu130: a requirement names a release, not a build.
     here = str(torch.__version__).partition("+")[0]
     unmet = [n for n in needs if n.name == "torch" and not n.specifier.contains(here, True)]
     if not unmet:

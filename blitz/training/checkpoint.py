@@ -105,6 +105,7 @@ def _checked(content: Mapping[str, Any]) -> Checkpoint:
     )
     for running in (checkpoint.losses.running, checkpoint.losses.fine):
         for number in (running.every, running.epoch, running.batches + 1):
+            # Not isinstance: True is an int, and 2.0 would count batches that do not exist.
             if type(number) is not int or number < 1:
                 raise ValueError(f"{running} counts no batches")
     return checkpoint
@@ -123,6 +124,7 @@ def check_width(path: str | os.PathLike[str], checkpoint: Checkpoint, width: int
 
 def state_of(step: TrainingStep) -> dict[str, Any]:
     """Return copies of what a training changes, by name: net, optimizer and generators."""
+    # The net draws no numbers in training; one with dropout would.
     generators = {"cpu": torch.get_rng_state()}
     if backend.has_generator(step.device):
         generators[str(step.device)] = backend.generator_state(step.device)

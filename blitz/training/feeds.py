@@ -131,6 +131,7 @@ class _Loader(Feed):
 
     def __init__(self, images: Images, workers: int, *settings: Any) -> None:
         super().__init__(len(images), *settings)
+        # Its own copy with the transform: the images given stay PIL images.
         self._images = Images(images.items, images.labels, images.origin, data.transform())
         self._workers = workers
 
@@ -268,6 +269,7 @@ def _obstacle(name: str, count: int, device: torch.device, rank: Rank) -> str | 
     needs = {device: 6 * _VALUES * count}
     needs[torch.device("cpu")] = 6 * _VALUES * count * rank.beside
     for place, needed in needs.items():
+        # None where a backend does not say (MPS): then it is tried.
         free = backend.free_bytes(place)
         if free is not None and needed > free:
             return (

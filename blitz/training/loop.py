@@ -140,6 +140,7 @@ class Training:
 
     def _add(self, loss: float) -> list[Report]:
         running = self.losses.running
+        # Before the mean takes it in: a checkpoint holds finite losses only.
         if not math.isfinite(loss):
             raise Diverged(
                 f"the loss of batch {running.batches + 1} of epoch {running.epoch} is {loss}: the "

@@ -141,6 +141,7 @@ def run(
         WriteError: a checkpoint cannot be written; the one before is whole.
     """
     processes, saved_at = training.processes, time.monotonic()
+    # From here on a signal waits for the end of a chunk, so that a checkpoint fits it.
     with interrupts.deferred() as asked:
         for reports in training.chunks():
             show(reports)

@@ -58,6 +58,7 @@ def load(path: str | os.PathLike[str], device: torch.device | None = None) -> Ne
     first = state.get("conv1.weight", torch.empty(()))
     with torch.random.fork_rng(devices=[]):  # a new net draws its first weights
         net = Net(max(1, len(first)) if first.dim() else 1).to(device)
+    # Ours first: load_state_dict names all differences, some dozen lines for another net.
     fault = _difference(state, net.state_dict())
     if fault is not None:
         raise WeightsError(f"{path}: holds the weights of another net: {fault}. {_REMEDY}")
