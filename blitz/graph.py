@@ -90,7 +90,7 @@ def _record(root: torch.autograd.graph.Node) -> Node:
         todo.pop()
         if node not in made:
             inputs = tuple(made[below] if below else None for below, _ in node.next_functions)
-            # Custom C++ nodes carry their namespace: torch::autograd::AccumulateGrad.
+            # A leaf's node goes by its C++ name, torch::autograd::AccumulateGrad.
             name = node.name().rsplit("::")[-1]
             leaf = node.variable if name == "AccumulateGrad" else None  # type: ignore[attr-defined]
             made[node] = Node(name, inputs, leaf)

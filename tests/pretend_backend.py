@@ -217,41 +217,22 @@ def _local_scalar_dense(self):
     return _host(self).item()
 
 
-def _convolution(
-    input, weight, bias, stride, padding, dilation, transposed, output_padding, groups
-):
-    op = torch.ops.aten.convolution.default
-    _check_one_device(op, [input, weight, bias])
-    result = _kernel(op)(
-        input=_host(input),
-        weight=_host(weight),
-        bias=bias if bias is None else _host(bias),
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        transposed=transposed,
-        output_padding=output_padding,
-        groups=groups,
-    )
-    return _pretend(result)
+def _on_host(op, *given):
+    """Run ``op`` on the cpu's view of its arguments, given in the order of its schema."""
+    _check_one_device(op, given)
+    on_host = [_host(value) if isinstance(value, torch.Tensor) else value for value in given]
+    return _kernel(op)(**dict(zip(_signature(op).names, on_host, strict=True)))
 
 
-def _convolution_backward(
-    grad, input, weight, stride, padding, dilation, transposed, output_padding, groups, mask
-):
-    grads = _kernel(torch.ops.aten.convolution_backward.default)(
-        grad_output=_host(grad),
-        input=_host(input),
-        weight=_host(weight),
-        bias_sizes=[weight.shape[1] * groups if transposed else weight.shape[0]],
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        transposed=transposed,
-        output_padding=output_padding,
-        groups=groups,
-        output_mask=mask,
-    )
+def _convolution(*given):
+    return _pretend(_on_host(torch.ops.aten.convolution.default, *given))
+
+
+def _convolution_backward(grad, input, weight, *options):
+    _, _, _, transposed, _, groups, _ = options  # and strides, paddings, dilations, the mask
+    bias_sizes = [weight.shape[1] * groups if transposed else weight.shape[0]]
+    op = torch.ops.aten.convolution_backward.default
+    grads = _on_host(op, grad, input, weight, bias_sizes, *options)
     return tuple(grad if grad is None else _pretend(grad) for grad in grads)
 
 
