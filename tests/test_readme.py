@@ -113,21 +113,13 @@ class TestCommands:
     ) -> None:
         check(command)
 
-    @pytest.mark.parametrize(
-        "command",
-        [
-            "pytest spec --devise cpu",
-            "pytest spec/test_9_nothing.py",
-            "pytest spec --claim N99",
-            "blitz train --epoch-count 3",
-            "python tests/nothing.py",
-        ],
-    )
-    def test_command_that_is_none_is_noticed(
-        self, command: str, check: Callable[[str], None]
-    ) -> None:
-        with pytest.raises((AssertionError, SystemExit, pytest.UsageError)):
-            check(command)
+    def test_both_pages_have_the_same(self) -> None:
+        english, chinese = (set(commands(page)) for page in PAGES.values())
+        options, others = (set(re.findall(r"--[a-z][a-z-]+", page)) for page in PAGES.values())
+
+        assert english - chinese == {"pytest spec --report FILE.html"}  # in Chinese: --lang zh
+        assert chinese <= english
+        assert options == others
 
     @pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
     def test_trainings_run_one_after_the_other(
@@ -169,6 +161,15 @@ class TestLinks:
 
         assert [t for t in self.links(page) if not (folder / t).exists()] == []
 
+    def test_both_pages_link_to_the_same(self) -> None:
+        english, chinese = (
+            {(ROOT / page).parent.joinpath(target).resolve() for target in self.links(page)}
+            for page in PAGES
+        )
+
+        assert english - chinese == {ROOT / "docs" / "README.zh.md"}
+        assert chinese - english == {ROOT / "README.md", ROOT / "spec" / "zh.toml"}
+
     @pytest.mark.parametrize("page", PAGES)
     def test_every_chapter_is_listed(self, page: str) -> None:
         named = {Path(target).name for target in self.links(page)}
@@ -203,6 +204,19 @@ def numbers(text: str) -> Iterator[int]:
 
 
 class TestFigures:
+    def test_both_pages_have_the_same(self) -> None:
+        english, chinese = (
+            set(re.findall(r"(?<![\w.])\d[\d.,-]*\d|(?<![\w.])\d", self.prose(page)))
+            for page in PAGES.values()
+        )
+
+        assert chinese <= english
+
+    @staticmethod
+    def prose(page: str) -> str:
+        """Return a page without its code and the targets of its links."""
+        return re.sub(r"^```.*?^```|`[^`\n]*`|\]\([^)]*\)", "", page, flags=re.M | re.S)
+
     def test_machine_of_the_picture_is_that_of_its_file(self) -> None:
         file = json.loads((ROOT / "docs" / "two_cores.json").read_text())
         about = file["machine_info"]["blitz"]
@@ -214,7 +228,8 @@ class TestFigures:
 
     @pytest.mark.parametrize("page", PAGES)
     def test_table_of_releases_is_that_of_the_file(self, page: str) -> None:
-        kept = json.loads((ROOT / "docs" / "releases.json").read_text())
+        file = ROOT / "docs" / "releases.json"
+        kept = json.loads(file.read_text()) if file.exists() else {}
         table = PAGES[page].partition("<!-- releases -->")[2].partition("<!-- end")[0]
 
         rows = re.findall(r"^\| (\S+) \| (3\.\d+) \| (\d+) \| (\d+) \| (\S+) \|$", table, re.M)
