@@ -188,3 +188,14 @@ def read(page: str) -> Node:
     reader.close()
     assert [node.tag for node in reader.open] == ["page"]
     return reader.open[0]
+
+
+def claim(page: Node, key: str) -> Node:
+    return page.one("article", id=key)
+
+
+def cells(row: Node) -> list[str]:
+    """The signs of a test's row, a blank for none."""
+    return [
+        c.text for c in row.one("summary").all() if "c" in c.attributes.get("class", "").split()
+    ]

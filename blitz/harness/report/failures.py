@@ -25,12 +25,12 @@ class Failures:
             self._texts[report.nodeid] = (f"{before}\n\n{text}" if before else text)[-KEPT:]
 
     def get(self, node: str) -> str:
-        """The text of the failed test ``node``; empty where there is none."""
+        """Return the text of the failed test ``node``; empty where there is none."""
         return self._texts.get(node, "")
 
 
 def printable(text: str) -> str:
-    """``text`` without the colours of a terminal; other characters that no page may hold as �."""
+    """Return ``text`` without a terminal's colours; other characters that no page may hold as �."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return _CONTROL.sub(lambda found: "" if found[0].startswith("\x1b[") else "\ufffd", text)
 

@@ -1,5 +1,6 @@
 """A run put together for the report: the contents, the results and the code, as rows."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -9,29 +10,15 @@ from markupsafe import Markup, escape
 
 from blitz.harness import conformance, summary, verdict
 from blitz.harness.benchmarks import cpu_name
-from blitz.harness.contents import SAID, Claim, Page, Place, Section, parts_of
-from blitz.harness.outcomes import (
-    CRASHED,
-    FAILED,
-    HUNG,
-    KNOWN,
-    NO_DEVICE,
-    NOT_RUN,
-    UNSUPPORTED,
-    Outcome,
-    worst,
-)
+from blitz.harness.contents import SAID, Claim, Page, Place, parts_of
+from blitz.harness.outcomes import BROKEN, FAILED, HELD, NO_DEVICE, NOT_RUN, Outcome, worst
 from blitz.harness.report import highlight
 from blitz.harness.report.failures import printable
 from blitz.harness.report.releases import Probe
 from blitz.harness.report.rows import (
-    AS_TOLD,
     MANY,
-    NOT_AS_TOLD,
-    NOT_PROBED,
     RARE,
     SIGNS,
-    Cell,
     ClaimRow,
     Column,
     Counted,
@@ -41,14 +28,12 @@ from blitz.harness.report.rows import (
     Report,
     Run,
     SectionRow,
-    Strip,
-    StripCell,
     TestRow,
     Untrue,
 )
 from blitz.harness.selection import NO_ACCELERATOR
 from blitz.harness.source import Test, Verdict
-from blitz.harness.texts import Message, Said, Texts
+from blitz.harness.texts import Said, Texts
 
 FAILURES_SHOWN = 5
 """Of each test; one that fails with each of 43 expressions fails for one reason."""
@@ -78,27 +63,23 @@ class _Gatherer:
             self._places.setdefault(place.claim.key, []).append(place)
         self._kinds = {p.test.id: p.test.kinds for found in self._places.values() for p in found}
         self._lines = {file: text.split("\n") for file, text in run.sources.items()}
-        self._columns = self._all_columns()
-        broken = {
-            test: sum(outcome.state in FAILED for outcome in outcomes)
-            for test, outcomes in self._outcomes.items()
-        }
-        most = FAILURES_SHOWN if sum(broken.values()) <= MANY else 1
-        failing = [test for test, count in broken.items() if count][:FAILING_SHOWN]
-        self._shown = {test: min(broken[test], most) for test in failing}
-        shown = sum(self._shown.values())
-        self._room = min(FAILURE_MOST, run.room // max(1, shown))
+        asked = [name for tests in self._places.values() for t in tests for name in self._asked(t)]
+        names = dict.fromkeys([*run.results.devices(), *asked])
+        self._columns = [self._column(name) for name in sorted(names, key=summary.cpu_first)]
+        broken = Counter(_test_of(o.node) for o in run.results if o.state in FAILED)
+        most = FAILURES_SHOWN if broken.total() <= MANY else 1
+        self._shown = {t: min(broken[t], most) for t in list(broken)[:FAILING_SHOWN]}
+        self._room = min(FAILURE_MOST, run.room // max(1, sum(self._shown.values())))
 
     def report(self) -> Report:
         run = self._run
         environment = conformance.environment(run.selection, run.images or "", run.threads)
         pages = [self._page(number, page) for number, page in enumerate(run.contents.pages, 1)]
-        sentence = verdict.sentence(run.results, run.faults, run.ending)
+        claims = [claim for page in pages for section in page.sections for claim in section.claims]
         counted = [self._counted(column) for column in self._columns]
-        states = {state for row in counted for state in row.states if row.states[state]}
+        seen = {state for row in counted for state, count in row.states.items() if count}
         return Report(
-            verdict=sentence,
-            good=_good(sentence),
+            verdict=verdict.sentence(run.results, run.faults, run.ending),
             faults=run.faults,
             date=environment["date"],
             machine=list(self._machine(environment)),
@@ -107,36 +88,22 @@ class _Gatherer:
             notes=list(self._notes()),
             columns=self._columns,
             pages=pages,
-            untrue=list(self._untrue(pages, upstream=False)),
-            mistranslated=list(self._untrue(pages, upstream=True)),
-            slips=[
-                (claim.key, text)
-                for page in pages
-                for section in page.sections
-                for claim in section.claims
-                for kind, text in claim.notes
-                if kind == "erratum"
-            ],
-            states=[s for s in SIGNS if s not in RARE or s in states],
+            untrue=list(self._untrue(claims, upstream=False)),
+            mistranslated=list(self._untrue(claims, upstream=True)),
+            slips=[(c.key, text) for c in claims for kind, text in c.notes if kind == "erratum"],
+            states=[state for state in SIGNS if state not in RARE or state in seen],
         )
 
     # The devices
 
-    def _all_columns(self) -> list[Column]:
-        asked = [name for tests in self._places.values() for t in tests for name in self._asked(t)]
-        names = dict.fromkeys([*self._run.results.devices(), *asked])
-        return [self._column(name) for name in sorted(names, key=summary.cpu_first)]
-
     def _column(self, name: str) -> Column:
-        if name == NO_DEVICE:
-            return Column(name, self._texts("device.none"), self._texts("device.none_short"))
-        if name == "accelerator":
-            short = self._texts("device.accelerator_short")
-            return Column(name, self._texts("device.accelerator"), short)
-        return Column(name, name, name)
+        if name not in (NO_DEVICE, "accelerator"):
+            return Column(name, name, name)
+        key = "device.none" if name == NO_DEVICE else "device.accelerator"
+        return Column(name, self._texts(key), self._texts(f"{key}_short"))
 
     def _asked(self, place: Place) -> list[str]:
-        """Where a test is asked for in this run, whether it came to that or not."""
+        """Return where a test is asked for in this run, whether it came to that or not."""
         kinds = place.test.kinds
         if not kinds:
             return [NO_DEVICE]
@@ -152,62 +119,56 @@ class _Gatherer:
 
     def _page(self, number: int, page: Page) -> PageRow:
         sections = [
-            self._section(f"s{number}-{place}", section)
+            SectionRow(
+                f"s{number}-{place}",
+                self._texts.heading(section.heading),
+                section.address,
+                [self._claim(claim) for claim in section.claims],
+            )
             for place, section in enumerate(page.sections, 1)
         ]
         address = page.sections[0].address.partition("#")[0] if page.sections else ""
         title = self._texts.heading(page.title)
         return PageRow(f"page-{number}", title, address, page.ours, sections)
 
-    def _section(self, name: str, section: Section) -> SectionRow:
-        heading = self._texts.heading(section.heading)
-        claims = [self._claim(claim) for claim in section.claims]
-        return SectionRow(name, heading, section.address, claims)
-
     def _claim(self, claim: Claim) -> ClaimRow:
-        notes = [
-            (kind, self._texts.row(claim.key, text))
-            for kind, text in (("erratum", claim.erratum), ("untestable", claim.untestable))
-            if text is not None
-        ]
-        if claim.benchmarks:
-            reason = self._texts.row(claim.key, self._texts("claim.benchmark"))
-            notes.append(("benchmark", Said(reason.text)))
-        tests = [self._test(place) for place in self._places.get(claim.key, ())]
-        untrue = any(test.says is not None for test in tests)
+        texts, key = self._texts, claim.key
+        notes = []
         if claim.said != "text":
-            notes.insert(0, ("said", Said(self._texts(f"said.{claim.said}"))))
-        return ClaimRow(
-            claim.key, claim.said, tests, notes, [] if untrue else self._strips(claim.key)
-        )
+            notes.append(("said", Said(texts(f"said.{claim.said}"))))
+        for kind in ("erratum", "untestable"):
+            if (reason := getattr(claim, kind)) is not None:
+                notes.append((kind, texts.row(key, reason)))
+        if claim.benchmarks:
+            notes.append(("benchmark", Said(texts.row(key, texts("claim.benchmark")).text)))
+        tests = [self._test(place) for place in self._places.get(key, ())]
+        untrue = any(test.says is not None for test in tests)
+        return ClaimRow(key, claim.said, tests, notes, [] if untrue else self._probes(key))
 
     def _test(self, place: Place) -> TestRow:
         test, outcomes = place.test, self._outcomes.get(place.test.id, [])
         broken = [outcome for outcome in outcomes if outcome.state in FAILED]
         shown = self._shown.get(place.test.id, 0)
-        untrue, verdict = test.untrue, test.verdict or _HOLDS
+        untrue = test.untrue
         return TestRow(
             id=test.id,
             sentence=self._texts.claim(test.id, test.sentence),
             says=None if untrue is None else self._texts.says(test.id, untrue.text),
-            since=verdict.since or "",
-            until=verdict.until or "",
-            upstream=verdict.upstream or "",
+            verdict=test.verdict or _HOLDS,
             code=self._code(place.file, test),
             file=place.file.relative_to(place.page.file.parents[1]).as_posix(),
             line=test.lines[0],
             cells=self._cells(place, outcomes),
-            reasons=self._reasons(outcomes, place.test.kinds),
+            reasons=self._reasons(outcomes),
             failures=[self._failure(outcome) for outcome in broken[:shown]],
             more_failures=len(broken) - shown,
         )
 
-    def _cells(self, place: Place, outcomes: Sequence[Outcome]) -> dict[str, Cell]:
-        states = dict.fromkeys(self._asked(place), NOT_RUN)
+    def _cells(self, place: Place, outcomes: Sequence[Outcome]) -> dict[str, str | None]:
+        states: dict[str, str] = dict.fromkeys(self._asked(place), NOT_RUN)
         for outcome in outcomes:
-            before = states.get(outcome.device, NOT_RUN)
-            states[outcome.device] = worst(before, outcome.state)
-        return {column.name: Cell(states.get(column.name)) for column in self._columns}
+            states[outcome.device] = worst(states.get(outcome.device, NOT_RUN), outcome.state)
+        return {column.name: states.get(column.name) for column in self._columns}
 
     def _code(self, file: Path, test: Test) -> Markup:
         first, last = test.lines
@@ -223,17 +184,18 @@ class _Gatherer:
         case = outcome.node.partition("[")[2].removesuffix("]")
         return Failure(self._column(outcome.device).label, printable(case), text[cut:], cut)
 
-    def _reasons(self, outcomes: Sequence[Outcome], kinds: Sequence[str]) -> list[Reason]:
-        counts: dict[tuple[str, str, str], int] = {}
-        for outcome in outcomes:
-            if outcome.state in (NOT_RUN, UNSUPPORTED, KNOWN, CRASHED, HUNG) and outcome.reason:
-                reason = self._reason(outcome, kinds)
-                what = (self._column(outcome.device).label, outcome.state, reason)
-                counts[what] = counts.get(what, 0) + 1
-        return [Reason(*what, count) for what, count in counts.items()]
+    def _reasons(self, outcomes: Sequence[Outcome]) -> list[Reason]:
+        """Return why tests did not hold, the most frequent first; broken ones show their error."""
+        counts = Counter(
+            (self._column(outcome.device).label, outcome.state, self._reason(outcome))
+            for outcome in outcomes
+            if outcome.state not in (HELD, BROKEN) and outcome.reason
+        )
+        return [Reason(*what, count) for what, count in counts.most_common()]
 
-    def _reason(self, outcome: Outcome, kinds: Sequence[str]) -> str:
-        """Why a test was not run: in the page's language where the device is what it lacks."""
+    def _reason(self, outcome: Outcome) -> str:
+        """Return why a test was not run; a device that it lacks is told in the page's language."""
+        kinds = self._kinds.get(_test_of(outcome.node), ())
         asked = {selected.place for selected in self._run.selection.devices}
         if outcome.state == NOT_RUN and kinds and outcome.device == kinds[0] not in asked:
             names = self._texts("claim.needs_or").join(self._column(kind).label for kind in kinds)
@@ -251,9 +213,8 @@ class _Gatherer:
     def _machine(self, environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         texts = self._texts
         yield texts("machine.date"), environment["date"].replace("T", " ").replace("+00:00", " UTC")
-        versions = {"torch": "torch", "torchvision": "torchvision", "numpy": "NumPy"}
-        versions |= {"python": "Python"}
-        named = [f"{name} {environment[key]}" for key, name in versions.items()]
+        names = ("torch", "torchvision", "NumPy", "Python")
+        named = [f"{name} {environment[name.lower()]}" for name in names]
         yield texts("machine.versions"), ", ".join(named)
         yield texts("machine.platform"), environment["platform"]
         yield texts("machine.devices"), ", ".join(self._devices())
@@ -279,18 +240,12 @@ class _Gatherer:
             yield f"{name} ({model})" if model else name
 
     def _counted(self, column: Column) -> Counted:
-        states = list(self._run.results.claims(column.name).values())
-        outcomes = [o for o in self._run.results if o.device == column.name]
-        counts: dict[tuple[str, str, str], int] = {}
-        for outcome in outcomes:
-            for found in self._reasons([outcome], self._kinds.get(_test_of(outcome.node), ())):
-                what = (found.device, found.state, found.reason)
-                counts[what] = counts.get(what, 0) + 1
+        states = Counter(self._run.results.claims(column.name).values())
         return Counted(
             column,
-            {state: states.count(state) for state in SIGNS},
+            {state: states[state] for state in SIGNS},
             self._run.results.ran_on(column.name),
-            [Reason(*what, count) for what, count in sorted(counts.items(), key=lambda i: -i[1])],
+            self._reasons([o for o in self._run.results if o.device == column.name]),
         )
 
     def _accounts(self) -> Iterator[str]:
@@ -314,71 +269,33 @@ class _Gatherer:
             yield self._texts("counts.in_part", count=part)
 
     def _unreached(self) -> tuple[int, int]:
-        """Of how many tested claims no test, or only some, came to a result in this run."""
+        """Return of how many tested claims no test, or only some, came to a result."""
         none = part = 0
-        for claim, _ in self._run.contents.claims():
-            places = [p for p in self._places.get(claim.key, ()) if not p.test.benchmark]
-            reached = [came for place in places for came in self._reached(place)]
+        for places in self._places.values():
+            reached = [
+                device in {outcome.device for outcome in self._outcomes.get(place.test.id, ())}
+                for place in places
+                if not place.test.benchmark
+                for device in self._asked(place)
+            ]
             none += bool(reached) and not any(reached)
             part += any(reached) and not all(reached)
         return none, part
 
-    def _reached(self, place: Place) -> list[bool]:
-        """For each device that a test is asked of, whether anything came of it there."""
-        came = {outcome.device for outcome in self._outcomes.get(place.test.id, ())}
-        return [device in came for device in self._asked(place)]
-
     # What is not true
 
-    def _untrue(self, pages: Sequence[PageRow], upstream: bool) -> Iterator[Untrue]:
-        for page in pages:
-            for section in page.sections:
-                for claim in section.claims:
-                    untrue = (test for test in claim.tests if test.says is not None)
-                    tests = [test for test in untrue if bool(test.upstream) is upstream]
-                    if tests:
-                        yield Untrue(claim.key, tests, self._strips(claim.key))
+    def _untrue(self, claims: Sequence[ClaimRow], upstream: bool) -> Iterator[Untrue]:
+        for claim in claims:
+            untrue = (test for test in claim.tests if test.says is not None)
+            tests = [test for test in untrue if bool(test.verdict.upstream) is upstream]
+            if tests:
+                yield Untrue(claim.key, tests, self._probes(claim.key))
 
-    def _strips(self, key: str) -> list[Strip]:
-        return [self._strip(probe) for probe in self._run.probes if key in probe.claims]
-
-    def _strip(self, probe: Probe) -> Strip:
-        lang = self._texts.lang
-        question = probe.question.get(lang)
-        return Strip(
-            Said(probe.question["en"], "en") if question is None else Said(question),
-            probe.old,
-            probe.new,
-            [
-                StripCell(release, *_told(as_told), _short(printable(answer)))
-                for release, (as_told, answer) in probe.cells.items()
-            ],
-            [
-                (span.first, span.last, _told(span.as_told)[1], printable(span.answer))
-                for span in probe.spans
-            ],
-        )
+    def _probes(self, key: str) -> list[Probe]:
+        return [probe for probe in self._run.probes if key in probe.claims]
 
 
 _HOLDS = Verdict("holds", "")
-
-
-def _good(sentence: Message) -> bool | None:
-    """Whether the verdict is a good one; None where little can be said."""
-    if sentence.key in ("verdict.held", "verdict.gaps"):
-        return True
-    return None if sentence.key == "verdict.nothing" else False
-
-
-def _short(answer: str) -> str:
-    """As much of an answer as a tooltip needs; the whole of it stands under the strip."""
-    return answer if len(answer) <= 60 else f"{answer[:59]}…"
-
-
-def _told(as_told: bool | None) -> tuple[str, str]:
-    if as_told is None:
-        return NOT_PROBED, "not_probed"
-    return (AS_TOLD, "as_told") if as_told else (NOT_AS_TOLD, "not_as_told")
 
 
 @lru_cache(maxsize=10_000)

@@ -1,5 +1,6 @@
 """What is asked for with ``--report``: checked before anything runs, and written when it ended."""
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,18 +60,9 @@ class Request:
         """
         from blitz.harness.report import page, rows  # jinja2 is for those who want a page
 
-        run = rows.Run(
-            self.contents,
-            self.sources,
-            selection,
-            results,
-            self.failures,
-            faults,
-            ending,
-            images,
-            threads,
-            self.probes,
-        )
+        of_the_run = (faults, ending, images, threads, self.probes)
+        source = (self.contents, self.sources, selection, results, self.failures)
+        run = rows.Run(*source, *of_the_run)
         content = page.html(run, self.texts, self.measured)
         try:
             files.write(self.path, content)
@@ -145,24 +137,14 @@ def requested(
 
 
 def _check_place(path: Path, named: Path) -> None:
-    if path.is_dir():
-        fault = "is a folder"
-    elif not path.parent.is_dir():
-        fault = f"the folder {path.parent} is not there"
-    elif not _may_write(path.parent):
-        fault = f"the folder {path.parent} cannot be written to"
-    else:
-        return
+    fault = "is a folder"
+    if not path.is_dir():
+        try:
+            # os.access may say yes on a network file system that then refuses.
+            with tempfile.TemporaryFile(dir=path.parent):
+                return
+        except OSError as error:
+            fault = f"the folder {path.parent}: {error.strerror or error}"
     raise ReportError(
         f"--report {named}: {fault}. Name a file in an existing folder that you may write to."
     )
-
-
-def _may_write(folder: Path) -> bool:
-    import tempfile
-
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False

@@ -16,22 +16,6 @@ from blitz.measuring.step_breakdown import PARTS
 
 HERE = Path(__file__).parent
 
-DARK = """
-color-scheme: dark;
---bg: #15181c; --panel: #1e2228; --fg: #e7e9ec; --soft: #a9b0b9; --line: #333a43;
---link: #8cbcff; --focus: #8cbcff;
---held: #6bd69a; --broken: #ff958d; --broken-bg: #3a1d1c; --gap: #f1bd62; --off: #929aa5;
---changed: #ffd98a; --changed-bg: #423313; --never: #ffa8d2; --never-bg: #451f35;
---other: #ccd5df; --other-bg: #303944;
---good-bg: #16301f; --mark: #ffe27a;
---kw: #d9a2f5; --str: #8fd6a5; --num: #8cbcff; --com: #9aa2ac; --def: #ffb884; --dec: #d9d57c;
---l0: #5db7f0; --l1: #ff9a52; --l2: #35c79b; --l3: #e594c0; --l4: #86cdf3; --l5: #edb74a;
---l6: #e7e9ec;
---p0: #e07a30; --p1: #d382ad; --p2: #3a9ad9; --p3: #8fd0f5; --p4: #2fbd92;
-"""
-"""The dark theme's colours, which the style names twice: as the system's, and as chosen."""
-
-
 LIMIT = 1_000_000
 """Bytes that the page stays under."""
 
@@ -40,7 +24,7 @@ LITTLE_ROOM = 10_000
 
 
 def html(run: rows.Run, texts: Texts, measured: speed.Measured | None = None) -> bytes:
-    """The page, in UTF-8.
+    """Return the page, in UTF-8.
 
     Args:
         run: What came of the tests.
@@ -84,24 +68,15 @@ def _template() -> jinja2.Template:
         "said": _said,
         "names": rows.NAMES,
         "signs": rows.SIGNS,
-        "told": (
-            ("as_told", rows.AS_TOLD),
-            ("not_as_told", rows.NOT_AS_TOLD),
-            ("not_probed", rows.NOT_PROBED),
-        ),
+        "told": rows.TOLD,
         "parts": PARTS,
-        "size": (int(speed.WIDTH), int(speed.HEIGHT)),
-        "left": speed.LEFT,
-        "right": speed.WIDTH - speed.RIGHT,
-        "top": speed.TOP,
-        "bottom": speed.HEIGHT - speed.BOTTOM,
     }
     source = _asset("templates/page.html.j2")
     return environment.from_string(re.sub(r">\n(?=[<{])", ">", source))  # none of these is in a pre
 
 
 def _cells(report: rows.Report, texts: Texts) -> dict[tuple[str, str | None], Markup]:
-    """What a cell of the table shows, by the name of its column and its state: there are few."""
+    """Return what a cell of the table shows, by column and state: there are few."""
     found: dict[tuple[str, str | None], Markup] = {}
     for column in report.columns:
         found[column.name, None] = Markup('<i class="c"></i>')
@@ -114,7 +89,7 @@ def _cells(report: rows.Report, texts: Texts) -> dict[tuple[str, str | None], Ma
 
 
 def _coded(words: str) -> Markup:
-    """The text, with what stands in `backticks` as code."""
+    """Return the text, with what stands in `backticks` as code."""
     if "`" not in words:
         return escape(words)
     parts = (Markup("<code>{}</code>" if code else "{}").format(p) for code, p in code_parts(words))
@@ -122,7 +97,7 @@ def _coded(words: str) -> Markup:
 
 
 def _said(what: Said) -> Markup:
-    """The text; where it is not in the page's language, the element says so."""
+    """Return the text; where it is not in the page's language, the element says so."""
     text = _coded(what.text)
     return Markup('<span lang="{}">{}</span>').format(what.lang, text) if what.lang else text
 
@@ -132,17 +107,18 @@ def _asset(name: str) -> str:
 
 
 def _style() -> str:
-    """The style sheet, in fewer bytes."""
-    text = _asset("style.css").replace("DARK", DARK)
+    """Return the style sheet, in fewer bytes."""
+    # The dark colours stand in it twice: as the system's theme, and as the one chosen.
+    text = _asset("style.css").replace("DARK", _asset("dark.css"))
     return re.sub(r"\s+", " ", text).replace("; ", ";").replace(" {", "{").replace("{ ", "{")
 
 
 def _hash(script: str) -> str:
-    """The script as the page's policy names it: no other script runs, whatever a test prints."""
+    """Return the script as the page's policy names it: no other script runs."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return f"'sha256-{digest}'"
 
 
 def _short(release: str) -> str:
-    """1.13 for 1.13.1: the strip has no room for more."""
+    """Return 1.13 for 1.13.1: the strip has no room for more."""
     return ".".join(release.split(".")[:2])

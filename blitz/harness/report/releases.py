@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from blitz.base.errors import BlitzError
+from blitz.harness.texts import Said
 
 
 class ReleasesError(BlitzError):
@@ -51,9 +52,14 @@ class Probe:
     new: str | None
     cells: Mapping[str, tuple[bool | None, str]]
 
+    def asked(self, lang: str) -> Said:
+        """Return the question in the language ``lang``, or in English where it has none."""
+        found = self.question.get(lang)
+        return Said(self.question["en"], "en") if found is None else Said(found)
+
     @property
     def spans(self) -> list[Span]:
-        """The releases that were asked, those in a row with the same answer together.
+        """Return the releases that were asked, those in a row with the same answer together.
 
         One that was not asked ends the row: nothing is said of it.
         """
@@ -66,7 +72,7 @@ class Probe:
 
 
 def load(file: Path) -> tuple[Probe, ...]:
-    """The probes in ``file``; none where there is no such file.
+    """Return the probes in ``file``; none where there is no such file.
 
     Raises:
         ReleasesError: it holds something else.

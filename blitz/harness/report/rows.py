@@ -6,39 +6,32 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from blitz.harness import outcomes
 from blitz.harness.contents import Contents
-from blitz.harness.outcomes import (
-    BROKEN,
-    CRASHED,
-    FAILED,
-    HELD,
-    HUNG,
-    KNOWN,
-    NOT_RUN,
-    UNSUPPORTED,
-    Results,
-)
+from blitz.harness.outcomes import Results
 from blitz.harness.report.failures import Failures
 from blitz.harness.report.releases import Probe
 from blitz.harness.selection import Selection
+from blitz.harness.source import Verdict
 from blitz.harness.texts import Message, Said
 from blitz.harness.verdict import ExitState
 
 SIGNS = {
-    HELD: "✓",
-    BROKEN: "✗",
-    CRASHED: "†",
-    HUNG: "∞",
-    UNSUPPORTED: "⊘",
-    KNOWN: "◇",
-    NOT_RUN: "–",
+    outcomes.HELD: "✓",
+    outcomes.BROKEN: "✗",
+    outcomes.CRASHED: "†",
+    outcomes.HUNG: "∞",
+    outcomes.UNSUPPORTED: "⊘",
+    outcomes.KNOWN: "◇",
+    outcomes.NOT_RUN: "–",
 }
 """One sign for each state, and one meaning for each sign."""
 
-RARE = (CRASHED, HUNG, KNOWN)
+RARE = (outcomes.CRASHED, outcomes.HUNG, outcomes.KNOWN)
 """States that the page explains only where it shows one."""
 
-AS_TOLD, NOT_AS_TOLD, NOT_PROBED = "=", "≠", "·"
+TOLD = {True: ("as_told", "="), False: ("not_as_told", "≠"), None: ("not_probed", "·")}
+"""Return whether a release does what the tutorial says: what that is called, and its sign."""
 
 NAMES = {state: state.replace(" ", "_") for state in SIGNS}
 """What the states are called in the texts and in the page's classes."""
@@ -52,18 +45,11 @@ class Run:
     """A run, as far as it came.
 
     Attributes:
-        contents: The tutorial's table of contents and the tests.
         sources: The text of each file of tests, as it was when the run began.
-        selection: The devices.
-        results: What came of the tests.
-        failures: The texts of those that failed.
-        faults: Why it must not count as a success, beside them.
-        ending: How it ended.
+        faults: Why it must not count as a success, beside what failed.
         images: Where the images come from; None where they are made on the spot.
         threads: Threads of each process.
-        probes: What the releases of torch did.
-        room: Bytes for the texts of failures on the whole page, so that it opens where everything
-            fails.
+        room: Bytes for the texts of failures, so that the page opens where everything fails.
     """
 
     contents: Contents
@@ -89,13 +75,6 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """What came of a test, or of a claim, on a device; no state where it was not asked there."""
-
-    state: str | None
-
-
-@dataclass(frozen=True)
 class Reason:
     """Why tests are in a state on a device, and how many."""
 
@@ -116,57 +95,31 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class StripCell:
-    """One release of torch in the strip of a probe."""
-
-    release: str
-    sign: str
-    name: str
-    answer: str
-
-
-@dataclass(frozen=True)
-class Strip:
-    """The evidence of one probe, in the page's language."""
-
-    question: Said
-    old: str | None
-    new: str | None
-    cells: Sequence[StripCell]
-    spans: Sequence[tuple[str, str, str, str]]
-
-
-@dataclass(frozen=True)
 class TestRow:
     """A test, as the page shows it.
 
     Attributes:
         says: What the tutorial says, where that is not true; None where it is.
-        since: Since which release; empty where it never was.
-        until: Until which release it was not true; empty where it still is not.
-        upstream: What the English says, where only the translation is wrong.
-        cells: By the name of the column.
+        cells: The state on each device, by the name of the column; None where it was not asked.
         more_failures: How many more there are than are shown.
     """
 
     id: str
     sentence: Said
     says: Said | None
-    since: str
-    until: str
-    upstream: str
+    verdict: Verdict
     code: Markup
     file: str
     line: int
-    cells: Mapping[str, Cell]
+    cells: Mapping[str, str | None]
     reasons: Sequence[Reason]
     failures: Sequence[Failure]
     more_failures: int
 
     @property
     def broken(self) -> bool:
-        """Whether it is broken on any device."""
-        return any(cell.state in FAILED for cell in self.cells.values())
+        """Return whether it is broken on any device."""
+        return any(state in outcomes.FAILED for state in self.cells.values())
 
 
 @dataclass(frozen=True)
@@ -175,23 +128,23 @@ class ClaimRow:
 
     Attributes:
         notes: Why it has no tests, or what is amiss with it beside them: (kind, text).
-        strips: What the releases of torch did, where that is not told of what is not true.
+        probes: What the releases of torch did, where that is not told of what is not true.
     """
 
     key: str
     said: str
     tests: Sequence[TestRow]
     notes: Sequence[tuple[str, Said]]
-    strips: Sequence[Strip]
+    probes: Sequence[Probe]
 
     @property
     def broken(self) -> bool:
-        """Whether a test of it is broken on any device."""
+        """Return whether a test of it is broken on any device."""
         return any(test.broken for test in self.tests)
 
     @property
     def changed(self) -> bool:
-        """Whether what the tutorial says is not, or no longer, true."""
+        """Return whether what the tutorial says is not, or no longer, true."""
         return any(test.says is not None for test in self.tests)
 
 
@@ -216,17 +169,8 @@ class PageRow:
     sections: Sequence[SectionRow]
 
     @property
-    def broken(self) -> int:
-        """How many of its claims are broken."""
-        return len(self._broken)
-
-    @property
-    def first_broken(self) -> str:
-        """The key of the first of them; empty where there is none."""
-        return self._broken[0] if self._broken else ""
-
-    @property
-    def _broken(self) -> list[str]:
+    def broken(self) -> list[str]:
+        """Return the keys of its broken claims."""
         return [c.key for section in self.sections for c in section.claims if c.broken]
 
 
@@ -236,7 +180,7 @@ class Untrue:
 
     key: str
     tests: Sequence[TestRow]
-    strips: Sequence[Strip]
+    probes: Sequence[Probe]
 
 
 @dataclass(frozen=True)
@@ -254,7 +198,6 @@ class Report:
     """All that the page shows of the run."""
 
     verdict: Message
-    good: bool | None
     faults: Sequence[Message]
     date: str
     machine: Sequence[tuple[str, str]]
@@ -269,17 +212,23 @@ class Report:
     states: Sequence[str]
 
     @property
+    def tone(self) -> str:
+        """Return the class of the verdict: good, bad, or open where little can be said."""
+        tones = {"verdict.held": "good", "verdict.gaps": "good", "verdict.nothing": "open"}
+        return tones.get(self.verdict.key, "bad")
+
+    @property
     def claims(self) -> int:
-        """How many claims there are, those of our own too."""
+        """Return how many claims there are, those of our own too."""
         return sum(len(section.claims) for page in self.pages for section in page.sections)
 
     @property
     def many(self) -> bool:
-        """Whether so much is broken that the browser is to draw only what is looked at."""
-        return sum(page.broken for page in self.pages) > MANY // 2
+        """Return whether so much is broken that the browser is to draw only what is looked at."""
+        return sum(len(page.broken) for page in self.pages) > MANY // 2
 
     @property
     def promises(self) -> int:
-        """How many of them the text followed makes."""
+        """Return how many of them the text followed makes."""
         claims = (c for page in self.pages for section in page.sections for c in section.claims)
         return sum(claim.said == "text" for claim in claims)

@@ -1,26 +1,19 @@
-"""How fast it is: the results of the benchmarks as a drawing of lines, sentences and shares.
+"""How fast it is: what ``blitz.measuring`` says of the benchmarks, in the language of the page."""
 
-``blitz.measuring.picture`` draws the same for a file of its own, with matplotlib. In the page the
-drawing is of the page: its words are in the page's language, its colours follow the theme, and it
-needs neither matplotlib nor the second that its import takes.
-"""
-
+import base64
+import io
 import json
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from blitz import plots
 from blitz.harness.selection import NO_ACCELERATOR
 from blitz.harness.texts import Message, Texts
-from blitz.measuring import throughput
+from blitz.measuring import picture, throughput
 from blitz.measuring.step_breakdown import PARTS
 from blitz.measuring.throughput import Crossover, Machine, Point, ResultsError
-
-WIDTH, HEIGHT = 300.0, 230.0
-LEFT, RIGHT, TOP, BOTTOM = 52.0, 10.0, 24.0, 38.0
-"""Of a panel, in the drawing's units: its size, and the margins around its axes."""
 
 
 @dataclass(frozen=True)
@@ -51,57 +44,25 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Mark:
-    """A point of a line: where it is, where its quartiles are, and what it says."""
-
-    x: float
-    y: float
-    low: float
-    high: float
-    text: str
-
-
-@dataclass(frozen=True)
-class Line:
-    """The line of one kind of device."""
-
-    number: int
-    marks: Sequence[Mark]
-
-    @property
-    def path(self) -> str:
-        """Return the points of a polyline."""
-        return " ".join(f"{mark.x:.1f},{mark.y:.1f}" for mark in self.marks)
-
-
-@dataclass(frozen=True)
-class Panel:
-    """The lines of one batch size, with the ticks of both axes: (place, label)."""
-
-    title: str
-    lines: Sequence[Line]
-    xs: Sequence[tuple[float, str]]
-    ys: Sequence[tuple[float, str]]
-    crossovers: Sequence[tuple[float, int]]
-
-
-@dataclass(frozen=True)
 class Speed:
     """All that the page shows of the benchmarks.
 
     Attributes:
         lead: What was measured, with what.
-        legend: The number of each line and the device it is of.
-        table: Width, batch size and the images/s of each device.
+        picture: A ``data:`` address of the picture; empty without matplotlib.
+        kinds: Of device, the cpu first.
+        table: Width, batch size and the images/s of each kind.
+        disturbed: Whether some of them, marked by a star, were measured on a busy machine.
+        verdicts: Where each accelerator overtakes the cpu.
     """
 
     lead: str
-    legend: Sequence[tuple[int, str]]
-    panels: Sequence[Panel]
+    picture: str
     kinds: Sequence[str]
     table: Sequence[tuple[int, int, Sequence[str]]]
-    verdicts: Sequence[str]
-    steps: Sequence[tuple[Step, str]]
+    disturbed: bool
+    verdicts: Sequence[Message]
+    steps: Sequence[Step]
 
 
 def read(file: Path) -> Measured:
@@ -144,16 +105,15 @@ def _step(row: Mapping[str, Any]) -> Step:
 def speed(measured: Measured, texts: Texts) -> Speed:
     """Return what the page shows of ``measured``, in the language of ``texts``."""
     machine = measured.machine
-    points, kinds = machine.points, throughput.kinds(machine.points)
-    batches = throughput.batches(points)
+    kinds = throughput.kinds(machine.points)
     return Speed(
         lead=_lead(machine, texts),
-        legend=[(number, _legend(points, kind, texts)) for number, kind in enumerate(kinds)],
-        panels=[_panel(points, batch, texts) for batch in batches],
+        picture=_picture(machine),
         kinds=kinds,
-        table=list(_table(points, kinds)),
-        verdicts=[message.said(texts) for message in verdicts(machine)],
-        steps=[(step, step.bound.said(texts)) for step in measured.steps],
+        table=list(_table(machine.points, kinds)),
+        disturbed=any(point.disturbed for point in machine.points),
+        verdicts=list(verdicts(machine)),
+        steps=measured.steps,
     )
 
 
@@ -189,11 +149,19 @@ def _lead(machine: Machine, texts: Texts) -> str:
     return texts("throughput.lead", date=machine.date, torch=torch, rounds=span)
 
 
-def _legend(points: Sequence[Point], kind: str, texts: Texts) -> str:
-    point = next(point for point in points if point.kind == kind)
-    threads = sorted({p.threads for p in points if p.kind == kind})
-    key = "throughput.device_threads" if kind == "cpu" else "throughput.device"
-    return texts(key, kind=kind, name=point.name, threads="–".join(map(str, threads)))
+def _picture(machine: Machine) -> str:
+    try:
+        figure = picture.throughput_over_width([machine])
+    except plots.NoMatplotlib:
+        return ""
+    import matplotlib as mpl
+
+    # An image, because the style sheet inside matplotlib's SVG would be in force for all of the
+    # page; with letters as text, because outlines take 98 kB of base64 instead of 45.
+    content = io.BytesIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "blitz"}):
+        figure.savefig(content, format="svg", metadata={"Date": None})
+    return f"data:image/svg+xml;base64,{base64.b64encode(content.getvalue()).decode()}"
 
 
 def _table(points: Sequence[Point], kinds: Sequence[str]) -> Iterator[tuple[int, int, list[str]]]:
@@ -203,49 +171,3 @@ def _table(points: Sequence[Point], kinds: Sequence[str]) -> Iterator[tuple[int,
     }
     for width, batch in sorted({(p.width, p.batch) for p in points}, key=lambda pair: pair[::-1]):
         yield width, batch, [rates.get((width, batch, kind), "–") for kind in kinds]
-
-
-def _panel(points: Sequence[Point], batch: int, texts: Texts) -> Panel:
-    widths = sorted({point.width for point in points if point.batch == batch})
-    x = _scale(widths[0], widths[-1], LEFT + 12, WIDTH - RIGHT - 12)
-    low, high = min(p.low for p in points), max(p.high for p in points)
-    low, high = min(low, min(p.rate for p in points)), max(high, max(p.rate for p in points))
-    y = _scale(low / 1.15, high * 1.15, HEIGHT - BOTTOM, TOP)
-    kinds = throughput.kinds(points)
-    lines, crossovers = [], []
-    for number, kind in enumerate(kinds):
-        curve = throughput.curve(points, kind, batch)
-        marks = [
-            Mark(x(w), y(p.rate), y(p.low), y(p.high), f"{kind}, {w}: {p.rate:,.0f}")
-            for w, p in curve.items()
-        ]
-        lines.append(Line(number, marks))
-        width = throughput.overtakes_from(points, kind, batch)  # None of the cpu itself
-        if width is not None:
-            crossovers.append((x(width), number))
-    return Panel(
-        texts("throughput.batch", batch=batch),
-        lines,
-        [(x(width), str(width)) for width in widths],
-        [(y(rate), f"{rate:,}") for rate in _round_numbers(low / 1.15, high * 1.15)],
-        crossovers,
-    )
-
-
-def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
-    """Return a logarithmic scale from ``low`` at ``start`` to ``high`` at ``end``."""
-    span = math.log(high / low) if high > low > 0 else 0.0
-
-    def place(value: float) -> float:
-        if not span or value <= 0:
-            return (start + end) / 2 if not span else start
-        return start + (end - start) * math.log(value / low) / span
-
-    return place
-
-
-def _round_numbers(low: float, high: float) -> list[int]:
-    """Return 1, 2 and 5 times the powers of ten in between; of many, the powers alone."""
-    digits = len(str(int(high)))
-    found = [m * 10**d for d in range(digits) for m in (1, 2, 5) if low <= m * 10**d <= high]
-    return found if len(found) <= 7 else [n for n in found if str(n).strip("0") == "1"]

@@ -1,253 +1,168 @@
-"""What is asked for with ``--report``: what is read before the run, and what is written after."""
+"""The options of the report, in runs of a small specification: what is refused, and written."""
 
+import signal
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from blitz.base import files as atomic
-from blitz.harness import contents, texts
-from blitz.harness.outcomes import Results
-from blitz.harness.report import failures, options, page, releases, speed
-from blitz.harness.report.options import ReportError, Request
-from blitz.harness.report.rows import Run
-from blitz.harness.selection import META, Selection
-from blitz.harness.texts import Message
-from blitz.harness.verdict import ExitState
-from tests import locales, small_house
-from tests import report_pages as pages
+from tests import small_house
+from tests.report_pages import Node, cells, claim, read, run_in
+
+needs_fork = pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs fork")
 
 
-@dataclass(frozen=True)
-class Invocation:
-    """Where pytest was called."""
+@needs_fork
+class TestOption:
+    @pytest.fixture
+    def report(self, tmp_path: Path) -> Callable[..., Any]:
+        """Run the small specification with --report; what it wrote, and how it ended."""
 
-    dir: Path
+        def run(*options: str, **other: Any) -> tuple[Any, Node | None]:
+            file = tmp_path / "page.html"
+            done = run_in(tmp_path, f"--report={file}", *options, **other)
+            return done, read(file.read_text(encoding="utf-8")) if file.exists() else None
 
+        return run
 
-class Config:
-    """As much of pytest's as the options need."""
-
-    def __init__(self, folder: Path, **given: Any) -> None:
-        self._given = {"--report": None, "--lang": None, "--report-benchmark": None} | given
-        self.invocation_params = Invocation(folder)
-
-    def getoption(self, name: str, *default: Any) -> Any:
-        """What was given for an option; one that nobody knows has to have a default."""
-        return self._given.get(name, *default) if default else self._given[name]
-
-
-class WorkerConfig(Config):
-    """That of a worker of xdist."""
-
-    workerinput: dict[str, Any] = {}  # noqa: RUF012 - as xdist sets it
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Path:
-    pages.furnish(tmp_path)
-    (tmp_path / "spec" / "zh.toml").write_text('[claims]\nold_habit = "习惯"\n', encoding="utf-8")
-    return tmp_path
-
-
-def table(house: Path) -> Callable[[], contents.Contents]:
-    return lambda: contents.load(house / "spec" / "contents.toml")
-
-
-def requested(house: Path, config: type[Config] = Config, **given: Any) -> Request | None:
-    """What is asked for with these options."""
-    asked = {f"--{name.replace('_', '-')}": value for name, value in given.items()}
-    asked |= {"collectonly": asked.pop("--collectonly")} if "--collectonly" in asked else {}
-    return options.requested(config(house, **asked), house / "spec", table(house))
-
-
-class TestRequested:
-    def test_report_alone_is_in_english_and_holds_all_that_was_there(self, house: Path) -> None:
-        found = requested(house, report=Path("page.html"))
-
-        spec = house / "spec"
-        assert found.path == house / "page.html"
-        assert found.texts is texts.english()
-        assert found.measured is None
-        assert found.probes == releases.load(spec / "releases.json")
-        assert [page.title for page in found.contents.pages] == ["Tensors", "Mistakes"]
-        assert found.sources == {
-            spec / "test_1.py": small_house.TESTS,
-            spec / "details" / "test_joining.py": small_house.DETAILS,
-            spec / "test_2.py": small_house.OWN_TESTS,
-            spec / "bench_throughput.py": small_house.BENCHMARKS,
-        }
-        assert isinstance(found.failures, failures.Failures)
-
-    def test_language_and_benchmarks_are_read(self, house: Path) -> None:
-        (house / "two.json").write_bytes(pages.BENCHMARK.read_bytes())
-
-        found = requested(
-            house, report=Path("page.html"), lang="zh", report_benchmark=Path("two.json")
-        )
-
-        assert found.texts == texts.texts("zh", house / "spec")
-        assert found.texts.said == {"claims": {"old_habit": "习惯"}}
-        measured = speed.read(pages.BENCHMARK)
-        assert found.measured == replace(measured, machine=replace(measured.machine, name="two"))
-
-    def test_sources_are_read_in_utf8_whatever_the_locale(
-        self, house: Path, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "xdist"])
+    def test_page_shows_what_came_of_the_run(
+        self, report: Callable[..., Any], workers: tuple[str, ...]
     ) -> None:
-        file = house / "spec" / "bench_throughput.py"
-        text = f"# größer\n{small_house.BENCHMARKS}"
-        file.write_text(text, encoding="utf-8")
-        locales.speak_ascii(monkeypatch)
+        head = '"""Habits are None."""\n        assert '
+        wrong = small_house.TESTS.replace(f"{head}True", f"{head}print('<b>printed</b>') or 2 < 1")
 
-        assert requested(house, report=Path("page.html")).sources[file] == text
+        done, page = report("--device=cpu,meta", *workers, tests=wrong)
 
-    def test_nothing_is_asked_for(self, house: Path) -> None:
-        assert requested(house) is None
-        assert requested(house, collectonly=True, report=Path("page.html")) is None
-        assert requested(house, WorkerConfig, report=Path("page.html"), lang="xx") is None
-        assert requested(house, collectonly=False, report=Path("page.html")) is not None
+        assert done.code == 1
+        said = "Failed: 7 claims checked, 1 broken."
+        assert f"{said} The report: " in done.output
+        assert page.one("div", cls="verdict").one("p").text == said
+        rows = [claim(page, key).one("details") for key in ("T2", "T3")]
+        assert [cells(row)[:1] + cells(row)[-2:] for row in rows] == [["✓", "✓", ""], ["", "", "✗"]]
+        text = rows[1].one("div", cls="failure").one("pre").raw
+        assert "assert (None or 2 < 1)" in text
+        assert "<b>printed</b>" in text
+        assert page.one("dl", cls="machine").text.endswith("made on the spot, no file, no network")
+        counts = next(page.one("table", cls="counts").one("tbody").all("tr"))
+        assert [cell.text for cell in counts.all()] == ["cpu", "2", "0", "0", "0", "3"]
+
+    def test_part_of_the_specification_leaves_the_rest_not_run(
+        self, report: Callable[..., Any]
+    ) -> None:
+        done, page = report("--device=cpu,meta", "-k", "three", "--lang=zh")
+
+        assert done.code == 0
+        assert page.one("html").attributes["lang"] == "zh-Hans"
+        shape, sign = claim(page, "T2").all("details")
+        assert cells(shape) == ["✓", "", "✓", ""]
+        assert cells(sign) == ["", "", "", "–"]
+        for key in ("T3", "T7", "T8"):
+            signs = {
+                sign for row in claim(page, key).all("details", cls="t") for sign in cells(row)
+            }
+            assert signs == {"–", ""}
 
     @pytest.mark.parametrize(
-        ("given", "said"),
+        ("body", "options", "said"),
+        [
+            ("raise KeyboardInterrupt", (), "Broken off: 3 claims checked"),
+            ("assert False", ("-x",), "Broken off: 4 claims checked"),
+        ],
+        ids=["Ctrl-C", "first failure"],
+    )
+    def test_run_that_is_broken_off_says_so(
+        self, report: Callable[..., Any], body: str, options: tuple[str, ...], said: str
+    ) -> None:
+        tests = small_house.TESTS.replace(
+            '"""Habits are None."""\n        assert True', f'"""Habits are None."""\n        {body}'
+        )
+        assert body in tests
+
+        _, page = report("--device=cpu,meta", *options, tests=tests)
+
+        assert page.one("div", cls="verdict").one("p").text.startswith(said)
+        assert "Of the rest nothing is known." in page.one("div", cls="verdict").text
+        assert cells(claim(page, "T8").one("details"))[-1] == "–"
+
+    def test_code_is_shown_as_it_ran(self, report: Callable[..., Any], tmp_path: Path) -> None:
+        edits = "open(__file__, 'w').write('gone = 1')"
+        habit = '"""Habits are None."""'
+        tests = small_house.TESTS.replace(habit, f"{habit}; {edits}")
+
+        _, page = report("--device=cpu", tests=tests)
+
+        assert (tmp_path / "spec" / "test_1.py").read_text() == "gone = 1"
+        assert edits in claim(page, "T3").text
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
         [
             (
-                {"lang": "zh"},
+                "--report=none/page.html",
+                "--report none/page.html: the folder HERE/none: No such file or directory. Name a "
+                "file in an existing folder that you may write to.",
+            ),
+            (
+                "--report=spec",
+                "--report spec: is a folder. Name a file in an existing folder that you may write "
+                "to.",
+            ),
+            (
+                "--report=p.html --lang=xx",
+                "--lang xx: there is no such language. Choose en or zh.",
+            ),
+            (
+                "--lang=zh",
                 "--lang zh is for a report, and none is asked for. Add --report FILE.html, or "
                 "leave --lang out.",
             ),
             (
-                {"report_benchmark": Path("b.json")},
+                "--report-benchmark=b.json",
                 "--report-benchmark b.json is for a report, and none is asked for. Add --report "
                 "FILE.html, or leave --report-benchmark out.",
             ),
             (
-                {"report": Path("spec")},
-                "--report spec: is a folder. Name a file in an existing folder that you may "
-                "write to.",
+                "--report=p.html --report-benchmark=b.json",
+                "HERE/b.json: cannot be read: No such file or directory. Give a file that `pytest "
+                "--benchmark-only --benchmark-json FILE` wrote.",
             ),
             (
-                {"report": Path("none/page.html")},
-                "--report none/page.html: the folder HERE/none is not there. Name a file in an "
-                "existing folder that you may write to.",
+                "--report=p.html --report-benchmark=pytest.ini",
+                "HERE/pytest.ini: not the results of the benchmarks (JSONDecodeError: ",
             ),
         ],
-        ids=["language alone", "benchmark alone", "a folder", "no folder"],
     )
-    def test_what_cannot_be_is_refused(self, house: Path, given: dict[str, Any], said: str) -> None:
-        with pytest.raises(ReportError) as refused:
-            requested(house, **given)
-
-        assert str(refused.value) == said.replace("HERE", str(house))
-
-    def test_folder_that_cannot_be_written_to_is_refused(
-        self, house: Path, monkeypatch: pytest.MonkeyPatch
+    def test_what_cannot_be_is_refused_before_anything_runs(
+        self, tmp_path: Path, options: str, said: str
     ) -> None:
-        tried = []
+        done = run_in(tmp_path, *options.split())
 
-        def refuse(*_: Any, dir: Path) -> None:
-            tried.append(dir)
-            raise PermissionError(13, "Permission denied")
+        assert done.code == pytest.ExitCode.USAGE_ERROR
+        assert f"ERROR: {said.replace('HERE', str(tmp_path))}" in done.output
+        assert "collected" not in done.output
+        assert not (tmp_path / "p.html").exists()
 
-        monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    def test_collecting_alone_writes_nothing(self, report: Callable[..., Any]) -> None:
+        assert report("--device=cpu", "--collect-only")[1] is None
 
-        with pytest.raises(ReportError) as refused:
-            requested(house, report=Path("page.html"))
-
-        assert tried == [house]
-        assert str(refused.value) == (
-            f"--report page.html: the folder {house} cannot be written to. Name a file in an "
-            "existing folder that you may write to."
-        )
-
-    def test_trying_a_folder_leaves_nothing_there(self, house: Path) -> None:
-        before = sorted(house.rglob("*"))
-
-        requested(house, report=Path("page.html"))
-
-        assert sorted(house.rglob("*")) == before
-
-
-class TestWritten:
-    def write(self, request: Request, **other: Any) -> None:
-        given: dict[str, Any] = {
-            "selection": Selection((pages.CPU, META)),
-            "results": Results(),
-            "faults": [Message("fault.all_skipped")],
-            "ending": ExitState(3),
-            "images": "/images",
-            "threads": 5,
-        }
-        request.write(**given | other)
-
-    def test_page_is_of_the_run_in_the_language_that_was_asked_for(
-        self, house: Path, monkeypatch: pytest.MonkeyPatch
+    def test_page_that_cannot_be_written_leaves_the_old_one_and_fails_the_run(
+        self, report: Callable[..., Any], tmp_path: Path
     ) -> None:
-        (house / "two.json").write_bytes(pages.BENCHMARK.read_bytes())
-        request = requested(
-            house, report=Path("page.html"), lang="zh", report_benchmark=Path("two.json")
-        )
-        given: list[Any] = []
+        (tmp_path / "page.html").write_text("<p>before</p>")
 
-        def html(*values: Any) -> bytes:
-            given.extend(values)
-            return b"<p>a page</p>"
+        def prepare() -> None:
+            from blitz.base import files
 
-        monkeypatch.setattr(page, "html", html)
-        results, chosen = Results(), Selection((META,))
+            def refuse(*_: object) -> None:
+                raise OSError(28, "No space left on device")
 
-        self.write(request, results=results, selection=chosen)
+            files.write = refuse
 
-        run = Run(
-            contents=request.contents,
-            sources=request.sources,
-            selection=chosen,
-            results=results,
-            failures=request.failures,
-            faults=[Message("fault.all_skipped")],
-            ending=ExitState(3),
-            images="/images",
-            threads=5,
-            probes=request.probes,
-        )
-        assert given == [run, request.texts, request.measured]
-        assert run.probes
-        assert (house / "page.html").read_bytes() == b"<p>a page</p>"
+        done, page = report("--device=cpu", prepare=prepare)
 
-    @pytest.mark.parametrize(
-        ("error", "said"),
-        [(OSError(28, "No space left on device"), "No space left on device"), (OSError("x"), "x")],
-    )
-    def test_page_that_cannot_be_written_says_what_to_do(
-        self, house: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, said: str
-    ) -> None:
-        def refuse(*_: object) -> None:
-            raise error
-
-        monkeypatch.setattr(atomic, "write", refuse)
-        request = requested(house, report=Path("page.html"))
-
-        with pytest.raises(ReportError) as refused:
-            self.write(request)
-
-        assert str(refused.value) == (
-            f"--report {house / 'page.html'}: cannot be written: {said}. Choose a file in a "
-            "folder that has room and that you may write to."
-        )
-
-
-def test_options_are_files_and_a_language() -> None:
-    parser = pytest.Parser(_ispytest=True)
-    options.add_options(parser.getgroup("blitz").addoption)
-
-    none = vars(parser.parse([]))
-    given = vars(parser.parse(["--report=a.html", "--lang", "zh", "--report-benchmark", "b.json"]))
-
-    names = ("report", "lang", "report_benchmark")
-    assert [none[name] for name in names] == [None, None, None]
-    assert [given[name] for name in names] == [Path("a.html"), "zh", Path("b.json")]
-    shown = " ".join(parser.optparser.format_help().split())
-    assert "--report=FILE.html write one page to look at to FILE.html: every claim" in shown
-    assert "--lang=en|zh the language of the report: en (the default) or zh" in shown
-    assert "--report-benchmark=FILE.json show in the report what pytest" in shown
+        assert done.code == 1
+        assert page.text == "before"
+        assert "page.html: cannot be written: No space left on device" in done.output
+        assert "Traceback" not in done.output
