@@ -181,6 +181,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Begin to prepare the server that processes are forked from, while other tests run."""
+    # pytest collects garbage five times as it ends; what is loaded by now stays anyway.
+    gc.freeze()
     if any("several" in getattr(item, "fixturenames", ()) for item in session.items):
         # The first DistributedDataParallel imports torch._dynamo, which takes seconds.
         get_context("forkserver").set_forkserver_preload(["torch._dynamo", "torchvision"])
