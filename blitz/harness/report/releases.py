@@ -17,14 +17,7 @@ class ReleasesError(BlitzError):
 
 @dataclass(frozen=True)
 class Span:
-    """Releases in a row that did the same.
-
-    Attributes:
-        first: The first of them.
-        last: The last.
-        answer: What was seen.
-        as_told: Whether that is what the tutorial says; None where nobody asked.
-    """
+    """Releases in a row that did the same; ``answer`` is what was seen."""
 
     first: str
     last: str
