@@ -15,6 +15,8 @@ COMMANDS: dict[str, str] = {
     "download": "fetch the official CIFAR-10 from its slow server, or from a mirror",
     "doctor": "try this machine's devices and say what to do about a bad one",
     "compare": "say what changed between two results of the specification",
+    "gaps": "write the known gaps of a backend from a result, to be read by hand",
+    "backends": "print a table of devices from their results",
     "plot-benchmark": "draw how fast devices train over the width of the net",
 }
 """Each command and what it is for. ``a-b`` lives in ``blitz/commands/a_b.py``."""

@@ -220,7 +220,7 @@ class TestDefineTheNetwork:
         last = [net.fc3.weight, net.fc3.bias]
 
         assert list(map(id, net.parameters())) == list(map(id, convolutions + linear + last))
-        assert list(map(type, net.parameters())) == [nn.Parameter] * 10
+        assert [isinstance(p, nn.Parameter) for p in net.parameters()] == [True] * 10
 
     def test_printed_parameters_are_ten_and_the_first_a_kernel(self, net: Net) -> None:
         """The network has ten parameters; the first is conv1's weight, of shape (6, 1, 3, 3)."""
@@ -354,7 +354,7 @@ class TestRecap:
 
         assert moved is net
         assert set(map(attrgetter("device"), net.parameters())) == {device}
-        assert list(map(type, net.parameters())) == [nn.Parameter] * 10
+        assert [isinstance(p, nn.Parameter) for p in net.parameters()] == [True] * 10
 
     def test_module_is_saved_and_loaded_bit_for_bit(self, net: Net, device: torch.device) -> None:
         """A module's saved state, loaded into another, makes it the same to the last bit."""

@@ -17,6 +17,7 @@ from types import ModuleType
 import torch
 
 from blitz.base.errors import UnusableDevice, first_line
+from blitz.base.versions import NOT_INSTALLED, installed
 
 MEMINFO = Path("/proc/meminfo")
 
@@ -51,6 +52,23 @@ def module_of(device: torch.device) -> ModuleType | None:
         return None
 
 
+def _packages(device: torch.device) -> list[ModuleType]:
+    modules = (module_of(device), sys.modules.get(f"torch_{device.type}"))
+    names = {module.__name__.partition(".")[0] for module in modules if module is not None}
+    return [sys.modules[name] for name in sorted(names - {"torch"}) if name in sys.modules]
+
+
+def package_of(device: torch.device) -> str:
+    """Return name and version of the package that brings ``device``; empty for torch's own."""
+    found = [(each.__name__, installed(each.__name__)) for each in _packages(device)]
+    return ", ".join(f"{name} {version}" for name, version in found if version != NOT_INSTALLED)
+
+
+def folders_of(device: torch.device) -> list[Path]:
+    """Return the folders of the package that brings ``device``; none for torch's own."""
+    return [Path(folder) for each in _packages(device) for folder in getattr(each, "__path__", ())]
+
+
 def synchronize(device: torch.device) -> None:
     """Wait until everything queued on ``device`` is done; return at once on the cpu and on meta.
 
@@ -73,12 +91,24 @@ def seed(number: int, used: Iterable[torch.device]) -> None:
     # torch.manual_seed would seed every backend that torch knows, which takes a millisecond.
     torch.default_generator.manual_seed(number)
     for device in used:
-        # XLA is seeded by torch_xla.manual_seed: torch.manual_seed does not know it.
-        for module in (module_of(device), sys.modules.get(f"torch_{device.type}")):
+        for module in _seeded(device):
             # CUDA, XPU and NPU seed all their devices with one call; MPS has manual_seed alone.
             plant = getattr(module, "manual_seed_all", getattr(module, "manual_seed", None))
             if plant is not None:
                 plant(number)
+
+
+def _seeded(device: torch.device) -> Iterator[object]:
+    """Yield what may have a function that seeds ``device``."""
+    module = module_of(device)
+    yield module
+    # XLA is seeded by torch_xla.manual_seed: torch.manual_seed does not know it.
+    yield sys.modules.get(f"torch_{device.type}")
+    # torchax 0.0.13 has an environment to seed; its torch.jax.manual_seed_all does nothing.
+    package = sys.modules.get(getattr(module, "__name__", "").partition(".")[0])
+    environment = getattr(package, "default_env", None)
+    if environment is not None:
+        yield environment()
 
 
 @contextmanager
@@ -98,7 +128,9 @@ def forked_generators(used: Iterable[torch.device]) -> Iterator[None]:
 def has_generator(device: torch.device) -> bool:
     """Return whether an accelerator's random generator can be read and set."""
     module = module_of(device)
-    return hasattr(module, "get_rng_state") and hasattr(module, "set_rng_state")
+    if not (hasattr(module, "get_rng_state") and hasattr(module, "set_rng_state")):
+        return False
+    return isinstance(generator_state(device), torch.Tensor)  # torchax 0.0.13 gives a list
 
 
 def generator_state(device: torch.device) -> torch.Tensor:

@@ -3,13 +3,15 @@
 import platform
 from importlib import metadata
 
+NOT_INSTALLED = "not installed"
+
 
 def installed(package: str) -> str:
     """Return the version of ``package``, or ``"not installed"``."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return "not installed"
+        return NOT_INSTALLED
 
 
 def stack() -> dict[str, str]:

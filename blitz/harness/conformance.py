@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from blitz.base import files
+from blitz.base import backend, files
 from blitz.base.errors import BlitzError
 from blitz.base.versions import stack
 from blitz.harness.contents import Contents
@@ -79,6 +79,7 @@ def environment(selection: Selection, images: str, threads: int) -> dict[str, An
                 "name": selected.place,
                 "kind": selected.kind,
                 "model": selected.model,
+                "backend": backend.package_of(selected.device),
                 "shared_by_workers": selected.visible,
                 "unsupported": selected.gaps,
             }
@@ -218,11 +219,11 @@ def compare(
     for name, other in pairs(before, after):
         if device is not None and device not in (name, other):
             continue
-        was, now = _outcomes(before, name), _outcomes(after, other)
+        was, now = outcomes_on(before, name), outcomes_on(after, other)
         shown = " → ".join(dict.fromkeys(place for place in (name, other) if place))
         for key in dict.fromkeys([*was, *now]):
             old, new = was.get(key, {}), now.get(key, {})
-            change = Change(key, shown, old.get("outcome"), new.get("outcome"), _why(new))
+            change = Change(key, shown, old.get("outcome"), new.get("outcome"), why(new))
             if change.before != change.after:
                 changes.append(change)
     return changes
@@ -243,11 +244,11 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> Iterator[tuple
 
 def pairs(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str | None, str | None]]:
     """Return pairs of devices of both results to compare; None where one has no partner."""
-    was, now = _devices(before), _devices(after)
+    was, now = devices_of(before), devices_of(after)
     pairs: list[tuple[str | None, str | None]] = [(name, name) for name in was if name in now]
     lost = [name for name in was if name not in now]
     new = [name for name in now if name not in was]
-    gone, come = (list(filter(_is_accelerator, names)) for names in (lost, new))
+    gone, come = (list(filter(is_accelerator, names)) for names in (lost, new))
     if len(gone) == len(come) == 1:
         pairs.append((gone[0], come[0]))
         lost.remove(gone[0])
@@ -255,15 +256,18 @@ def pairs(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str | Non
     return [*pairs, *((name, None) for name in lost), *((None, name) for name in new)]
 
 
-def _devices(result: dict[str, Any]) -> list[str]:
+def devices_of(result: dict[str, Any]) -> list[str]:
+    """Return the names of the devices that a result has claims on."""
     return list(dict.fromkeys(name for claim in result["claims"] for name in claim["devices"]))
 
 
-def _is_accelerator(name: str) -> bool:
+def is_accelerator(name: str) -> bool:
+    """Return whether a device of this name is an accelerator."""
     return name != NO_DEVICE and name.partition(":")[0] not in ("cpu", "meta")
 
 
-def _outcomes(result: dict[str, Any], device: str | None) -> dict[str, dict[str, Any]]:
+def outcomes_on(result: dict[str, Any], device: str | None) -> dict[str, dict[str, Any]]:
+    """Return key → outcome and tests on ``device``."""
     return {
         claim["key"]: claim["devices"][device]
         for claim in result["claims"]
@@ -271,6 +275,7 @@ def _outcomes(result: dict[str, Any], device: str | None) -> dict[str, dict[str,
     }
 
 
-def _why(entry: dict[str, Any]) -> str:
+def why(entry: dict[str, Any]) -> str:
+    """Return the reason of the first of a claim's worst tests that has one; else empty."""
     worst = [t for t in entry.get("tests", ()) if t.get("outcome") == entry.get("outcome")]
     return next((str(test["reason"]) for test in worst if test.get("reason")), "")

@@ -4,7 +4,9 @@ Calls of torch are watched where Python makes them, above autograd and the dispa
 there gets in the way of backends that are written in Python themselves.
 """
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,6 +18,33 @@ class Idle(AssertionError):
     """A test of a device passed, and no call of torch in it gave a tensor on that device."""
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """A call of torch that raised an error, with what it was given."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    named: dict[str, Any]
+    error: Exception
+
+
+@dataclass
+class Calls:
+    """What a test asked of torch on its device.
+
+    Attributes:
+        made: The functions that it called.
+        dtypes: The dtypes that it named.
+        refused: The last call that raised an error.
+        accelerator: Whether it asked which accelerator torch has.
+    """
+
+    made: set[Any] = field(default_factory=set)
+    dtypes: set[torch.dtype] = field(default_factory=set)
+    refused: Refusal | None = None
+    accelerator: bool = False
+
+
 class DeviceUse(TorchFunctionMode):
     """Counts the calls of torch that take or give a tensor on ``device``: ``count``."""
 
@@ -23,6 +52,7 @@ class DeviceUse(TorchFunctionMode):
         super().__init__()
         self.device = device
         self.count = 0
+        self.calls = Calls()
 
     def __torch_function__(
         self,
@@ -31,7 +61,15 @@ class DeviceUse(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
+        named = kwargs or {}
+        self.calls.made.add(func)
+        given = (*args, *named.values())
+        self.calls.dtypes.update(each for each in given if isinstance(each, torch.dtype))
+        try:
+            result = func(*args, **named)
+        except Exception as error:
+            self.calls.refused = Refusal(func, args, named, error)
+            raise
         self.count += _touches(self.device, result) or _touches(self.device, args)
         return result
 
@@ -46,6 +84,29 @@ class DeviceUse(TorchFunctionMode):
                 f"nothing in this test gave a tensor on {self.device}: whatever it checked was "
                 "computed elsewhere"
             )
+
+
+@contextlib.contextmanager
+def asked_for_accelerator(calls: Calls) -> Iterator[None]:
+    """Note whether ``torch.accelerator`` is asked what there is."""
+    there: Any = torch.accelerator
+    names = ("is_available", "current_accelerator")
+    old = {name: getattr(there, name) for name in names}
+
+    def noting(ask: Callable[..., Any]) -> Callable[..., Any]:
+        def ask_and_note(*arguments: Any, **named: Any) -> Any:
+            calls.accelerator = True
+            return ask(*arguments, **named)
+
+        return ask_and_note
+
+    for name in names:
+        setattr(there, name, noting(old[name]))
+    try:
+        yield
+    finally:
+        for name in names:
+            setattr(there, name, old[name])
 
 
 def _touches(device: torch.device, thing: Any, deep: int = 0) -> bool:

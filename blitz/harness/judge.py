@@ -4,8 +4,9 @@ from collections.abc import Generator
 
 import pytest
 
+from blitz.base.errors import first_line
 from blitz.harness import refusals, unsupported
-from blitz.harness.device_use import DeviceUse
+from blitz.harness.device_use import Calls, DeviceUse, asked_for_accelerator
 from blitz.harness.outcomes import (
     BROKEN,
     DEVICE,
@@ -25,6 +26,8 @@ from blitz.harness.profile import XFAIL
 from blitz.harness.profile_plugin import ProfilePlugin
 from blitz.harness.selection import Selection, kind
 
+CALLS = pytest.StashKey[Calls]()
+
 
 class JudgePlugin:
     """A pytest plugin that tells gaps from broken claims, and asks devices for proof of work."""
@@ -41,7 +44,17 @@ class JudgePlugin:
         device = device_of(item)
         if device is None or device.type == "cpu":
             return (yield)
-        with DeviceUse(device) as use, refusals.in_any_words(lambda e: self._gap(item, e)):
+        use = DeviceUse(device)
+        item.stash[CALLS] = use.calls
+
+        def from_torch(error: BaseException) -> bool:
+            return use.calls.refused is not None and use.calls.refused.error is error
+
+        with (
+            use,
+            asked_for_accelerator(use.calls),
+            refusals.in_any_words(lambda error: self._gap(item, error), from_torch),
+        ):
             result = yield
         use.check(getattr(item, "funcargs", {}).values())
         return result
@@ -68,7 +81,7 @@ class JudgePlugin:
     ) -> str:
         if not report.failed:
             return HELD if report.passed else NOT_RUN
-        gap = None if call.excinfo is None else self._gap(item, call.excinfo.value)
+        gap = None if call.excinfo is None else self._gap(item, call.excinfo.value, trying=True)
         line = None if self._profile is None else self._profile.line_of(item)
         if line is not None and line.action == XFAIL:
             report.outcome, report.wasxfail = "skipped", f"profile: {line.reason}"
@@ -80,13 +93,21 @@ class JudgePlugin:
             return UNSUPPORTED
         return BROKEN
 
-    def _gap(self, item: pytest.Item, error: BaseException) -> str | None:
+    def _gap(self, item: pytest.Item, error: BaseException, trying: bool = False) -> str | None:
         device = device_of(item)
-        if device is None or kind(device) != "accelerator":
+        if device is None:  # a backend may refuse what is done on the cpu too
+            others = (each.device for each in self._selection.of_kinds(["accelerator"]))
+            found = trying and any(unsupported.from_backend(error, each) for each in others)
+            return f"{type(error).__name__}: {first_line(error)}" if found else None
+        if kind(device) != "accelerator":
             return None
         selected = self._selection.get(device)
         known = {} if selected is None else selected.gaps
-        return unsupported.met(error, device.type, known)
+        gap = unsupported.met(error, device.type, known)
+        calls = item.stash.get(CALLS, None)
+        if gap is None and trying and calls is not None:
+            gap = unsupported.tried(error, device, known, calls)
+        return gap
 
 
 def what_failed(marks: dict[str, str]) -> tuple[str, str]:

@@ -4,6 +4,7 @@ Under xdist the controller selects and tries; a worker takes over the selection,
 a type of device without a number, each worker has one of the visible devices to itself.
 """
 
+import contextlib
 import importlib
 import importlib.util
 from collections.abc import Sequence
@@ -169,6 +170,10 @@ def import_modules(modules: Sequence[str]) -> None:
     Raises:
         SelectionError: whatever one of them raises.
     """
+    if modules:
+        # torchvision asks torch.ops for its own version as it is imported, which torchax refuses.
+        with contextlib.suppress(ImportError):
+            importlib.import_module("torchvision")
     for name in modules:
         try:
             importlib.import_module(name)

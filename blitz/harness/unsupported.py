@@ -2,14 +2,27 @@
 
 A backend says that it lacks an operation in an error of torch's dispatcher, in words of its own, or
 in a warning that it falls back to the cpu. A dtype that it lacks was found by the preflight; a test
-that meets the same error, or one that names that dtype, has met that gap.
+that meets the same error, or one that names that dtype, has met that gap. Where the words are not
+known, it is tried: a call that the device refuses and the cpu performs is one that the device
+lacks, and so are strides where none are seen on a tensor that was transposed.
 """
 
-from collections.abc import Iterator, Mapping
+import copy
+import io
+import re
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import torch
+from torch.overrides import resolve_name
+from torch.utils import _pytree
 
+from blitz import devices
+from blitz.base import backend
 from blitz.base.errors import first_line
+from blitz.harness.device_use import Calls, Refusal
 from blitz.preflight import missing_in
 
 SPELLINGS = {
@@ -45,6 +58,145 @@ def met(error: BaseException | None, device_type: str, known: Mapping[str, str])
         if missing is not None:
             return missing
     return None
+
+
+def tried(
+    error: BaseException, device: torch.device, known: Mapping[str, str], calls: Calls
+) -> str | None:
+    """Return what the device lacks, as trying shows; None where that explains no failure.
+
+    Args:
+        error: What ended the test.
+        device: The test's device.
+        known: The gaps that the preflight found.
+        calls: What the test asked of torch.
+    """
+    refused = calls.refused
+    if refused is not None and any(cause is refused.error for cause in _causes(error)):
+        return _refusal(refused, device)
+    if from_backend(error, device) or (_in_copying(error) and not _can_be_copied(device)):
+        return f"{type(error).__name__}: {first_line(error)}"
+    for dtype in known:
+        named = getattr(torch, dtype, None) in calls.dtypes
+        if dtype in SPELLINGS and (named or _says(error, dtype, known[dtype])):
+            return dtype
+    if calls.accelerator and not _is_accelerator(device):
+        return f"torch.accelerator does not know {device.type}"
+    if any(query in calls.made for query in LAYOUT) and not _has_strides(device):
+        return "strides"
+    if any(query in calls.made for query in ADDRESS) and not _has_addresses(device):
+        return "addresses of storage"
+    return None
+
+
+def _refusal(refused: Refusal, device: torch.device) -> str | None:
+    """Return the call with the device's words if the cpu performs it and the device lives on."""
+    name = resolve_name(refused.function) or getattr(refused.function, "__name__", "a call")
+    said = f"{name}: {first_line(refused.error)}"
+    if devices.why_unusable(device) is not None:
+        return None
+    if refused.function in BACKWARD:  # the history cannot be moved to the cpu
+        return None if re.search(OF_AUTOGRAD, str(refused.error)) else said
+    try:
+        arguments, named = _on_cpu((refused.arguments, refused.named))
+        refused.function(*arguments, **named)
+    except Exception:  # the cpu may refuse as it likes
+        return None
+    return said
+
+
+def _on_cpu(given: Any) -> Any:
+    def moved(part: Any) -> Any:
+        if isinstance(part, torch.Tensor):
+            there = part.detach().cpu().requires_grad_(part.requires_grad)
+            return there if part.is_leaf else there.clone()
+        if isinstance(part, torch.device):
+            return torch.device("cpu")
+        return "cpu" if isinstance(part, str) and _names_device(part) else part
+
+    return _pytree.tree_map(moved, given)
+
+
+def _names_device(text: str) -> bool:
+    try:
+        return torch.device(text).type not in ("cpu", "meta")
+    except RuntimeError:
+        return False
+
+
+def _says(error: BaseException, dtype: str, known: str) -> bool:
+    """Return whether a comparison met the dtype that the device gives in place of ``dtype``.
+
+    It names both, or is one of printed tensors, whose text ends with the dtype.
+    """
+    instead = re.search(r"came back as (torch\.\w+)", known)
+    if instead is None or not isinstance(error, AssertionError):
+        return False
+    named = set(re.findall(r"torch\.[a-z]+\d+", str(error)))
+    return named == {f"torch.{dtype}", instead[1]} or f"={instead[1]})'" in str(error)
+
+
+def from_backend(error: BaseException, device: torch.device) -> bool:
+    """Return whether code of the package that brings ``device`` raised the error by itself."""
+    folders = backend.folders_of(device)
+    frames = traceback.extract_tb(error.__traceback__)
+    raised = bool(frames) and any(folder in Path(frames[-1].filename).parents for folder in folders)
+    return raised and not re.search(OF_AUTOGRAD, str(error))
+
+
+def _in_copying(error: BaseException) -> bool:
+    frames = traceback.extract_tb(error.__traceback__)
+    return any(Path(frame.filename) in COPYING for frame in frames)
+
+
+def _can_be_copied(device: torch.device) -> bool:
+    def copied() -> bool:
+        x = torch.ones(2).to(device)
+        torch.save(x, io.BytesIO())
+        return copy.deepcopy(x).device == x.device
+
+    return _true(copied)
+
+
+def _is_accelerator(device: torch.device) -> bool:
+    found = torch.accelerator.current_accelerator() if backend.finds_accelerator() else None
+    return found is not None and found.type == device.type
+
+
+def _has_strides(device: torch.device) -> bool:
+    return _true(lambda: torch.ones(2, 3).to(device).t().stride() == (1, 3))
+
+
+def _has_addresses(device: torch.device) -> bool:
+    def lie_apart() -> bool:
+        x = torch.ones(3).to(device)
+        return x[1:].data_ptr() - x.data_ptr() == x.element_size()
+
+    return _true(lie_apart)
+
+
+def _true(ask: Callable[[], bool]) -> bool:
+    try:
+        return ask()
+    except Exception:  # a backend without it may raise anything
+        return False
+
+
+COPYING = (Path(copy.__file__), Path(torch.serialization.__file__))
+LAYOUT = (
+    torch.Tensor.stride,
+    torch.Tensor.is_contiguous,
+    torch.Tensor.as_strided,
+    torch.Tensor.storage_offset,
+)
+ADDRESS = (torch.Tensor.data_ptr, torch.Tensor.untyped_storage)
+BACKWARD = (torch.Tensor.backward, torch.autograd.backward, torch.autograd.grad)
+
+OF_AUTOGRAD = (
+    r"does not require grad|through the graph a second time|modified by an inplace operation"
+    r"|returned an invalid gradient|grad can be implicitly created only|not to have been used"
+)
+"""Words of torch's engine for a history that is wrong, whatever the device."""
 
 
 def _dtype(error: BaseException, known: Mapping[str, str]) -> str | None:

@@ -26,7 +26,7 @@ def missing_in(error: BaseException) -> str | None:
 
     The error may be a warning that the operation falls back to the cpu.
     """
-    if not isinstance(error, RuntimeError | TypeError | Warning):
+    if isinstance(error, AssertionError) or not isinstance(error, Exception):
         return None
     text = str(error)
     # The most exact first: later ones fit more, and name less.
@@ -75,6 +75,8 @@ _MISSING = (
     r"(\"\w+\" not implemented for '\w+')",
     r"^(\w+_overrideable) not implemented",
     r"(aten(?:::|\.)[\w.]+).*(?:not (?:yet )?(?:currently )?(?:implemented|supported)|unsupported)",
+    r"(\w+::\w+) has no (?:lowering|kernel|implementation)",
+    r"not linked with support for (\w+ devices)",
     r"(?:not (?:implemented|supported)|unsupported|unimplemented)\b.*(aten(?:::|\.)[\w.]+)",
     r"(?:doesn't|does not) support (float64|double|complex\w*|bfloat16|float16|half|int64)",
     r"does not have a corresponding module registered as '(torch\.\w+)'",

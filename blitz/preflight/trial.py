@@ -143,7 +143,8 @@ def _probe(torch: ModuleType, device: "Device", say: Say) -> None:
         with _gaps(torch, say, name):
             there = torch.tensor([0, 1]).to(dtype).to(device)
             if there.dtype is not dtype or there.cpu().tolist() != [0, 1]:
-                say("gap", [name, f"came back as {there.cpu()}"])
+                back = there.cpu()
+                say("gap", [name, f"came back as {back.dtype}: {back.tolist()}"])
 
 
 def _check_torchvision(torch: ModuleType) -> None:

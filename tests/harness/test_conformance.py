@@ -92,7 +92,7 @@ def test_environment_is_what_the_result_depends_on(monkeypatch: pytest.MonkeyPat
     assert date.endswith("+00:00")
     assert len(date) == len("2026-01-01T00:00:00+00:00")
     assert abs((datetime.datetime.fromisoformat(date) - before).total_seconds()) < 60
-    plain = {"shared_by_workers": 1, "model": "", "unsupported": {}}
+    plain = {"shared_by_workers": 1, "model": "", "backend": "", "unsupported": {}}
     assert found == {
         "torch": str(torch.__version__),
         "cuda": "13.0",
@@ -109,6 +109,7 @@ def test_environment_is_what_the_result_depends_on(monkeypatch: pytest.MonkeyPat
                 "name": "xpu:0",
                 "kind": "accelerator",
                 "model": "Arc",
+                "backend": "",
                 "shared_by_workers": 2,
                 "unsupported": {"float64": "no double here"},
             },
