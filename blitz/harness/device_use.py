@@ -34,7 +34,7 @@ class Calls:
 
     Attributes:
         made: The functions that it called.
-        dtypes: The dtypes that it named.
+        dtypes: The dtypes that it named for tensors there.
         refused: The last call that raised an error.
         accelerator: Whether it asked which accelerator torch has.
     """
@@ -63,14 +63,16 @@ class DeviceUse(TorchFunctionMode):
     ) -> Any:
         named = kwargs or {}
         self.calls.made.add(func)
-        given = (*args, *named.values())
-        self.calls.dtypes.update(each for each in given if isinstance(each, torch.dtype))
         try:
             result = func(*args, **named)
         except Exception as error:
             self.calls.refused = Refusal(func, args, named, error)
             raise
-        self.count += _touches(self.device, result) or _touches(self.device, args)
+        touches = _touches(self.device, result) or _touches(self.device, args)
+        self.count += touches
+        if touches:
+            given = (*args, *named.values())
+            self.calls.dtypes.update(each for each in given if isinstance(each, torch.dtype))
         return result
 
     def check(self, fixtures: Iterable[Any] = ()) -> None:

@@ -104,9 +104,8 @@ class JudgePlugin:
         selected = self._selection.get(device)
         known = {} if selected is None else selected.gaps
         gap = unsupported.met(error, device.type, known)
-        calls = item.stash.get(CALLS, None)
-        if gap is None and trying and calls is not None:
-            gap = unsupported.tried(error, device, known, calls)
+        if gap is None and trying:  # a fixture that failed has made no calls that were noted
+            gap = unsupported.tried(error, device, known, item.stash.get(CALLS, Calls()))
         return gap
 
 

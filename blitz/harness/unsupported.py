@@ -151,9 +151,9 @@ def _in_copying(error: BaseException) -> bool:
 
 def _can_be_copied(device: torch.device) -> bool:
     def copied() -> bool:
-        x = torch.ones(2).to(device)
-        torch.save(x, io.BytesIO())
-        return copy.deepcopy(x).device == x.device
+        layer = torch.nn.BatchNorm1d(2).to(device)
+        torch.save(layer.state_dict(), io.BytesIO())
+        return copy.deepcopy(layer).weight.device == layer.weight.device
 
     return _true(copied)
 

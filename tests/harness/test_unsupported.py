@@ -11,7 +11,7 @@ import torch
 
 from blitz.base import backend
 from blitz.harness import unsupported
-from blitz.harness.device_use import Calls, Refusal, asked_for_accelerator
+from blitz.harness.device_use import Calls, DeviceUse, Refusal, asked_for_accelerator
 
 
 class TestGaps:
@@ -105,7 +105,8 @@ class OnlyOnDevice:
     """A function that refuses its first call, as a device might, and performs the second."""
 
     def __init__(self, words: str) -> None:
-        self.words, self.given = words, []  # type: ignore[var-annotated]
+        self.words = words
+        self.given: list[tuple[Any, Any]] = []
 
     def __call__(self, *arguments: Any, **named: Any) -> None:
         self.given.append((arguments, named))
@@ -228,3 +229,26 @@ class TestTrying:
 
         gap = unsupported.tried(error, CPU, {}, Calls())
         assert gap == "TypeError: cannot pickle 'frame' object"
+
+
+class TestCalls:
+    """What is noted of a test's calls."""
+
+    def test_dtype_counts_where_it_is_named_for_the_device(self) -> None:
+        with DeviceUse(torch.device("meta")) as use:
+            torch.zeros(1, dtype=torch.int64)
+            torch.zeros(1, dtype=torch.float64, device="meta").to(torch.int32)
+
+        assert use.calls.dtypes == {torch.float64, torch.int32}
+
+    def test_last_error_is_kept_with_its_call(self) -> None:
+        one, other = torch.ones(2, 3), torch.ones(2, 3)
+
+        with DeviceUse(CPU) as use:
+            error = raised(torch.mm, one, other)
+
+        refused = use.calls.refused
+        assert refused is not None
+        assert (refused.function, refused.error) == (torch.mm, error)
+        assert refused.arguments[0] is one
+        assert torch.mm in use.calls.made
