@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
+# Characters of each text that are kept, from its end, where the error stands.
 KEPT = 20_000
-"""Characters of each text that are kept, from its end, where the error stands."""
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 

@@ -35,14 +35,14 @@ from blitz.harness.selection import NO_ACCELERATOR
 from blitz.harness.source import Test, Verdict
 from blitz.harness.texts import Said, Texts
 
+# Of each test: one that fails with each of 43 expressions fails for one reason.
 FAILURES_SHOWN = 5
-"""Of each test; one that fails with each of 43 expressions fails for one reason."""
 
+# Tests whose failures are shown: where more fail, most do for one reason.
 FAILING_SHOWN = 150
-"""Tests whose failures are shown; where more fail, most do for one reason."""
 
+# Bytes of the text of one failure, from its end, where the error stands.
 FAILURE_MOST = 8000
-"""Bytes of the text of one failure."""
 
 
 def report(run: Run, texts: Texts) -> Report:

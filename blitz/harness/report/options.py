@@ -27,11 +27,8 @@ class Request:
     """A report that was asked for, with all that can be read before the run.
 
     Attributes:
-        path: The file to write.
-        texts: The words of its language.
         measured: What came of the benchmarks; None where no file of theirs was given.
         probes: What the releases of torch did.
-        contents: The table of contents.
         sources: The text of each file of tests, as it is when the run begins.
         failures: Keeps the texts of failed tests; to be registered as a plugin.
     """

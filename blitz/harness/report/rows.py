@@ -27,17 +27,17 @@ SIGNS = {
 }
 """One sign for each state, and one meaning for each sign."""
 
+# Explained only where the page shows one: most runs have none of them.
 RARE = (outcomes.CRASHED, outcomes.HUNG, outcomes.KNOWN)
-"""States that the page explains only where it shows one."""
 
 TOLD = {True: ("as_told", "="), False: ("not_as_told", "≠"), None: ("not_probed", "·")}
 """Return whether a release does what the tutorial says: what that is called, and its sign."""
 
+# As keys of the texts and classes of the page, which cannot hold a blank.
 NAMES = {state: state.replace(" ", "_") for state in SIGNS}
-"""What the states are called in the texts and in the page's classes."""
 
+# Failing tests from which on one failure of each is shown.
 MANY = 100
-"""Failing tests from which on one failure of each is shown."""
 
 
 @dataclass(frozen=True)

@@ -50,10 +50,8 @@ class Speed:
     Attributes:
         lead: What was measured, with what.
         picture: A ``data:`` address of the picture; empty without matplotlib.
-        kinds: Of device, the cpu first.
         table: Width, batch size and the images/s of each kind.
         disturbed: Whether some of them, marked by a star, were measured on a busy machine.
-        verdicts: Where each accelerator overtakes the cpu.
     """
 
     lead: str
@@ -143,8 +141,9 @@ def _why_none(machine: Machine) -> Message | str:
 
 def _lead(machine: Machine, texts: Texts) -> str:
     rounds = sorted({point.rounds for point in machine.points})
-    ends = {"first": rounds[0], "last": rounds[-1]}
-    span = str(rounds[0]) if len(rounds) == 1 else texts("throughput.rounds_span", **ends)
+    span = str(rounds[0])
+    if len(rounds) > 1:
+        span = texts("throughput.rounds_span", first=rounds[0], last=rounds[-1])
     torch = machine.versions.get("torch", "?")
     return texts("throughput.lead", date=machine.date, torch=torch, rounds=span)
 
