@@ -16,8 +16,8 @@ from blitz.measuring.step_breakdown import PARTS
 
 HERE = Path(__file__).parent
 
-# Bytes that the page stays under: mail and issue trackers take it, and it opens within a second.
-# In Chinese, with every test broken and the picture of the benchmarks, it has 984 kB (2026-11).
+# Bytes that the page stays under, so that it opens within a second. In Chinese, with every test
+# broken and the picture of the benchmarks, it has 984 kB (2026-11).
 LIMIT = 1_000_000
 
 # Bytes for the texts of failures where the page would pass the limit with more.

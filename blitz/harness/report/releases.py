@@ -30,7 +30,6 @@ class Probe:
     """One question that was put to the releases.
 
     Attributes:
-        name: What it is called.
         claims: Keys of the claims that it is evidence for.
         question: In English and, by language, in others.
         old: The spelling of former releases, where there are two.

@@ -48,7 +48,6 @@ class Run:
         sources: The text of each file of tests, as it was when the run began.
         faults: Why it must not count as a success, beside what failed.
         images: Where the images come from; None where they are made on the spot.
-        threads: Threads of each process.
         room: Bytes for the texts of failures, so that the page opens where everything fails.
     """
 
@@ -101,7 +100,6 @@ class TestRow:
     Attributes:
         says: What the tutorial says, where that is not true; None where it is.
         cells: The state on each device, by the name of the column; None where it was not asked.
-        more_failures: How many more there are than are shown.
     """
 
     id: str
