@@ -101,14 +101,16 @@ def test_shares_of_a_step_and_what_holds_it_up_are_shown(tmp_path: Path) -> None
         for row in json.loads(BENCHMARK.read_text())["benchmarks"]
         if "parts" in row["extra_info"]
     ]
+    steps.append(steps[0] | {"bound": "feed-bound: 46% of a step goes to data and transfer"})
 
-    bodies = list(shown(tmp_path, speed.read(BENCHMARK)).one("table", cls="steps").all("tbody"))
+    measured = speed.Measured(a_machine(CPU), [speed._step(step) for step in steps])
+    bodies = list(shown(tmp_path, measured).one("table", cls="steps").all("tbody"))
 
     row, first = steps[0], bodies[0]
     words = [cell.text for cell in first.all() if cell.tag in ("th", "td")]
     shares = [f"{100 * share:.0f} %" for share in (*row["parts"].values(), row["busy"])]
     named = [row["device"], row["feed"], str(row["width"]), str(row["batch"])]
-    assert len(bodies) == len(steps)
+    assert [body.one("span").text for body in bodies] == [step["bound"] for step in steps]
     assert words == [*named, *shares, row["bound"]]
     widths = [float(part.attributes["width"][:-1]) for part in first.all("rect")]
     places = [float(part.attributes["x"][:-1]) for part in first.all("rect")]
