@@ -157,11 +157,6 @@ def test_damaged_contents_are_refused_by_name(tmp_path: Path, text: str, fault: 
     assert str(refused.value).startswith(f"{file}: {fault}")
 
 
-def test_contents_that_cannot_be_read_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ContentsError, match=r"/contents\.toml: FileNotFoundError: "):
-        contents.load(tmp_path / "contents.toml")
-
-
 def test_files_are_read_in_utf_8_whatever_the_locale(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from blitz import data, devices
+from blitz import devices
 from blitz.harness import verdict
 from blitz.harness.outcomes import (
     BROKEN,
@@ -83,29 +83,49 @@ def no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "accelerator", lambda: None)
 
 
-def test_header_names_versions_devices_threads_and_images(
-    run: Callable[..., Any], no_accelerator: Any
+@pytest.mark.parametrize(
+    ("options", "refusal"),
+    [
+        ("--device=gpu", "--device: device 'gpu'*"),
+        ("--require-accelerator --device=cpu", "--require-accelerator: --device asks for cpu only"),
+        ("--require-accelerator", "--require-accelerator: torch finds no accelerator*"),
+        ("--import=torch_gpu_", "--import torch_gpu_: ModuleNotFoundError: No module named *"),
+        ("--preflight-limit=-1", "*argument --preflight-limit: '-1': give *"),
+        ("--test-limit=-1", "*argument --test-limit: '-1': give *"),
+        ("--benchmark-only -n 2", "--benchmark-only does not go with -n: *"),
+        ("--claim=x9,T1,t11", "--claim T11, X9: the contents have no such claim*"),
+        ("--known-gaps=nowhere.toml", "profile nowhere.toml: *No such file*"),
+        ("--data=nowhere", "--data: *nowhere*"),
+        ("--report=r.html --lang=xx", "--lang xx: there is no such language. Choose en or zh."),
+    ],
+)
+def test_option_that_cannot_be_followed_ends_the_run_with_a_sentence(
+    run: Callable[..., Any], no_accelerator: None, options: str, refusal: str
 ) -> None:
-    lines = run().stdout
+    result = run(*options.split())
 
-    lines.fnmatch_lines(
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*{refusal}"])
+
+
+def test_result_that_cannot_be_written_fails_the_run(run: Callable[..., Any]) -> None:
+    result = run("--device=cpu", "--conformance", "nowhere/a.json")
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["FAILED: --conformance nowhere/a.json: cannot be written: *"])
+
+
+def test_header_and_summary_name_the_machine_and_count_claims_on_each_device(
+    run: Callable[..., Any], no_accelerator: None
+) -> None:
+    result = run()
+
+    result.stdout.fnmatch_lines(
         [
             f"torch {torch.__version__}, torchvision *, NumPy *, Python 3.*",
             "devices: cpu, meta; torch finds no accelerator on this machine",
             "threads: *",
             "images: made on the spot*",
-        ]
-    )
-
-
-@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
-def test_summary_counts_claims_and_tests_on_each_device(
-    run: Callable[..., Any], no_accelerator: Any, workers: tuple[str, ...]
-) -> None:
-    result = run(*workers)
-
-    result.stdout.fnmatch_lines(
-        [
             "5 claims: 5 in the text followed",
             "3 tested, 0 left to the benchmarks *, 1 slips in a listing, 1 no test can check",
             "  cpu: * 2 claims held, 0 broken, 0 not run (2 tests ran)",
@@ -140,30 +160,6 @@ def test_claim_that_breaks_in_its_set_up_counts_as_broken(run: Callable[..., Any
     result.stdout.fnmatch_lines(["  no device: * 1 claims held, 1 broken, *"])
 
 
-def test_claim_is_broken_when_one_of_its_tests_is(run: Callable[..., Any]) -> None:
-    result = run(
-        "--device=cpu",
-        tests=TESTS.replace(".shape == (3,)", ".shape == (4,)"),
-        claims=CONTENTS.replace('T1 = ["sum_is_six"]\nT2 = [', 'T1 = ["sum_is_six", '),
-    )
-
-    result.stdout.fnmatch_lines(["  cpu: * 0 claims held, 1 broken, 0 not run (2 tests ran)"])
-
-
-def test_claim_without_a_test_ends_the_run(run: Callable[..., Any]) -> None:
-    result = run(claims=CONTENTS + '\nT6 = ["nobody_wrote_it"]')
-
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*T6 names 'nobody_wrote_it', but there is no test_*"])
-
-
-def test_test_without_a_claim_ends_the_run(run: Callable[..., Any]) -> None:
-    result = run(claims=CONTENTS.replace('T1 = ["sum_is_six"]', ""))
-
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*test_sum_is_six belongs to no claim*"])
-
-
 @pytest.mark.parametrize("options", [("--claim", "T1"), ("-k", "sum_is_six"), ("--collect-only",)])
 def test_misfit_is_named_whichever_tests_are_chosen(
     run: Callable[..., Any], options: tuple[str, ...]
@@ -180,16 +176,6 @@ def test_misfit_is_named_whichever_tests_are_chosen(
     )
 
 
-@pytest.mark.parametrize("options", [(), ("--claim", "T1")])
-def test_slip_in_the_contents_is_named_with_the_file(
-    run: Callable[..., Any], options: tuple[str, ...]
-) -> None:
-    result = run(*options, claims=CONTENTS + '\nT1 = ["once_more"]')
-
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: *contents.toml: TOMLDecodeError: *"])
-
-
 def test_slip_in_the_tests_is_named_with_the_file(run: Callable[..., Any]) -> None:
     slanted = TESTS + "\n  def slanted(self):"
 
@@ -198,21 +184,6 @@ def test_slip_in_the_tests_is_named_with_the_file(run: Callable[..., Any]) -> No
     assert (plain.ret, asked.ret) == (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.USAGE_ERROR)
     plain.stdout.fnmatch_lines(["*ERROR collecting spec/test_1.py*", "E *IndentationError*"])
     asked.stderr.fnmatch_lines(["ERROR: *test_1.py is no Python: unindent*(test_1.py, line *)"])
-
-
-@pytest.mark.parametrize("option", ["--preflight-limit", "--test-limit"])
-def test_limit_that_is_none_is_refused(run: Callable[..., Any], option: str) -> None:
-    result = run(f"{option}=-1")
-
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"*argument {option}: '-1': give *"])
-
-
-def test_result_that_cannot_be_written_fails_the_run(run: Callable[..., Any]) -> None:
-    result = run("--conformance", "nowhere/a.json")
-
-    assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["FAILED: --conformance nowhere/a.json: cannot be written: *"])
 
 
 def test_run_in_which_every_claim_is_skipped_fails(
@@ -252,30 +223,6 @@ def test_requested_device_on_which_nothing_ran_fails_the_run(run: Callable[..., 
 
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["FAILED: nothing ran on meta, which --device asks for"])
-
-
-@pytest.mark.parametrize("name", ["gpu", "cuda:99"])
-def test_unusable_device_ends_the_run(run: Callable[..., Any], name: str) -> None:
-    result = run("--device", name)
-
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"*--device: device '{name}'*"])
-
-
-def test_report_carries_key_device_verdict_and_section(
-    run: Callable[..., Any], pytester: pytest.Pytester
-) -> None:
-    run("--junitxml=report.xml", "-o", "junit_family=xunit1")
-
-    xml = (pytester.path / "report.xml").read_text()
-
-    for name, value in [
-        ("claim", "T1"),
-        ("device", "cpu"),
-        ("verdict", "changed"),
-        ("section", "https://example.org/tensors.html#joining"),
-    ]:
-        assert f'<property name="{name}" value="{value}"' in xml
 
 
 def test_every_test_starts_from_the_same_seed(run: Callable[..., Any]) -> None:
@@ -370,17 +317,6 @@ def test_slip_that_pytest_would_forgive_fails_the_run(
     assert run("--device", "cpu", tests=TESTS.replace(spelling, slip)).ret != 0
 
 
-def test_images_of_the_claims_are_some_of_each_split(
-    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[Any] = []
-    monkeypatch.setattr(data, "load", lambda split, source, *, count: asked.append((split, count)))
-    tests = TESTS.replace("habit(self)", "habit(self, train_images, test_images)")
-
-    assert run("--device", "cpu", tests=tests).ret == 0
-    assert asked == [("train", 8000), ("test", 1000)]
-
-
 @pytest.mark.parametrize(("count", "state"), [(1, "skipped"), (2, "passed")])
 def test_second_accelerator_is_the_one_beside_the_first_where_there_are_two(
     run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, count: int, state: str
@@ -422,13 +358,6 @@ def test_benchmarks_stay_out_of_a_plain_run(
     assert result.ret == 0
 
 
-def test_benchmarks_under_xdist_are_refused(run: Callable[..., Any]) -> None:
-    result = run("--benchmark-only", "-n", "2")
-
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--benchmark-only* -n*"])
-
-
 class TestOneClaim:
     def test_its_tests_alone_are_run_and_what_is_known_of_it_is_told_last(
         self, run: Callable[..., Any], no_accelerator: None
@@ -460,15 +389,6 @@ class TestOneClaim:
             ]
         )
 
-    def test_claim_that_no_test_can_check_says_why(self, run: Callable[..., Any]) -> None:
-        run("--claim=T5").stdout.fnmatch_lines(["no test can check it: It is a matter of taste."])
-
-    def test_unknown_key_is_refused(self, run: Callable[..., Any]) -> None:
-        result = run("--claim", "T1,T9")
-
-        assert result.ret == pytest.ExitCode.USAGE_ERROR
-        result.stderr.fnmatch_lines(["*--claim T9: the contents have no such claim*"])
-
 
 class TestVerdict:
     """What a run comes to, from made-up outcomes."""
@@ -486,21 +406,6 @@ class TestVerdict:
         settings = {"asked_for": True, "profile": None} | options
         return verdict.faults(found, Selection(devices), **settings)
 
-    def test_nothing_run_is_no_fault(self) -> None:
-        assert self.faults(self.results(), self.CPU) == []
-
-    def test_all_skipped_is_one(self) -> None:
-        found = self.results(("T1", "cpu", NOT_RUN), ("T2", "cpu", UNSUPPORTED))
-
-        assert self.faults(found, self.CPU, asked_for=False) == [Message("fault.all_skipped")]
-
-    def test_device_that_was_asked_for_and_stayed_idle_is_one(self) -> None:
-        found = self.results(("T1", "cpu", HELD), ("T1", "xpu:1", NOT_RUN))
-        idle = [Message("fault.idle", {"device": "xpu:1"})]
-
-        assert self.faults(found, self.CPU, self.ONE) == idle
-        assert self.faults(found, self.CPU, self.ONE, asked_for=False) == []
-
     def test_one_of_several_devices_at_work_is_enough(self) -> None:
         assert self.faults(self.results(("T1", "xpu:1", HELD)), self.ALL) == []
         assert self.faults(self.results(("T1", "xpu:1", HELD)), self.ONE) == []
@@ -509,15 +414,6 @@ class TestVerdict:
             assert self.faults(self.results(*elsewhere), self.ALL) == [
                 Message("fault.idle", {"device": "xpu:0"})
             ]
-
-    def test_stale_lines_of_a_profile_are_some(self) -> None:
-        found = self.results(("T1", "cpu", HELD))
-
-        class Profile:
-            def stale(self, results: Any) -> list[Message]:
-                return [Message("stale")] if results is found else []
-
-        assert self.faults(found, self.CPU, profile=Profile()) == [Message("stale")]
 
     @pytest.mark.parametrize(
         ("states", "ending", "faults", "key", "more"),

@@ -1,6 +1,5 @@
 """The devices of a run: which are tried, with what, and what is said of those that fail."""
 
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -65,34 +64,6 @@ def places(chosen: Selection) -> list[str]:
     return [selected.place for selected in chosen.devices]
 
 
-class TestAccelerator:
-    WITH = Selection((CPU, Selected("xpu", "xpu:0"), META))
-
-    def test_one_that_is_required_and_there_is_all_right(self) -> None:
-        selection.require_accelerator(self.WITH, None)
-
-    @pytest.mark.parametrize(
-        ("missing", "why"), [("no driver", "no driver"), (None, "--device asks for cpu,meta only")]
-    )
-    def test_one_that_is_required_and_missing_ends_the_run(
-        self, missing: str | None, why: str
-    ) -> None:
-        chosen = Selection((CPU, META), missing=missing)
-
-        with pytest.raises(SelectionError) as refused:
-            selection.require_accelerator(chosen, "cpu,meta")
-
-        assert str(refused.value) == f"--require-accelerator: {why}"
-
-    def test_test_without_a_device_says_what_it_needs(self) -> None:
-        assert Selection((META,), missing="no driver").lack(["accelerator"]) == (
-            "needs accelerator: no driver"
-        )
-        assert Selection((META,)).lack(("cpu", "accelerator")) == (
-            "needs cpu or accelerator: none of the devices asked for fits"
-        )
-
-
 class TestNobodyNamesADevice:
     def test_cpu_meta_and_every_accelerator_that_works_are_used(self, machine: Machine) -> None:
         chosen = selection.select(None, (), limit=7)
@@ -103,12 +74,6 @@ class TestNobodyNamesADevice:
         hung = Finding("cuda:2", Verdict.HUNG, "no end", "sums")
         assert chosen.unusable == (str(hung),)
         assert chosen.missing is None
-
-    def test_each_is_tried_once_and_the_cpu_first(self, machine: Machine) -> None:
-        selection.select(None, (), limit=7)
-
-        assert machine.trials[:2] == [("cpu", (), 7), ("cuda:0", (), 7)]
-        assert sorted(machine.trials[2:]) == [(f"cuda:{i}", (), 7) for i in (1, 2, 3)]
 
     def test_plug_ins_go_to_the_trials_of_accelerators_and_are_then_imported(
         self, machine: Machine, plug_in: Callable[..., str]
@@ -148,33 +113,6 @@ class TestNobodyNamesADevice:
         assert selection.select(None, (), limit=7) == Selection((CPU, META), (), NO_ACCELERATOR)
         assert NO_ACCELERATOR == "torch finds no accelerator on this machine"
         assert machine.trials == [("cpu", (), 7)]
-
-    def test_driver_that_is_too_old_is_said_to_be_missing(
-        self, machine: Machine, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(selection.devices, "accelerator", lambda: None)
-        monkeypatch.setattr(selection.backend, "driver_warning", lambda: "the driver is too old")
-
-        missing = selection.select(None, (), limit=7).missing
-
-        assert missing == f"{NO_ACCELERATOR}: the driver is too old"
-
-    def test_plug_in_may_find_none_either(
-        self, machine: Machine, plug_in: Callable[..., str]
-    ) -> None:
-        machine.found["accelerator"] = Finding("accelerator", Verdict.NO_DRIVER)
-
-        chosen = selection.select(None, (plug_in(),), limit=7)
-
-        assert chosen == Selection((CPU, META), (), NO_ACCELERATOR)
-
-    def test_cpu_that_fails_ends_the_run(self, machine: Machine) -> None:
-        machine.found["cpu"] = Finding("cpu", Verdict.WRONG_VALUES, "1 + 1 is 3", "sums")
-
-        with pytest.raises(SelectionError) as refused:
-            selection.select(None, (), limit=7)
-
-        assert str(refused.value) == str(machine.found["cpu"])
 
 
 class TestNamed:
@@ -226,13 +164,6 @@ class TestNamed:
             replace(alone, visible=4),
         )
 
-    def test_first_device_is_called_by_its_type_and_is_that_one_for_every_worker(
-        self, machine: Machine
-    ) -> None:
-        chosen = selection.select("cuda:0", (), limit=7, shared=True)
-
-        assert chosen.devices == (Selected("cuda", "cuda:0"),)
-
     def test_what_the_trial_found_is_kept(self, machine: Machine) -> None:
         facts = {"device": "cuda:0", "count": "1", "model": "H200"}
         gaps = {"float64": "no double here"}
@@ -277,14 +208,6 @@ class TestPlugIns:
         assert str(refused.value) == f"--import {name}: {fault}"
         assert machine.trials == [("cuda:1", (name,), 7)]
 
-    def test_they_are_imported_in_order(self, plug_in: Callable[..., str]) -> None:
-        first = plug_in("order = []", "first_of_two")
-        second = plug_in("from first_of_two import order\norder.append('second')", "second_of_two")
-
-        selection.import_modules([first, second])
-
-        assert sys.modules[first].order == ["second"]
-
     @pytest.mark.parametrize(
         ("verdict", "said"),
         [
@@ -310,27 +233,6 @@ class TestPlugIns:
 
         assert str(refused.value) == f"--import torch_x: {said}"
 
-    @pytest.mark.parametrize("stage", ["import torch", "sums", "sums torch_x"])
-    def test_device_that_fails_elsewhere_is_blamed_itself(
-        self, machine: Machine, stage: str
-    ) -> None:
-        machine.found["cuda:1"] = Finding("cuda:1", Verdict.CRASHED, "SIGSEGV", stage)
-
-        with pytest.raises(
-            SelectionError, match=r"^--device: device 'cuda:1' cannot be used: crash"
-        ):
-            selection.select("cuda:1", (), limit=7)
-
-    def test_trial_that_went_well_blames_nobody_whatever_its_last_stage(
-        self, machine: Machine
-    ) -> None:
-        facts = {"device": "cuda:1", "count": "1"}
-        machine.found["cuda:1"] = Finding(
-            "cuda:1", Verdict.USABLE, stage="import torch_x", facts=facts
-        )
-
-        assert places(selection.select("cuda:1", (), limit=7)) == ["cuda:1"]
-
 
 class TestSelection:
     CUDA = Selected("cuda", "cuda:0", 4, {"float64": "no double here"}, "H200", 1.5)
@@ -347,17 +249,6 @@ class TestSelection:
         assert [(chosen.unusable, chosen.missing) for chosen in found] == [
             (("device 'cuda:2' …",), "why")
         ] * 6
-
-    def test_it_can_be_sent_to_a_worker(self) -> None:
-        sent = json.loads(json.dumps(self.ALL.packed()))
-
-        assert Selection.unpacked(sent) == self.ALL
-
-    def test_devices_are_asked_for_by_kind_and_by_place(self) -> None:
-        assert [s.kind for s in self.ALL.devices] == ["cpu", "accelerator", "meta"]
-        assert self.ALL.of_kinds(["accelerator", "meta"]) == [self.CUDA, META]
-        assert self.ALL.get(torch.device("cuda:0")) is self.CUDA
-        assert self.ALL.get(torch.device("cuda:1")) is None
 
     @pytest.mark.parametrize(
         ("selected", "shown"),

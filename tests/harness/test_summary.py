@@ -48,17 +48,6 @@ class TestHeader:
             "images: made",
         ]
 
-    @pytest.mark.parametrize(
-        ("selection", "line"),
-        [
-            (Selection((CPU,)), "devices: cpu"),
-            (Selection((CPU,), missing="no driver"), "devices: cpu; no driver"),
-            (Selection((CPU,), ("xpu hung",), "xpu hung"), "devices: cpu; xpu hung"),
-        ],
-    )
-    def test_what_is_left_out_is_named_once(self, selection: Selection, line: str) -> None:
-        assert summary.header(selection, 1, "")[1] == line
-
 
 class TestLines:
     @pytest.fixture
@@ -111,23 +100,6 @@ class TestLines:
         assert [line[:4] for line in summary.untrue(book, ["T3"])] == ["  T3", "  T4"]
         assert [line[:4] for line in summary.untrue(book, ["T8", "T9"])] == ["  T8"]
         assert list(summary.mistranslated(book, ["T8", "T3"])) == []
-
-    def test_nothing_is_said_of_what_is_untrue_where_nothing_is(
-        self, book: contents.Contents
-    ) -> None:
-        assert list(summary.lines(book, Results(), None)) == ACCOUNTS
-
-    def test_missing_accelerator_is_told_in_its_place(self, book: contents.Contents) -> None:
-        told = list(summary.lines(book, Results(), "no driver"))
-
-        assert told[2:] == ["  0 claims ran on an accelerator: no driver"]
-
-
-def test_cpu_comes_first_then_accelerators_then_what_computes_nothing() -> None:
-    devices = ["meta", "xpu:1", NO_DEVICE, "aipu:0", "cpu", "xpu:0"]
-
-    ordered = ["cpu", "aipu:0", "xpu:0", "xpu:1", "meta", NO_DEVICE]
-    assert sorted(devices, key=summary.cpu_first) == ordered
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import pytest
 from blitz.harness import texts
 from blitz.harness.report import failures
 from blitz.harness.texts import Message
-from tests import locales
 
 
 class TestTexts:
@@ -19,19 +18,6 @@ class TestTexts:
         assert texts.texts("en", tmp_path) is texts.english()
         assert (texts.english().lang, texts.english().html_lang) == ("en", "en")
         assert (texts.texts("zh").lang, texts.texts("zh").html_lang) == ("zh", "zh-Hans")
-
-    def test_words_are_read_in_utf8_whatever_the_locale(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        locales.speak_ascii(monkeypatch)
-
-        assert texts.texts("zh")("state.held") == "成立"
-
-    def test_language_that_is_not_there_is_refused(self) -> None:
-        with pytest.raises(texts.TextsError) as refused:
-            texts.texts("xx")
-
-        assert str(refused.value) == "--lang xx: there is no such language. Choose en or zh."
 
     @pytest.mark.parametrize(
         ("content", "said"),
@@ -103,9 +89,6 @@ class TestTexts:
     ) -> None:
         assert texts.code_parts(words) == parts
 
-    def test_places_are_the_names_in_braces(self) -> None:
-        assert texts.placeholders("{a} of {b:.2f}, {{c}} and {a}") == {"a", "b"}
-
 
 class TestFailures:
     def report(self, outcome: str, text: str, *sections: tuple[str, str]) -> pytest.TestReport:
@@ -137,13 +120,6 @@ class TestFailures:
         kept.pytest_runtest_logreport(self.report("failed", "at its end"))
         assert kept.get("a.py::b") == f"{first}\n\nat its end"
         assert kept.get("a.py::c") == ""
-
-    def test_end_of_a_long_text_is_kept(self) -> None:
-        kept = failures.Failures()
-
-        kept.pytest_runtest_logreport(self.report("failed", "a" + "b" * failures.KEPT))
-
-        assert kept.get("a.py::b") == "b" * failures.KEPT
 
     @pytest.mark.parametrize(
         ("text", "printable"),

@@ -9,7 +9,7 @@ from blitz.harness.contents import Contents
 from blitz.harness.profile import SKIP, TOLERANCE, Line, Profile
 from blitz.harness.selection import META, Selected, Selection
 from blitz.harness.tolerances import Row
-from tests import locales, small_house
+from tests import small_house
 
 CLAIMS = """
 T1 = ["third"]
@@ -64,10 +64,6 @@ def book(tmp_path: Path) -> Contents:
     return contents.load(tmp_path / "contents.toml")
 
 
-def test_torch_s_own_come_first_then_those_of_the_calls(book: Contents) -> None:
-    assert tolerances.table(Selection((CPU, META)), book, None) == [*OF_TORCH, *OF_THE_CALLS]
-
-
 def test_each_device_has_torch_s_own_and_all_share_those_of_the_calls(book: Contents) -> None:
     table = tolerances.table(Selection((CPU, GPU, META)), book, None)
 
@@ -89,32 +85,3 @@ def test_those_of_a_profile_come_last_with_its_reason(
     assert table[:-1] == [*OF_TORCH, *OF_THE_CALLS]
     wider = Row(where, "any", "T2", "at least 0.001", "at least 0.25", "sums in bfloat16")
     assert table[-1] == wider
-
-
-def test_source_is_read_in_utf_8_whatever_the_locale(
-    book: Contents, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    locales.speak_ascii(monkeypatch)
-
-    assert tolerances.table(Selection((CPU,)), book, None)[5:] == OF_THE_CALLS
-
-
-def test_lines_are_aligned_under_a_head() -> None:
-    rows = [
-        Row("cpu", "float16", "any other", "0.001", "1e-05"),
-        Row("accelerators", "any", "T2", "at least 0.001", "0", "sums in bfloat16"),
-    ]
-
-    assert list(tolerances.lines(iter(rows))) == [
-        "  device        dtype    kind of operation  rtol            atol",
-        "  cpu           float16  any other          0.001           1e-05",
-        "  accelerators  any      T2                 at least 0.001  0      sums in bfloat16",
-    ]
-
-
-def test_of_two_reasons_the_shorter_is_not_padded() -> None:
-    rows = [Row("cpu", "any", "T1", "0", "0", reason) for reason in ("long enough", "short")]
-
-    first, second = list(tolerances.lines(rows))[1:]
-
-    assert first.removesuffix("long enough") == second.removesuffix("short")

@@ -36,20 +36,6 @@ class WorkerConfig(Config):
 
 
 class TestShares:
-    @pytest.mark.parametrize(
-        ("options", "count"),
-        [({}, 1), ({"numprocesses": 3}, 3), ({"numprocesses": 0, "tx": ["a", "b"]}, 2)],
-    )
-    def test_controller_counts_its_workers(self, options: dict[str, Any], count: int) -> None:
-        assert xdist.workers(Config(**options)) == count
-        assert not xdist.is_worker(Config(**options))
-
-    def test_worker_is_told_how_many_there_are(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "3")
-
-        assert xdist.workers(WorkerConfig()) == 3
-        assert xdist.is_worker(WorkerConfig())
-
     @pytest.mark.parametrize(("cores", "threads"), [(8, 2), (4, 1), (1, 1)])
     def test_threads_are_shared_out_and_nobody_has_none(
         self, monkeypatch: pytest.MonkeyPatch, cores: int, threads: int
@@ -63,35 +49,6 @@ class TestBridge:
     def test_worker_has_the_devices_of_the_controller_one_of_those_shared(self) -> None:
         assert xdist.selection(WorkerConfig()) == SELECTION.for_worker(1)
         assert xdist.selection(WorkerConfig()).devices[1].place == "xpu:1"
-
-    def test_controller_hears_which_claims_its_workers_collected_whole(self) -> None:
-        profile = SimpleNamespace(whole={"T1"})
-        exchange = xdist.XdistBridge(lambda: SELECTION, profile)
-
-        exchange.pytest_testnodedown(SimpleNamespace(workeroutput={"blitz": ["T3", "T2"]}))
-        exchange.pytest_testnodedown(SimpleNamespace(workeroutput={}))
-        exchange.pytest_testnodedown(SimpleNamespace())  # it crashed
-
-        assert profile.whole == {"T1", "T2", "T3"}
-
-    def test_worker_leaves_them_in_order(self) -> None:
-        config = WorkerConfig()
-
-        profile = SimpleNamespace(whole={"T3", "T1", "T2"})
-        xdist.XdistBridge(lambda: SELECTION, profile).pytest_sessionfinish(
-            SimpleNamespace(config=config)
-        )
-
-        assert config.workeroutput == {"blitz": ["T1", "T2", "T3"]}
-
-    def test_controller_leaves_nothing(self) -> None:
-        config = Config()
-
-        xdist.XdistBridge(lambda: SELECTION, None).pytest_sessionfinish(
-            SimpleNamespace(config=config)
-        )
-
-        assert not hasattr(config, "workeroutput")
 
 
 def test_images_are_loaded_by_the_first_worker_alone(tmp_path: Path) -> None:
