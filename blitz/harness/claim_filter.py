@@ -1,6 +1,6 @@
 """Claims by key: where they are tested, what the text says, what is true and since when."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 from _pytest.terminal import TerminalReporter  # pytest 8.3 does not export it
@@ -64,19 +64,6 @@ class ClaimFilter:
         name = getattr(item, "originalname", item.name)
         place = self._contents.place(name.removeprefix("test_"))
         return place is not None and place.claim.key in self._keys
-
-
-def claim_filter(keys: str | None, contents: Callable[[], Contents]) -> ClaimFilter | None:
-    """Return the plugin for the option ``--claim``; None where it was not given.
-
-    Args:
-        keys: The option's value: keys with commas between them.
-        contents: Gives the table of contents.
-
-    Raises:
-        UnknownClaim: a key is none of the contents'.
-    """
-    return None if keys is None else ClaimFilter(contents(), keys.split(","))
 
 
 def told(claim: Claim, contents: Contents) -> Iterator[str]:

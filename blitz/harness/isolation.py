@@ -68,7 +68,6 @@ class SupervisorPlugin:
     Args:
         config: Of the run.
         selection: The devices of the run.
-        limit: Seconds that a test may take; 0 for no limit.
         locate: Finds the place and the device of a test by its pytest id.
 
     Attributes:
@@ -79,11 +78,12 @@ class SupervisorPlugin:
         self,
         config: pytest.Config,
         selection: Selection,
-        limit: float,
         locate: Callable[[str], tuple[Place, str] | None],
     ) -> None:
         self.selection = selection
-        self._config, self._limit, self._locate = config, limit, locate
+        given: float | None = config.getoption("--test-limit")
+        self._limit = LIMIT if given is None else given
+        self._config, self._locate = config, locate
         self._running: dict[str, float] = {}
         self._hung: set[str] = set()
         self._idle_deaths = self._deaths = 0

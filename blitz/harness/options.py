@@ -90,27 +90,8 @@ def _add(addoption: Callable[..., None]) -> None:
 
 
 def images(source: Path | None) -> str:
-    """Return where the images come from, in a few words.
-
-    Args:
-        source: What ``--data`` says.
-
-    Raises:
-        DataError: there are none; the message names the option.
-    """
+    """Return where the images come from, in a few words; an error names ``--data``."""
     try:
         return data.describe(source)
     except data.DataError as error:
         raise data.DataError(f"--data: {error}") from error
-
-
-def limit(config: pytest.Config) -> float:
-    """Return the seconds that a test may take under supervision; 0 for no limit."""
-    given: float | None = config.getoption("--test-limit")
-    return isolation.LIMIT if given is None else given
-
-
-def result(config: pytest.Config) -> Path | None:
-    """Return where the result for machines goes; None where nothing runs or none is asked for."""
-    asked: Path | None = config.getoption("--conformance")
-    return None if config.getoption("collectonly") else asked

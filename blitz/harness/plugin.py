@@ -31,7 +31,7 @@ from blitz.harness import (
 )
 from blitz.harness.benchmarks import BenchmarkSummary
 from blitz.harness.claim_check import ClaimCheckPlugin
-from blitz.harness.claim_filter import claim_filter
+from blitz.harness.claim_filter import ClaimFilter
 from blitz.harness.contents import load
 from blitz.harness.context import CONTEXT, RunContext
 from blitz.harness.judge import JudgePlugin
@@ -63,7 +63,8 @@ def pytest_configure(config: pytest.Config) -> None:
     contents = cache(lambda: load(spec / "contents.toml"))
     try:
         run = _context(config, spec, contents)
-        claim = claim_filter(config.getoption("--claim"), contents)
+        keys = config.getoption("--claim")
+        claim = None if keys is None else ClaimFilter(contents(), keys.split(","))
     except BlitzError as error:
         raise pytest.UsageError(str(error)) from error
     config.stash[CONTEXT] = run
@@ -71,7 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
     checked = ClaimCheckPlugin(spec, contents, chosen, gaps)
     parts: list[object] = [
         checked,
-        RunEndPlugin(config, run, options.result(config)),
+        RunEndPlugin(config, run),
         run.results,
         isolation.LostContextPlugin(config, chosen),
         JudgePlugin(chosen, gaps),
@@ -79,8 +80,7 @@ def pytest_configure(config: pytest.Config) -> None:
     ]
     parts += [part for part in (gaps, claim) if part is not None]
     parts += [] if run.report is None else [run.report.failures]
-    limit = options.limit(config)
-    supervisor = isolation.SupervisorPlugin(config, chosen, limit, checked.locate)
+    supervisor = isolation.SupervisorPlugin(config, chosen, checked.locate)
     if isolation.supervise(config, chosen) or (xdist.has_workers(config) and not worker):
         parts.append(supervisor)
     for part in (*parts, xdist.XdistBridge(supervisor.current, gaps)):
@@ -118,8 +118,9 @@ def _selection(config: pytest.Config) -> selection.Selection:
         return xdist.selection(config)
     limit, several = config.getoption("--preflight-limit"), xdist.workers(config) > 1
     chosen = selection.select(names, modules, limit=limit, shared=several)
-    if config.getoption("--require-accelerator"):
-        selection.require_accelerator(chosen, names)
+    if config.getoption("--require-accelerator") and not chosen.of_kinds(["accelerator"]):
+        why = chosen.missing or f"--device asks for {names} only"
+        raise selection.SelectionError(f"--require-accelerator: {why}")
     return chosen
 
 

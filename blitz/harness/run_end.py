@@ -4,11 +4,9 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from time import monotonic
 from types import FrameType
-from typing import Any
 
 import pytest
 from _pytest.terminal import TerminalReporter  # pytest 8.3 does not export it
@@ -27,11 +25,12 @@ class RunEndPlugin:
     Args:
         config: Pytest's.
         run: The run.
-        result: Where the result for machines goes; None where it is not asked for.
     """
 
-    def __init__(self, config: pytest.Config, run: RunContext, result: Path | None) -> None:
-        self._config, self._run, self._result = config, run, result
+    def __init__(self, config: pytest.Config, run: RunContext) -> None:
+        asked: Path | None = config.getoption("--conformance")
+        self._result = None if config.getoption("collectonly") else asked
+        self._config, self._run = config, run
         self._ending: verdict.ExitState | None = None
         self._unwritten: dict[str, None] = {}
         self._saved = monotonic()
@@ -41,7 +40,7 @@ class RunEndPlugin:
         here = threading.current_thread() is threading.main_thread()
         if here and not xdist.is_worker(self._config):
             before = signal.signal(signal.SIGTERM, _interrupt)
-            self._config.add_cleanup(partial(_give_back, before))
+            self._config.add_cleanup(lambda: signal.signal(signal.SIGTERM, before))
 
     def pytest_runtest_logreport(self) -> None:
         """Write what is known so far now and then: a run can be killed outright."""
@@ -87,33 +86,19 @@ class RunEndPlugin:
             words = [str(fault) for fault in faults]
             if ending.broken_off:  # what did not run may be broken
                 words.append(str(verdict.sentence(run.results, faults, ending)))
-            self._try(conformance.write, self._result, self._document(words))
+            found = (run.contents(), run.selection, run.results, run.tolerances(), words)
+            result = conformance.document(*found, run.images, run.threads)
+            self._try(conformance.write, self._result, result)
         if run.report is not None:
             images = None if run.made else run.images
             of_the_run = (run.selection, run.results, faults, ending, images, run.threads)
             self._try(run.report.write, *of_the_run)
-
-    def _document(self, faults: list[str]) -> dict[str, Any]:
-        run = self._run
-        return conformance.document(
-            run.contents(),
-            run.selection,
-            run.results,
-            run.tolerances(),
-            faults,
-            run.images,
-            run.threads,
-        )
 
     def _try(self, write: Callable[..., None], *what: object) -> None:
         try:
             write(*what)
         except BlitzError as error:
             self._unwritten[str(error)] = None
-
-
-def _give_back(handler: Any) -> None:
-    signal.signal(signal.SIGTERM, handler)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -33,11 +33,10 @@ class Selected:
     Attributes:
         name: The device as tests have it in their ids: ``cpu``, ``cuda``, ``cuda:1``.
         place: The device of this process, as its tensors show it.
-        visible: How many devices of its type share the work under xdist; 1 where a number was
-            given.
+        visible: How many devices of its type xdist's workers share; 1 where a number was given.
         gaps: What the preflight found missing, with the error that said so.
         model: What the hardware is called; empty where it is not known.
-        seconds: How long the preflight took; 0 where there was none.
+        seconds: How long the preflight took.
     """
 
     name: str
@@ -149,27 +148,8 @@ def select(
     return selection
 
 
-def require_accelerator(chosen: Selection, names: str | None) -> None:
-    """See that the run has an accelerator.
-
-    Args:
-        chosen: The devices of the run.
-        names: What ``--device`` says.
-
-    Raises:
-        SelectionError: there is none, or ``--device`` leaves it out.
-    """
-    if not chosen.of_kinds(["accelerator"]):
-        why = chosen.missing or f"--device asks for {names} only"
-        raise SelectionError(f"--require-accelerator: {why}")
-
-
 def import_modules(modules: Sequence[str]) -> None:
-    """Import the plug-ins in order.
-
-    Raises:
-        SelectionError: whatever one of them raises.
-    """
+    """Import the plug-ins in order; whatever one raises becomes a SelectionError."""
     if modules:
         # torchvision asks torch.ops for its own version as it is imported, which torchax refuses.
         with contextlib.suppress(ImportError):

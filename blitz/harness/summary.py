@@ -35,13 +35,7 @@ KINDS = {
 
 
 def header(selection: Selection, threads: int, images: str) -> list[str]:
-    """Return the machine in a few lines: versions, devices, threads and where the images come from.
-
-    Args:
-        selection: The devices of the run.
-        threads: How many threads of the cpu each process of the run has.
-        images: Where the images come from.
-    """
+    """Return the machine in a few lines: versions, devices, threads, origin of the images."""
     named = ", ".join(str(selected) for selected in selection.devices)
     left_out = selection.unusable or ((selection.missing,) if selection.missing else ())
     versions = "torch {torch}, torchvision {torchvision}, NumPy {numpy}, Python {python}"
@@ -76,13 +70,7 @@ def lines(contents: Contents, results: Results, missing: str | None) -> Iterator
 
 
 def untrue(contents: Contents, ran: Collection[str]) -> Iterator[str]:
-    """Yield a line for each sentence of the tutorial that is untrue, with what is true.
-
-    Args:
-        contents: The table of contents.
-        ran: The keys of the claims to tell of; a slip in a listing is told where one of its
-            section is among them.
-    """
+    """Yield a line for each untrue sentence of the claims ``ran``, and the slips beside them."""
     for page in contents.pages:
         for section in page.sections:
             if any(claim.key in ran for claim in section.claims):
@@ -91,12 +79,7 @@ def untrue(contents: Contents, ran: Collection[str]) -> Iterator[str]:
 
 
 def mistranslated(contents: Contents, ran: Collection[str]) -> Iterator[str]:
-    """Yield a line for each sentence of which the English original is right.
-
-    Args:
-        contents: The table of contents.
-        ran: The keys of the claims to tell of.
-    """
+    """Yield a line for each sentence of the claims ``ran`` of which the English is right."""
     for place in contents.places():
         verdict, key = place.test.untrue, place.claim.key
         if key in ran and verdict is not None and verdict.upstream is not None:

@@ -12,14 +12,7 @@ from blitz.harness.texts import Message
 def faults(
     results: Results, selection: Selection, asked_for: bool, profile: ProfilePlugin | None
 ) -> list[Message]:
-    """Return the faults of a run; none where it may count as a success.
-
-    Args:
-        results: What came of the tests.
-        selection: The devices of the run.
-        asked_for: Whether ``--device`` names them.
-        profile: The profile in force.
-    """
+    """Return the faults of a run whose devices ``--device`` names, where ``asked_for``."""
     if not len(results):
         return []
     if not results.ran():

@@ -47,14 +47,7 @@ def selection(config: pytest.Config) -> Selection:
 
 
 def images(config: pytest.Config, temporary: Path, split: str, count: int) -> data.Images:
-    """Return the images of a run, which under xdist one worker loads and the others read.
-
-    Args:
-        config: Of the run.
-        temporary: Pytest's folder for this process.
-        split: ``train`` or ``test``.
-        count: How many at most.
-    """
+    """Return at most ``count`` images of ``split``; one of xdist's workers loads them for all."""
 
     def load() -> data.Images:
         return data.load(split, config.getoption("--data"), count=count)
@@ -63,13 +56,7 @@ def images(config: pytest.Config, temporary: Path, split: str, count: int) -> da
 
 
 def shared(folder: Path, name: str, load: Callable[[], data.Images]) -> data.Images:
-    """Return the images that ``load`` gives: the first process loads them, all others read.
-
-    Args:
-        folder: One that all processes of the run share, and no other run.
-        name: What these images are called in it.
-        load: Loads them.
-    """
+    """Return the images that ``load`` gives, which the first process leaves in ``folder``."""
     file = folder / f"{name}.npz"
     with FileLock(folder / f"{name}.lock"):
         if not file.exists():
