@@ -15,11 +15,7 @@ from blitz.harness.source import ContentsError
 class ClaimCheckPlugin:
     """A pytest plugin that checks tests and contents against each other.
 
-    Args:
-        spec: The folder of the specification; tests that lie elsewhere are passed over.
-        contents: Gives the table of contents.
-        selection: The devices of the run.
-        profile: The profile in force.
+    Tests that lie elsewhere than in the folder ``spec`` are passed over.
     """
 
     def __init__(

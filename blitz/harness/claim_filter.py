@@ -22,12 +22,7 @@ class UnknownClaim(BlitzError):
 class ClaimFilter:
     """A pytest plugin that runs the tests of some claims only, and tells what is known of each.
 
-    Args:
-        contents: The table of contents.
-        keys: The claims' keys, in large letters or small.
-
-    Raises:
-        UnknownClaim: a key is none of the contents'.
+    Keys are read in large letters or small; one that is none of the contents' is refused.
     """
 
     def __init__(self, contents: Contents, keys: Sequence[str]) -> None:

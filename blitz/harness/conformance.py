@@ -38,7 +38,6 @@ def document(
     threads: int,
 ) -> dict[str, Any]:
     """Return the whole result of a run as ``docs/conformance.md`` says."""
-    on = results.devices()
     by_claim: dict[str, list[Outcome]] = {}
     for outcome in results:
         by_claim.setdefault(outcome.key, []).append(outcome)
@@ -46,7 +45,7 @@ def document(
         "format": FORMAT,
         "version": VERSION,
         "environment": environment(selection, images, threads),
-        "counts": {device: counts(device, results) for device in on},
+        "counts": {device: _counts(device, results) for device in results.devices()},
         "passed": not faults and not results.failed(),
         "faults": faults,
         "claims": [
@@ -89,8 +88,7 @@ def environment(selection: Selection, images: str, threads: int) -> dict[str, An
     }
 
 
-def counts(device: str, results: Results) -> dict[str, dict[str, int]]:
-    """Return how many claims and how many tests are in each state on ``device``."""
+def _counts(device: str, results: Results) -> dict[str, dict[str, int]]:
     claims = list(results.claims(device).values())
     tests = [outcome.state for outcome in results if outcome.device == device]
     return {
@@ -121,11 +119,7 @@ def _verdict(contents: Contents, key: str) -> dict[str, str | None]:
 
 
 def write(path: Path, result: dict[str, Any]) -> None:
-    """Write a result; the file appears whole or not at all.
-
-    Raises:
-        ConformanceError: it cannot be written there.
-    """
+    """Write a result; the file appears whole or not at all."""
     text = json.dumps(result, indent=1, ensure_ascii=False)
     try:
         files.write(path, f"{text}\n".encode())
@@ -137,11 +131,7 @@ def write(path: Path, result: dict[str, Any]) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return the result in the file ``path``.
-
-    Raises:
-        ConformanceError: it cannot be read, is no such file, or of another version.
-    """
+    """Return the result in the file ``path``; one of another version is refused."""
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -177,11 +167,8 @@ class Change:
     """A claim that came out otherwise on a device; None where one run does not have it.
 
     Attributes:
-        key: The claim's key.
-        device: The device, ``cuda:0 → mps:0`` where the runs had different ones.
-        before: Its outcome in the first run.
-        after: Its outcome in the second.
-        reason: Why, in the second.
+        device: ``cuda:0 → mps:0`` where the runs had different ones.
+        reason: Why, in the second run.
     """
 
     key: str

@@ -47,7 +47,7 @@ class Claim:
 
     @property
     def kind(self) -> str:
-        """How the claim is accounted for: tested, benchmark, erratum or untestable."""
+        """Return how the claim is accounted for: tested, benchmark, erratum or untestable."""
         if self.tests:
             return "tested"
         if self.benchmarks:
@@ -91,7 +91,7 @@ class Place:
 
     @property
     def file(self) -> Path:
-        """The file that the test stands in."""
+        """Return the file that the test stands in."""
         return self.test.file
 
 

@@ -20,15 +20,10 @@ class RunContext:
     """What the parts of the harness share.
 
     Attributes:
-        contents: Gives the table of contents.
-        selection: The devices of the run.
-        named: Whether ``--device`` names them.
-        profile: The profile in force.
-        results: What came of the tests so far.
+        named: Whether ``--device`` names the devices.
         images: Where the images come from.
         made: Whether they are made on the spot.
         threads: How many threads of the cpu each process has.
-        report: The report that was asked for.
         judged: Whether the run can fail without a failed test: benchmarks and workers cannot.
     """
 

@@ -65,13 +65,8 @@ def supervise(config: pytest.Config, selection: Selection) -> bool:
 class SupervisorPlugin:
     """A pytest plugin of the controller: it kills what hangs, and reports what died.
 
-    Args:
-        config: Of the run.
-        selection: The devices of the run.
-        locate: Finds the place and the device of a test by its pytest id.
-
-    Attributes:
-        selection: The devices, with those that did not come back after a crash.
+    ``locate`` finds place and device of a test by its pytest id. Devices that do not come back
+    after a crash are lost in :attr:`selection`.
     """
 
     def __init__(

@@ -39,12 +39,8 @@ class Outcome:
 
     Attributes:
         node: The test's pytest id.
-        key: The claim's key.
-        device: The device it ran on (``cuda:0``), or ``no device`` for a test that needs none.
-        state: ``held``; ``broken`` (a wrong value, or something let through that is refused);
-            ``unsupported`` (it needs what the device does not have); ``crashed`` (its process
-            died); ``hung`` (it overran its limit); ``known gap`` (it failed, as the profile says)
-            or ``not run``.
+        device: ``cuda:0``, or ``no device`` for a test that needs none.
+        state: One of :data:`RANK`; docs/conformance.md says what each means.
         reason: Why it was not run, what is unsupported, or the first line of the error.
         profile: What the profile did about it; empty where it says nothing.
     """

@@ -35,15 +35,7 @@ class ProfileError(BlitzError):
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a profile: what is done about one claim, and why.
-
-    Attributes:
-        key: The claim's key.
-        action: ``skip``, ``xfail`` or ``tolerance``.
-        reason: Why.
-        rtol: The least relative tolerance, for a tolerance.
-        atol: The least absolute one.
-    """
+    """What is done about one claim, and why; ``rtol`` and ``atol`` are the least to be in force."""
 
     key: str
     action: str
@@ -61,13 +53,9 @@ class Profile:
     device_type: str | None = None
 
     def line(self, key: str, device: torch.device | None, alone: bool) -> Line | None:
-        """Return the line for a test of the claim ``key`` on ``device``; None where there is none.
+        """Return the line for a test of the claim ``key``; None where there is none.
 
-        Args:
-            key: The claim's key.
-            device: Where the test runs, None for a test that needs no device.
-            alone: Whether the run has no accelerator: then a profile without a device is for
-                whatever devices there are.
+        Without an accelerator in the run (``alone``) a profile that names no device is for all.
         """
         if device is None:
             return None
@@ -79,17 +67,8 @@ class Profile:
         return self.lines.get(key) if fits else None
 
 
-def load(path: Path, keys: Iterable[str] | None = None) -> Profile:
-    """Return the profile in the TOML file ``path``.
-
-    Args:
-        path: The file.
-        keys: The keys of all claims, to find lines for a claim that does not exist; None where
-            they are not known.
-
-    Raises:
-        ProfileError: the file cannot be read or holds something else; the message says what.
-    """
+def load(path: Path, keys: Iterable[str]) -> Profile:
+    """Return the profile in the TOML file ``path`` for claims of the given keys."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -101,7 +80,7 @@ def load(path: Path, keys: Iterable[str] | None = None) -> Profile:
             '"TYPE" and a table [claims] with lines such as T16 = { skip = "why" }.'
         )
     lines = {key: _line(path, key, entry) for key, entry in claims.items()}
-    unknown = [] if keys is None else sorted(lines.keys() - set(keys))
+    unknown = sorted(lines.keys() - set(keys))
     if unknown:
         raise ProfileError(
             f"profile {path}: {', '.join(unknown)}: stale, there is no such claim. Keys stand in "
@@ -111,15 +90,11 @@ def load(path: Path, keys: Iterable[str] | None = None) -> Profile:
 
 
 def _line(path: Path, key: str, entry: Any) -> Line:
-    known = {
-        frozenset({SKIP}): lambda: Line(key, SKIP, entry[SKIP]),
-        frozenset({XFAIL}): lambda: Line(key, XFAIL, entry[XFAIL]),
-    }
-    tolerances = {"rtol", "atol"}
-    names = frozenset(entry) if isinstance(entry, dict) else frozenset()
-    if names in known:
-        line = known[names]()
-    elif "reason" in names and names - {"reason"} and names - {"reason"} <= tolerances:
+    names = set(entry) if isinstance(entry, dict) else set()
+    if names in ({SKIP}, {XFAIL}):
+        [(action, reason)] = entry.items()
+        line = Line(key, action, reason)
+    elif {"reason"} < names <= {"reason", "rtol", "atol"}:
         line = Line(key, TOLERANCE, entry["reason"], entry.get("rtol", 0.0), entry.get("atol", 0.0))
     else:
         raise ProfileError(

@@ -136,9 +136,6 @@ def select(
         modules: The plug-ins to import.
         limit: Seconds for each trial.
         shared: Whether xdist's workers are to share the devices of a type among them.
-
-    Raises:
-        SelectionError: a device that was named, the cpu or a plug-in cannot be used.
     """
     _check_that_there_are(modules)
     selection = (

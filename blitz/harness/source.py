@@ -46,7 +46,7 @@ class Verdict:
 
     @property
     def span(self) -> str:
-        """When the sentence is untrue, in words."""
+        """Return when the sentence is untrue, in words."""
         if self.since is None:
             return "never true"
         if self.until is None:
@@ -76,7 +76,7 @@ class Test:
 
     @property
     def untrue(self) -> Verdict | None:
-        """The verdict, where the sentence of the tutorial is untrue in torch as it is."""
+        """Return the verdict, where the sentence is untrue in torch as it is."""
         return self.verdict if self.verdict is not None and self.verdict.untrue() else None
 
 
@@ -146,7 +146,7 @@ def _arguments(function: ast.FunctionDef) -> list[str]:
 
 
 def _kinds(function: ast.FunctionDef, arguments: dict[str, list[str]]) -> tuple[str, ...]:
-    """What the mark ``on`` says, where the test or a fixture of its file takes ``device``."""
+    """Return what the mark ``on`` says where the test or one of its fixtures takes ``device``."""
     needed, new = set[str](), set(_arguments(function))
     while new:
         needed |= new
@@ -160,7 +160,7 @@ def _kinds(function: ast.FunctionDef, arguments: dict[str, list[str]]) -> tuple[
 
 
 def _is_benchmark(function: ast.FunctionDef) -> bool:
-    """By the fixture, or by the mark where a fixture of the file's own stands before it."""
+    """Return whether it takes the fixture, or has the mark where a fixture of its file does."""
     marks = [name for name, _ in _marks(function)]
     return "benchmark" in [*marks, *(argument.arg for argument in function.args.args)]
 
@@ -174,7 +174,7 @@ def _verdict(function: ast.FunctionDef) -> Verdict | None:
 
 
 def _marks(function: ast.FunctionDef) -> list[tuple[str, ast.Call]]:
-    """NAME and call of the decorators of the form ``pytest.mark.NAME(...)``."""
+    """Return NAME and call of the decorators of the form ``pytest.mark.NAME(...)``."""
     return [
         (decorator.func.attr, decorator)
         for decorator in function.decorator_list

@@ -59,11 +59,11 @@ class Texts:
 
     @property
     def html_lang(self) -> str:
-        """For the ``lang`` attribute of the page."""
+        """Return the ``lang`` attribute of the page."""
         return HTML_LANGUAGE[self.lang]
 
     def __call__(self, key: str, /, **values: object) -> str:
-        """The page's words under ``key``, with ``values`` in the places named for them.
+        """Return the page's words under ``key``, with ``values`` in the places named for them.
 
         A key that the language lacks is told in English.
 
@@ -73,24 +73,20 @@ class Texts:
         words = self.words[key] if key in self.words else english().words[key]
         return words.format(**values)
 
-    def lacks(self, key: str) -> bool:
-        """Whether the language has no words of its own for ``key``."""
-        return key not in self.words
-
     def heading(self, english: str) -> Said:
-        """The title of a page or the heading of a section."""
+        """Return the title of a page or the heading of a section."""
         return self._said("headings", english, english)
 
     def claim(self, test_id: str, english: str) -> Said:
-        """The sentence of a test: what is true."""
+        """Return the sentence of a test: what is true."""
         return self._said("claims", test_id, english)
 
     def says(self, test_id: str, english: str) -> Said:
-        """What the tutorial says, where a test is marked as changed or mistaken."""
+        """Return what the tutorial says, where a test is marked as changed or mistaken."""
         return self._said("says", test_id, english)
 
     def row(self, key: str, english: str) -> Said:
-        """Why a claim is an erratum, untestable or left to the benchmarks."""
+        """Return why a claim is an erratum, untestable or left to the benchmarks."""
         return self._said("rows", key, english)
 
     def _said(self, table: str, key: str, english: str) -> Said:
@@ -101,16 +97,7 @@ class Texts:
 
 
 def texts(lang: str, spec: Path | None = None) -> Texts:
-    """The words of the language ``lang``.
-
-    Args:
-        lang: ``en`` or ``zh``.
-        spec: The folder of the specification, which holds the claims in other languages; without
-            it they stay English.
-
-    Raises:
-        TextsError: there is no such language, or its file cannot be read.
-    """
+    """Return the words of ``lang``; without the folder ``spec``, claims stay English."""
     if lang not in LANGUAGES:
         raise TextsError(
             f"--lang {lang}: there is no such language. Choose {' or '.join(LANGUAGES)}."
@@ -124,7 +111,7 @@ def texts(lang: str, spec: Path | None = None) -> Texts:
 
 @cache
 def english() -> Texts:
-    """The words of the page in English, which every other language is measured by."""
+    """Return the words of the page in English, by which every other language is measured."""
     return Texts("en", _flat(_load(HERE / "en.toml")))
 
 
@@ -141,7 +128,7 @@ class Message:
     values: Mapping[str, object] = field(default_factory=dict)
 
     def said(self, texts: Texts) -> str:
-        """The sentence in the language of ``texts``."""
+        """Return the sentence in the language of ``texts``."""
         values = {
             name: value.said(texts) if isinstance(value, Message) else value
             for name, value in self.values.items()
@@ -153,12 +140,12 @@ class Message:
 
 
 def placeholders(words: str) -> set[str]:
-    """The names in braces."""
+    """Return the names in braces."""
     return {name for _, name, _, _ in string.Formatter().parse(words) if name}
 
 
 def code_parts(words: str) -> list[tuple[bool, str]]:
-    """The text in its parts: (whether it stands in `backticks`, the part without them)."""
+    """Return the text in its parts: (whether it stands in `backticks`, the part without them)."""
     parts = re.split(r"`([^`]*)`", words)
     return [(number % 2 == 1, part) for number, part in enumerate(parts) if part]
 

@@ -29,11 +29,8 @@ class Row:
     """A tolerance: ``|found - known| <= atol + rtol · |known|``.
 
     Attributes:
-        device: Where it is in force.
-        dtype: For results of which dtype.
-        operation: For which kind of operation: a claim's key and test, or any other.
-        rtol: The relative part; as in the source, where it is worked out.
-        atol: The absolute part.
+        operation: A claim's key and test, or any other.
+        rtol: As in the source, where it is worked out.
         reason: A profile's reason; empty where the specification gives it at the call.
     """
 
@@ -84,17 +81,12 @@ def _by_default(dtype: torch.dtype) -> tuple[str, str]:
 def _in_the_source(contents: Contents) -> Iterator[tuple[str, str, str]]:
     """Yield (claim and test, rtol, atol) of every call that gives its own."""
     for file in dict.fromkeys(place.file for place in contents.places()):
-        for function in _tests(ast.parse(file.read_text(encoding="utf-8"))):
-            place = contents.place(function.name.removeprefix("test_"))
-            for rtol, atol in dict.fromkeys(_given(function)):
-                if place is not None:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            name = getattr(node, "name", "")
+            place = contents.place(name.removeprefix("test_")) if name[:5] == "test_" else None
+            if place is not None and isinstance(node, ast.FunctionDef):
+                for rtol, atol in dict.fromkeys(_given(node)):
                     yield f"{place.claim.key} {place.test.id}", rtol, atol
-
-
-def _tests(tree: ast.Module) -> Iterator[ast.FunctionDef]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-            yield node
 
 
 def _given(function: ast.FunctionDef) -> Iterator[tuple[str, str]]:

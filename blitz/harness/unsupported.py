@@ -40,11 +40,8 @@ SPELLINGS = {
 def met(error: BaseException | None, device_type: str, known: Mapping[str, str]) -> str | None:
     """Return what the device lacks, as the error of a test says; None where it says no such thing.
 
-    Args:
-        error: What ended the test; a ``pytest.raises`` that met another error has that one behind
-            it.
-        device_type: ``npu`` for ``npu:0``.
-        known: The gaps that the preflight found, with the first line of the error that said so.
+    An error has behind it the one that ``pytest.raises`` met in place of what it expected.
+    ``known`` are the gaps that the preflight found, with the first line of the error.
     """
     for cause in _causes(error):
         if isinstance(cause, AttributeError):
