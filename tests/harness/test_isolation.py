@@ -50,7 +50,7 @@ def house(tmp_path: Path) -> Callable[..., Done]:
 
     def run(bad: str, *options: str, tests: str = TESTS, claims: str = CLAIMS) -> Done:
         def prepare() -> None:
-            isolation.IN_A_ROW = 2  # each costs a worker's start
+            isolation.IN_A_ROW = 4  # each costs a worker's start
 
         small_house.make(tmp_path, small_house.PAGE + claims, tests.replace("{}", bad))
         files = ["--conformance=a.json", "--report=a.html", "--junitxml=a.xml"]
@@ -149,7 +149,7 @@ def test_run_in_which_every_test_crashes_ends(house: Callable[..., Done], tmp_pa
     done = house("os._exit(1)", "--device=cpu", "--test-limit=60", tests=many)
 
     assert done.code == pytest.ExitCode.INTERRUPTED
-    assert "2 tests in a row crashed or hung" in done.output
+    assert "4 tests in a row crashed or hung" in done.output
     assert outcomes(tmp_path)["T2"][0] == "crashed"
 
 
