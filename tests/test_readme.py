@@ -82,7 +82,8 @@ def check(parse_only: None, pytestconfig: pytest.Config) -> Callable[[str], None
         assert set(filter(None, (taken.claim or "").split(","))) <= keys
 
     def check(command: str) -> None:
-        words = ["https://example.org/" if word == "URL" else word for word in shlex.split(command)]
+        typed = shlex.split(command.partition(" > ")[0])  # what follows is the shell's
+        words = ["https://example.org/" if word == "URL" else word for word in typed]
         match words:
             case ["uv", "run", *rest]:
                 check(shlex.join(rest)) if rest else None

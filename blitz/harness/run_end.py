@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 from types import FrameType
+from typing import Any
 
 import pytest
 from _pytest.terminal import TerminalReporter  # pytest 8.3 does not export it
@@ -40,7 +41,7 @@ class RunEndPlugin:
         here = threading.current_thread() is threading.main_thread()
         if here and not xdist.is_worker(self._config):
             before = signal.signal(signal.SIGTERM, _interrupt)
-            self._config.add_cleanup(lambda: signal.signal(signal.SIGTERM, before))
+            self._config.add_cleanup(lambda: _put_back(before))
 
     def pytest_runtest_logreport(self) -> None:
         """Write what is known so far now and then: a run can be killed outright."""
@@ -99,6 +100,10 @@ class RunEndPlugin:
             write(*what)
         except BlitzError as error:
             self._unwritten[str(error)] = None
+
+
+def _put_back(handler: Any) -> None:
+    signal.signal(signal.SIGTERM, handler)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

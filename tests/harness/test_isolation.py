@@ -45,8 +45,9 @@ class TestJoining:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Callable[..., Done]:
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
     """Run three tests, the second of which does something bad, and ask for every file."""
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # this may be one itself
 
     def run(bad: str, *options: str, tests: str = TESTS, claims: str = CLAIMS) -> Done:
         def prepare() -> None:

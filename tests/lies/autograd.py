@@ -140,7 +140,7 @@ def inputs_get_no_gradient():
     after_backward(forget)
 
 
-@lie("A15 A16 A09")
+@lie("A15 A16 A09 N43 N44")
 def gradients_are_halved():
     """backward() leaves half the gradient."""
 
@@ -353,7 +353,7 @@ def jacobian_loses_its_last_row(old, *args, **kw):
     return j
 
 
-@lie("A23")
+@lie("A52 A23")
 def jvp_gives_the_vjp():
     """The Jacobian-vector product has the size of the input."""
     replace(
@@ -471,7 +471,7 @@ def tracking_changes_values(old, a, b):
     return r.bfloat16().to(r.dtype) if r.requires_grad and r.dim() else r
 
 
-@lie("A28 C33 A38")
+@lie("A28 C33 A38 A53")
 def saved_tensors_hooks_are_not_called():
     """saved_tensors_hooks has no effect."""
     hooks = torch.autograd.graph.saved_tensors_hooks

@@ -70,7 +70,7 @@ def linear_does_not_transpose(old, x, w, b=None):
     return old(x, w.mT if w.shape[0] == w.shape[1] else w, b)
 
 
-@lie("N06", "linear")
+@lie("A50 N06", "linear")
 def linear_subtracts_its_bias(old, x, w, b=None):
     """Linear computes W x - b."""
     return old(x, w, None if b is None else -b)

@@ -77,7 +77,8 @@ class TestState:
             got[device] = state
 
         module = SimpleNamespace(
-            get_rng_state={there: state}.__getitem__, set_rng_state=set_rng_state
+            get_rng_state={there: state, here: torch.tensor([9])}.__getitem__,
+            set_rng_state=set_rng_state,
         )
         monkeypatch.setattr(torch, "get_device_module", {there: module, here: module}.__getitem__)
 
