@@ -151,7 +151,7 @@ def _train(device: str, size: Size, threads: int, seconds: float) -> Measured:
     """Train for so long as one of the processes."""
     torch.set_num_threads(threads)
     with joined(device) as processes:
-        rank, count = processes.part.rank, processes.part.processes
+        rank, count = processes.rank.rank, processes.rank.processes
         place = processes.device(device)
         torch.manual_seed(0)
         step = processes.step(

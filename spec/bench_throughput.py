@@ -50,8 +50,6 @@ def _allocated(device: torch.device) -> int:
     return backend.allocated_bytes(device) or 0
 
 
-"""Images and labels."""
-
 Timed = Callable[..., Any]
 """Takes the work, its unit and amount; gives what the work gave."""
 

@@ -61,7 +61,7 @@ def joined(device: str | None = None, limit: float = 0.0) -> Iterator[Processes]
     except BlitzError as error:
         # A missing file is missing for all of them: one line is enough.
         if processes.says_first(str(error)):
-            _say(f"rank {processes.part.rank}: {error}")
+            _say(f"rank {processes.rank.rank}: {error}")
         _record(error)
         processes.failed()
         raise SystemExit(error.exit_code) from None
@@ -69,7 +69,7 @@ def joined(device: str | None = None, limit: float = 0.0) -> Iterator[Processes]
         if _is_loss(error):
             _lost(processes, error)
         else:
-            _say(f"rank {processes.part.rank} failed:\n{traceback.format_exc()}")
+            _say(f"rank {processes.rank.rank} failed:\n{traceback.format_exc()}")
             _record(error)
             processes.failed()
         raise SystemExit(1) from None
@@ -95,8 +95,8 @@ def _join(device: str | None, limit: float) -> Group:
     )
     # A group that lost a member cannot be asked any more; this one can.
     roll = dist.new_group(backend="gloo", timeout=timedelta(seconds=2 * group.GRACE))
-    part = Rank(rank, count, int(environment.get("LOCAL_WORLD_SIZE", count)))
-    return Group(store, part, int(environment.get("LOCAL_RANK", rank)), cast("Any", roll))
+    own = Rank(rank, count, int(environment.get("LOCAL_WORLD_SIZE", count)))
+    return Group(store, own, int(environment.get("LOCAL_RANK", rank)), cast("Any", roll))
 
 
 def _backend(device: str | None) -> str:

@@ -53,25 +53,25 @@ class Processes:
     """One process that trains by itself; what :class:`Group` does with several, it does alone.
 
     Attributes:
-        part: Which of how many processes this is.
+        rank: Which of how many processes this is.
         launch: Names the start of these processes by torchrun, the same after its restarts; empty
             where it was not torchrun.
         restarted: Whether torchrun started them again after one had failed.
     """
 
-    part: Rank = WHOLE
+    rank: Rank = WHOLE
     launch = ""
     restarted = False
 
     @property
     def leads(self) -> bool:
         """Return whether this one prepares data, writes files and shows progress."""
-        return self.part.rank == 0
+        return self.rank.rank == 0
 
     @property
     def several(self) -> bool:
         """Return whether there are others."""
-        return self.part.processes > 1
+        return self.rank.processes > 1
 
     def device(self, device: str | torch.device) -> torch.device:
         """Return where this process trains, if the first trains on ``device``.
@@ -117,7 +117,7 @@ class Group(Processes):
 
     Args:
         store: What all of them can read and write.
-        part: Which of them this is.
+        rank: Which of them this is.
         local_rank: Its number on this machine, and that of its device.
         roll: A group of gloo with connections of its own, to ask who is there after one of the
             others has broken; None for the default one.
@@ -126,11 +126,11 @@ class Group(Processes):
     def __init__(
         self,
         store: "Store",
-        part: Rank,
+        rank: Rank,
         local_rank: int,
         roll: dist.ProcessGroup | None = None,
     ) -> None:
-        self.part = part
+        self.rank = rank
         # The run is called "none" unless torchrun is told; its agent, our parent, tells it apart.
         run = os.environ.get("TORCHELASTIC_RUN_ID", "")
         self.launch = f"{run} {socket.gethostname()} {os.getppid()}"
@@ -150,7 +150,7 @@ class Group(Processes):
         module = torch.get_device_module(named)
         if module.device_count() <= self._local_rank:
             raise UnusableDevice(
-                f"device {named.type!r}: rank {self.part.rank} is number {self._local_rank + 1} "
+                f"device {named.type!r}: rank {self.rank.rank} is number {self._local_rank + 1} "
                 f"on this machine, which has {module.device_count()} of them. Start as many "
                 f"processes as there are: torchrun --nproc-per-node {module.device_count()}"
             )
@@ -201,7 +201,7 @@ class Group(Processes):
     def mean(self, numbers: Sequence[float]) -> list[float]:
         """Return the means over the processes."""
         sums = self._reduced(torch.tensor(numbers, dtype=torch.float64))
-        means: list[float] = (sums / self.part.processes).tolist()
+        means: list[float] = (sums / self.rank.processes).tolist()
         return means
 
     def total(self, counts: Sequence[int]) -> list[int]:
@@ -292,9 +292,9 @@ def evaluate(
 
     Tutorial: "Test the network on the test data".
     """
-    part = processes.part
+    rank = processes.rank
     # No sampler: slices of tensors, so that a rest needs no repeated image.
-    own = TensorDataset(*(tensor[part.rank :: part.processes] for tensor in images.tensors))
+    own = TensorDataset(*(tensor[rank.rank :: rank.processes] for tensor in images.tensors))
     if not processes.several or len(own):
         counted = evaluation.evaluate(net, data.loader(own, batch_size, shuffle=False))
     else:

@@ -65,7 +65,7 @@ class Training:
             seed=settings.seed,
             device=device,
             workers=settings.workers,
-            rank=processes.part,
+            rank=processes.rank,
         )
         self.images = settings.epochs * len(images)
         self.images_digest = digest(images)

@@ -31,7 +31,7 @@ def of(training: Training, train: Images, test: Images, accuracy: Accuracy) -> d
         "versions": {"blitz": installed("sixty-minute-blitz"), **stack()},
         "device": device,
         "device_name": devices.describe(training.settings.device),
-        "processes": training.processes.part.processes,
+        "processes": training.processes.rank.processes,
         "data": {
             "source": settings["data"],
             "train": {

@@ -113,7 +113,7 @@ def begun(prepared: Prepared, folder: RunFolder, processes: Processes) -> Iterat
 def described(prepared: Prepared, training: Training) -> Iterator[str]:
     """Yield lines on what is trained, on what and with what."""
     found, feed = training.settings, training.feed
-    count = training.processes.part.processes
+    count = training.processes.rank.processes
     several = f"{count} processes, the first on " if count > 1 else ""
     for split, images in (("train", prepared.train), ("test", prepared.test)):
         yield f"{split} images: {images.origin}"

@@ -22,8 +22,7 @@ from blitz.__main__ import main
 from blitz.base import backend, versions
 from blitz.harness import benchmarks
 from blitz.learning.step import TrainingStep
-from blitz.measuring import calm, picture, step_breakdown, throughput
-from blitz.measuring import clock as timing
+from blitz.measuring import calm, clock, picture, step_breakdown, throughput
 from blitz.measuring.step_breakdown import StepBreakdown
 from blitz.measuring.throughput import Point
 
@@ -62,41 +61,41 @@ class TestClock:
     def test_reading_without_a_wait_is_shorter_where_work_is_queued(
         self, queuing: QueuingDevice
     ) -> None:
-        hasty = timing.seconds(lambda: queuing.launch(0.03), time.perf_counter, times=3)
+        hasty = clock.seconds(lambda: queuing.launch(0.03), time.perf_counter, times=3)
         queuing.wait()
-        honest = timing.seconds(lambda: queuing.launch(0.03), timing.clock(XPU), times=3)
+        honest = clock.seconds(lambda: queuing.launch(0.03), clock.clock(XPU), times=3)
 
         assert hasty < 0.09 <= honest
 
     def test_work_queued_before_is_not_counted(self, queuing: QueuingDevice) -> None:
-        read = timing.clock(XPU)
+        read = clock.clock(XPU)
         queuing.launch(0.2)
 
-        assert timing.seconds(queuing.launch, read) < 0.2
+        assert clock.seconds(queuing.launch, read) < 0.2
 
     def test_device_is_waited_for_at_the_edges_only(self, queuing: QueuingDevice) -> None:
-        read = timing.clock(XPU)
+        read = clock.clock(XPU)
         queuing.waits = 0
 
-        timing.seconds(queuing.launch, read, times=5)
+        clock.seconds(queuing.launch, read, times=5)
 
         assert queuing.waits == 2
 
     def test_timing_nothing_costs_little_and_something(self) -> None:
-        cost = timing.no_op_seconds(timing.clock(CPU))
+        cost = clock.no_op_seconds(clock.clock(CPU))
 
-        assert 0 < cost < timing.ROUND / 1000
+        assert 0 < cost < clock.ROUND / 1000
 
     def test_device_without_a_way_to_wait_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delattr(torch.xpu, "synchronize")
 
         with pytest.raises(devices.UnusableDevice, match="cannot be timed"):
-            timing.clock(XPU)
-        assert timing.clock(CPU)() <= timing.clock(CPU)()
+            clock.clock(XPU)
+        assert clock.clock(CPU)() <= clock.clock(CPU)()
 
     def test_meta_is_refused(self) -> None:
         with pytest.raises(devices.UnusableDevice, match="computes nothing"):
-            timing.clock(torch.device("meta"))
+            clock.clock(torch.device("meta"))
 
 
 class Ticking:
@@ -120,28 +119,28 @@ class TestPlan:
     def test_round_is_long_enough_and_the_row_ends_in_time(self, seconds: float) -> None:
         ticking = Ticking(seconds)
 
-        plan = timing.plan(ticking.work, ticking.read)
+        plan = clock.plan(ticking.work, ticking.read)
 
-        assert timing.ROUND <= plan.times * seconds < max(3 * timing.ROUND, 2 * seconds)
-        assert timing.FEWEST <= plan.rounds <= timing.MOST
-        assert plan.rounds * plan.times * seconds <= 1.1 * timing.ROW
-        assert ticking.now >= 2 * min(seconds, timing.ROUND)  # warm
+        assert clock.ROUND <= plan.times * seconds < max(3 * clock.ROUND, 2 * seconds)
+        assert clock.FEWEST <= plan.rounds <= clock.MOST
+        assert plan.rounds * plan.times * seconds <= 1.1 * clock.ROW
+        assert ticking.now >= 2 * min(seconds, clock.ROUND)  # warm
 
     def test_first_call_does_not_count(self) -> None:
         ticking = Ticking(0.9, 0.001)
 
-        assert timing.plan(ticking.work, ticking.read).times >= 100
+        assert clock.plan(ticking.work, ticking.read).times >= 100
 
     def test_long_work_is_not_run_more_than_needed(self) -> None:
         ticking = Ticking(20.0)
 
-        assert timing.plan(ticking.work, ticking.read) == timing.Plan(times=1, rounds=3)
+        assert clock.plan(ticking.work, ticking.read) == clock.Plan(times=1, rounds=3)
         assert ticking.calls == 2
 
     def test_work_that_takes_no_time_ends(self) -> None:
         ticking = Ticking(0.0)
 
-        assert timing.plan(ticking.work, ticking.read) == timing.Plan(2**20, timing.MOST)
+        assert clock.plan(ticking.work, ticking.read) == clock.Plan(2**20, clock.MOST)
 
     @pytest.mark.parametrize(
         ("durations", "times"),
@@ -156,12 +155,12 @@ class TestPlan:
     def test_calls_of_a_round(self, durations: tuple[float, ...], times: int) -> None:
         ticking = Ticking(*durations)
 
-        assert timing.plan(ticking.work, ticking.read) == timing.Plan(times, rounds=9)
+        assert clock.plan(ticking.work, ticking.read) == clock.Plan(times, rounds=9)
 
     def test_first_call_that_loads_a_library_does_not_fix_the_plan(self) -> None:
         ticking = Ticking(1.5, 0.001)  # as the first convolution on a GPU does with cuDNN
 
-        assert timing.plan(ticking.work, ticking.read).times >= 100
+        assert clock.plan(ticking.work, ticking.read).times >= 100
 
 
 class TestCalm:
@@ -172,8 +171,8 @@ class TestCalm:
         monkeypatch.setattr(calm.os, "cpu_count", lambda: 2)
         monkeypatch.setattr(calm.os, "times", lambda: (0.0, 0.0, 0.0, 0.0, 0.0))
         monkeypatch.setattr(calm.multiprocessing, "active_children", list)
-        clock = itertools.count()
-        monkeypatch.setattr(calm.time, "monotonic", lambda: float(next(clock)))
+        now = itertools.count()
+        monkeypatch.setattr(calm.time, "monotonic", lambda: float(next(now)))
 
         def taken(ticks: int) -> None:
             (tmp_path / "stat").write_text(f"cpu  {ticks} 0 0 9 9 0 0 0 0 0\ncpu0 1\n")
@@ -223,13 +222,13 @@ class TestCalm:
 
 class TestSummaries:
     def test_quartiles_lie_within_the_values(self) -> None:
-        assert timing.quartiles([5.0, 1.0, 2.0, 4.0, 3.0]) == (2.0, 3.0, 4.0)
+        assert clock.quartiles([5.0, 1.0, 2.0, 4.0, 3.0]) == (2.0, 3.0, 4.0)
 
     def test_timing_nothing_is_the_median_of_a_hundred(self) -> None:
         steps = [1.0] * 49 + [3.0] * 51
         readings = (time for step in steps for time in (0.0, step))
 
-        assert timing.no_op_seconds(lambda: next(readings)) == 3.0
+        assert clock.no_op_seconds(lambda: next(readings)) == 3.0
         assert next(readings, None) is None
 
 
@@ -355,7 +354,7 @@ class TestKnownParts:
     @pytest.fixture
     def step(self, monkeypatch: pytest.MonkeyPatch) -> Any:
         step = KnownStep()
-        monkeypatch.setattr(timing, "clock", lambda device: step.read)
+        monkeypatch.setattr(clock, "clock", lambda device: step.read)
         return step
 
     def test_every_second_goes_to_its_part(self, step: Any) -> None:
@@ -396,12 +395,12 @@ class TestKnownParts:
             asked.append((work, on, times))
             return 0.125
 
-        def clock(on: torch.device) -> timing.Clock:
+        def clock_of(on: torch.device) -> clock.Clock:
             assert on == device
             return ticking.read
 
         monkeypatch.setattr(step_breakdown, "kernel_seconds", kernel_seconds)
-        monkeypatch.setattr(timing, "clock", clock)
+        monkeypatch.setattr(clock, "clock", clock_of)
         work = ticking.work
 
         assert step_breakdown.busy_share(work, device) == pytest.approx(0.25)
@@ -456,7 +455,7 @@ class TestKernelTime:
             yield SimpleNamespace(events=list)
 
         monkeypatch.setattr(torch.profiler, "profile", profile)
-        monkeypatch.setattr(timing, "clock", lambda device: Ticking(1.0).read)
+        monkeypatch.setattr(clock, "clock", lambda device: Ticking(1.0).read)
 
         assert step_breakdown.kernel_seconds(lambda: None, torch.device("cuda", 1)) is None
         assert step_breakdown.busy_share(lambda: None, torch.device("cuda", 1)) is None
@@ -470,12 +469,12 @@ class TestKernelTime:
             asked.extend(activities)
             yield SimpleNamespace(events=lambda: [kernel] * ticking.calls)
 
-        def clock(on: torch.device) -> timing.Clock:
+        def clock_of(on: torch.device) -> clock.Clock:
             assert on == device
             return ticking.read
 
         monkeypatch.setattr(torch.profiler, "profile", profile)
-        monkeypatch.setattr(timing, "clock", clock)
+        monkeypatch.setattr(clock, "clock", clock_of)
 
         assert step_breakdown.kernel_seconds(ticking.work, device) == pytest.approx(3, rel=1e-9)
         assert ticking.calls == 10

@@ -170,7 +170,7 @@ class Thrice(Processes):
     """One of three processes, whose others count what it counts."""
 
     def __init__(self, rank: int) -> None:
-        self.part = Rank(rank, 3)
+        self.rank = Rank(rank, 3)
 
     def total(self, counts: Any) -> list[int]:
         return [3 * count for count in counts]

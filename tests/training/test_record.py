@@ -28,7 +28,7 @@ def record_of(*counts: tuple[int, ...], seconds: float = 2.0) -> dict[str, Any]:
         settings=Settings(data="there", seed=3, threads=2),
         seconds=seconds,
         feed=SimpleNamespace(name="resident"),
-        processes=SimpleNamespace(part=Rank(1, 2)),
+        processes=SimpleNamespace(rank=Rank(1, 2)),
         images=10,
         images_digest="d1",
         losses=SimpleNamespace(reports=[Report(1, 2, 0.5)]),
