@@ -37,7 +37,8 @@ step 60 "doctor" "$PYTHON" -m blitz doctor
 # Decides what a captured step may differ by: see blitz/training/feeds.py, TOLERANCE.
 step 60 "captured against resident" "$PYTHON" docs/compare_feeds.py --device cuda --drift
 step 40 "the first product of a thread" bash -c \
-    'pytest spec/test_2_autograd.py -k outside_gradient; pytest spec/test_3_neural_networks.py -k random_gradient'
+    'pytest spec/test_2_autograd.py -k outside_gradient; code=$?
+     pytest spec/test_3_neural_networks.py -k random_gradient && exit $code'
 step 150 "the specification" bash -c \
     "pytest spec --require-accelerator --conformance '$OUT/conformance.json'"
 step 60 "the feeds' own tests" bash -c 'pytest tests/training -k "Cuda or cuda or Captured"'

@@ -1,4 +1,4 @@
-"""The benchmarks' clocks, the parts of a step, the summary, the JSON and the picture."""
+"""The benchmarks' clocks, the parts of a step, the summary and the JSON."""
 
 import itertools
 import json
@@ -22,7 +22,7 @@ from blitz.__main__ import main
 from blitz.base import backend, versions
 from blitz.harness import benchmarks
 from blitz.learning.step import TrainingStep
-from blitz.measuring import calm, clock, picture, step_breakdown, throughput
+from blitz.measuring import calm, clock, step_breakdown, throughput
 from blitz.measuring.step_breakdown import StepBreakdown
 from blitz.measuring.throughput import Point
 
@@ -81,11 +81,6 @@ class TestClock:
 
         assert queuing.waits == 2
 
-    def test_timing_nothing_costs_little_and_something(self) -> None:
-        cost = clock.no_op_seconds(clock.clock(CPU))
-
-        assert 0 < cost < clock.ROUND / 1000
-
     def test_device_without_a_way_to_wait_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delattr(torch.xpu, "synchronize")
 
@@ -125,11 +120,6 @@ class TestPlan:
         assert clock.FEWEST <= plan.rounds <= clock.MOST
         assert plan.rounds * plan.times * seconds <= 1.1 * clock.ROW
         assert ticking.now >= 2 * min(seconds, clock.ROUND)  # warm
-
-    def test_first_call_does_not_count(self) -> None:
-        ticking = Ticking(0.9, 0.001)
-
-        assert clock.plan(ticking.work, ticking.read).times >= 100
 
     def test_long_work_is_not_run_more_than_needed(self) -> None:
         ticking = Ticking(20.0)
@@ -723,15 +713,6 @@ def results(tmp_path: Path) -> Callable[..., Path]:
     return results
 
 
-def full(*names: Any, factor: Any = 1.0) -> list[dict[str, Any]]:
-    return [
-        info(device, width, batch, factor * 1e5 * (width if device != "cpu" else 30) / width)
-        for device in names
-        for width in WIDTHS
-        for batch in BATCHES
-    ]
-
-
 class TestResults:
     def test_point_is_what_the_row_says(self) -> None:
         row = info("cuda:0", 24, 64, 100.0)
@@ -750,9 +731,6 @@ class TestResults:
         assert throughput.point({**row, "row": "inference"}) is None
         assert throughput.point({**row, "images/s": None}) is None
         assert throughput.point({"images/s": 3.0}) is None
-
-    def test_kind_is_the_devices_type(self) -> None:
-        assert [point(device, 6, 4, 1.0).kind for device in ("cpu", "cuda:0")] == ["cpu", "cuda"]
 
     def test_machine_is_what_the_file_says(self, results: Callable[..., Path]) -> None:
         rows = [info("cpu", 6, 4, 50.0), {"row": "other"}, info("cpu", 24, 4, 20.0)]
@@ -830,56 +808,6 @@ class TestPlot:
     def _matplotlib(self) -> None:
         pytest.importorskip("matplotlib")
 
-    def test_command_writes_a_png_and_says_where_the_accelerator_overtakes(
-        self, results: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        out = tmp_path / "plot.png"
-
-        code = main(["plot-benchmark", str(results(full("cpu", "cuda:0"))), "-o", str(out)])
-
-        assert code == 0
-        assert out.read_bytes().startswith(b"\x89PNG")
-        assert "cuda overtakes cpu from width 96 at batch 64." in capsys.readouterr().out
-
-    def test_panels_are_batches_and_lines_are_devices(self, results: Callable[..., Any]) -> None:
-        machine = throughput.read(results(full("cpu", "cuda:0")))
-
-        figure = picture.throughput_over_width([machine])
-
-        assert [axes.get_title() for axes in figure.axes] == ["batch 4", "batch 64", "batch 1024"]
-        for axes in figure.axes:
-            assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
-            labels = axes.get_legend_handles_labels()[1]
-            assert labels == ["cpu (the cpu model, 2 threads)", "cuda (the cuda:0 model)"]
-            assert [text.get_text() for text in axes.texts] == ["cuda ahead from width 96"]
-
-    def test_several_machines_overlay(self, results: Callable[..., Any]) -> None:
-        files = [results(full("cpu"), "a"), results(full("cpu", "cuda:0", factor=3), "b")]
-
-        figure = picture.throughput_over_width([throughput.read(file) for file in files])
-
-        labels = figure.axes[0].get_legend_handles_labels()[1]
-        assert [label.split(" (")[0] for label in labels] == ["a: cpu", "b: cpu", "b: cuda"]
-        colors = {bars[0].get_color() for bars in figure.axes[0].containers}
-        assert len(colors) == 3
-
-    def test_machines_of_one_name_are_told_apart(
-        self, results: Callable[..., Any], tmp_path: Path
-    ) -> None:
-        file = results(full("cpu"), "same")
-        machines = throughput.named_apart([throughput.read(file)] * 2)
-
-        assert [machine.name for machine in machines] == ["same (1)", "same (2)"]
-
-    def test_missing_accelerator_is_named_in_the_picture(self, results: Callable[..., Any]) -> None:
-        machine = throughput.read(results(full("cpu"), no_accelerator="torch finds none"))
-
-        figure = picture.throughput_over_width([machine])
-
-        (legend,) = figure.legends
-        assert "no accelerator was measured: torch finds none" in legend.get_title().get_text()
-        assert "5 rounds" in legend.get_title().get_text()
-
     @pytest.mark.parametrize(
         ("content", "fault"),
         [
@@ -904,14 +832,6 @@ class TestPlot:
         assert fault in error
         assert "--benchmark-json" in error
         assert not (tmp_path / "plot.png").exists()
-
-    def test_place_that_cannot_be_written_is_refused(
-        self, results: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        out = tmp_path / "missing" / "plot.png"
-
-        assert main(["plot-benchmark", str(results(full("cpu"))), "-o", str(out)]) == 2
-        assert "cannot be written there" in capsys.readouterr().err
 
 
 class TestMachine:
