@@ -66,7 +66,10 @@ class DeviceUse(TorchFunctionMode):
         try:
             result = func(*args, **named)
         except Exception as error:
-            self.calls.refused = Refusal(func, args, named, error)
+            # Without the tensors themselves and the frames that hold them: Module.to swaps a
+            # parameter only where nothing else refers to it.
+            said = type(error)(*error.args)
+            self.calls.refused = Refusal(func, _detached(args), _detached(named), said)
             raise
         touches = _touches(self.device, result) or _touches(self.device, args)
         self.count += touches
@@ -86,6 +89,17 @@ class DeviceUse(TorchFunctionMode):
                 f"nothing in this test gave a tensor on {self.device}: whatever it checked was "
                 "computed elsewhere"
             )
+
+
+def _detached(given: Any) -> Any:
+    """Return what a call was given, with each tensor as another one over its memory."""
+    if isinstance(given, torch.Tensor):
+        return given.data.requires_grad_(given.requires_grad)  # detach() would keep its base
+    if type(given) in (list, tuple):
+        return type(given)(map(_detached, given))
+    if type(given) is dict:
+        return {name: _detached(value) for name, value in given.items()}
+    return given
 
 
 @contextlib.contextmanager

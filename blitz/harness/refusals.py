@@ -37,9 +37,12 @@ def in_any_words(
             return
         with strict(Exception, **more) as caught:
             yield caught
-        of_torch = isinstance(caught.value, (*kinds, *OF_TORCH)) or from_torch(caught.value)
-        if not of_torch or gap(caught.value) is not None:
-            raise caught.value
+        error = caught.value
+        del caught  # its frames hold it, and it holds tensors that a test may go on to move
+        of_torch = isinstance(error, (*kinds, *OF_TORCH)) or from_torch(error)
+        if not of_torch or gap(error) is not None:
+            raise error
+        del error
 
     def raises_or_calls(expected: Any, *arguments: Any, **more: Any) -> Any:
         return (strict if arguments else raises)(expected, *arguments, **more)

@@ -69,7 +69,7 @@ def tried(
         calls: What the test asked of torch.
     """
     refused = calls.refused
-    if refused is not None and any(cause is refused.error for cause in _causes(error)):
+    if refused is not None and any(_is_same(cause, refused.error) for cause in _causes(error)):
         return _refusal(refused, device)
     if from_backend(error, device) or (_in_copying(error) and not _can_be_copied(device)):
         return f"{type(error).__name__}: {first_line(error)}"
@@ -84,6 +84,10 @@ def tried(
     if any(query in calls.made for query in ADDRESS) and not _has_addresses(device):
         return "addresses of storage"
     return None
+
+
+def _is_same(cause: BaseException, refused: Exception) -> bool:
+    return type(cause) is type(refused) and cause.args == refused.args
 
 
 def _refusal(refused: Refusal, device: torch.device) -> str | None:
