@@ -96,3 +96,14 @@ class TestLine:
             assert known.line("T1", device, alone) == (SKIP if device in fitting else None)
             assert known.line("T9", device, alone) is None
         assert known.line("T1", None, alone) is None
+
+    @pytest.mark.parametrize(
+        ("device_type", "alone", "fits"),
+        [("jax", False, True), ("jax", True, False), (None, False, False)],
+    )
+    def test_failure_may_be_known_where_no_device_is_needed(
+        self, device_type: str | None, alone: bool, fits: bool
+    ) -> None:
+        known = Profile(Path("p"), {"T1": Line("T1", "xfail", "to() lets it through")}, device_type)
+
+        assert (known.line("T1", None, alone) is not None) == fits
