@@ -56,7 +56,9 @@ def main() -> int:
     for release in [] if asked.table else asked.releases or RELEASES:
         kept[release] = run(release, asked.probe)
         print(release, kept[release], flush=True)
-        KEPT.write_text(json.dumps(kept, indent=1) + "\n")
+        kept = {release: kept[release] for release in RELEASES if release in kept}
+        rows = (f" {json.dumps(release)}: {json.dumps(row)}" for release, row in kept.items())
+        KEPT.write_text("{\n" + ",\n".join(rows) + "\n}\n")
     if asked.table:
         write_table(kept)
     return int(any(row["exit"] for row in kept.values()))

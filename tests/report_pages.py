@@ -30,8 +30,7 @@ RELEASES: dict[str, Any] = {
             "question_zh": "习惯是零吗？",
             "old": "habit.next()",
             "new": "next(habit)",
-            "answers": {"1.7.1": "0", "1.8.1": None, "2.0.1": "None & <none>"},
-            "as_told": {"1.7.1": True, "1.8.1": None, "2.0.1": False},
+            "seen": {"1.7.1": [True, "0"], "1.8.1": None, "2.0.1": [False, "None & <none>"]},
         }
     },
 }

@@ -88,12 +88,17 @@ def _probe(name: str, row: Mapping[str, Any], releases: list[str]) -> Probe:
         for key, text in row.items()
         if key.startswith("question_") and text
     }
-    answers, as_told = row["answers"], row["as_told"]
+    cells, last = {}, None
+    for release in releases:
+        # an answer stands at the first release that gave it, null at the first that was not asked
+        last = row["seen"].get(release, last)
+        as_told, answer = last or (None, "")
+        cells[release] = (as_told, str(answer))
     return Probe(
         name,
         tuple(row["claims"]),
         questions,
         row.get("old"),
         row.get("new"),
-        {release: (as_told.get(release), str(answers.get(release) or "")) for release in releases},
+        cells,
     )
