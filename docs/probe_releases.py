@@ -220,12 +220,6 @@ def backward_of_a_vector() -> Seen | None:
 
 
 @probe
-def gradient_of_another_shape() -> Seen | None:
-    y = torch.ones(2, requires_grad=True) * 2
-    return is_refused(lambda: y.backward(torch.tensor(1.0)))
-
-
-@probe
 def class_of_a_node() -> Seen | None:
     node = (torch.ones(2, requires_grad=True) ** 2).grad_fn
     is_function = isinstance(node, torch.autograd.Function)
@@ -255,14 +249,6 @@ def optimizer_of_the_head() -> Seen | None:
     optimizer = torch.optim.SGD(model.fc.parameters(), lr=0.01, momentum=0.9)
     held, there = len(optimizer.param_groups[0]["params"]), len(list(model.parameters()))
     return Seen(held == there, f"{held} of {there}")
-
-
-@probe
-def overwritten_value() -> Seen | None:
-    y = torch.ones(2, requires_grad=True).exp()
-    z = y.sum()
-    y.mul_(2)
-    return is_refused(z.backward)
 
 
 @probe
@@ -318,23 +304,6 @@ def pooling_of_a_single_sample() -> Seen | None:
 def node_of_the_loss() -> Seen | None:
     _, _, loss = net_and_loss()
     return Seen(name(loss.grad_fn) == "MseLossBackward", name(loss.grad_fn))
-
-
-STAGES = "MseLoss Addmm Relu Addmm Relu Addmm View MaxPool2D Relu Conv MaxPool2D Relu Conv"
-
-
-@probe
-def graph_of_the_loss() -> Seen | None:
-    _, _, loss = net_and_loss()
-    node, names = loss.grad_fn, []
-    while node is not None:
-        names.append(name(node))
-        inputs = [n for n, _ in node.next_functions if n is not None]
-        stages = [n for n in inputs if name(n) != "AccumulateGrad" and name(n)[:5] != "TBack"]
-        node = stages[0] if stages else None
-    stage = re.compile(r"(Thnn|Slow)?(\w+?)(2D)?(olution)?(WithIndices)?Backward0?$")
-    plain = [stage.sub(r"\2\3", found).replace("Conv2D", "Conv") for found in names]
-    return Seen(" ".join(plain) == STAGES, short(f"{names[-1]} … {names[0]}"))
 
 
 @probe
@@ -421,12 +390,6 @@ def class_probabilities() -> Seen | None:
     return is_refused(lambda: shape(loss(scores, targets)))
 
 
-@probe
-def batch_of_a_loader() -> Seen | None:
-    batch = next(iter(DataLoader(TensorDataset(torch.ones(4, 2), torch.ones(4)))))
-    return Seen(isinstance(batch, list) and len(batch) == 2, name(batch))
-
-
 def saved(thing: object) -> io.BytesIO:
     """Return a file of ``thing``, open at its beginning."""
     file = io.BytesIO()
@@ -446,13 +409,6 @@ def file_of_a_whole_net() -> Seen | None:
 
 
 # Chapter 5: several devices; older revisions
-
-
-@probe
-def data_parallel_without_a_gpu() -> Seen | None:
-    if torch.cuda.is_available():
-        return None
-    return works(lambda: shape(nn.DataParallel(nn.Linear(5, 2))(torch.ones(30, 5))))
 
 
 class Numbers:

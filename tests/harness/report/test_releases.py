@@ -310,7 +310,7 @@ class TestScript:
     def test_asks_all_that_this_machine_can(self, here: Here) -> None:
         unasked = {name for name, seen in here.seen.items() if seen is None}
 
-        assert unasked <= {"step_on_an_accelerator", "data_parallel_without_a_gpu"}
+        assert unasked <= {"step_on_an_accelerator", "kernels_for_cuda"}
         assert here.complaints == ""
 
     def test_probe_that_cannot_be_asked_is_null_and_says_why(
