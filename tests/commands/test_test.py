@@ -41,7 +41,7 @@ def test_other_processes_print_nothing(
     model: str, images: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Second(processes.Processes):
-        part = Rank(1, 2)
+        rank = Rank(1, 2)
 
         def first(self, work: Any) -> Any:
             read = work()
