@@ -1,5 +1,8 @@
 """Fixtures of the specification, and its plug-in."""
 
+import blitz.harness.before_torch  # noqa: F401
+
+# isort: split
 from collections.abc import Callable, Iterator
 from multiprocessing import get_context
 from typing import Any

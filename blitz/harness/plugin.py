@@ -4,17 +4,10 @@ PYTEST_DONT_REWRITE: conftest.py imports parts of this package before pytest cou
 """
 
 import gc
-import os
-import sys
 import warnings
 from functools import cache
 from multiprocessing import forkserver, get_context
 from pathlib import Path
-
-# OpenMP reads this when torch is loaded. Threads that spin while they wait for each other make a
-# run on a busy machine take three times as long. Benchmarks keep torch's default.
-if "--benchmark-only" not in sys.argv:
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
 import torch
@@ -87,9 +80,6 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(part)
     if worker:
         torch.set_num_threads(run.threads)
-    # torch and torchvision leave millions of objects behind; looking through them for cycles after
-    # every few hundred new ones took a fifth of the run.
-    gc.set_threshold(100_000, 50, 100)
     if not benchmarks:  # those leave torch's default and record it
         _turn_tf32_off()
 

@@ -2,6 +2,7 @@
 
 import os
 import runpy
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -273,9 +274,28 @@ def test_threads_do_not_spin_while_they_wait_unless_they_are_timed(
         monkeypatch.delenv("OMP_WAIT_POLICY")
     monkeypatch.setattr(sys, "argv", ["pytest", *options])
 
-    runpy.run_path(str(ROOT / "blitz" / "harness" / "plugin.py"))
+    runpy.run_path(str(ROOT / "blitz" / "harness" / "before_torch.py"))
 
     assert os.environ.get("OMP_WAIT_POLICY") == policy
+
+
+def test_openmp_is_told_how_to_wait_before_torch_is_loaded() -> None:
+    stop = (
+        "import os, sys\n"
+        "class Stop:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'torch':\n"
+        "            sys.exit(os.environ.get('OMP_WAIT_POLICY'))\n"
+        "sys.meta_path.insert(0, Stop())\n"
+        "import conftest\n"
+    )
+    without = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+
+    told = subprocess.run(
+        [sys.executable, "-c", stop], env=without, cwd=ROOT, capture_output=True, text=True
+    )
+
+    assert told.stderr.strip() == "PASSIVE"
 
 
 def test_run_gives_back_assert_close_as_it_was(run: Callable[..., Any], tmp_path: Path) -> None:
