@@ -156,7 +156,10 @@ def test_run_in_which_every_test_crashes_ends(house: Callable[..., Done], tmp_pa
 
 @needs_python_backends
 class TestLostContext:
-    FAULTY = """
+    # A worker starts with the path that Python gives it, which need not have the folder of tests.
+    FAULTY = (
+        f"import sys\nsys.path.append({str(Path(__file__).parents[2])!r})"
+        """
 import os
 import torch
 from tests import pretend_backend
@@ -180,6 +183,7 @@ pretend_backend.faults |= {
     "aten::cumsum.out": losing, "aten::cumsum": losing, "aten::copy_": lost_with_it,
 }
 """
+    )
 
     def test_it_costs_one_worker(self, house: Callable[..., Done], tmp_path: Path) -> None:
         (tmp_path / "faulty.py").write_text(self.FAULTY)
