@@ -5,6 +5,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 from blitz.base.errors import BlitzError
 
@@ -63,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return spec.run(given[1:])
     asked = parser().parse_args(given)
+    if isinstance(sys.stdout, TextIOWrapper):  # a file may have a name that it cannot print
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code: int = asked.run(asked)
         return code

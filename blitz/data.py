@@ -5,7 +5,7 @@ Tutorial: "Load and normalize CIFAR10".
 
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from blitz.images import cifar10, folders, made, photos, workers
 from blitz.images.cifar10 import CLASSES, SPLITS, DataError
+from blitz.images.photos import Photo
 
 if TYPE_CHECKING:
     from torch.utils.data.dataloader import _BaseDataLoaderIter
@@ -27,6 +28,7 @@ __all__ = [
     "Images",
     "Loader",
     "describe",
+    "in_memory",
     "load",
     "loader",
     "normalized",
@@ -77,20 +79,28 @@ class Images(Dataset[tuple[Any, int]]):
         item = self.items[index]
         return Image.fromarray(item) if isinstance(item, np.ndarray) else photos.read(item).image
 
-    def in_memory(self) -> "Images":
-        """Read all files; ``origin`` then says how many had to be converted.
-
-        Raises DataError with the names of all that cannot be read.
-        """
-        if isinstance(self.items, np.ndarray):
-            return self
-        pixels, converted = folders.read(list(self.items))
-        note = f", {converted:,} of them converted to 32 x 32 pixels in RGB" if converted else ""
-        return Images(pixels, self.labels, f"{self.origin}{note}", self.transform)
-
     def pixels(self) -> np.ndarray:
         """Return all images, N x 32 x 32 x 3 bytes."""
-        return np.asarray(self.in_memory().items)
+        (images,) = in_memory(self)
+        return np.asarray(images.items)
+
+
+def in_memory(*sets: Images) -> list[Images]:
+    """Return ``sets`` with all files read; ``origin`` then says how many were converted.
+
+    Raises DataError with the names of all files in all of them that cannot be read.
+    """
+    on_disk = [images for images in sets if not isinstance(images.items, np.ndarray)]
+    read = folders.read(file for images in on_disk for file in images.items)
+    return [_of_files(images, read) if images in on_disk else images for images in sets]
+
+
+def _of_files(images: Images, read: Mapping[str, Photo]) -> Images:
+    photos = [read[file] for file in images.items]
+    converted = sum(photo.converted for photo in photos)
+    note = f", {converted:,} images converted to 32 x 32 pixels in RGB" if converted else ""
+    pixels = np.stack([np.asarray(photo.image) for photo in photos])
+    return Images(pixels, images.labels, images.origin + note, images.transform)
 
 
 def load(
@@ -141,7 +151,7 @@ def load(
         chosen = _choose(labels, count, seed)
         taken = [files[i] for i in chosen]
     origin = f"{len(chosen):,} of {len(labels):,} {split} images of {folders.name(folder)}"
-    origin += f", {ignored:,} other files ignored" if ignored else ""
+    origin += f", other files ignored: {ignored:,}" if ignored else ""
     return Images(taken, labels[chosen], origin, transform)
 
 

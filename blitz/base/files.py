@@ -7,13 +7,10 @@ import zipfile
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 from blitz.base.errors import BlitzError, first_line
-
-if TYPE_CHECKING:
-    import torch
 
 _BEFORE_1_6 = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How torch.save's files began before torch 1.6: a pickled number of 10 bytes. No checksums."""
@@ -95,15 +92,14 @@ def dump(content: object) -> bytes:
     return file.getvalue()
 
 
-def read_tensors(path: str | os.PathLike[str], device: "torch.device | str", what: str) -> Any:
-    """Return what :func:`dump` was given, with its tensors on ``device``.
+def read_tensors(path: str | os.PathLike[str], what: str) -> Any:
+    """Return what :func:`dump` was given, with its tensors on the cpu.
 
     The file is not trusted: checksums are compared first, and no code in it runs. (Files from
     before torch 1.6 have no checksums.)
 
     Args:
         path: The file.
-        device: Where its tensors go.
         what: What the file should be, for the error: ``"a checkpoint"``.
 
     Raises:
@@ -118,12 +114,17 @@ def read_tensors(path: str | os.PathLike[str], device: "torch.device | str", wha
                 # torch.load does not compare the checksums that torch.save writes; zipfile does.
                 with zipfile.ZipFile(file) as archive:
                     damaged = archive.testzip()
+                    parts = {name.partition("/")[2] for name in archive.namelist()}
                 if damaged is not None:
                     raise zipfile.BadZipFile(f"the checksum of {damaged} does not fit")
+                if "constants.pkl" in parts:
+                    raise pickle.UnpicklingError("TorchScript")
+                if "data.pkl" not in parts:
+                    raise zipfile.BadZipFile("torch.save did not write it")
             file.seek(0)
             # weights_only is said, not left to the default of torch 2.6, which
             # TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD undoes.
-            return torch.load(file, map_location=device, weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ReadError(f"cannot be read: {error.strerror or error}") from error
     except pickle.UnpicklingError as error:
@@ -132,4 +133,5 @@ def read_tensors(path: str | os.PathLike[str], device: "torch.device | str", wha
             "file; nothing of it was run"
         ) from error
     except Exception as error:  # zipfile and torch raise many types for damaged bytes
-        raise ReadError(f"not {what}, or a damaged one: {first_line(error)}") from error
+        fault = first_line(error).rstrip(".")
+        raise ReadError(f"not {what}, or a damaged one: {fault}") from error

@@ -4,15 +4,14 @@ Files are taken by torchvision's ImageFolder rules and converted as :mod:`blitz.
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from blitz.images import cifar10, photos
 from blitz.images.cifar10 import ARCHIVE, BATCHES, FOLDERS, SPLITS, DataError
-
-NAMED = 10
-"""Unreadable files that an error names before it counts the others."""
+from blitz.images.photos import Photo
 
 
 def is_official(folder: Path) -> bool:
@@ -66,13 +65,14 @@ def listed(folder: Path, split: str) -> tuple[list[str], np.ndarray, int]:
     from torchvision.datasets import ImageFolder
     from torchvision.datasets.folder import IMG_EXTENSIONS
 
+    suffixes = (*IMG_EXTENSIONS, ".gif")
     ignored = 0
 
     def is_image(path: str) -> bool:
         nonlocal ignored
         file = os.path.basename(path).lower()
-        # .gif is not among torchvision's; "._cat.png" is what macOS leaves beside cat.png
-        fits = file.endswith((*IMG_EXTENSIONS, ".gif")) and not file.startswith(".")
+        # "._cat.png" is what macOS leaves beside cat.png
+        fits = file.endswith(suffixes) and not file.startswith(".")
         ignored += not fits
         return fits
 
@@ -84,7 +84,9 @@ def listed(folder: Path, split: str) -> tuple[list[str], np.ndarray, int]:
         )
     except FileNotFoundError as error:  # "Found no valid file for the classes cat, dog. "
         # torchvision's sentence names all the empty classes.
-        raise DataError(f"{top}: {str(error).strip()} Put at least one image there.") from error
+        raise DataError(
+            f"{top}: {str(error).strip()} Put at least one image there: {', '.join(suffixes)}."
+        ) from error
     return [file for file, _ in samples], np.array([n for _, n in samples]), ignored
 
 
@@ -108,25 +110,17 @@ def _check_classes(top: Path) -> None:
         )
 
 
-def read(files: list[str]) -> tuple[np.ndarray, int]:
-    """Read all ``files``: N x 32 x 32 x 3 bytes, and how many had to be converted.
-
-    Raises DataError with the names of all that cannot be read.
-    """
-    pixels, converted, faults = [], 0, []
+def read(files: Iterable[str]) -> dict[str, Photo]:
+    """Read all ``files``; raise DataError with the names of all that cannot be read."""
+    found, faults = {}, []
     for file in files:
         try:
-            photo = photos.read(file)
+            found[file] = photos.read(file)
         except photos.PhotoError as error:
-            faults.append(str(error))
-        else:
-            pixels.append(np.asarray(photo.image))
-            converted += photo.converted
+            faults.append(f"\n  {error}")
     if faults:
-        more = [f"… and {len(faults) - NAMED:,} more"] if len(faults) > NAMED else []
-        lines = "\n  ".join([*faults[:NAMED], *more])
         raise DataError(
-            f"{len(faults):,} of {len(files):,} files cannot be read as images. Replace them, or "
-            f"move them away:\n  {lines}"
+            f"{len(faults):,} of {len(faults) + len(found):,} files cannot be read as images. "
+            f"Replace them, or move them away:{''.join(sorted(faults))}"
         )
-    return np.stack(pixels), converted
+    return found

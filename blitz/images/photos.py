@@ -5,7 +5,7 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from blitz.base.errors import first_line
 from blitz.images.cifar10 import SIDE, DataError
@@ -25,8 +25,8 @@ class Photo(NamedTuple):
 def read(path: str | os.PathLike[str]) -> Photo:
     """Read the image in ``path``, stretched to 32 x 32 pixels.
 
-    It is turned upright as its camera says, a transparent part becomes white, 16 bits are scaled
-    to 8, and of an animation the first frame is taken. Raises PhotoError.
+    It is turned upright as its camera says, a transparent part becomes white, 16 bits and
+    fractions are scaled to 8 bits, and of an animation the first frame is taken. Raises PhotoError.
     """
     Image.init()  # Image.OPEN is empty before
     safe = [name for name in Image.OPEN if name != "EPS"]  # for EPS Pillow runs Ghostscript
@@ -38,6 +38,8 @@ def read(path: str | os.PathLike[str]) -> Photo:
                 # Colours first: a palette cannot be interpolated.
                 pixels = _rgb(upright).resize((SIDE, SIDE))  # bicubic
                 return Photo(pixels, (image.mode, image.size) != ("RGB", (SIDE, SIDE)))
+    except UnidentifiedImageError:  # whose own sentence names the file once more
+        fault = "its format is not known" if os.path.getsize(path) else "it is empty"
     except OSError as error:
         fault = error.strerror or str(error)
     except Exception as error:  # Pillow's decoders raise many types
@@ -50,6 +52,8 @@ def _rgb(image: Image.Image) -> Image.Image:
         # Shifted, not scaled by the largest: a dark photo stays dark.
         values = (np.asarray(image) >> 8).clip(0, 255)
         return Image.fromarray(values.astype(np.uint8)).convert("RGB")
+    if image.mode == "F" and np.asarray(image).max() <= 1:  # from 0 to 1, as scikit-image saves
+        return Image.fromarray(np.asarray(image) * 255).convert("RGB")
     if image.mode == "La":  # grey with its alpha multiplied in, which converts to LA only
         image = image.convert("LA")
     if image.mode not in ("RGBA", "LA", "PA") and "transparency" not in image.info:

@@ -65,7 +65,7 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
         CheckpointError: there is none, it is damaged or of another format, or it would run code.
     """
     try:
-        content = files.read_tensors(path, "cpu", "a checkpoint")
+        content = files.read_tensors(path, "a checkpoint")
     except files.ReadError as error:
         raise CheckpointError(f"{path}: {error}. {_REMEDY}") from error
     if not isinstance(content, dict) or content.get("kind") != KIND:

@@ -89,7 +89,7 @@ def prepare(folder: RunFolder, given: Mapping[str, Any]) -> Prepared:
         found = settings.resumed(given, saved.settings, folder.checkpoint)
         checkpoint.check_width(folder.checkpoint, saved, found.width)
     # All are read now, so that every unreadable file is named before any training.
-    train, test = (data.load(split, found.data).in_memory() for split in data.SPLITS)
+    train, test = data.in_memory(*(data.load(split, found.data) for split in data.SPLITS))
     return Prepared(found, saved, train, test)
 
 

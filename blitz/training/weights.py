@@ -1,7 +1,6 @@
 """The file of a classifier's weights: written whole, and read without trust."""
 
 import os
-import re
 from typing import Any
 
 import torch
@@ -14,10 +13,12 @@ from blitz.classifier import Net
 KEYS = ("state_dict", "model_state_dict", "model", "net")
 """Where checkpoints keep a net's state_dict: Lightning's, the PyTorch recipes', …, and ours."""
 
-_WRAPPED = re.compile(r"(module\.|_orig_mod\.)+")
-"""What DataParallel and torch.compile put before the names of a net's weights."""
+_FIRST = "conv1.weight"
 
-_REMEDY = "Give a file of such weights, as blitz train writes it (model.pt)."
+_REMEDY = (
+    "Save such a net with torch.save(net.state_dict(), FILE); the dict of a checkpoint may hold it "
+    f"under {', '.join(KEYS)}."
+)
 
 
 class WeightsError(BlitzError, RuntimeError):
@@ -35,10 +36,10 @@ def save(net: nn.Module, path: str | os.PathLike[str]) -> None:
 def load(path: str | os.PathLike[str], device: torch.device | None = None) -> Net:
     """Return the net whose weights are in ``path``, of their width, on ``device`` or the cpu.
 
-    Besides files that :func:`save` wrote, these are taken: weights saved from DataParallel or from
-    torch.compile, weights in the dict of a checkpoint (under one of :data:`KEYS`), and the file
-    format before torch 1.6. The file is not trusted, and no code in it runs; the random generator
-    is left as it was.
+    Besides files that :func:`save` wrote, these are taken: weights saved from DataParallel, from
+    torch.compile or as a part of a larger module, weights in the dict of a checkpoint (under
+    :data:`KEYS`), and the file format before torch 1.6. The file is not trusted, and no code in it
+    runs; the random generator is left as it was.
 
     Raises:
         WeightsError: there is no such file, it is damaged, holds something else than the weights
@@ -47,42 +48,50 @@ def load(path: str | os.PathLike[str], device: torch.device | None = None) -> Ne
     Tutorial: "Test the network on the test data".
     """
     try:
-        content = files.read_tensors(path, device or torch.device("cpu"), "a file of weights")
+        content = files.read_tensors(path, "a file of weights")
     except files.ReadError as error:
         raise WeightsError(f"{path}: {error}. {_REMEDY}") from error
     state = _state_in(content)
-    if state is None:
+    if not state:
         raise WeightsError(
             f"{path}: holds a {type(content).__name__} without weights by name. {_REMEDY}"
         )
-    first = state.get("conv1.weight", torch.empty(()))
-    with torch.random.fork_rng(devices=[]):  # a new net draws its first weights
-        net = Net(max(1, len(first)) if first.dim() else 1).to(device)
+    first = state.get(_FIRST, torch.empty(()))
+    # No memory for a forged width, and no draw of first weights.
+    with torch.device("meta"):
+        net = Net(max(1, len(first)) if first.dim() else 1)
     # Ours first: load_state_dict names all differences, some dozen lines for another net.
     fault = _difference(state, net.state_dict())
     if fault is not None:
-        raise WeightsError(f"{path}: holds the weights of another net: {fault}. {_REMEDY}")
-    net.load_state_dict(state)
-    return net
+        raise WeightsError(
+            f"{path}: cannot be the weights of the tutorial's net: {fault}. {_REMEDY}"
+        )
+    net.to_empty(device="cpu").load_state_dict(state)
+    return net.to(device)
 
 
-def _state_in(content: Any) -> dict[str, torch.Tensor] | None:
-    """Return the float tensors by the names they have in a bare net, or None if there are none."""
-    if not isinstance(content, dict):
-        return None
-    # The first that holds a dict: a checkpoint of ours has its net under "net".
-    inner = (content[key] for key in KEYS if isinstance(content.get(key), dict))
-    state = next(inner, content)
-    if not state or not all(
-        isinstance(name, str) and torch.is_tensor(weight) and weight.is_floating_point()
-        for name, weight in state.items()
-    ):
-        return None
-    return {_WRAPPED.sub("", name): weight for name, weight in state.items()}
+def _state_in(content: Any) -> dict[str, torch.Tensor]:
+    """Return the tensors in ``content`` by the names they have in a bare net."""
+    while isinstance(content, dict):
+        # The first that holds a dict: a checkpoint of ours has its net under "net".
+        inner = [content[key] for key in KEYS if isinstance(content.get(key), dict)]
+        if not inner:
+            break
+        content = inner[0]
+    items = content.items() if isinstance(content, dict) else []
+    state = {
+        str(name).replace("_orig_mod.", ""): weight  # torch.compile's
+        for name, weight in items
+        if torch.is_tensor(weight)
+    }
+    # DataParallel puts "module." before the names, a Lightning module its attribute.
+    before = {name.removesuffix(_FIRST) for name in state if name.endswith(_FIRST)}
+    prefix = before.pop() if len(before) == 1 else ""
+    return {n.removeprefix(prefix): weight for n, weight in state.items() if n.startswith(prefix)}
 
 
 def _difference(state: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> str | None:
-    """Return the first difference in names and shapes, or None. torch lists all of them."""
+    """Return the first fault in names, shapes and numbers, or None. torch lists all of them."""
     for name, weight in wanted.items():
         if name not in state:
             return f"it has no {name}"
@@ -90,4 +99,15 @@ def _difference(state: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor])
             found, right = tuple(state[name].shape), tuple(weight.shape)
             return f"its {name} has shape {found}, not {right}"
     more = [name for name in state if name not in wanted]
-    return f"its {more[0]} is not part of this one" if more else None
+    if more:
+        return f"its {more[0]} is not part of this one"
+    for name, weight in state.items():
+        # An expanded tensor could ask for more memory than there is, once it is copied.
+        dense = (
+            weight.layout == torch.strided and weight.nbytes <= weight.untyped_storage().nbytes()
+        )
+        if not dense or weight.is_meta or not weight.is_floating_point():
+            return f"its {name} is no dense tensor of floating-point numbers"
+        if not weight.float().isfinite().all():
+            return f"its {name} has numbers that are not finite"
+    return None

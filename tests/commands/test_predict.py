@@ -1,5 +1,8 @@
 """``python -m blitz predict``: the likeliest classes of image files."""
 
+import io
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,9 +38,21 @@ def test_files_that_are_no_images_are_named_and_the_others_are_done(
     assert main(["predict", "--model", model, *(bad * [model]), photo]) == 2
 
     printed = capsys.readouterr()
-    assert printed.err.count(f"error: {model} cannot be read as an image: cannot identify") == bad
+    assert printed.err.count(f"error: {model} cannot be read as an image: its format") == bad
     assert printed.err.endswith("Give an image file, such as a JPEG or PNG.\n")
     assert printed.out.startswith(f"{photo}: ")
+
+
+def test_name_that_stdout_cannot_print_is_escaped(
+    model: str, photo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, "ascii"))
+    cat = shutil.copy(photo, tmp_path / "猫.png")
+
+    assert main(["predict", "--model", model, str(cat)]) == 0
+
+    assert rb"\u732b.png: " in printed.getvalue()
 
 
 def test_device_that_cannot_be_used_is_refused(

@@ -108,9 +108,11 @@ class TestColours:
         [
             (np.uint16, [0, 255, 256, 128 * 256 + 255, 65535], [0, 0, 1, 128, 255]),
             (np.int32, [-70000, -1, 511, 65536, 10**6], [0, 0, 1, 255, 255]),
+            (np.float32, [0.0, 0.01, 0.5, 0.999, 1.0], [0, 2, 127, 254, 255]),
+            (np.float32, [0.0, 0.9, 2.0, 128.0, 255.0], [0, 0, 2, 128, 255]),
         ],
     )
-    def test_16_bits_are_scaled(
+    def test_16_bits_and_fractions_are_scaled(
         self, tmp_path: Path, dtype: Any, values: list[int], shown: list[int]
     ) -> None:
         rows = np.full((32, 32), 0, dtype)
@@ -134,11 +136,12 @@ EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\n"
     ("content", "fault"),
     [
         (None, "No such file or directory"),
-        (b"hello", "cannot identify image file"),
-        (EPS, "cannot identify image file"),
+        (b"", "it is empty"),
+        (b"hello", "its format is not known"),
+        (EPS, "its format is not known"),
         (b"large", "DecompressionBombError: Image size"),
     ],
-    ids=["missing", "text", "EPS runs a program", "bomb"],
+    ids=["missing", "empty", "text", "EPS runs a program", "bomb"],
 )
 def test_file_that_is_no_image_is_named(
     file: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, fault: str

@@ -104,8 +104,8 @@ class TestWhatIsKept:
         assert main(["train", "--data", str(wild), "--out", str(out), *SMALL]) == 0
 
         origin = (
-            f"40 of 40 train images of the class folders in {wild}, 1 other files ignored, 1 of "
-            "them converted to 32 x 32 pixels in RGB"
+            f"40 of 40 train images of the class folders in {wild}, other files ignored: 1, 1 "
+            "images converted to 32 x 32 pixels in RGB"
         )
         assert f"train images: {origin}\n" in capsys.readouterr().out
         assert result_in(out)["data"]["train"]["origin"] == origin

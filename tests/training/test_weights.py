@@ -3,12 +3,14 @@
 import io
 import pickle
 import stat
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.optim import swa_utils
 
 from blitz.classifier import Net
 from blitz.training import weights
@@ -35,6 +37,14 @@ def bytes_of(content: Any, **options: Any) -> bytes:
     return file.getvalue()
 
 
+def bytes_of_zip(*names: str) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"")
+    return file.getvalue()
+
+
 class TestSave:
     def test_file_is_readable_as_other_files_are(self, saved: Net, path: Path) -> None:
         other = path.with_name("other")
@@ -43,13 +53,17 @@ class TestSave:
         assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(other.stat().st_mode)
 
 
-STATE = Net(width=5).state_dict()
+NET = Net(width=5)
+STATE = NET.state_dict()
 FORMS = {
     "bare": bytes_of(STATE),
     "before torch 1.6": bytes_of(STATE, _use_new_zipfile_serialization=False),
     "DataParallel": bytes_of({f"module.{name}": value for name, value in STATE.items()}),
     "torch.compile": bytes_of({f"_orig_mod.{name}": value for name, value in STATE.items()}),
     "both": bytes_of({f"_orig_mod.module.{name}": value for name, value in STATE.items()}),
+    "Lightning": bytes_of({"state_dict": {f"net.{name}": w for name, w in STATE.items()}}),
+    "averaged": bytes_of(swa_utils.AveragedModel(nn.ModuleDict({"net": NET})).state_dict()),
+    "beside numbers": bytes_of({"epoch": 3, **STATE}),
     "half": bytes_of({name: value.half() for name, value in STATE.items()}),
     "parameters": bytes_of(dict(Net(width=5).named_parameters()) | STATE),
     **{
@@ -102,7 +116,7 @@ def harmed(content: bytes, index: int) -> bytes:
 WHOLE = bytes_of(STATE)
 OLD = bytes_of(STATE, _use_new_zipfile_serialization=False)
 DAMAGED = "not a file of weights, or a damaged one"
-OTHER = "holds the weights of another net: "
+OTHER = "cannot be the weights of the tutorial's net: "
 REFUSED = {
     "empty": (b"", DAMAGED),
     "cut": (WHOLE[:1000], DAMAGED),
@@ -115,8 +129,27 @@ REFUSED = {
     "dict": (bytes_of({"epoch": 3}), "holds a dict without weights by name"),
     "nothing": (bytes_of({}), "holds a dict without weights by name"),
     "tensor": (bytes_of(torch.zeros(3)), "holds a Tensor without weights by name"),
-    "numbers": (bytes_of({1: torch.zeros(3)}), "holds a dict without weights by name"),
-    "integers": (bytes_of({"conv1.weight": torch.ones(2).long()}), "holds a dict without weights"),
+    "numbers": (bytes_of({1: torch.zeros(3)}), f"{OTHER}it has no conv1.weight"),
+    "two nets": (
+        bytes_of({f"{net}.{name}": value for net in "ab" for name, value in STATE.items()}),
+        f"{OTHER}it has no conv1.weight",
+    ),
+    "integers": (
+        bytes_of({**STATE, "fc3.bias": torch.ones(10).long()}),
+        "its fc3.bias is no dense",
+    ),
+    "sparse": (bytes_of({**STATE, "fc3.bias": torch.eye(10)[0].to_sparse()}), "is no dense"),
+    "without values": (bytes_of({**STATE, "fc3.bias": torch.ones(10, device="meta")}), "no dense"),
+    "diverged": (
+        bytes_of({**STATE, "fc3.bias": torch.full((10,), float("nan"))}),
+        "its fc3.bias has numbers that are not finite",
+    ),
+    "forged width": (
+        bytes_of({**STATE, "conv1.weight": torch.zeros(1).expand(2**50, 3, 5, 5)}),
+        rf"{OTHER}its conv1.bias has shape \(5,\), not",
+    ),
+    "TorchScript": (bytes_of_zip("net/data.pkl", "net/constants.pkl"), "nothing of it was run"),
+    "npz": (bytes_of_zip("conv1.weight.npy"), f"{DAMAGED}: torch.save did not write it"),
     "net": (bytes_of(nn.Linear(2, 2)), "holds something else than tensors.*nothing of it was run"),
     "other": (bytes_of(nn.Linear(2, 2).state_dict()), f"{OTHER}it has no conv1.weight"),
     "scalar": (bytes_of({"conv1.weight": torch.zeros(())}), rf"{OTHER}its .* has shape \(\), not"),
@@ -131,6 +164,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Validating sparse")
 @pytest.mark.parametrize(("content", "words"), REFUSED.values(), ids=REFUSED)
 def test_what_is_refused_names_fault_and_remedy_in_a_line(
     path: Path, content: bytes, words: str
@@ -142,7 +176,7 @@ def test_what_is_refused_names_fault_and_remedy_in_a_line(
 
     said = str(refused.value)
     assert said.startswith(f"{path}: ")
-    assert said.endswith(". Give a file of such weights, as blitz train writes it (model.pt).")
+    assert said.endswith(" hold it under state_dict, model_state_dict, model, net.")
     assert "\n" not in said
 
 
