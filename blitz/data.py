@@ -3,34 +3,28 @@
 Tutorial: "Load and normalize CIFAR10".
 """
 
-import multiprocessing
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
-from blitz.images import cifar10, folders, made, photos, workers
+from blitz.images import cifar10, folders, made, photos
 from blitz.images.cifar10 import CLASSES, SPLITS, DataError
 from blitz.images.photos import Photo
-
-if TYPE_CHECKING:
-    from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 __all__ = [
     "CLASSES",
     "SPLITS",
     "DataError",
     "Images",
-    "Loader",
     "describe",
     "in_memory",
     "load",
-    "loader",
     "normalized",
     "transform",
 ]
@@ -127,18 +121,14 @@ def load(
 
     Raises:
         DataError: the folder cannot be used; nothing of it was unpickled unless its digest fits.
-        ValueError: ``split``, ``count`` or ``seed`` is out of range.
+        ValueError: there is no such ``split``, or ``seed`` is negative.
 
     Tutorial: ``torchvision.datasets.CIFAR10`` in "Load and normalize CIFAR10".
     """
     if split not in SPLITS:
         raise ValueError(f"split {split!r}: there is no such part. Ask for 'train' or 'test'.")
-    if count is not None and count < 1:
-        raise ValueError(f"count {count}: there is nothing to load. Ask for 1 image or more.")
-    if seed < 0:
-        raise ValueError(f"seed {seed}: seeds are not negative. Give 0 or more.")
     if source is None:
-        pixels, labels = made.make(count or MADE[split], split, seed)
+        pixels, labels = made.make(MADE[split] if count is None else count, split, seed)
         return Images(pixels, labels, f"{describe(None)}, seed {seed}", transform)
     folder = Path(source)
     ignored = 0
@@ -187,63 +177,6 @@ def normalized(images: Images) -> TensorDataset:
     pixels = torch.from_numpy(images.pixels()).permute(0, 3, 1, 2).contiguous()
     scaled = pixels.float().div_(255).sub_(0.5).div_(0.5)
     return TensorDataset(scaled, torch.tensor(images.labels))
-
-
-def loader(
-    dataset: Dataset[Any],
-    batch_size: int = 4,
-    *,
-    shuffle: bool,
-    workers: int = 0,
-    seed: int | None = None,
-    start_method: str | None = None,
-) -> DataLoader[Any]:
-    """Return a loader of batches on the cpu, the last one smaller where a rest is left.
-
-    The batches are the same with any number of workers, however these are started.
-
-    Args:
-        dataset: Items that can be stacked, such as a tensor and a label.
-        batch_size: Items in a batch.
-        shuffle: Whether each pass takes the items in a new random order.
-        workers: Processes that fetch the items; 0 to fetch them in this one.
-        seed: Fixes the random orders; None to draw them from torch's default generator.
-        start_method: How workers are started: ``"fork"``, ``"forkserver"`` or ``"spawn"``; None
-            for Python's default on this machine.
-
-    Raises:
-        ValueError: ``dataset`` gives PIL images, or another argument is out of range.
-        DataError: on the way into the loop: no worker can be started, since the main script lacks
-            its ``__main__`` guard.
-
-    Tutorial: ``trainloader`` and ``testloader`` in "Load and normalize CIFAR10".
-    """
-    if isinstance(dataset, Images) and dataset.transform is None:
-        raise ValueError(
-            "these images have no transform, and PIL images do not go into a batch. Load them "
-            "with transform=data.transform(), or use data.normalized(images)."
-        )
-    # Without one a DataLoader draws from torch's default generator, shuffled or not.
-    generator = None if seed is None else torch.Generator().manual_seed(seed)
-    return Loader(
-        dataset,
-        batch_size,
-        shuffle=shuffle,
-        num_workers=workers,
-        generator=generator,
-        multiprocessing_context=start_method if workers > 0 else None,
-    )
-
-
-class Loader(DataLoader[Any]):
-    """A DataLoader that raises a DataError with the remedy where its workers cannot be started."""
-
-    def __iter__(self) -> "_BaseDataLoaderIter":
-        if self.num_workers == 0:
-            return super().__iter__()
-        context = self.multiprocessing_context or multiprocessing
-        workers.check(context.get_start_method())
-        return super().__iter__()
 
 
 def _choose(labels: np.ndarray, count: int | None, seed: int) -> np.ndarray:

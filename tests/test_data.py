@@ -2,12 +2,11 @@
 
 import pickle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from blitz import data
 from blitz.learning import evaluation
@@ -31,19 +30,9 @@ class TestLoad:
             assert torch.equal(copy[3][0], loaded[3][0])
             assert (copy.labels, copy.origin) == (loaded.labels, loaded.origin)
 
-    @pytest.mark.parametrize(
-        ("arguments", "words"),
-        [
-            ({"split": "val"}, "split 'val': .* Ask for 'train' or 'test'"),
-            ({"split": "train", "count": 0}, "count 0: .* Ask for 1 image or more"),
-            ({"split": "train", "seed": -1}, "seed -1: .* Give 0 or more"),
-        ],
-    )
-    def test_what_is_out_of_range_is_refused(
-        self, arguments: dict[str, Any] | dict[str, str], words: str
-    ) -> None:
-        with pytest.raises(ValueError, match=words):
-            data.load(**arguments)
+    def test_unknown_split_is_refused(self) -> None:
+        with pytest.raises(ValueError, match=r"split 'val': .* Ask for 'train' or 'test'"):
+            data.load("val")
 
 
 class TestNormalized:
@@ -58,40 +47,6 @@ class TestNormalized:
         assert torch.equal(values, transformed)
         assert (values.dtype, values.is_contiguous()) == (torch.float32, True)
         assert (labels.dtype, labels.tolist()) == (torch.int64, [7, *range(9)])
-
-
-class TestLoader:
-    def test_images_without_a_transform_are_refused(self, made: data.Images) -> None:
-        with pytest.raises(ValueError, match=r"no transform.*transform=data\.transform\(\)"):
-            data.loader(made, shuffle=False)
-
-    def test_batches_of_images(self) -> None:
-        images = data.load("test", count=6, transform=data.transform())
-
-        batches = list(data.loader(images, shuffle=False))
-
-        assert [tuple(inputs.shape) for inputs, _ in batches] == [(4, 3, 32, 32), (2, 3, 32, 32)]
-        assert torch.cat([labels for _, labels in batches]).tolist() == images.labels
-        assert torch.equal(batches[1][0][1], images[5][0])
-
-    def test_seed_leaves_torchs_generator_alone(self) -> None:
-        images = data.normalized(data.load("test", count=6))
-        before = torch.get_rng_state()
-
-        orders = [
-            [labels.tolist() for _, labels in data.loader(images, 1, shuffle=True, seed=5)]
-            for _ in range(2)
-        ]
-
-        assert orders[0] == orders[1]
-        assert torch.equal(torch.get_rng_state(), before)
-
-    @pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"workers": -1}])
-    def test_what_is_out_of_range_is_refused(self, wrong: dict[str, int]) -> None:
-        images = data.normalized(data.load("test", count=6))
-
-        with pytest.raises(ValueError, match=r"batch_size|num_workers"):
-            data.loader(images, shuffle=True, **wrong)
 
 
 class TestShortLastBatch:
@@ -111,10 +66,7 @@ class TestShortLastBatch:
         inputs, labels = images.tensors
         right = (net(inputs).argmax(1) == labels).tolist()
 
-        found = [
-            evaluation.evaluate(net, data.loader(images, size, shuffle=False))
-            for size in (1, 3, 4, 10, 100)
-        ]
+        found = [evaluation.evaluate(net, DataLoader(images, size)) for size in (1, 3, 4, 10, 100)]
 
         assert [accuracy.correct for accuracy in found] == [sum(right)] * 5
         assert [accuracy.total for accuracy in found] == [10] * 5

@@ -11,7 +11,7 @@ import blitz
 from blitz.base.errors import BlitzError
 from blitz.base.versions import installed
 
-CHANGE = {"Calls", "Checkpoint", "Losses", "RunningLoss", "Use"}
+CHANGE = {"Calls", "Checkpoint", "RunningLoss", "Use"}
 """The records that are there to be written to; all others stay as they were made."""
 
 KINDS = {

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from blitz import data, devices
 from blitz.base.errors import UnusableDevice
@@ -296,7 +296,7 @@ def evaluate(
     # No sampler: slices of tensors, so that a rest needs no repeated image.
     own = TensorDataset(*(tensor[rank.rank :: rank.processes] for tensor in images.tensors))
     if not processes.several or len(own):
-        counted = evaluation.evaluate(net, data.loader(own, batch_size, shuffle=False))
+        counted = evaluation.evaluate(net, DataLoader(own, batch_size))
     else:
         none = (0,) * len(data.CLASSES)
         counted = Accuracy(none, none)

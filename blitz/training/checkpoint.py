@@ -8,12 +8,11 @@ from typing import Any
 import torch
 
 from blitz.base import backend, files
-from blitz.base.errors import BlitzError
+from blitz.base.errors import BlitzError, first_line
 from blitz.learning.running_loss import Report, RunningLoss
 from blitz.learning.step import TrainingStep
-from blitz.training.losses import Losses
 
-KIND, FORMAT = "blitz checkpoint", 2
+KIND, FORMAT = "blitz checkpoint", 3
 
 _REMEDY = "Start anew with another --out, or put the checkpoint back from a copy."
 
@@ -29,7 +28,8 @@ class Checkpoint:
     Attributes:
         settings: What the training was started with, as numbers and texts.
         images: Digest of the training images and their order.
-        losses: The losses so far; ``losses.running`` has the epoch and its batches done.
+        losses: The losses so far, the epoch and its batches done.
+        curve: The same in means over fewer batches.
         net: The net's state_dict.
         optimizer: The optimizer's, momentum included.
         generators: The states of torch's random generators by device.
@@ -39,7 +39,8 @@ class Checkpoint:
 
     settings: dict[str, Any]
     images: str
-    losses: Losses
+    losses: RunningLoss
+    curve: RunningLoss
     net: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
     generators: dict[str, torch.Tensor]
@@ -54,7 +55,7 @@ def save(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
         WriteError: it cannot be written there; an earlier one is as it was.
     """
     content = {"kind": KIND, "format": FORMAT, **vars(checkpoint)}
-    content["losses"] = asdict(checkpoint.losses)
+    content |= {"losses": asdict(checkpoint.losses), "curve": asdict(checkpoint.curve)}
     files.write(path, files.dump(content), "the checkpoint")
 
 
@@ -82,44 +83,32 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def _damage(error: Exception) -> str:
-    return f"does not hold what a checkpoint must ({type(error).__name__}: {error})"
+    return f"does not hold what a checkpoint must ({type(error).__name__}: {first_line(error)})"
 
 
 def _checked(content: Mapping[str, Any]) -> Checkpoint:
     """Return the content as a checkpoint; raise what a wrong or missing part causes."""
-    losses = content["losses"]
-    checkpoint = Checkpoint(
+    return Checkpoint(
         settings=dict(content["settings"]),
         images=str(content["images"]),
-        losses=Losses(
-            RunningLoss(**losses["running"]),
-            RunningLoss(**losses["fine"]),
-            [Report(**report) for report in losses["reports"]],
-            [Report(**report) for report in losses["curve"]],
-        ),
+        losses=_losses(content["losses"]),
+        curve=_losses(content["curve"]),
         net=dict(content["net"]),
         optimizer=dict(content["optimizer"]),
         generators=dict(content["generators"]),
         seconds=float(content["seconds"]),
         launch=str(content["launch"]),
     )
-    for running in (checkpoint.losses.running, checkpoint.losses.fine):
-        for number in (running.every, running.epoch, running.batches + 1):
-            # Not isinstance: True is an int, and 2.0 would count batches that do not exist.
-            if type(number) is not int or number < 1:
-                raise ValueError(f"{running} counts no batches")
-    return checkpoint
 
 
-def check_width(path: str | os.PathLike[str], checkpoint: Checkpoint, width: int) -> None:
-    """Raise a CheckpointError if the net in ``checkpoint`` is not of this width."""
-    # Before such a net is made: a forged width of 2**60 would ask for all the memory there is.
-    first = checkpoint.net.get("conv1.weight")
-    found = len(first) if torch.is_tensor(first) and first.dim() else "unknown"
-    if found != width:
-        raise CheckpointError(
-            f"{path}: holds a net of width {found}, and its settings say {width}. {_REMEDY}"
-        )
+def _losses(content: Mapping[str, Any]) -> RunningLoss:
+    reports = [Report(**report) for report in content["reports"]]
+    running = RunningLoss(**{**content, "reports": reports})
+    for number in (running.every, running.epoch, running.batches + 1):
+        # Not isinstance: True is an int, and 2.0 would count batches that do not exist.
+        if type(number) is not int or number < 1:
+            raise ValueError(f"{number!r} counts no batches")
+    return running
 
 
 def state_of(step: TrainingStep) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import DataLoader
 
 from blitz import data
 from blitz.base import backend, interrupts
@@ -136,7 +137,7 @@ class _Loader(Feed):
         self._workers = workers
 
     def _batches(self, indices: torch.Tensor) -> Iterator[Batch]:
-        loader = data.Loader(
+        loader = DataLoader(
             self._images,
             self.batch_size,
             sampler=indices.tolist(),

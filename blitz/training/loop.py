@@ -17,7 +17,6 @@ from blitz.learning.running_loss import Report, RunningLoss
 from blitz.parallel.processes import ALONE, Processes
 from blitz.training import checkpoint, feeds
 from blitz.training.checkpoint import Checkpoint, CheckpointError
-from blitz.training.losses import Losses
 from blitz.training.settings import Settings
 
 CHUNK_IMAGES = 16384
@@ -49,7 +48,8 @@ class Training:
         feed: What brings the batches to the net.
         images: Images in all epochs together.
         images_digest: See :func:`digest`.
-        losses: The losses so far.
+        losses: Means over as many batches as the tutorial prints; has the epoch and its batches.
+        curve: Means over fewer, which are drawn and never printed.
         seconds: Time spent in :meth:`chunks` so far.
     """
 
@@ -76,7 +76,7 @@ class Training:
             net, lr=settings.lr, momentum=settings.momentum, exact=settings.exact
         )
         every = max(1, self.batches // CURVE_POINTS)
-        self.losses = Losses(RunningLoss(running_loss.REPORT_EVERY), RunningLoss(every))
+        self.losses, self.curve = RunningLoss(running_loss.REPORT_EVERY), RunningLoss(every)
 
     @property
     def batches(self) -> int:
@@ -86,7 +86,7 @@ class Training:
     @property
     def done(self) -> int:
         """Return how many of them are done."""
-        return (self.losses.running.epoch - 1) * self.feed.batches + self.losses.running.batches
+        return (self.losses.epoch - 1) * self.feed.batches + self.losses.batches
 
     def checkpoint(self) -> Checkpoint:
         """Return all that it takes to go on from here."""
@@ -94,6 +94,7 @@ class Training:
             settings=self.settings.plain(),
             images=self.images_digest,
             losses=self.losses,
+            curve=self.curve,
             seconds=self.seconds,
             launch=self.processes.launch,
             **checkpoint.state_of(self._step),
@@ -106,14 +107,14 @@ class Training:
                 f"{where}: its training had other images than those of --data. Give the folder "
                 "that it had, or start anew with another --out."
             )
-        running = saved.losses.running
+        running = saved.losses
         if running.batches > self.feed.batches or running.epoch > self.settings.epochs + 1:
             raise CheckpointError(
                 f"{where}: stands at batch {running.batches} of epoch {running.epoch}, which this "
                 "training does not have. Start anew with another --out."
             )
         checkpoint.restore(where, saved, self._step)
-        self.losses, self.seconds = saved.losses, saved.seconds
+        self.losses, self.curve, self.seconds = saved.losses, saved.curve, saved.seconds
 
     def chunks(self) -> Iterator[list[Report]]:
         """Train to the end, some batches at a time; yield the reports that became due in them.
@@ -122,28 +123,30 @@ class Training:
         """
         # Not the wall clock, which may be set back during a training.
         started = time.perf_counter() - self.seconds
-        while self.losses.running.epoch <= self.settings.epochs:
+        while self.losses.epoch <= self.settings.epochs:
             for losses in self._rest_of_epoch():
                 # One exchange for a whole chunk; all processes then stop at the same batch.
                 means = self.processes.mean(losses)
                 reports = [report for loss in means for report in self._add(loss)]
                 self.seconds = time.perf_counter() - started
                 yield reports
+            self.curve.end_epoch()
             yield self.losses.end_epoch()
 
     def _rest_of_epoch(self) -> Iterator[list[float]]:
-        running = self.losses.running
+        running = self.losses
         if running.batches == self.feed.batches:  # a checkpoint at the very end of an epoch
             return iter(())
         size = max(1, min(100, CHUNK_IMAGES // self.settings.batch_size))
         return iter(self.feed.train(self._step, running.epoch, start=running.batches, chunk=size))
 
     def _add(self, loss: float) -> list[Report]:
-        running = self.losses.running
         # Before the mean takes it in: a checkpoint holds finite losses only.
         if not math.isfinite(loss):
             raise Diverged(
-                f"the loss of batch {running.batches + 1} of epoch {running.epoch} is {loss}: the "
-                f"steps are too large. Start anew with a learning rate below {self.settings.lr}."
+                f"the loss of batch {self.losses.batches + 1} of epoch {self.losses.epoch} is "
+                f"{loss}: the steps are too large. Start anew with a learning rate below "
+                f"{self.settings.lr}."
             )
+        self.curve.add(loss)
         return self.losses.add(loss)

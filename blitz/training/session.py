@@ -87,7 +87,6 @@ def prepare(folder: RunFolder, given: Mapping[str, Any]) -> Prepared:
         found = settings.chosen(given)
     else:
         found = settings.resumed(given, saved.settings, folder.checkpoint)
-        checkpoint.check_width(folder.checkpoint, saved, found.width)
     # All are read now, so that every unreadable file is named before any training.
     train, test = data.in_memory(*(data.load(split, found.data) for split in data.SPLITS))
     return Prepared(found, saved, train, test)
@@ -163,12 +162,12 @@ def keep(
     weights.save(training.net, folder.model)
     images, labels = _shown(prepared.test)
     answers = evaluation.predict(training.net, images)
-    losses, batches = training.losses, training.feed.batches
+    losses, curve = training.losses.reports, training.curve.reports
     drawn = draw(
         folder,
         {
             "predictions.png": lambda: plots.sample_grid(images, labels, answers),
-            "loss.png": lambda: plots.loss_curve(losses.reports, losses.curve, batches),
+            "loss.png": lambda: plots.loss_curve(losses, curve, training.feed.batches),
             "classes.png": lambda: plots.class_bars(accuracy),
         },
     )

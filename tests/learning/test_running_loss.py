@@ -3,24 +3,16 @@
 from blitz.learning.running_loss import Report, RunningLoss
 
 
-def test_reports_the_mean_of_its_own_batches_and_of_the_rest() -> None:
+def test_reports_the_mean_of_its_own_batches_and_of_the_rest_and_keeps_it() -> None:
     running = RunningLoss(2)
 
-    epoch = [running.add(loss) for loss in (1.0, 2.0, 3.0, 5.0, 7.0)] + [running.end_epoch()]
+    due = [running.add(loss) for loss in (1.0, 2.0, 3.0, 5.0, 7.0)] + [running.end_epoch()]
+    due += [running.add(1.0), running.add(3.0), running.end_epoch()]
 
-    assert epoch == [
-        *(None, Report(1, 2, 1.5)),
-        *(None, Report(1, 4, 4.0)),
-        *(None, Report(1, 5, 7.0, rest=True)),
-    ]
-    assert [running.add(1.0), running.add(3.0)] == [None, Report(2, 2, 2.0)]
-
-
-def test_report_of_everything_leaves_no_rest() -> None:
-    running = RunningLoss(1)
-
-    assert running.add(0.5) == Report(1, 1, 0.5)
-    assert running.end_epoch() is None
+    rest = Report(1, 5, 7.0, rest=True)
+    expected = [Report(1, 2, 1.5), Report(1, 4, 4.0), rest, Report(2, 2, 2.0)]
+    assert due == [[], expected[:1], [], expected[1:2], [], [rest], [], expected[3:], []]
+    assert running == RunningLoss(2, 3, 0, 0.0, expected)
 
 
 def test_reports_every_2000_batches_where_nothing_is_said() -> None:

@@ -302,7 +302,7 @@ class TestAnotherNumberOfProcesses:
         self, before: int, after: int, train: Train, out: Path, alone: Path
     ) -> None:
         stopped = train(before, before=stops_at_step_8)
-        halfway = checkpoint.load(out / "checkpoint.pt").losses.running.batches
+        halfway = checkpoint.load(out / "checkpoint.pt").losses.batches
 
         outcomes = train(after, "--resume")
 
@@ -333,7 +333,7 @@ class TestFailures:
         assert "ValueError: the disk of rank 1 is on fire" in second.output
         assert "is lost; its own error stands above" in first.output
         assert "rank 0 is lost" not in first.output
-        assert checkpoint.load(out / "checkpoint.pt").losses.running.batches == 6
+        assert checkpoint.load(out / "checkpoint.pt").losses.batches == 6
 
     def test_error_of_the_first_as_it_prepares_ends_the_others_silently(
         self, train: Train, images: Path
@@ -380,7 +380,7 @@ class TestFailures:
         assert second.code == -signal.SIGKILL
         assert first.code == 1
         assert "is lost; its own error stands above" in first.output
-        assert checkpoint.load(out / "checkpoint.pt").losses.running.batches == 6
+        assert checkpoint.load(out / "checkpoint.pt").losses.batches == 6
 
 
 class TestCommandThatTests:
@@ -425,7 +425,7 @@ class TestHangs:
         assert said.count("error: ") == 1, said
         assert f"error: {named} hangs: the others have waited for it" in said
         assert ended[int(named[-1])].code < 0
-        assert checkpoint.load(out / "checkpoint.pt").losses.running.batches == 6
+        assert checkpoint.load(out / "checkpoint.pt").losses.batches == 6
 
     def test_download_that_takes_longer_than_the_limit_is_waited_for(
         self, train: Train, out: Path, alone: Path

@@ -115,7 +115,7 @@ def test_without_restarts_shows_the_error_first_and_as_the_cause(
     cause = agent.output.partition("Root Cause")[2]
     assert "rank      : 1 (local_rank: 1)" in cause
     assert "the disk of rank 1 is on fire" in cause
-    assert checkpoint.load(tmp_path / "out" / "checkpoint.pt").losses.running.batches == 6
+    assert checkpoint.load(tmp_path / "out" / "checkpoint.pt").losses.batches == 6
 
 
 def test_what_is_refused_at_first_is_refused_after_a_restart_too(

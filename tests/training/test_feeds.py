@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from blitz import classifier, data
 from blitz.base import backend, interrupts
@@ -237,7 +238,7 @@ class TestFeed:
             def __iter__(self) -> Iterator[Any]:
                 return iter(())
 
-        monkeypatch.setattr(data, "Loader", Loader)
+        monkeypatch.setattr(feeds, "DataLoader", Loader)
 
         assert seen(make("loader", images, workers=2), 1) == []
         assert asked == [(2, interrupts.left_to_parent)]
@@ -347,7 +348,7 @@ class TestCapturedOnCuda:
             step = TrainingStep(classifier.Net().to(device), lr=0.01)
             feed = make(name, images, device=device)
             got = [loss for epoch in (1, 2, 3) for loss in losses(feed, step, epoch, chunk=30)]
-            tests = data.loader(data.normalized(images), 100, shuffle=False)
+            tests = DataLoader(data.normalized(images), 100)
             runs.append((got, evaluation.evaluate(step.net, tests).percent))
 
         (expected, accuracy), (got, other) = runs

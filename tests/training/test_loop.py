@@ -56,8 +56,8 @@ def test_goes_by_its_settings(few: data.Images) -> None:
 
     assert (made.feed.name, made.images, made.seconds) == ("resident", 65 * 39, 0.0)
     assert made.images_digest == loop.digest(few)
-    assert made.losses.running.every == 4
-    assert made.losses.fine.every == 6  # about a hundred points of 650 batches
+    assert made.losses.every == 4
+    assert made.curve.every == 6  # about a hundred points of 650 batches
     assert torch.equal(made.feed.share.places(), feeds.order(39, 5, made.feed.share.epoch))
     (group,) = made.checkpoint().optimizer["param_groups"]
     assert (group["lr"], group["momentum"], group["fused"]) == (0.5, 0.25, False)
@@ -75,7 +75,7 @@ def test_first_weights_are_the_seeds(few: data.Images) -> None:
 def test_goes_to_the_end_and_tells(few: data.Images) -> None:
     processes = Noted()
     made = Training(Settings(), few, processes)
-    made.seconds = 1000.0
+    made.seconds, made.curve.every = 1000.0, 4
 
     reports = [report for due in made.chunks() for report in due]
 
@@ -84,6 +84,7 @@ def test_goes_to_the_end_and_tells(few: data.Images) -> None:
         for epoch in (1, 2)
         for batches, rest in [(4, False), (8, False), (10, True)]
     ]
+    assert made.losses.reports == made.curve.reports == reports
     assert 1000 < made.seconds < 1100
     assert made.checkpoint().launch == "the third"
 
@@ -91,7 +92,7 @@ def test_goes_to_the_end_and_tells(few: data.Images) -> None:
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_loss_that_is_no_number_is_told_with_its_place(few: data.Images, loss: float) -> None:
     made = Training(Settings(lr=0.25), few, Noted(loss))
-    made.losses.running.epoch, made.losses.running.batches = 2, 4
+    made.losses.epoch, made.losses.batches = 2, 4
 
     with pytest.raises(loop.Diverged) as diverged:
         list(made.chunks())

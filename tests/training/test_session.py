@@ -250,7 +250,7 @@ class TestKilled:
         """Whether there is a checkpoint, a whole one, between the first batch and the last."""
         if not (out / "checkpoint.pt").exists():
             return False
-        running = checkpoint.load(out / "checkpoint.pt").losses.running
+        running = checkpoint.load(out / "checkpoint.pt").losses
         return (1, 0) < (running.epoch, running.batches) < (4, 0)
 
     def assert_finished(self, out: Path, reference: Path) -> None:
@@ -286,7 +286,7 @@ def signals(*numbers: Any) -> Iterator[None]:
 
 
 def batches_done(folder: Path) -> int:
-    return checkpoint.load(folder / "checkpoint.pt").losses.running.batches
+    return checkpoint.load(folder / "checkpoint.pt").losses.batches
 
 
 class TestInterrupted:
@@ -482,7 +482,7 @@ class TestDisk:
         assert f"the {what} cannot be written there: No space left on device" in error
         assert "Then go on with: python -m blitz train" in error
         assert sorted(os.listdir(out)) == [".lock", "checkpoint.pt"]
-        running = checkpoint.load(out / "checkpoint.pt").losses.running
+        running = checkpoint.load(out / "checkpoint.pt").losses
         assert 10 * (running.epoch - 1) + running.batches == batches
         assert train("--resume") == 0
         assert_same_bits(out, reference)
