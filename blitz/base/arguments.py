@@ -41,58 +41,41 @@ def add_devices(add: Callable[..., object], choice: str, *, limit: float) -> Non
     )
 
 
-def whole(least: int, most: int = 2**63 - 1) -> Callable[[str], int]:
-    """Return a parser of whole numbers from ``least`` to ``most``."""
+def whole(least: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers from ``least`` to the largest that int64 holds."""
 
     def parse(text: str) -> int:
         try:
             number = int(text)
         except ValueError:
             number = least - 1
-        if not least <= number <= most:
-            limit = f"{least} or more" if most == 2**63 - 1 else f"{least} to {most}"
-            raise argparse.ArgumentTypeError(f"{text!r}: give a whole number, {limit}")
+        if not least <= number < 2**63:
+            raise argparse.ArgumentTypeError(f"{text!r}: give a whole number, {least} or more")
         return number
 
     return parse
 
 
-def rate(text: str) -> float:
-    """Parse a learning rate: more than 0."""
-    return _number(text, lambda number: 0 < number < math.inf, "a number above 0")
+def number(fits: Callable[[float], bool], wanted: str) -> Callable[[str], float]:
+    """Return a parser of the numbers that ``fits`` accepts; ``wanted`` is what the error asks for.
+
+    Infinity and NaN, which ``float()`` takes too, are refused.
+    """
+
+    def parse(text: str) -> float:
+        try:
+            found = float(text)
+        except ValueError:
+            found = math.nan
+        if not (math.isfinite(found) and fits(found)):
+            raise argparse.ArgumentTypeError(f"{text!r}: give {wanted}")
+        return found
+
+    return parse
 
 
-def momentum(text: str) -> float:
-    """Parse a momentum: from 0 to less than 1."""
-    return _number(text, lambda number: 0 <= number < 1, "a number from 0 to less than 1")
-
-
-def seconds(text: str) -> float:
-    """Parse a time in seconds: 0 or more."""
-    return _number(text, lambda number: 0 <= number < math.inf, "0 seconds or more")
-
-
-def time_limit(text: str) -> float:
-    """Parse a time in seconds: more than 0."""
-    return _number(text, lambda number: 0 < number < math.inf, "more than 0 seconds")
-
-
-def minutes(text: str) -> float:
-    """Parse a time in minutes: more than 0."""
-    return _number(text, lambda number: 0 < number < math.inf, "more than 0 minutes")
-
-
-def percent(text: str) -> float:
-    """Parse a percentage: 0 to 100."""
-    return _number(text, lambda number: 0 <= number <= 100, "a number from 0 to 100")
-
-
-def _number(text: str, fits: Callable[[float], bool], wanted: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan  # which no comparison accepts
-    # float() takes "inf" and "nan" too: the bounds of each option leave them out.
-    if not fits(number):
-        raise argparse.ArgumentTypeError(f"{text!r}: give {wanted}")
-    return number
+rate = number(lambda found: found > 0, "a number above 0")
+momentum = number(lambda found: 0 <= found < 1, "a number from 0 to less than 1")
+seconds = number(lambda found: found >= 0, "0 seconds or more")
+time_limit = number(lambda found: found > 0, "more than 0 seconds")
+percent = number(lambda found: 0 <= found <= 100, "a number from 0 to 100")

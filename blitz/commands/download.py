@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from blitz.base import arguments
 from blitz.base.progress import Bar
 
 FOLDER = "data"
@@ -30,14 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="another address of cifar-10-python.tar.gz, or of its folder, with / at the end; the "
         "MD5 must be the original's",
     )
-    parser.add_argument(
-        "--tries",
-        type=arguments.whole(1),
-        default=5,
-        metavar="N",
-        help="failures in a row at which to give up; the pauses between them double "
-        "(default: %(default)s)",
-    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -46,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         with shown() as progress:
-            folder = fetch(args.out, mirror=args.mirror, tries=args.tries, progress=progress)
+            folder = fetch(args.out, mirror=args.mirror, progress=progress)
     except KeyboardInterrupt:
         print("interrupted; what came is kept, and the same command goes on", file=sys.stderr)
         return 130

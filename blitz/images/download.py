@@ -7,7 +7,6 @@ Tutorial: ``download=True`` in "Load and normalize CIFAR10".
 """
 
 import http.client
-import shutil
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -17,13 +16,16 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from blitz.images import cifar10
 from blitz.images.cifar10 import ARCHIVE, DataError
 
-SIZE, UNPACKED = 170_498_071, 190_000_000
-"""Bytes of the archive, and of the files in it."""
+SIZE = 170_498_071
+"""Bytes of the archive."""
+
+TRIES = 5
+"""Failures in a row, without a new byte between them, at which to give up."""
 
 STALL, LONGEST_WAIT = 30.0, 60.0
 """Seconds of silence that count as a fault, and between two tries."""
@@ -45,7 +47,6 @@ def fetch(
     root: str | Path,
     *,
     mirror: str | None = None,
-    tries: int = 5,
     progress: Progress = lambda received, note: None,
 ) -> Path:
     """Download the official CIFAR-10 into ``root`` unless it is there, and unpack it.
@@ -56,7 +57,6 @@ def fetch(
     Args:
         root: The folder, made where it does not exist; it is returned as a path.
         mirror: Another address of the archive; one that ends in ``/`` is that of its folder.
-        tries: Failures in a row, without a new byte between them, at which to give up.
         progress: Called as bytes come, and before each wait.
 
     Raises DownloadError if it failed on the way, DataError for a bad ``root`` or ``mirror``.
@@ -69,12 +69,11 @@ def fetch(
     archive = root / ARCHIVE
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _alone(root, progress):
+        with FileLock(root / f".{ARCHIVE}.lock"):
             if cifar10.is_complete(root):
                 return root
             if not check_integrity(archive, CIFAR10.tgz_md5):
-                _check_room(root)
-                _download(url, archive, tries, progress)
+                _download(url, archive, progress)
             progress(SIZE, "unpacking")
             extract_archive(archive, root)
     except OSError as error:
@@ -99,33 +98,6 @@ def _address(mirror: str) -> str:
     return mirror
 
 
-@contextmanager
-def _alone(root: Path, progress: Progress) -> Iterator[None]:
-    """Keep other processes from downloading into ``root`` inside."""
-    lock = FileLock(root / f".{ARCHIVE}.lock")
-    try:
-        # Not to wait, but to tell the user that there is somebody to wait for.
-        lock.acquire(timeout=0)
-    except Timeout:
-        progress(_received(root / f"{ARCHIVE}.part"), "another process downloads it; waiting")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _check_room(root: Path) -> None:
-    # Before the first byte: a disk that is full after half an hour of download helps nobody.
-    needed = SIZE - _received(root / f"{ARCHIVE}.part") + UNPACKED
-    free = shutil.disk_usage(root).free
-    if free < needed:
-        raise DataError(
-            f"{root}: {ARCHIVE} needs {needed:,} bytes more there, unpacked, and {free:,} are "
-            "free. Make room, or choose a folder on another disk."
-        )
-
-
 class _Fault(Exception):
     """A try that failed; ``final`` where another one would fail too."""
 
@@ -134,7 +106,7 @@ class _Fault(Exception):
         self.final = final
 
 
-def _download(url: str, archive: Path, tries: int, progress: Progress) -> None:
+def _download(url: str, archive: Path, progress: Progress) -> None:
     """Receive the archive, in as many tries as it takes, and check it."""
     from torchvision.datasets import CIFAR10
     from torchvision.datasets.utils import calculate_md5
@@ -149,7 +121,7 @@ def _download(url: str, archive: Path, tries: int, progress: Progress) -> None:
         except _Fault as fault:
             # A slow line breaks off often: tries that brought something are no failures in a row.
             failures = 1 if _received(part) > before else failures + 1
-            if fault.final or failures >= tries:
+            if fault.final or failures >= TRIES:
                 raise DownloadError(
                     f"{ARCHIVE}: {fault}. {_received(part):,} of {SIZE:,} bytes were received from "
                     f"{url} and are kept: the same command goes on from there. Check the "
