@@ -42,18 +42,8 @@ if TYPE_CHECKING:
 DONE, FAILED = 0, 1
 OUT = "blitz-run"
 
-SETTINGS = [
-    "epochs",
-    "batch_size",
-    "lr",
-    "momentum",
-    "width",
-    "device",
-    "workers",
-    "seed",
-    "feed",
-    "exact",
-]
+SETTINGS = ["epochs", "batch_size", "lr", "momentum", "width", "device"]
+SETTINGS += ["workers", "seed", "feed", "exact"]
 """The options that become settings of the training; None where they were not given."""
 
 
@@ -126,30 +116,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, test and keep; return 0, 1 if it failed on the way, 128 + signal if interrupted."""
     from blitz.parallel.joining import joined
-
-    with joined(args.device, args.hang_limit) as processes:
-        code = _run_among(processes, args)
-        if code != DONE:
-            # Else the others would wait for this one for as long as --hang-limit allows.
-            processes.failed()
-        return code
-
-
-def _run_among(processes: "Processes", args: argparse.Namespace) -> int:
-    """Run the training in this process: the first holds the folder, the others print nothing."""
     from blitz.training.folder import RunFolder
 
     folder = RunFolder(args.out)
-    with ExitStack() as until_the_end:
-        if not processes.leads:
+    with joined(args.device, args.hang_limit) as processes, ExitStack() as until_the_end:
+        if not processes.leads:  # the first holds the folder, the others print nothing
             silence = until_the_end.enter_context(open(os.devnull, "w"))
             until_the_end.enter_context(redirect_stdout(silence))
         try:
             if processes.leads:
                 until_the_end.enter_context(folder.held())
-            return _run(args, folder, processes)
+            code = _run(args, folder, processes)
         except KeyboardInterrupt:
-            return _interrupted(args, folder, signal.SIGINT, processes)
+            code = _interrupted(args, folder, signal.SIGINT, processes)
+        if code != DONE:
+            # Else the others would wait for this one for as long as --hang-limit allows.
+            processes.failed()
+        return code
 
 
 def _run(args: argparse.Namespace, folder: "RunFolder", processes: "Processes") -> int:
@@ -164,7 +147,6 @@ def _run(args: argparse.Namespace, folder: "RunFolder", processes: "Processes") 
         return _judged(args, prepared)
     with session.begun(prepared, folder, processes) as training:
         print(*session.described(prepared, training), sep="\n", flush=True)
-        processes.first(lambda: session.draw_samples(prepared, folder))
         return _train_and_keep(args, training, prepared, folder)
 
 
@@ -259,10 +241,8 @@ def _keep(training: "Training", prepared: "Prepared", folder: "RunFolder") -> fl
     accuracy = evaluate(training.net, data.normalized(prepared.test), training.processes)
     print(accuracy.line(), *accuracy.class_lines(), sep="\n", flush=True)
     drawn = training.processes.first(lambda: session.keep(training, prepared, accuracy, folder))
-    if drawn:
-        print(f"in {folder.path}: {', '.join(['model.pt', 'result.json', 'samples.png', *drawn])}")
-    else:
-        print(f"in {folder.path}: model.pt, result.json; pictures need: pip install matplotlib")
+    pictures = f", {', '.join(drawn)}" if drawn else "; pictures need: pip install matplotlib"
+    print(f"in {folder.path}: model.pt, result.json{pictures}")
     return accuracy.percent
 
 

@@ -223,17 +223,11 @@ def make(
         FeedError: there is no such feed, or not for this device, memory or number of processes.
         ShareError: there are fewer images in a batch than processes.
         UnusableDevice: ``device`` is meta.
-        ValueError: there are no images, or ``batch_size`` or ``workers`` is out of range.
     """
     if device.type == "meta":
         raise UnusableDevice(
             "device 'meta' has shapes and no values: nothing is trained there. Use the cpu or an "
             "accelerator."
-        )
-    if not len(images) or batch_size < 1 or workers < 0:
-        raise ValueError(
-            f"{len(images)} images, batch_size={batch_size}, workers={workers}: give 1 image or "
-            "more, in batches of 1 or more, and 0 workers or more."
         )
     # All of them: the reason why resident is not taken is said where loader is.
     obstacles = {feed: _obstacle(feed, len(images), device, rank) for feed in NAMES}

@@ -57,19 +57,16 @@ def content(record: Mapping[str, Any]) -> bytes:
     return (json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
 
 
-def read(path: Path) -> dict[str, Any]:
-    """Read the record in ``path``; raise RecordError if it is none."""
+def read(path: Path) -> tuple[dict[str, Any], float]:
+    """Return the plain settings and the accuracy that are recorded in ``path``.
+
+    Raises RecordError if it is no such file.
+    """
     try:
-        record: dict[str, Any] = json.loads(path.read_bytes())
-        settings_of(record), record["data"]["train"]["digest"], float(record["accuracy"])
+        record = json.loads(path.read_bytes())
+        return {**record["settings"], "device": record["device"]}, float(record["accuracy"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RecordError(
             f"{path} is not the result of a training ({type(error).__name__}: {error}). Choose "
             "another --out."
         ) from error
-    return record
-
-
-def settings_of(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the plain settings of the recorded training, the device among them."""
-    return {**record["settings"], "device": record["device"]}

@@ -6,7 +6,7 @@ The first process has the files and decides; the others get what they need from 
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -22,9 +22,6 @@ from blitz.training.checkpoint import Checkpoint
 from blitz.training.folder import Content, RunFolder, RunFolderError
 from blitz.training.loop import Training
 from blitz.training.settings import Settings
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 SHOWN = 24
 """Images in samples.png and in predictions.png."""
@@ -71,10 +68,10 @@ def finished(folder: RunFolder, given: Mapping[str, Any]) -> float | None:
     """
     if folder.content() is not Content.FINISHED:
         return None
-    found = record.read(folder.result)
-    settings.resumed(given, record.settings_of(found), folder.result)
+    saved, accuracy = record.read(folder.result)
+    settings.resumed(given, saved, folder.result)
     folder.drop_checkpoint()
-    return float(found["accuracy"])
+    return accuracy
 
 
 def prepare(folder: RunFolder, given: Mapping[str, Any]) -> Prepared:
@@ -158,38 +155,29 @@ def run(
 def keep(
     training: Training, prepared: Prepared, accuracy: Accuracy, folder: RunFolder
 ) -> list[str]:
-    """Write weights, pictures and, last, the result; return the names of the pictures."""
+    """Write weights, pictures and, last, the result.
+
+    Returns the names of the pictures; without matplotlib there are none.
+    """
     weights.save(training.net, folder.model)
     images, labels = _shown(prepared.test)
     answers = evaluation.predict(training.net, images)
     losses, curve = training.losses.reports, training.curve.reports
-    drawn = draw(
-        folder,
-        {
-            "predictions.png": lambda: plots.sample_grid(images, labels, answers),
-            "loss.png": lambda: plots.loss_curve(losses, curve, training.feed.batches),
-            "classes.png": lambda: plots.class_bars(accuracy),
-        },
-    )
-    found = record.of(training, prepared.train, prepared.test, accuracy)
-    # Last: until it is there, the training counts as unfinished, and the checkpoint goes on.
-    folder.write(folder.result.name, record.content(found))
-    folder.drop_checkpoint()
-    return drawn
-
-
-def draw_samples(prepared: Prepared, folder: RunFolder) -> list[str]:
-    """Write samples.png; return its name, or nothing without matplotlib."""
-    return draw(folder, {"samples.png": lambda: plots.sample_grid(*_shown(prepared.train))})
-
-
-def draw(folder: RunFolder, drawings: Mapping[str, Callable[[], "Figure"]]) -> list[str]:
-    """Write pictures by their names; return the names, or nothing without matplotlib."""
+    drawings: dict[str, Callable[[], Any]] = {
+        "samples.png": lambda: plots.sample_grid(*_shown(prepared.train)),
+        "predictions.png": lambda: plots.sample_grid(images, labels, answers),
+        "loss.png": lambda: plots.loss_curve(losses, curve, training.feed.batches),
+        "classes.png": lambda: plots.class_bars(accuracy),
+    }
     try:
         for name, drawing in drawings.items():
             folder.write(name, plots.png(drawing()))
     except plots.NoMatplotlib:
-        return []
+        drawings = {}
+    found = record.of(training, prepared.train, prepared.test, accuracy)
+    # Last: until it is there, the training counts as unfinished, and the checkpoint goes on.
+    folder.write(folder.result.name, record.content(found))
+    folder.drop_checkpoint()
     return list(drawings)
 
 

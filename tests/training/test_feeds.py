@@ -416,8 +416,6 @@ class TestChoice:
             ({"name": "fast"}, feeds.FeedError, "Choose one of loader, resident, captured"),
             ({"name": "captured"}, feeds.FeedError, "CUDA graphs, which cpu does not have"),
             ({"device": torch.device("meta")}, UnusableDevice, "no values"),
-            ({"batch_size": 0}, ValueError, "give 1 image or more"),
-            ({"workers": -1}, ValueError, "give 1 image or more"),
         ],
     )
     def test_what_cannot_be_is_refused(

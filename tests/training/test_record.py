@@ -15,18 +15,13 @@ from blitz.parallel.rank import Rank
 from blitz.training import record
 from blitz.training.settings import Settings
 
-WHOLE = {
-    "settings": {"seed": 3},
-    "device": "cpu",
-    "data": {"train": {"digest": "d1"}},
-    "accuracy": 50,
-}
+WHOLE = {"settings": {"seed": 3}, "device": "cpu", "accuracy": 50}
 
 
-def record_of(*counts: tuple[int, ...], seconds: float = 2.0) -> dict[str, Any]:
+def test_holds_all_of_the_training() -> None:
     trained: Any = SimpleNamespace(
         settings=Settings(data="there", seed=3, threads=2),
-        seconds=seconds,
+        seconds=2.0,
         feed=SimpleNamespace(name="resident"),
         processes=SimpleNamespace(rank=Rank(1, 2)),
         images=10,
@@ -35,11 +30,8 @@ def record_of(*counts: tuple[int, ...], seconds: float = 2.0) -> dict[str, Any]:
     )
     train = data.Images(["a", "b"], [0, 1], "ours")
     test = data.Images(["c"], [0], "theirs")
-    return record.of(trained, train, test, Accuracy(*counts))
 
-
-def test_holds_all_of_the_training() -> None:
-    found = record_of((1, *9 * (0,)), (2, *9 * (0,)))
+    found = record.of(trained, train, test, Accuracy((1, *9 * (0,)), (2, *9 * (0,))))
 
     versions = found.pop("versions")
     assert versions["blitz"] == installed("sixty-minute-blitz")
@@ -89,8 +81,6 @@ def test_content_is_json_that_people_read() -> None:
     ("wrong", "fault"),
     [
         ({"settings": None}, "TypeError"),
-        ({"data": {}}, "KeyError: 'train'"),
-        ({"data": {"train": {}}}, "KeyError: 'digest'"),
         ({"accuracy": "good"}, "ValueError: could not convert"),
     ],
     ids=str,
