@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from blitz.data import CLASSES
-from blitz.learning.step import Batches, check_labels
+from blitz.learning.step import Batches
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def evaluate(net: nn.Module, loader: Batches) -> Accuracy:
     net is in evaluation mode meanwhile, and each of its modules in its former mode afterwards.
 
     Raises:
-        ValueError: the loader gave no batch, or a label fits none of the net's outputs.
+        ValueError: the loader gave no batch.
 
     Tutorial: "Test the network on the test data".
     """
@@ -80,7 +80,6 @@ def evaluate(net: nn.Module, loader: Batches) -> Accuracy:
         for images, labels in loader:
             outputs = net(_beside(net, images))
             labels = labels.cpu()
-            check_labels(labels, outputs)
             classes = outputs.shape[1]
             total.update(labels.tolist())
             correct.update(labels[outputs.argmax(1).cpu() == labels].tolist())

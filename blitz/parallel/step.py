@@ -48,9 +48,6 @@ class DistributedStep(TrainingStep):
                 (:meth:`blitz.parallel.shares.RankSampler.weight`). DistributedDataParallel divides
                 the sum of the gradients by the number of processes, as if all had the same number
                 of images; the weights set that right.
-
-        Raises:
-            ValueError: a label fits none of the net's outputs.
         """
         self.optimizer.zero_grad()
         loss = self.loss(self.parallel, images, labels) * weight
