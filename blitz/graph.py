@@ -48,7 +48,7 @@ class Graph:
 
     def nodes(self) -> list[Node]:
         """Return every node once, root first, in the order of a depth-first walk."""
-        return list(_walk(self.root))
+        return [node for node, _, seen in _walk(self.root) if node is not None and not seen]
 
     def leaves(self) -> list[torch.Tensor]:
         """Return the tensors that gradients are accumulated in, in the order of the walk."""
@@ -59,7 +59,7 @@ class Graph:
         return [node.name for node in self.nodes()]
 
     def __str__(self) -> str:
-        return "\n".join(_lines(self.root))
+        return "\n".join("  " * depth + _line(node, seen) for node, depth, seen in _walk(self.root))
 
 
 def of(tensor: torch.Tensor) -> Graph:
@@ -97,32 +97,23 @@ def _record(root: torch.autograd.graph.Node) -> Node:
     return made[root]
 
 
-def _walk(root: Node) -> Iterator[Node]:
-    seen: set[Node] = set()
-    todo = [root]
-    while todo:
-        node = todo.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        yield node
-        todo.extend(below for below in reversed(node.inputs) if below is not None)
-
-
-def _lines(root: Node) -> Iterator[str]:
+def _walk(root: Node) -> Iterator[tuple[Node | None, int, bool]]:
+    """Yield each use of a node, depth first, with its depth and whether it was used before."""
     seen: set[Node] = set()
     todo: list[tuple[Node | None, int]] = [(root, 0)]
     while todo:
         node, depth = todo.pop()
-        if node is None:
-            yield "  " * depth + "(not tracked)"
-            continue
-        again = " (see above)" if node in seen and node.inputs else ""
-        shape = "" if node.leaf is None else f" {tuple(node.leaf.shape)}"
-        yield "  " * depth + node.name + shape + again
-        if node not in seen:
+        yield node, depth, node in seen
+        if node is not None and node not in seen:
             seen.add(node)
             todo.extend((below, depth + 1) for below in reversed(node.inputs))
+
+
+def _line(node: Node | None, seen: bool) -> str:
+    if node is None:
+        return "(not tracked)"
+    shape = "" if node.leaf is None else f" {tuple(node.leaf.shape)}"
+    return node.name + shape + (" (see above)" if seen and node.inputs else "")
 
 
 @dataclass(frozen=True)

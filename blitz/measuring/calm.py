@@ -56,12 +56,12 @@ def others_share(before: Usage | None, after: Usage | None) -> float | None:
     return max(0.0, others / (after.clock - before.clock) / (os.cpu_count() or 1))
 
 
-def measured(work: Callable[[], T], attempts: int = ATTEMPTS) -> tuple[T, float | None]:
+def measured(work: Callable[[], T]) -> tuple[T, float | None]:
     """Do ``work()`` until the machine is calm meanwhile; return the last result and the share.
 
-    After so many ``attempts`` the share that others took is above :data:`BUSY`, and says so.
+    After :data:`ATTEMPTS` the share that others took is above :data:`BUSY`, and says so.
     """
-    for _ in range(attempts):
+    for _ in range(ATTEMPTS):
         before = usage()
         result = work()
         share = others_share(before, usage())

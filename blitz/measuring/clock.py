@@ -55,9 +55,9 @@ def seconds(work: Callable[[], object], read: Clock, times: int = 1) -> float:
     return read() - start
 
 
-def no_op_seconds(read: Clock, readings: int = 100) -> float:
-    """Return what timing nothing costs: the median of that many pairs of readings."""
-    return statistics.median(seconds(lambda: None, read) for _ in range(readings))
+def no_op_seconds(read: Clock) -> float:
+    """Return what timing nothing costs: the median of a hundred pairs of readings."""
+    return statistics.median(seconds(lambda: None, read) for _ in range(100))
 
 
 @dataclass(frozen=True)

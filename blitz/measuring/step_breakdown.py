@@ -66,22 +66,19 @@ def measure(
 
     Args:
         step: The step to take apart; its net is trained meanwhile.
-        batches: Gives the batches, one for each of the first ``warm_up + steps`` steps.
+        batches: Gives the batches, ``warm_up + steps + 1`` of them or more.
         device: Where the net is.
         steps: Steps that are looked at.
         warm_up: Steps before them.
 
     Raises:
         UnusableDevice: ``device`` cannot be waited for, so nothing on it can be timed.
-        ValueError: ``batches`` ended too soon.
     """
     read = clock.clock(device)
-    taken = []
-    for _ in range(warm_up + steps):
-        taken.append(_one_step(step, batches, device, read))
+    taken = [_one_step(step, batches, device, read) for _ in range(warm_up + steps)]
     seconds = {part: statistics.median(one[part] for one in taken[warm_up:]) for part in PARTS}
     # One batch from here on: the feed has no part in what follows.
-    images, labels = (tensor.to(device) for tensor in _next(batches))
+    images, labels = (tensor.to(device) for tensor in next(batches))
     growth = _growth(step, images, labels, read, steps)
     if device.type == "cpu":
         busy: float | None = sum(seconds[part] for part in PARTS[2:]) / sum(seconds.values())
@@ -90,19 +87,12 @@ def measure(
     return StepBreakdown(seconds, busy, growth)
 
 
-def _next(batches: Iterator[Batch]) -> Batch:
-    batch = next(batches, None)
-    if batch is None:
-        raise ValueError("the batches ended too soon: give one for each step, and one more.")
-    return batch
-
-
 def _one_step(
     step: TrainingStep, batches: Iterator[Batch], device: torch.device, read: Clock
 ) -> dict[str, float]:
     """Take a step, read the clock after each part and return the seconds of each."""
     times = [read()]
-    images, labels = _next(batches)
+    images, labels = next(batches)
     times.append(read())
     images, labels = images.to(device), labels.to(device)
     times.append(read())

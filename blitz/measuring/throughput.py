@@ -200,14 +200,11 @@ def verdicts(points: Sequence[Point], no_accelerator: str | None) -> Iterator[st
 
 def named_apart(machines: Sequence[Machine]) -> list[Machine]:
     """Return the same, with a number behind a name that several of them have."""
-    seen: dict[str, int] = {}
-    for machine in machines:
-        seen[machine.name] = seen.get(machine.name, 0) + 1
     # Files from several machines may all be called results.json.
-    counted: dict[str, int] = {}
-    renamed = []
-    for machine in machines:
-        counted[machine.name] = counted.get(machine.name, 0) + 1
-        number = f" ({counted[machine.name]})" if seen[machine.name] > 1 else ""
-        renamed.append(replace(machine, name=f"{machine.name}{number}"))
-    return renamed
+    names = [machine.name for machine in machines]
+    return [
+        replace(machine, name=f"{machine.name} ({names[: place + 1].count(machine.name)})")
+        if names.count(machine.name) > 1
+        else machine
+        for place, machine in enumerate(machines)
+    ]

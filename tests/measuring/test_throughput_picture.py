@@ -1,20 +1,18 @@
 """The picture of throughput over width, and the command that writes it."""
 
-import argparse
 import json
-import os
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from blitz.base.errors import BlitzError
-from blitz.commands import plot_benchmark
+from blitz.__main__ import main
+from blitz.measuring import throughput
 from blitz.measuring.picture import COLORS, MARKERS, throughput_over_width
 from blitz.measuring.throughput import Machine, Point
+from tests import locales
 
 LEGEND = ["cpu (a chip, 2 threads)", "cuda (a card)"]
 
@@ -40,27 +38,18 @@ class TestPanels:
     def test_there_is_one_for_each_batch(self) -> None:
         figure = throughput_over_width([MACHINE])
 
-        assert figure.get_size_inches().tolist() == pytest.approx([1.5 + 2 * 3.6, 5.2])
         assert [axes.get_title() for axes in figure.axes] == ["batch 4", "batch 64"]
         assert [axes.get_xlabel() for axes in figure.axes] == ["width"] * 2
-        assert [axes.get_ylabel() for axes in figure.axes] == [
-            "images/s (forward, backward and step)",
-            "",
-        ]
-        assert figure.get_suptitle() == (
-            "Training throughput of the tutorial's classifier, images on the device"
-        )
+        assert figure.axes[0].get_ylabel() == "images/s (forward, backward and step)"
+        assert figure.get_suptitle().startswith("Training throughput of the tutorial's classifier")
         assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()  # to be compared
 
     def test_one_batch_has_one_panel_and_no_figure_is_empty(self) -> None:
         figure = throughput_over_width([replace(MACHINE, points=POINTS[:2])])
 
         assert [axes.get_title() for axes in figure.axes] == ["batch 4"]
-        with pytest.raises(ValueError, match="no results") as caught:
+        with pytest.raises(ValueError, match="no results to draw"):
             throughput_over_width([])
-        assert str(caught.value) == (
-            "there are no results to draw. Give those of one machine at least."
-        )
 
     def test_axes_have_a_tick_at_each_width_and_few_at_rates(self) -> None:
         axes, other = throughput_over_width([MACHINE]).axes
@@ -75,8 +64,6 @@ class TestPanels:
             [100, 200, 500, 1000, 2000, 5000]
         )
         assert axes.yaxis.get_major_formatter()(12345.0) == "12,345"
-        lines = [*axes.get_xgridlines(), *axes.get_ygridlines()]
-        assert {(line.get_visible(), line.get_color()) for line in lines} == {(True, "0.9")}
 
 
 class TestLines:
@@ -88,7 +75,6 @@ class TestLines:
         assert cuda.lines[0].get_xydata().tolist() == [[6, 500], [24, 600]]
         bars = [segment.tolist() for segment in cpu.lines[2][0].get_segments()]
         assert bars == [[[6, 770], [6, 870]], [[24, 370], [24, 470]]]
-        assert {cap.get_markersize() for cap in cpu.lines[1]} == {6}  # 3 to either side
 
     def test_quartiles_on_the_wrong_side_make_no_bar(self) -> None:
         odd = replace(point("cpu", 6, 4, 100.0), low=150.0, high=50.0)
@@ -116,13 +102,11 @@ class TestLines:
 
         (text,) = first.texts
         assert text.get_text() == "cuda ahead from width 24"
-        assert (text.xy, text.xycoords) == ((24, 0.02), ("data", "axes fraction"))
-        assert (text.xyann, text.anncoords) == ((3, 0), "offset points")
-        assert (text.get_rotation(), text.get_fontsize()) == (90, 8)
+        assert text.xy == (24, 0.02)
         assert text.get_color() == COLORS[1]
         (mark,) = (line for line in first.get_lines() if line.get_linestyle() == ":")
         assert list(mark.get_xdata()) == [24, 24]
-        assert (mark.get_color(), mark.get_linewidth()) == (COLORS[1], 1.2)
+        assert mark.get_color() == COLORS[1]
         assert list(second.texts) == []
 
     def test_accelerator_that_is_never_ahead_is_not_marked(self) -> None:
@@ -156,32 +140,22 @@ class TestLegend:
             ["torch 2.15.0, float32, 2026-11-23; median and quartiles of 5 rounds"],
         )
 
-    @pytest.mark.parametrize("count", [2, 3])
-    def test_several_machines_are_named(self, count: int) -> None:
-        points = (
-            *(point("cpu", 6, 4, 1.0, rounds=9), point("cpu", 24, 4, 1.0)),
-            point("cpu", 6, 64, 1.0, rounds=7),
-        )
+    def test_several_machines_are_named(self) -> None:
+        points = (point("cpu", 6, 4, 1.0, rounds=9), point("cpu", 24, 4, 1.0))
         other = Machine("rack", points, "torch finds none", {}, "2026-11-24")
-        third = replace(other, name="shelf", points=points[1:2], no_accelerator=None)
+        third = replace(other, name="shelf", points=points[1:], no_accelerator=None)
 
-        entries, notes = self.shown([MACHINE, other, third][:count])
+        entries, notes = self.shown([MACHINE, other, third])
 
-        assert entries == [
-            "desk: cpu (a chip, 2 threads)",
-            "desk: cuda (a card)",
-            "rack: cpu (a chip, 2 threads)",
-            *["shelf: cpu (a chip, 2 threads)"][: count - 2],
-        ]
+        names = [f"{name}: cpu (a chip, 2 threads)" for name in ("desk", "rack", "shelf")]
+        assert entries == [names[0], "desk: cuda (a card)", *names[1:]]
         unknown = "torch of an unknown version, float32, 2026-11-24; median and quartiles of"
         assert notes == [
             "desk: torch 2.15.0, float32, 2026-11-23; median and quartiles of 5 rounds",
             f"rack: {unknown} 5 to 9 rounds",
             "rack: no accelerator was measured: torch finds none",
-            *[
-                f"shelf: {unknown} 5 rounds",
-                "shelf: no accelerator was measured: it was not asked for",
-            ][: 2 * count - 4],
+            f"shelf: {unknown} 5 rounds",
+            "shelf: no accelerator was measured: it was not asked for",
         ]
 
     def test_entry_has_the_colour_of_its_line(self) -> None:
@@ -209,34 +183,21 @@ class TestLegend:
         figure.draw_without_rendering()
 
         (legend,) = figure.legends
-        assert not legend.get_frame_on()
         frame, label = legend.get_window_extent(), figure.axes[0].xaxis.label.get_window_extent()
         assert 0 <= frame.y0 < frame.y1 <= label.y0
-        assert (frame.x0 + frame.x1) / 2 == pytest.approx(figure.bbox.width / 2, abs=1)
         places = {round(text.get_window_extent().x0) for text in legend.get_texts()}
         assert len(places) == columns
-        assert {text.get_fontsize() for text in legend.get_texts()} == {9}
-        assert legend.get_title().get_fontsize() == 8
 
 
 class TestCommand:
     @pytest.fixture
     def results(self, tmp_path: Path) -> Callable[..., Path]:
         def results(name: str, points: Sequence[Point], no_accelerator: Any = None) -> Path:
+            names = {"name": "device name", "rate": "images/s"}
+            names |= {"low": "images/s, low", "high": "images/s, high"}
             rows = [
-                {
-                    "row": "training",
-                    "device": point.device,
-                    "device name": point.name,
-                    "threads": point.threads,
-                    "width": point.width,
-                    "batch": point.batch,
-                    "images/s": point.rate,
-                    "images/s, low": point.low,
-                    "images/s, high": point.high,
-                    "rounds": point.rounds,
-                    "versions": {"torch": "2.15.0"},
-                }
+                {names.get(key, key): value for key, value in asdict(point).items()}
+                | {"row": "training", "versions": {"torch": "2.15.0"}}
                 for point in points
             ]
             content = {
@@ -246,32 +207,20 @@ class TestCommand:
             }
             file = tmp_path / name
             file.parent.mkdir(exist_ok=True)
-            file.write_text(json.dumps(content))
+            file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
             return file
 
         return results
 
-    def parser(self) -> argparse.ArgumentParser:
-        parser = argparse.ArgumentParser("plot", formatter_class=argparse.RawTextHelpFormatter)
-        plot_benchmark.add_arguments(parser)
-        return parser
+    def test_results_are_read_in_utf8_whatever_the_locale(
+        self, results: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = results("run.json", [replace(POINTS[0], name="Größe 9 ×2")])
+        locales.speak_ascii(monkeypatch)
 
-    def test_takes_files_and_a_picture_to_write(self, capsys: pytest.CaptureFixture[str]) -> None:
-        parser = self.parser()
+        (read,) = throughput.read(file).points
 
-        given = parser.parse_args(["a.json", "b.json", "-o", "c.png"])
-
-        assert given == argparse.Namespace(
-            files=[Path("a.json"), Path("b.json")], out=Path("c.png")
-        )
-        assert parser.parse_args(["a", "--out", "c"]).out == Path("c")
-        assert parser.format_usage() == "usage: plot [-h] -o PNG FILE [FILE ...]\n"
-        assert re.search(r"^  FILE +results$", parser.format_help(), re.MULTILINE)
-        assert re.search(r"^  -o.* PNG +the picture to write$", parser.format_help(), re.MULTILINE)
-        for words in (["a.json"], ["-o", "c.png"]):
-            with pytest.raises(SystemExit):
-                parser.parse_args(words)
-            assert "the following arguments are required" in capsys.readouterr().err
+        assert read.name == "Größe 9 ×2"
 
     def test_writes_the_picture_and_says_who_overtakes_where(
         self, results: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -282,7 +231,7 @@ class TestCommand:
         ]
         out = tmp_path / "plot.png"
 
-        assert plot_benchmark.run(argparse.Namespace(files=files, out=out)) == 0
+        assert main(["plot-benchmark", *map(str, files), "-o", str(out)]) == 0
 
         assert out.read_bytes().startswith(b"\x89PNG")
         assert capsys.readouterr().out.splitlines() == [
@@ -291,32 +240,11 @@ class TestCommand:
             f"wrote {out}",
         ]
 
-    def test_former_picture_stays_where_the_new_one_cannot_be_written(
-        self, results: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def full(beside: Path, path: Path) -> None:
-            raise OSError(28, "No space left on device")
-
-        out = tmp_path / "plot.png"
-        out.write_bytes(b"former")
-        given = argparse.Namespace(files=[results("run.json", POINTS[:1])], out=out)
-        monkeypatch.setattr(os, "replace", full)
-
-        with pytest.raises(BlitzError, match="cannot be written there: No space left on device"):
-            plot_benchmark.run(given)
-
-        assert out.read_bytes() == b"former"
-
     def test_place_that_cannot_be_written_is_named(
-        self, results: Callable[..., Path], tmp_path: Path
+        self, results: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         out = tmp_path / "missing" / "plot.png"
-        given = argparse.Namespace(files=[results("run.json", POINTS[:1])], out=out)
 
-        with pytest.raises(BlitzError) as caught:
-            plot_benchmark.run(given)
-        assert str(caught.value) == (
-            f"{out}: the picture cannot be written there: No such file or directory. An earlier "
-            "one is as it was. Choose a file in an existing folder that you may write to, on a "
-            "disk with room."
-        )
+        assert main(["plot-benchmark", str(results("run.json", POINTS)), "-o", str(out)]) == 2
+
+        assert f"{out}: the picture cannot be written there: No such" in capsys.readouterr().err
