@@ -24,13 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--model", required=True, metavar="FILE", help="the weights: model.pt of a training")
     add("--data", metavar="DIR", help=arguments.DATA)
     add("--device", help=arguments.DEVICE)
-    add(
-        "--batch-size",
-        type=arguments.whole(1),
-        default=100,
-        metavar="N",
-        help="images at once; makes no difference to the result (default: %(default)s)",
-    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         device = processes.device(named)
         # One process reads: the others may be on machines that lack the files.
         net, images = processes.first(lambda: _read(args))
-        accuracy = evaluate(net.to(device), images, processes, batch_size=args.batch_size)
+        accuracy = evaluate(net.to(device), images, processes)
         if processes.leads:
             print(accuracy.line(), *accuracy.class_lines(), sep="\n")
     return 0

@@ -19,18 +19,6 @@ def same_handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("number", BOTH)
-def test_first_signal_is_noted_and_the_second_obeyed(number: signal.Signals) -> None:
-    with interrupts.deferred() as asked:
-        assert asked.signal is None
-        signal.raise_signal(number)
-        assert asked.signal == number
-
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-        assert asked.signal == number
-
-
 @pytest.mark.parametrize("former", [signal.default_int_handler, signal.SIG_IGN, signal.SIG_DFL])
 def test_handlers_are_put_back(former: signal.Handlers) -> None:
     for number in BOTH:

@@ -52,7 +52,6 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
         ("predict --model M", "the following arguments are required: IMAGE"),
         ("predict a.png", "the following arguments are required: --model"),
         ("compare a", "the following arguments are required: B.json"),
-        ("test --model M --batch-size 0", "argument --batch-size: '0': give a whole number, 1 or"),
         ("train --data D --download", "argument --download: not allowed with argument --data"),
         ("train --feed other", "argument --feed: invalid choice: 'other'"),
         ("train --hang-limit -1", "argument --hang-limit: '-1': give 0 seconds or more"),

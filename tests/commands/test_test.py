@@ -26,17 +26,6 @@ def test_counts_what_the_net_names_right(
     assert first == f"images: 12 of 12 test images of the class folders in {images}"
 
 
-def test_batch_size_makes_no_difference(
-    model: str, images: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    command = ["test", "--model", model, "--data", str(images)]
-
-    assert main(command) == main([*command, "--batch-size", "5"]) == 0
-
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[: len(lines) // 2] == lines[len(lines) // 2 :]
-
-
 def test_other_processes_print_nothing(
     model: str, images: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

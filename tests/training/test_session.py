@@ -18,6 +18,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from torch.utils.data import DataLoader
 
 from blitz import classifier, data, plots
 from blitz.__main__ import main
@@ -139,7 +140,7 @@ class TestLosses:
         assert result_in(out)["loss_trace"] == expected
 
     def of_the_plain_loop(self, images: Path) -> list[float]:
-        """The loss of each of 30 batches, by the tutorial's own means."""
+        """The loss of each of 30 batches, by the loop of the tutorial's chapter."""
         dataset = data.load("train", images, transform=data.transform())
         torch.manual_seed(0)
         net = classifier.Net()
@@ -148,13 +149,9 @@ class TestLosses:
         losses = []
         for epoch in (1, 2, 3):
             order = feeds.order(len(dataset), 0, epoch).tolist()
-            for inputs, labels in torch.utils.data.DataLoader(dataset, 4, sampler=order):
-                optimizer.zero_grad()
-                loss = criterion(net(inputs), labels)
-                loss.backward()
-                optimizer.step()
-                losses.append(loss.item())
-        return losses
+            batches = DataLoader(dataset, 4, sampler=order)
+            losses += classifier.train(net, batches, criterion, optimizer, epochs=1, every=1)
+        return [loss for _, _, loss in losses]
 
     @pytest.mark.parametrize("options", [("--feed", "loader"), ("--workers", "1")], ids=" ".join)
     def test_do_not_depend_on_the_feed_or_on_workers(
@@ -436,14 +433,6 @@ class TestNothingIsOverwritten:
         assert REFUSALS[there, options] in capsys.readouterr().err
         assert (out / there).read_bytes() == before
         assert set(os.listdir(out)) == {".lock", there}
-
-    def test_second_process_is_refused(
-        self, train: Callable[..., int], out: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        with RunFolder(out).held():
-            assert train() == 2
-
-        assert f"another training is writing to {out}" in capsys.readouterr().err
 
 
 def full_after(count: int) -> Callable[..., Any]:
