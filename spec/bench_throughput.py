@@ -17,7 +17,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from blitz import autograd, classifier, data
 from blitz.base import backend
 from blitz.harness import benchmarks
-from blitz.learning.step import Batch, TrainingStep
+from blitz.learning.step import TrainingStep
 from blitz.measuring import calm, clock, step_breakdown
 from blitz.training import feeds, tuning
 
@@ -77,12 +77,13 @@ def timed(
         )
         if benchmark.enabled:
             benchmark.extra_info["others"] = _calm(benchmark, a_round, read, before)
-        tf32 = {"matmul": torch.backends.cuda.matmul.allow_tf32}
-        tf32["cudnn"] = torch.backends.cudnn.allow_tf32
         notes = {"precision": "float32", "width": None, "batch": None, "images/s": None} | notes
         benchmark.extra_info.update(benchmarks.about(device) | notes)
         if device.type == "cuda":
-            benchmark.extra_info["tf32"] = tf32
+            benchmark.extra_info["tf32"] = {
+                "matmul": torch.backends.cuda.matmul.allow_tf32,
+                "cudnn": torch.backends.cudnn.allow_tf32,
+            }
         if benchmark.enabled:
             benchmark.extra_info.update(_rates(benchmark, unit, amount * plan.times))
             benchmark.extra_info["no-op seconds"] = clock.no_op_seconds(read)
@@ -115,16 +116,12 @@ def _rates(benchmark: BenchmarkFixture, unit: str, amount: float) -> dict[str, f
 
 
 @pytest.fixture
-def room_for(device: torch.device) -> Callable[[int, int], None]:
+def room(device: torch.device, width: int, batch: int) -> None:
     """Skip where what a step of this net with this batch keeps for backward does not fit."""
-
-    def room_for(width: int, batch: int) -> None:
-        # conv1's output, its ReLU's and its pooling's, with their gradients and some to spare
-        needed, free = batch * width * 28 * 28 * 4 * 5, backend.free_bytes(device)
-        if free is not None and needed > free:
-            pytest.skip(f"needs {needed / 2**30:.1f} GiB, {device} has {free / 2**30:.1f} free")
-
-    return room_for
+    # conv1's output, its ReLU's and its pooling's, with their gradients and some to spare
+    needed, free = batch * width * 28 * 28 * 4 * 5, backend.free_bytes(device)
+    if free is not None and needed > free:
+        pytest.skip(f"needs {needed / 2**30:.1f} GiB, {device} has {free / 2**30:.1f} free")
 
 
 @pytest.fixture
@@ -148,15 +145,22 @@ def tf32_cores(device: torch.device) -> None:
 
 
 @pytest.fixture
-def batch_of(benchmark: BenchmarkFixture, device: torch.device) -> Callable[[int], Batch]:
-    """Images and labels that lie on the device; 8 stand in for more where nothing is timed."""
+def timed_step(benchmark: BenchmarkFixture, timed: Timed, device: torch.device) -> Timed:
+    """Time training steps of a net on a batch that lies on the device, and see that it trains."""
 
-    def batch_of(count: int) -> Batch:
-        count = count if benchmark.enabled else min(count, 8)
-        images = torch.rand(count, 3, 32, 32) * 2 - 1
-        return images.to(device), torch.randint(10, (count,)).to(device)
+    def timed_step(net: torch.nn.Module, batch: int, **notes: Any) -> torch.Tensor:
+        count = batch if benchmark.enabled else min(batch, 8)
+        images = (torch.rand(count, 3, 32, 32) * 2 - 1).to(device)
+        labels = torch.randint(10, (count,)).to(device)
+        step = TrainingStep(net.to(device))
+        before = autograd.snapshot(net.named_parameters())
+        loss: torch.Tensor = timed(
+            lambda: step(images, labels), unit="images/s", amount=batch, batch=batch, **notes
+        )
+        assert len(autograd.moved(before, net.named_parameters())) == 10
+        return loss
 
-    return batch_of
+    return timed_step
 
 
 class TestOperations:
@@ -185,11 +189,7 @@ class TestOperations:
         """Four element-wise operations on a million numbers, which memory feeds."""
         a = torch.ones((1024, 1024), device=device)
 
-        result = timed(
-            lambda: ((a * 2 + 1) - 4).relu(),
-            unit="operations/s",
-            amount=4,
-        )
+        result = timed(lambda: ((a * 2 + 1) - 4).relu(), unit="operations/s", amount=4)
 
         assert result.sum().item() == 0
         assert result.device == device
@@ -241,91 +241,47 @@ class TestTraining:
     @pytest.mark.parametrize("batch", BATCHES, ids=lambda n: f"batch_{n}")
     @pytest.mark.parametrize("width", WIDTHS, ids=lambda n: f"width_{n}")
     def test_training_step(
-        self,
-        timed: Timed,
-        device: torch.device,
-        width: Any,
-        batch: Any,
-        room_for: Callable[[int, int], None],
-        batch_of: Callable[[int], Batch],
+        self, timed_step: Timed, device: torch.device, width: int, batch: int, room: None
     ) -> None:
         """Training steps of the tutorial's classifier, widened, on images already there."""
-        room_for(width, batch)
-        step = TrainingStep(classifier.Net(width).to(device))
-        images, labels = batch_of(batch)
-        before = autograd.snapshot(step.net.named_parameters())
-
-        loss = timed(
-            lambda: step(images, labels),
-            unit="images/s",
-            amount=batch,
+        loss = timed_step(
+            classifier.Net(width),
+            batch,
             row="training",
             width=width,
-            batch=batch,
             group=f"training step, width {width}, batch {batch}",
         )
 
-        assert len(autograd.moved(before, step.net.named_parameters())) == 10
         assert loss.device == device
 
     @pytest.mark.benchmark(group="training step, width 96, batch 64, float32 and bfloat16")
     @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=["float32", "bf16"])
     def test_precision(
-        self,
-        timed: Timed,
-        device: torch.device,
-        precision: torch.dtype,
-        bfloat16: None,
-        batch_of: Callable[[int], Batch],
+        self, timed_step: Timed, device: torch.device, precision: torch.dtype, bfloat16: None
     ) -> None:
         """Training steps at width 96 in float32, and with autocast to bfloat16."""
-        net = classifier.Net(96).to(device)
+        net = classifier.Net(96)
         autocast = torch.autocast(device.type, precision, enabled=precision == torch.bfloat16)
         net.forward = autocast(net.forward)
-        step = TrainingStep(net)
-        images, labels = batch_of(64)
-        before = autograd.snapshot(net.named_parameters())
 
-        loss = timed(
-            lambda: step(images, labels),
-            unit="images/s",
-            amount=64,
-            precision=str(precision).removeprefix("torch."),
-            width=96,
-            batch=64,
-        )
+        loss = timed_step(net, 64, precision=str(precision).removeprefix("torch."), width=96)
 
-        assert net(images).dtype == precision
-        assert len(autograd.moved(before, net.named_parameters())) == 10
+        assert net(torch.rand(1, 3, 32, 32).to(device)).dtype == precision
         assert loss.device == device
 
     @pytest.mark.benchmark(group="training step, width 384, batch 1024, TF32 off and on")
     @pytest.mark.on("accelerator")
     @pytest.mark.parametrize("tf32", [False, True], ids=["off", "on"])
     def test_training_step_in_tf32(
-        self,
-        timed: Timed,
-        device: torch.device,
-        tf32: bool,
-        tf32_cores: None,
-        batch_of: Callable[[int], Batch],
+        self, timed_step: Timed, device: torch.device, tf32: bool, tf32_cores: None
     ) -> None:
         """Training steps at width 384 with convolutions in float32, and in TF32."""
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
-        step = TrainingStep(classifier.Net(384).to(device))
-        images, labels = batch_of(1024)
-        before = autograd.snapshot(step.net.named_parameters())
 
-        loss = timed(
-            lambda: step(images, labels),
-            unit="images/s",
-            amount=1024,
-            precision="TF32" if tf32 else "float32",
-            width=384,
-            batch=1024,
+        loss = timed_step(
+            classifier.Net(384), 1024, precision="TF32" if tf32 else "float32", width=384
         )
 
-        assert len(autograd.moved(before, step.net.named_parameters())) == 10
         assert loss.device == device
 
 
@@ -345,11 +301,10 @@ class TestFeeds:
         train_images: data.Images,
         feed: str,
         workers: int,
-        feed_can_be_had: Callable[[str], None],
-        busy_note: Callable[[Iterator[Any], str], None],
+        feed_can_be_had: None,
+        busy_note: Callable[[Iterator[Any]], None],
     ) -> None:
         """The tutorial's recipe, batches of 4 at width 6, a hundred steps at a time, by feed."""
-        feed_can_be_had(feed)
         step = TrainingStep(classifier.Net().to(device))
         before = autograd.snapshot(step.net.named_parameters())
         made = feeds.make(feed, train_images, batch_size=4, seed=0, device=device, workers=workers)
@@ -364,7 +319,7 @@ class TestFeeds:
             width=6,
             batch=4,
         )
-        busy_note(chunks, feed)
+        busy_note(chunks)
 
         assert len(losses) == 100
         assert len(autograd.moved(before, step.net.named_parameters())) == 10
@@ -378,33 +333,27 @@ def _endless(feed: feeds.Feed, step: TrainingStep) -> Iterator[list[float]]:
 
 
 @pytest.fixture
-def feed_can_be_had(device: torch.device) -> Callable[[str], None]:
+def feed_can_be_had(device: torch.device, feed: str) -> None:
     """Skip the captured feed where there are no CUDA graphs."""
-
-    def feed_can_be_had(feed: str) -> None:
-        if feed == "captured" and device.type != "cuda":
-            pytest.skip(f"{device} has no CUDA graphs")
-
-    return feed_can_be_had
+    if feed == "captured" and device.type != "cuda":
+        pytest.skip(f"{device} has no CUDA graphs")
 
 
 @pytest.fixture
 def busy_note(
-    benchmark: BenchmarkFixture, device: torch.device
-) -> Callable[[Iterator[Any], str], None]:
+    benchmark: BenchmarkFixture, device: torch.device, feed: str
+) -> Callable[[Iterator[Any]], None]:
     """Note the kernels' time of a step beside the step's, on cuda with images already there."""
 
-    def busy_note(chunks: Iterator[Any], feed: str) -> None:
+    def busy_note(chunks: Iterator[Any]) -> None:
         if device.type != "cuda" or feed == "loader" or not benchmark.enabled:
             return
         kernels = step_breakdown.kernel_seconds(lambda: next(chunks), device, 5)
-        if kernels is None:
-            return
-        kernels /= 100
-        step = 4 / benchmark.extra_info["images/s"]
-        benchmark.extra_info["kernel microseconds"] = kernels * 1e6
-        benchmark.extra_info["step microseconds"] = step * 1e6
-        benchmark.extra_info["busy"] = kernels / step
+        if kernels is not None:
+            kernels, step = kernels / 100, 4 / benchmark.extra_info["images/s"]
+            benchmark.extra_info["kernel microseconds"] = kernels * 1e6
+            benchmark.extra_info["step microseconds"] = step * 1e6
+            benchmark.extra_info["busy"] = kernels / step
 
     return busy_note
 
@@ -472,12 +421,7 @@ class TestFineTuning:
         images = torch.rand(8, 3, 64, 64).to(device)
         labels = torch.arange(8, device=device)
 
-        loss = timed(
-            lambda: step(images, labels),
-            unit="images/s",
-            amount=8,
-            batch=8,
-        )
+        loss = timed(lambda: step(images, labels), unit="images/s", amount=8, batch=8)
 
         moved = autograd.moved(parameters, net.named_parameters())
         assert moved >= {"fc.weight", "fc.bias"}
