@@ -41,17 +41,19 @@ from blitz.parallel.joining import joined
 
 
 class Size(NamedTuple):
-    """A net and a batch.
-
-    Attributes:
-        name: What it is called in the table.
-        width: Channels of the net's first convolution.
-        batch: Images to a step, those of all processes together.
-    """
+    """A net and a batch; the batch is that of all processes together."""
 
     name: str
     width: int
     batch: int
+
+
+class Row(NamedTuple):
+    """What is measured: so many processes, each with so many threads."""
+
+    size: Size
+    processes: int
+    threads: int
 
 
 SIZES = (Size("the tutorial's", 6, 4), Size("a wide net", 48, 64))
@@ -72,20 +74,6 @@ class Measured(NamedTuple):
 
 
 def main() -> None:
-    asked = _asked()
-    get_context("forkserver").set_forkserver_preload(["torch._dynamo", "torch.distributed"])
-    there = _count_of(asked.device)
-    rows = [
-        _row(size, count, threads, there, rounds, asked)
-        for (size, count, threads), rounds in _measure(there, asked).items()
-    ]
-    report = _report(_with_efficiency(rows), asked)
-    print("\n".join(_lines(report)))
-    if asked.out is not None:
-        asked.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-
-
-def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument(
@@ -94,39 +82,41 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="turns of each (default: 5)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each turn (default: 2)")
     parser.add_argument("--out", type=Path, help="write the figures there too, as JSON")
-    return parser.parse_args()
-
-
-def _count_of(device: str) -> int:
-    """How many processes can have a device, or a core, of their own."""
-    if device == "cpu":
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores()
-    return int(torch.get_device_module(device).device_count())
-
-
-def _cores() -> int:
-    return os.cpu_count() or 1
-
-
-Row = tuple[Size, int, int]
-"""Size, processes and threads of each."""
+    asked = parser.parse_args()
+    get_context("forkserver").set_forkserver_preload(["torch._dynamo", "torch.distributed"])
+    cores = os.cpu_count() or 1
+    there = cores
+    if asked.device != "cpu":
+        there = torch.get_device_module(asked.device).device_count()
+    report = {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "device": asked.device,
+        "device name": benchmarks.device_name(torch.device(asked.device)),
+        "cpu": benchmarks.cpu_name(),
+        "cores": cores,
+        "load": benchmarks.load(),
+        "system": platform.platform(),
+        "versions": benchmarks.versions(),
+        "precision": "float32",
+        "rounds": asked.rounds,
+        "seconds": asked.seconds,
+        "rows": _figures(_measure(there, asked), there),
+    }
+    print("\n".join(_lines(report)))
+    if asked.out is not None:
+        asked.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 def _measure(there: int, asked: argparse.Namespace) -> dict[Row, list[float]]:
     """Images/s, round by round."""
     counts = [count for count in asked.processes if asked.device == "cpu" or count <= there]
-    if 1 not in counts:
-        counts.insert(0, 1)
-    every: list[Row] = [(size, count, 1) for size in SIZES for count in counts]
+    rows = [Row(size, count, 1) for size in SIZES for count in sorted({1, *counts})]
     if asked.device == "cpu" and there > 1:
-        every += [(size, 1, there) for size in SIZES]
-    found: dict[Row, list[float]] = {row: [] for row in every}
-    for _, row in itertools.product(range(asked.rounds), every):
-        size, count, threads = row
-        launch = elastic_launch(_as_torchrun(count), _train)
-        measured: list[Measured] = [
-            each for _, each in sorted(launch(asked.device, size, threads, asked.seconds).items())
-        ]
+        rows += [Row(size, 1, there) for size in SIZES]
+    found: dict[Row, list[float]] = {row: [] for row in rows}
+    for _, row in itertools.product(range(asked.rounds), rows):
+        launch = elastic_launch(_as_torchrun(row.processes), _train)
+        measured = list(launch(asked.device, row.size, row.threads, asked.seconds).values())
         assert len({each.checksum for each in measured}) == 1, "the processes' nets differ"
         assert all(each.last_loss < each.first_loss for each in measured), "nothing was learned"
         found[row].append(measured[0].images_per_second)
@@ -172,57 +162,29 @@ def _train(device: str, size: Size, threads: int, seconds: float) -> Measured:
     return Measured(taken * size.batch / spent, first, last, checksum)
 
 
-def _row(
-    size: Size,
-    count: int,
-    threads: int,
-    there: int,
-    rounds: list[float],
-    asked: argparse.Namespace,
-) -> dict[str, Any]:
-    return {
-        "size": size.name,
-        "width": size.width,
-        "batch": size.batch,
-        "processes": count,
-        "threads of each": threads,
-        "more than cores": asked.device == "cpu" and count > there,
-        "images/s": statistics.median(rounds),
-        "least": min(rounds),
-        "most": max(rounds),
-        "all": rounds,
-    }
-
-
-def _with_efficiency(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows, with what each is beside one process with one thread, round by round."""
-    alone = {
-        row["size"]: row["all"]
-        for row in rows
-        if row["processes"] == 1 and row["threads of each"] == 1
-    }
-    for row in rows:
-        ratios = [mine / one for mine, one in zip(row["all"], alone[row["size"]], strict=True)]
-        row["times one process"] = statistics.median(ratios)
-        row["efficiency"] = row["times one process"] / row["processes"] / row["threads of each"]
-    return rows
-
-
-def _report(rows: list[dict[str, Any]], asked: argparse.Namespace) -> dict[str, Any]:
-    return {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "device": asked.device,
-        "device name": benchmarks.device_name(torch.device(asked.device)),
-        "cpu": benchmarks.cpu_name(),
-        "cores": _count_of("cpu"),
-        "load": benchmarks.load(),
-        "system": platform.platform(),
-        "versions": benchmarks.versions(),
-        "precision": "float32",
-        "rounds": asked.rounds,
-        "seconds": asked.seconds,
-        "rows": rows,
-    }
+def _figures(found: dict[Row, list[float]], there: int) -> list[dict[str, Any]]:
+    """Return each row beside one process with one thread, round by round."""
+    figures = []
+    for row, rounds in found.items():
+        alone = found[Row(row.size, 1, 1)]
+        times = statistics.median(mine / one for mine, one in zip(rounds, alone, strict=True))
+        figures.append(
+            {
+                "size": row.size.name,
+                "width": row.size.width,
+                "batch": row.size.batch,
+                "processes": row.processes,
+                "threads of each": row.threads,
+                "more than cores": row.processes > there,  # of GPUs there are never more
+                "images/s": statistics.median(rounds),
+                "least": min(rounds),
+                "most": max(rounds),
+                "all": rounds,
+                "times one process": times,
+                "efficiency": times / row.processes / row.threads,
+            }
+        )
+    return figures
 
 
 def _lines(report: dict[str, Any]) -> Iterator[str]:

@@ -12,6 +12,7 @@ The table is printed; the picture, twelve images of each class, is written besid
 
 import argparse
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -44,14 +45,21 @@ def main() -> None:
         measure(data.normalized(train), data.normalized(test), asked.nets)
 
 
+Features = Callable[[torch.Tensor], torch.Tensor]
+
+FEATURES: dict[str, Features] = {
+    "nearest neighbours": lambda x: x.flatten(1),
+    "nearest neighbours, mean colour taken off": lambda x: (
+        x - x.mean((2, 3), keepdim=True)
+    ).flatten(1),
+    "mean colour": lambda x: torch.cat([x.mean((2, 3)), x.std((2, 3))], 1),
+}
+
+
 def measure(train: TensorDataset, test: TensorDataset, nets: int) -> None:
     """Print what each method reaches on ``test``, in per cent."""
-    others = {
-        "softmax on the pixels": softmax(train, test),
-        "nearest neighbours": neighbours(train, test, centred=False),
-        "nearest neighbours, mean colour taken off": neighbours(train, test, centred=True),
-        "mean colour": mean_colour(train, test),
-    }
+    others = {"softmax on the pixels": softmax(train, test)}
+    others |= {what: neighbours(features, train, test) for what, features in FEATURES.items()}
     for what, accuracy in others.items():
         print(f"  {accuracy:5.1f}  {what}", flush=True)
     print(f"  net    untrained  rate 0  shuffled  after {', '.join(map(str, STEPS))} steps")
@@ -124,35 +132,12 @@ def softmax(train: TensorDataset, test: TensorDataset) -> float:
     return best
 
 
-def neighbours(train: TensorDataset, test: TensorDataset, *, centred: bool) -> float:
-    """The better of 1 and 15 nearest training images, by the distance of the pixels."""
-    known, asked = (t.tensors[0] for t in (train, test))
-    if centred:
-        known, asked = (x - x.mean((2, 3), keepdim=True) for x in (known, asked))
-    known, asked = known.flatten(1), asked.flatten(1)
-    return _vote(known, train.tensors[1], asked, test.tensors[1])
-
-
-def mean_colour(train: TensorDataset, test: TensorDataset) -> float:
-    """The nearest training images, by mean and spread of each colour."""
-    known, asked = (
-        torch.cat([t.tensors[0].mean((2, 3)), t.tensors[0].std((2, 3))], 1) for t in (train, test)
-    )
-    return _vote(known, train.tensors[1], asked, test.tensors[1])
-
-
-def _vote(
-    known: torch.Tensor,
-    known_labels: torch.Tensor,
-    asked: torch.Tensor,
-    asked_labels: torch.Tensor,
-) -> float:
-    best = 0.0
-    nearest = torch.cdist(asked, known).topk(15, largest=False).indices
-    for count in (1, 15):
-        votes = F.one_hot(known_labels[nearest[:, :count]], 10).sum(1)
-        best = max(best, 100 * (votes.argmax(1) == asked_labels).float().mean().item())
-    return best
+def neighbours(features: Features, train: TensorDataset, test: TensorDataset) -> float:
+    """The better of 1 and 15 nearest training images, by the distance of their ``features``."""
+    (known, labels), (asked, right) = train.tensors, test.tensors
+    nearest = torch.cdist(features(asked), features(known)).topk(15, largest=False).indices
+    votes = [F.one_hot(labels[nearest[:, :count]], 10).sum(1).argmax(1) for count in (1, 15)]
+    return max(100 * (vote == right).float().mean().item() for vote in votes)
 
 
 def picture(images: data.Images, columns: int = 12) -> Image.Image:

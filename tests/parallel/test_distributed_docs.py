@@ -3,7 +3,6 @@
 import json
 import re
 import runpy
-import sys
 from pathlib import Path
 
 import pytest
@@ -27,15 +26,6 @@ ROWS = [
     for line in PAGE.splitlines()
     if re.match(r"\| (the tutorial's net|ResNet-18) \|", line)
 ]
-
-
-def test_table_has_both_nets() -> None:
-    assert [(row[0], row[3]) for row in ROWS] == [
-        ("the tutorial's net", "2"),
-        ("the tutorial's net", "8"),
-        ("ResNet-18", "2"),
-        ("ResNet-18", "8"),
-    ]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row[0]}, {row[3]}")
@@ -70,11 +60,6 @@ def test_measured_table_is_that_of_the_file() -> None:
     assert f"two processes {wide[2, 1]:.2f} times" in PAGE
 
 
-def test_formula_at_a_glance() -> None:
-    """Two that exchange 8 bytes over 8 bytes a second take a second: each sends half twice."""
-    assert seconds(parameters=2, processes=2, bandwidth=8.0) == 1.0
-
-
 def test_parameters_of_the_table() -> None:
     from torchvision.models import resnet18
 
@@ -82,18 +67,15 @@ def test_parameters_of_the_table() -> None:
         nets = {"the tutorial's net": Net(), "ResNet-18": resnet18()}
 
     counts = {name: sum(p.numel() for p in net.parameters()) for name, net in nets.items()}
-    assert counts == {row[0]: int(row[1].replace(",", "")) for row in ROWS}
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="it forks")
-def test_script_measures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    efficiency = runpy.run_path(str(DOCS / "scale_processes.py"))["_with_efficiency"]
-    rows = [
-        {"size": "a", "processes": count, "threads of each": 1, "all": speeds}
-        for count, speeds in ((1, [100.0, 200.0, 100.0]), (2, [150.0, 300.0, 160.0]))
+    assert [(row[0], int(row[1].replace(",", "")), row[3]) for row in ROWS] == [
+        (name, count, processes) for name, count in counts.items() for processes in ("2", "8")
     ]
 
-    assert [row["efficiency"] for row in efficiency(rows)] == [1.0, 0.75]
-    assert json.dumps(rows)
+
+def test_efficiency_is_the_median_of_the_rounds_beside_one_process() -> None:
+    script = runpy.run_path(str(DOCS / "scale_processes.py"))
+    alone, two = (script["Row"](script["SIZES"][0], count, 1) for count in (1, 2))
+
+    rows = script["_figures"]({alone: [100.0, 200.0, 100.0], two: [150.0, 300.0, 160.0]}, 2)
+
+    assert [row["efficiency"] for row in rows] == [1.0, 0.75]
