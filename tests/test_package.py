@@ -16,15 +16,12 @@ CHANGE = {"Calls", "Checkpoint", "RunningLoss", "Use"}
 
 KINDS = {
     RuntimeError: {
-        "CheckpointError",
         "DataError",
         "Diverged",
         "DistributedError",
         "DownloadError",
         "PhotoError",
-        "RecordError",
         "RunFolderError",
-        "SettingsError",
         "UnusableDevice",
         "WeightsError",
     },

@@ -5,7 +5,6 @@ and so do the arguments: those of MPS take no device.
 """
 
 import inspect
-import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -210,9 +209,4 @@ def _free_on_host() -> int | None:
         # Linux has MemAvailable since 3.14; MemFree would leave out the page cache.
         return next(int(line.split()[1]) * 1024 for line in lines if "MemAvailable" in line)
     except (OSError, StopIteration):
-        pass  # not Linux
-    try:
-        # macOS knows no such name (ValueError), Windows no sysconf (AttributeError).
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None
+        return None  # not Linux

@@ -191,7 +191,6 @@ def _train_and_keep(
     args: argparse.Namespace, training: "Training", prepared: "Prepared", folder: "RunFolder"
 ) -> int:
     from blitz.base.files import WriteError
-    from blitz.training.checkpoint import CheckpointError
     from blitz.training.loop import Diverged
 
     try:
@@ -203,7 +202,7 @@ def _train_and_keep(
         if training.processes.leads:  # the others have the same
             print(f"error: {error}", file=sys.stderr)
         return FAILED
-    except (CheckpointError, WriteError) as error:
+    except WriteError as error:
         print(f"error: {error}\nThen go on with: {_command(args)}", file=sys.stderr)
         return FAILED
     return _judged(args, accuracy)

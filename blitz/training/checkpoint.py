@@ -8,17 +8,14 @@ from typing import Any
 import torch
 
 from blitz.base import backend, files
-from blitz.base.errors import BlitzError, first_line
+from blitz.base.errors import first_line
 from blitz.learning.running_loss import Report, RunningLoss
 from blitz.learning.step import TrainingStep
+from blitz.training.folder import RunFolderError
 
 KIND, FORMAT = "blitz checkpoint", 3
 
 _REMEDY = "Start anew with another --out, or put the checkpoint back from a copy."
-
-
-class CheckpointError(BlitzError, RuntimeError):
-    """A checkpoint that a training cannot go on from; the message names the file and the fault."""
 
 
 @dataclass
@@ -63,23 +60,23 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
     """Read the checkpoint in ``path``, its tensors on the cpu.
 
     Raises:
-        CheckpointError: there is none, it is damaged or of another format, or it would run code.
+        RunFolderError: there is none, it is damaged or of another format, or it would run code.
     """
     try:
         content = files.read_tensors(path, "a checkpoint")
     except files.ReadError as error:
-        raise CheckpointError(f"{path}: {error}. {_REMEDY}") from error
+        raise RunFolderError(f"{path}: {error}. {_REMEDY}") from error
     if not isinstance(content, dict) or content.get("kind") != KIND:
-        raise CheckpointError(f"{path}: is not a checkpoint. {_REMEDY}")
+        raise RunFolderError(f"{path}: is not a checkpoint. {_REMEDY}")
     if (number := content.get("format")) != FORMAT:
-        raise CheckpointError(
+        raise RunFolderError(
             f"{path}: is in format {number!r}, and this version reads format {FORMAT}. Go on with "
             "the version of blitz that wrote it, or start anew with another --out."
         )
     try:
         return _checked(content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path}: {_damage(error)}. {_REMEDY}") from error
+        raise RunFolderError(f"{path}: {_damage(error)}. {_REMEDY}") from error
 
 
 def _damage(error: Exception) -> str:
@@ -128,7 +125,7 @@ def restore(path: str | os.PathLike[str], checkpoint: Checkpoint, step: Training
     """Put a new training step, and the generators, into the state of ``checkpoint``.
 
     Raises:
-        CheckpointError: it is not the state of such a net and optimizer. ``path`` is named.
+        RunFolderError: it is not the state of such a net and optimizer. ``path`` is named.
     """
     parameters = list(step.net.parameters())
     try:
@@ -148,7 +145,7 @@ def restore(path: str | os.PathLike[str], checkpoint: Checkpoint, step: Training
             (generator,) = (value for name, value in checkpoint.generators.items() if name != "cpu")
             backend.set_generator_state(step.device, generator)
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: {_damage(error)}. {_REMEDY}") from error
+        raise RunFolderError(f"{path}: {_damage(error)}. {_REMEDY}") from error
 
 
 def _on_cpu(state: Any) -> Any:

@@ -13,7 +13,7 @@ from blitz.base.errors import BlitzError
 
 
 class RunFolderError(BlitzError, RuntimeError):
-    """A folder that a training cannot write to; the message says why and what to do."""
+    """A folder, or a file in it, that a training cannot use; the message says what to do."""
 
 
 class Content(Enum):

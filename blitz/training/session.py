@@ -64,7 +64,7 @@ def refuse_to_overwrite(
 def finished(folder: RunFolder, given: Mapping[str, Any]) -> float | None:
     """Return the accuracy of the finished training in ``folder``; None if there is none.
 
-    Raises SettingsError for other settings than those given, RecordError for a damaged result.
+    Raises RunFolderError for other settings than those given, or a damaged result.
     """
     if folder.content() is not Content.FINISHED:
         return None
@@ -77,7 +77,7 @@ def finished(folder: RunFolder, given: Mapping[str, Any]) -> float | None:
 def prepare(folder: RunFolder, given: Mapping[str, Any]) -> Prepared:
     """Read the checkpoint, if there is one, and all images.
 
-    Raises CheckpointError, SettingsError (other settings than those given) or DataError.
+    Raises RunFolderError (for other settings than those given, too) or DataError.
     """
     saved = checkpoint.load(folder.checkpoint) if folder.checkpoint.exists() else None
     if saved is None:

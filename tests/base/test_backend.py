@@ -139,6 +139,8 @@ class TestMemory:
         monkeypatch.setattr(backend, "MEMINFO", file)
 
         assert backend.free_bytes(CPU) == 5 * 1024
+        file.unlink()
+        assert backend.free_bytes(CPU) is None
         assert backend.free_bytes(torch.device("mps")) is None
 
     def test_memory_of_an_accelerator_is_what_torch_says_of_it(
