@@ -22,23 +22,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print a line for each image; return 0, or 2 if a file is not an image."""
+    import torch
+
     from blitz import data, devices
     from blitz.images import photos
-    from blitz.learning import evaluation
     from blitz.training import weights
 
-    net = weights.load(args.model, devices.resolve(args.device))
+    device = devices.resolve(args.device)
+    net = weights.load(args.model, device)
     to_tensor = data.transform()
     code = 0
     for path in args.images:
         try:
-            image = to_tensor(photos.read(path).image).unsqueeze(0)
+            image = to_tensor(photos.read(path).image)
         except photos.PhotoError as error:
             print(f"error: {error}. Give an image file, such as a JPEG or PNG.", file=sys.stderr)
             code = 2
             continue
+        with torch.no_grad():
+            (scores,) = net(image.unsqueeze(0).to(device))
         # On the cpu: backends differ in which of two equal probabilities comes first.
-        values, labels = evaluation.probabilities(net, image)[0].cpu().topk(TOP)
+        values, labels = torch.softmax(scores, 0).cpu().topk(TOP)
         likeliest = (
             f"{data.CLASSES[label]} {value:.1%}"
             for value, label in zip(values.tolist(), labels.tolist(), strict=True)

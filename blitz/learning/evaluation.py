@@ -106,16 +106,6 @@ def predict(net: nn.Module, images: torch.Tensor) -> torch.Tensor:
         return scores.argmax(1)
 
 
-def probabilities(net: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """Return the softmax of the net's scores, N x classes on its device: each row sums to 1.
-
-    Tutorial: "Test the network on the test data", where the scores themselves are taken for
-    probabilities.
-    """
-    with _evaluation(net):
-        return torch.softmax(net(_beside(net, images)), dim=1)
-
-
 @contextmanager
 def _evaluation(net: nn.Module) -> Iterator[None]:
     """Switch to evaluation mode without gradients; give each module its own mode back after."""
