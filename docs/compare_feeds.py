@@ -21,7 +21,6 @@ import datetime
 import functools
 import importlib
 import itertools
-import json
 import logging
 import os
 import platform
@@ -68,7 +67,7 @@ def main() -> None:
     report = _report(speeds, images.origin, device, asked)
     print("\n".join(_lines(report)))
     if asked.out is not None:
-        asked.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        asked.out.write_text(benchmarks.as_rows(report), encoding="utf-8")
 
 
 def _drift(images: data.Images, device: torch.device) -> Iterator[str]:

@@ -21,7 +21,6 @@ the same in all processes.
 import argparse
 import datetime
 import itertools
-import json
 import os
 import platform
 import statistics
@@ -104,7 +103,7 @@ def main() -> None:
     }
     print("\n".join(_lines(report)))
     if asked.out is not None:
-        asked.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        asked.out.write_text(benchmarks.as_rows(report), encoding="utf-8")
 
 
 def _measure(there: int, asked: argparse.Namespace) -> dict[Row, list[float]]:

@@ -41,7 +41,7 @@ def main() -> None:
         test = data.load("test", asked.data, count=2000, seed=seed)
         print(f"{train.origin}\n  loaded in {time.perf_counter() - started:.2f} s", flush=True)
         if seed == 0 and asked.data is None:
-            picture(train).save(Path(__file__).with_name("made_images.png"))
+            picture(train).save(Path(__file__).with_name("made_images.png"), optimize=True)
         measure(data.normalized(train), data.normalized(test), asked.nets)
 
 
@@ -140,14 +140,15 @@ def neighbours(features: Features, train: TensorDataset, test: TensorDataset) ->
     return max(100 * (vote == right).float().mean().item() for vote in votes)
 
 
-def picture(images: data.Images, columns: int = 12) -> Image.Image:
-    """The first images of each class, a row a class, three times as large."""
+def picture(images: data.Images, columns: int = 8) -> Image.Image:
+    """The first images of each class, a row a class, twice as large and in 16 colours."""
     labels, pixels = np.array(images.labels), images.pixels()
     rows = [np.flatnonzero(labels == label)[:columns] for label in range(10)]
     tiles = np.pad(pixels[rows], ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)), constant_values=255)
     height, width = 34 * len(rows), 34 * columns
     grid = Image.fromarray(tiles.transpose(0, 2, 1, 3, 4).reshape(height, width, 3))
-    return grid.resize((3 * width, 3 * height), Image.Resampling.NEAREST)
+    large = grid.resize((2 * width, 2 * height), Image.Resampling.NEAREST)
+    return large.quantize(16, dither=Image.Dither.NONE)
 
 
 if __name__ == "__main__":

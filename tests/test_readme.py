@@ -14,7 +14,7 @@ from PIL import Image
 
 from blitz import __main__ as command_line
 from blitz import data
-from blitz.harness import contents, summary
+from blitz.harness import benchmarks, contents, summary
 from blitz.harness.outcomes import Results
 from tests import small_images
 
@@ -47,6 +47,7 @@ def commands(page: str) -> list[str]:
     return list(dict.fromkeys([*lines, *of_spans]))
 
 
+FIGURES = sorted((ROOT / "docs").glob("*two_cores.json"))
 EVERY = dict.fromkeys(command for page in PAGES.values() for command in commands(page))
 
 
@@ -226,6 +227,13 @@ class TestFigures:
         said = f"{about['cpu']} (torch {version}, float32, no accelerator, {file['datetime'][:10]}"
         assert about["cores"] == 2
         assert f"Measured on two cores of an {said};" in WORDS
+
+    @pytest.mark.parametrize("file", FIGURES, ids=lambda f: f.stem)
+    def test_figures_are_kept_a_row_a_line(self, file: Path) -> None:
+        """As the scripts in docs/ write them."""
+        text = file.read_text(encoding="utf-8")
+
+        assert text == benchmarks.as_rows(json.loads(text))
 
     @pytest.mark.parametrize("page", PAGES)
     def test_table_of_releases_is_that_of_the_file(self, page: str) -> None:

@@ -1,7 +1,9 @@
 """What the benchmarks note of themselves, and the summary that follows pytest-benchmark's table."""
 
+import json
 import os
 import platform
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,11 @@ class BenchmarkSummary:
         terminalreporter.section("how fast the 60 Minute Blitz is on this machine")
         for line in lines(self._rows, self._no_accelerator):
             terminalreporter.write_line(line)
+
+
+def as_rows(report: Mapping[str, Any]) -> str:
+    """Return JSON with a line for each entry, and for each row of an entry that holds several."""
+    return re.sub(r"\n {3,}|\n {2}(?=[\]}])", " ", json.dumps(report, indent=1)) + "\n"
 
 
 def about(device: torch.device) -> dict[str, Any]:
