@@ -3,6 +3,7 @@
 PYTEST_DONT_REWRITE: conftest.py imports parts of this package before pytest could.
 """
 
+import atexit
 import gc
 import warnings
 from functools import cache
@@ -174,6 +175,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Begin to prepare the server that processes are forked from, while other tests run."""
     # pytest collects garbage five times as it ends; what is loaded by now stays anyway.
     gc.freeze()
+    atexit.register(gc.unfreeze)  # what is frozen at the end, triton's nanobind reports as leaked
     if any("several" in getattr(item, "fixturenames", ()) for item in session.items):
         # The first DistributedDataParallel imports torch._dynamo, which takes seconds.
         get_context("forkserver").set_forkserver_preload(["torch._dynamo", "torchvision"])

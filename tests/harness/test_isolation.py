@@ -125,6 +125,27 @@ def test_test_that_ends_or_blocks_its_process_is_named_and_the_others_run(
     assert told in "".join(ElementTree.parse(tmp_path / "a.xml").getroot().itertext())
 
 
+def test_limit_of_another_plug_in_stays_in_force(
+    house: Callable[..., Done], tmp_path: Path
+) -> None:
+    """As pytest-timeout sets it: the timer of the process, of which there is one."""
+    small_house.make(tmp_path, "", "")
+    (tmp_path / "spec" / "conftest.py").write_text(
+        "import signal\n"
+        "def pytest_runtest_setup(item):\n"
+        "    signal.signal(signal.SIGALRM, lambda *_: 1 / 0)\n"
+        "    signal.setitimer(signal.ITIMER_REAL, 1)\n"
+        "def pytest_runtest_teardown(item):\n"
+        "    signal.setitimer(signal.ITIMER_REAL, 0)\n"
+    )
+
+    house("import time; time.sleep(5)", "--device=cpu", "--test-limit=4")
+
+    found = outcomes(tmp_path)
+    assert [found["T1"], found["T3"]] == [HELD, HELD]
+    assert found["T2"] == ("broken", "ZeroDivisionError: division by zero")
+
+
 def test_workers_that_cannot_start_end_the_run_with_a_sentence(
     house: Callable[..., Done], tmp_path: Path
 ) -> None:
