@@ -1,11 +1,17 @@
 """What holds for every module of the package."""
 
+import ast
 import dataclasses
 import importlib
 import pkgutil
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
 from types import ModuleType
 
 import pytest
+from packaging.requirements import Requirement
 
 import blitz
 from blitz.base.errors import BlitzError
@@ -67,3 +73,22 @@ def test_errors_are_of_python_s_kinds(modules: list[ModuleType]) -> None:
 def test_version_of_a_package_is_told_or_that_it_is_not_installed() -> None:
     assert installed("pytest") == pytest.__version__
     assert installed("no-such-package-of-nobody") == "not installed"
+
+
+def test_every_package_that_is_imported_is_named_in_pyproject() -> None:
+    root = Path(__file__).parents[1]
+    files = [root / "conftest.py", *root.glob("blitz/**/*.py"), *root.glob("spec/**/*.py")]
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text("utf-8")))]
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    tops = {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"blitz", "spec"}
+    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+    named = [*project["dependencies"], *project["optional-dependencies"]["pictures"]]
+    declared = {Requirement(line).name for line in named}
+
+    of_top = packages_distributions()
+
+    assert {
+        top for top in tops if not declared & {name.lower() for name in of_top.get(top, [])}
+    } == set()
+    assert len(tops) > 8
