@@ -12,7 +12,7 @@ import torch
 from torch import nn, optim
 from torch.utils.data import DataLoader, TensorDataset
 
-from blitz import classifier
+from blitz import classifier, graph
 from blitz.base import backend
 
 if TYPE_CHECKING:
@@ -39,26 +39,36 @@ def no_other_accelerator(monkeypatch: pytest.MonkeyPatch, device: torch.device) 
     _hide_accelerators(monkeypatch, but=device.type)
 
 
-def _has_own_kernel(operation: str, device: torch.device) -> bool:
-    """Return whether the backend computes an operation by itself that torch makes of others.
+def _node(operation: str, tried: torch.Tensor, of_parts: str) -> str:
+    """Return the name of the node that an operation makes on a device, ``tried`` there.
 
-    Autograd then records it as one node: MPS has a linear and a max_pool2d of its own.
+    Torch makes it of others, ``of_parts``, except where the backend brings a kernel: MPS has a
+    linear and a max_pool2d of its own, and XLA a max_pool2d with its own history.
     """
-    key = torch._C._dispatch_key_for_device(device.type)
-    return torch._C._dispatch_has_kernel_for_dispatch_key(f"aten::{operation}", key)
+    key = torch._C._dispatch_key_for_device(tried.device.type)
+    kernels = [
+        torch._C._dispatch_has_kernel_for_dispatch_key(f"aten::{operation}", of)
+        for of in (key, f"Autograd{key}")
+    ]
+    name = "" if tried.grad_fn is None else graph.of(tried).names()[0]
+    return name if any(kernels) and operation.replace("_", "") in name.lower() else of_parts
 
 
 @pytest.fixture
 def linear_node(device: torch.device) -> str:
     """The name of the node that a linear layer makes on the device for a batch."""
-    return "LinearBackward0" if _has_own_kernel("linear", device) else "AddmmBackward0"
+    batch = torch.ones(4, 2, device=device, requires_grad=True)
+    weight, bias = torch.ones(3, 2, device=device), torch.ones(3, device=device)
+    tried = nn.functional.linear(batch, weight, bias)
+    return _node("linear", tried, of_parts="AddmmBackward0")
 
 
 @pytest.fixture
 def pool_node(device: torch.device) -> str:
     """The name of the node that max_pool2d makes on the device."""
-    own = _has_own_kernel("max_pool2d", device)
-    return "MaxPool2DBackward0" if own else "MaxPool2DWithIndicesBackward0"
+    image = torch.ones(1, 1, 2, 2, device=device, requires_grad=True)
+    tried = nn.functional.max_pool2d(image, 2)
+    return _node("max_pool2d", tried, of_parts="MaxPool2DWithIndicesBackward0")
 
 
 @pytest.fixture
@@ -66,6 +76,13 @@ def linear_of_parts(device: torch.device, linear_node: str) -> None:
     """Skip where the backend records a linear layer as one node, which has its input first."""
     if linear_node != "AddmmBackward0":
         pytest.skip(f"{device.type} records a linear layer as {linear_node}, input first")
+
+
+@pytest.fixture
+def pool_of_parts(device: torch.device, pool_node: str) -> None:
+    """Skip where the backend's max_pool2d has a node of its own."""
+    if pool_node != "MaxPool2DWithIndicesBackward0":
+        pytest.skip(f"{device.type} records max_pool2d as {pool_node}")
 
 
 @pytest.fixture(scope="session")

@@ -28,11 +28,17 @@ from blitz.harness.selection import Selection, kind
 LIMIT = 300.0
 """Seconds that a test may take; the longest of the specification takes a few."""
 
+FIRST, FACTOR = 20, 50.0
+"""Where one of the first tests takes long, any may take so many times that: graphs are compiled."""
+
 GRACE = 5.0
 """Seconds between SIGABRT, on which Python tells where the test hangs, and SIGKILL."""
 
 CONTEXT_LOST = 86
 """The exit code of a worker that gives up since a device no longer answers."""
+
+FAILED_INSIDE = 87
+"""The exit code of a worker in which pytest itself failed: without memory it cannot report."""
 
 STARTS, IN_A_ROW = 3, 20
 """Deaths of workers without a test, and of tests without one that ends, after which a run ends."""
@@ -78,6 +84,7 @@ class SupervisorPlugin:
         self.selection = selection
         given: float | None = config.getoption("--test-limit")
         self._limit = LIMIT if given is None else given
+        self._to_time = FIRST if given is None else 0
         self._config, self._locate = config, locate
         self._running: dict[str, float] = {}
         self._hung: set[str] = set()
@@ -99,8 +106,11 @@ class SupervisorPlugin:
         self._running[nodeid] = monotonic()
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        """Note that a test ended by itself."""
-        self._running.pop(nodeid, None)
+        """Note that a test ended by itself, and how long the first ones took."""
+        began = self._running.pop(nodeid, None)
+        if self._to_time and began is not None:
+            self._to_time -= 1
+            self._limit = max(self._limit, FACTOR * (monotonic() - began))
         self._deaths = self._idle_deaths = 0
 
     @pytest.hookimpl(optionalhook=True, tryfirst=True)
@@ -190,7 +200,7 @@ class LostContextPlugin:
 
     def __init__(self, config: pytest.Config, selection: Selection) -> None:
         self._worker, self._selection = xdist.is_worker(config), selection
-        self._lost = ""
+        self._lost, self._running = "", False
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -213,9 +223,22 @@ class LostContextPlugin:
                 report.sections.append(("context lost", self._lost))
         return report
 
+    def pytest_runtest_logstart(self) -> None:
+        """Note that a test is running."""
+        self._running = True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_internalerror(self, excrepr: object) -> None:
+        """End a worker in which pytest fails during a test: xdist would end the whole run."""
+        if self._running and self._worker:
+            with contextlib.suppress(Exception):
+                os.write(2, f"{excrepr}\n".encode())
+            os._exit(FAILED_INSIDE)
+
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logfinish(self) -> None:
         """Give way to a new worker; without one, end the run."""
+        self._running = False
         if self._lost and self._worker:
             os._exit(CONTEXT_LOST)
         if self._lost:
@@ -247,6 +270,8 @@ def _exit_code(worker: Any) -> int | None:
 def _cause(code: int | None) -> str:
     if code is None:
         return "the worker is gone"
+    if code == FAILED_INSIDE:
+        return "pytest failed in its process, which may have had no memory left"
     if code >= 0:
         return f"the process ended with exit code {code}"
     try:

@@ -107,6 +107,7 @@ def _put_back(handler: Any) -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # timeout(1) sends it twice; files are written meanwhile
     raise KeyboardInterrupt("SIGTERM")
 
 

@@ -722,7 +722,7 @@ class TestOutput:
 
 
 class TestGraphOfTheLoss:
-    @pytest.mark.usefixtures("linear_of_parts")
+    @pytest.mark.usefixtures("linear_of_parts", "pool_of_parts")
     def test_graph_of_the_loss_is_the_network_upside_down(
         self, net: Net, images: torch.Tensor, target: torch.Tensor
     ) -> None:

@@ -1,6 +1,7 @@
 """A test that kills, hangs or poisons its process costs that process, and the run tells of it."""
 
 import json
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import torch
 from torch.utils import backend_registration
 
-from blitz.harness import isolation
+from blitz.harness import isolation, run_end
 from blitz.harness.selection import META, Selected, Selection
 from tests import small_house
 from tests.forked import Done, gate
@@ -51,7 +52,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done
 
     def run(bad: str, *options: str, tests: str = TESTS, claims: str = CLAIMS) -> Done:
         def prepare() -> None:
-            isolation.IN_A_ROW = 4  # each costs a worker's start
+            isolation.IN_A_ROW = 6  # each costs a worker's start
 
         small_house.make(tmp_path, small_house.PAGE + claims, tests.replace("{}", bad))
         files = ["--conformance=a.json", "--report=a.html", "--junitxml=a.xml"]
@@ -87,14 +88,34 @@ class TestJoining:
     def test_dies_late(self, device, ending):
         \"""It dies while it is torn down.\"""
 
+    def test_dies_reporting(self, device):
+        \"""It ends its process when it is asked for its words.\"""
+        raise Ending
+
+    def test_eats_memory(self, device):
+        \"""It takes all the memory that there is.\"""
+        resource.setrlimit(resource.RLIMIT_AS, (taken() + (100 << 20),) * 2)
+        while True:
+            eaten.append(bytearray(1 << 16))
+
     def test_holds(self, device):
         \"""It holds.\"""
         assert torch.ones(2, device=device).sum().item() == 2
 """
 
 HEAD = """
-import ctypes, os
+import ctypes, os, resource
 import pytest, torch
+
+eaten = []
+
+def taken():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
+
+class Ending(Exception):
+    def __str__(self):
+        os._exit(6)
 
 @pytest.fixture
 def ending():
@@ -106,7 +127,7 @@ def ending():
 def test_test_that_ends_or_blocks_its_process_is_named_and_the_others_run(
     house: Callable[..., Done], tmp_path: Path
 ) -> None:
-    ids = ["aborts", "holds_the_gil", "dies_late", "holds"]
+    ids = ["aborts", "holds_the_gil", "dies_late", "dies_reporting", "eats_memory", "holds"]
     claims = "".join(f'T{number} = ["{name}"]\n' for number, name in enumerate(ids))
 
     done = house("", "--device=cpu", "--test-limit=4", tests=HEAD + ENDINGS, claims=claims)
@@ -116,9 +137,14 @@ def test_test_that_ends_or_blocks_its_process_is_named_and_the_others_run(
         "T0": ("crashed", "crashed: the process died of SIGABRT"),
         "T1": ("hung", "hung: no end after 4 s"),
         "T2": ("crashed", "crashed: the process ended with exit code 4"),
-        "T3": HELD,
+        "T3": ("crashed", "crashed: the process ended with exit code 6"),
+        "T4": (
+            "crashed",
+            "crashed: pytest failed in its process, which may have had no memory left",
+        ),
+        "T5": HELD,
     }
-    assert "  cpu:         1 claims held, 0 broken, 2 crashed, 1 hung, 0 not run" in done.output
+    assert "  cpu:         1 claims held, 0 broken, 4 crashed, 1 hung, 0 not run" in done.output
     told = "crashed: the process died of SIGABRT\ncrashed claim on cpu\nT0: It aborts.\n"
     assert told in done.output
     assert "died of SIGABRT" in (tmp_path / "a.html").read_text(encoding="utf-8")
@@ -146,6 +172,63 @@ def test_limit_of_another_plug_in_stays_in_force(
     assert found["T2"] == ("broken", "ZeroDivisionError: division by zero")
 
 
+class TestRunThatIsEnded:
+    """Its tests tell the process that supervises them to end, and wait for that."""
+
+    BAD = (
+        "import os, time\n        for _ in range(20):\n            os.kill(os.getppid(), {})"
+        "\n            time.sleep(0.05)\n        time.sleep(60)"
+    )
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
+    def test_all_files_have_what_is_known(
+        self, house: Callable[..., Done], tmp_path: Path, number: signal.Signals
+    ) -> None:
+        bad = (
+            self.BAD.format(int(number))
+            if number == signal.SIGTERM
+            else ("import os, time; os.kill(os.getppid(), 2); time.sleep(60)")
+        )
+
+        done = house(bad, "--device=cpu", "--test-limit=50")
+
+        assert done.code == pytest.ExitCode.INTERRUPTED
+        assert "1 claims held, 0 broken, 0 not run" in done.output
+        assert outcomes(tmp_path) == {"T1": HELD}
+        assert json.loads((tmp_path / "a.json").read_text())["faults"] != []
+        assert "The first holds." in (tmp_path / "a.html").read_text(encoding="utf-8")
+        assert "test_first" in (tmp_path / "a.xml").read_text()
+
+    def test_killed_outright_it_leaves_what_was_saved(
+        self, house: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(run_end, "SAVED_EVERY", 0.0)
+
+        done = house("import os; os.kill(os.getppid(), 9)", "--device=cpu", "--test-limit=50")
+
+        assert done.code == -9
+        assert outcomes(tmp_path) == {"T1": HELD}
+        assert json.loads((tmp_path / "a.json").read_text())["faults"] != []
+        assert "The first holds." in (tmp_path / "a.html").read_text(encoding="utf-8")
+
+
+def test_time_a_test_may_take_follows_the_first_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([0.0, 2.0, 10.0, 18.0, 20.0, 29.0])
+    monkeypatch.setattr(isolation, "monotonic", lambda: next(now))
+    monkeypatch.setattr(isolation, "FIRST", 2)
+    limits = []
+    for given in (None, 7.0):
+        config = SimpleNamespace(getoption=lambda name, given=given: given, add_cleanup=id)
+        plugin: Any = isolation.SupervisorPlugin(config, ACCELERATED, lambda node: None)
+        for node in ("a", "b", "c") if given is None else ():
+            plugin.pytest_runtest_logstart(node)
+            plugin.pytest_runtest_logfinish(node)
+            limits.append(plugin._limit)
+        limits.append(plugin._limit)
+
+    assert limits == [300.0, 400.0, 400.0, 400.0, 7.0]
+
+
 def test_workers_that_cannot_start_end_the_run_with_a_sentence(
     house: Callable[..., Done], tmp_path: Path
 ) -> None:
@@ -171,7 +254,7 @@ def test_run_in_which_every_test_crashes_ends(house: Callable[..., Done], tmp_pa
     done = house("os._exit(1)", "--device=cpu", "--test-limit=60", tests=many)
 
     assert done.code == pytest.ExitCode.INTERRUPTED
-    assert "4 tests in a row crashed or hung" in done.output
+    assert "6 tests in a row crashed or hung" in done.output
     assert outcomes(tmp_path)["T2"][0] == "crashed"
 
 
