@@ -200,7 +200,7 @@ class TestUsage:
         assert (group["lr"], group["momentum"]) == (0.01, 0.9)
 
     def test_step_moves_every_parameter(self, device: torch.device, model: nn.Module) -> None:
-        """The first step moves every number in the model by minus 0.01 times its gradient."""
+        """The first step moves every number in the parameters by minus 0.01 times its gradient."""
         (model(torch.rand(1, 3, 64, 64, device=device)) - 0.5).sum().backward()
         gradient = torch.cat([p.grad.flatten() for p in model.parameters()])
         optim = torch.optim.SGD(model.parameters(), lr=1e-2, momentum=0.9)
@@ -646,7 +646,7 @@ class TestExclusion:
 
 class TestFurtherReadings:
     def test_overwriting_a_saved_value_is_detected(self, device: torch.device) -> None:
-        """A value changed in place after it was saved for backward is detected there."""
+        """If add_ changed a value after it was saved for backward, backward raises RuntimeError."""
         x = torch.tensor([3.0], requires_grad=True, device=device)
         saved = x * 1
         square = saved * saved

@@ -164,7 +164,7 @@ class TestDefineTheNetwork:
         assert net.fc1.in_features == 16 * 6 * 6
 
     def test_one_number_is_a_square_window(self, device: torch.device) -> None:
-        """Pooling takes the largest number of each window; one number stands for a square one."""
+        """Max pooling takes the largest of each window; one number stands for a square window."""
         x = torch.tensor(
             [[[9.0, 1, -5, -2], [3, 4, -1, -8], [0, 7, 2, 2], [6, 5, 1, 3]]], device=device
         )
@@ -254,7 +254,7 @@ class TestDefineTheNetwork:
     def test_random_gradient_is_propagated_back_from_the_output(
         self, net: Net, device: torch.device
     ) -> None:
-        """A random gradient handed to the output's backward arrives at the last bias as it is."""
+        """A random gradient given to one image's output arrives at the last bias as it is."""
         out = net(torch.randn(1, 1, 32, 32, device=device))
         gradient = torch.randn(1, 10, device=device)
 
@@ -585,6 +585,7 @@ class TestBackprop:
     @pytest.mark.changed(since="2.0", text="conv1.bias.grad prints six zeros before backward.")
     def test_bias_gradient_before_backward_is_none(self, net: Net, images: torch.Tensor) -> None:
         """Once cleared, the gradient of conv1's bias prints as None until backward."""
+        net(images).sum().backward()
         loss = net(images).square().mean()
 
         net.zero_grad()

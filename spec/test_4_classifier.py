@@ -76,7 +76,8 @@ class TestAboutData:
     def test_cifar10_has_ten_classes_in_a_fixed_order(self, cifar10_folder: Path) -> None:
         """CIFAR10 numbers ten classes from airplane, 0, to truck, 9; the code shortens two names.
 
-        The order is the alphabet's.
+        The order is the alphabet's. The names are those of the official file: torchvision takes
+        no other, for it knows the file's digest.
         """
         images = torchvision.datasets.CIFAR10(root=cifar10_folder)
 
@@ -616,7 +617,7 @@ class TestTest:
         assert line == "Accuracy of the network on the 10000 test images: 55 %"
 
     def test_trained_net_beats_chance(self, trained: Any, testloader: Any) -> None:
-        """Of 100 images guessing gets 10 right, an untrained net up to 15, a trained one 25."""
+        """Of 100 images an untrained net gets at most 15 right, a trained one at least 25."""
         before, total = classifier.count_correct(trained.untrained, testloader)
         after, _ = classifier.count_correct(trained.net, testloader)
 

@@ -210,7 +210,7 @@ class TestDataParallelism:
 
     @pytest.mark.on("accelerator")
     def test_first_gpu_is_used_unless_another_is_named(self, device: torch.device) -> None:
-        """Tensors made on a type of device without an index are on its first one."""
+        """Tensors made on a type of device without an index are on its current one, at first 0."""
         unnamed, named = torch.ones(2, device=device.type), torch.ones(2, device=device)
 
         assert unnamed.device == torch.device(device.type, 0)

@@ -12,7 +12,7 @@ from blitz import graph
 class TestOlderTensors:
     @pytest.mark.on("cpu", "accelerator", "meta")
     def test_empty_tensor_has_a_shape_and_no_certain_values(self, device: torch.device) -> None:
-        """An empty tensor has shape, dtype and device; its values are whatever the memory held."""
+        """What torch.empty makes has shape, dtype and device; its values are not promised."""
         x = torch.empty(5, 3, device=device)
 
         assert x.shape == (5, 3)

@@ -241,7 +241,7 @@ class TestLoop:
 
     @pytest.mark.on("cpu", "accelerator", "meta")
     def test_batch_of_one_is_refused_in_training_mode(self, device: torch.device) -> None:
-        """A single image is a ValueError of BatchNorm in training mode, not in evaluation mode."""
+        """A single row is a ValueError of BatchNorm1d in training mode, not in evaluation mode."""
         norm, image = nn.BatchNorm1d(3).to(device), torch.ones(1, 3, device=device)
 
         assert norm.eval()(image).shape == (1, 3)
@@ -273,7 +273,7 @@ class TestImagesAndLabels:
 
     @pytest.mark.parametrize("label", [3, -1])
     def test_label_out_of_range_is_refused_on_the_cpu(self, label: int) -> None:
-        """On the cpu a label that is no class is an IndexError of cross-entropy, which names it.
+        """On the cpu a label that is no class, but for -100, is an IndexError which names it.
 
         On CUDA it ends the process's use of the device.
         """

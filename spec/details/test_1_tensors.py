@@ -710,7 +710,7 @@ class TestMultiplying:
         assert (left * right).tolist() == (a * b).tolist()
 
     def test_elementwise_product_of_integers_is_exact(self, device: torch.device) -> None:
-        """Integers multiply exactly, past what a float can hold too."""
+        """Integers multiply exactly as far as their dtype goes, past what a float can hold too."""
         whole = torch.tensor([3, 2**53 + 1], device=device)
 
         assert whole.mul(whole[:1]).tolist() == [9, 3 * 2**53 + 3]
@@ -835,7 +835,10 @@ class TestMultiplying:
     def test_t_of_other_than_a_matrix_warns(
         self, shape: tuple[int, ...], every_warning: None, device: torch.device
     ) -> None:
-        """The attribute T of anything but a matrix is deprecated, and warns, since torch 1.11."""
+        """The attribute T of anything but a matrix is deprecated, and warns.
+
+        Since torch 1.11; without dimensions since 2.0.
+        """
         assert torch.ones(2, 3, device=device).T.shape == (3, 2)
 
         with pytest.warns(UserWarning, match="deprecated"):
@@ -1050,7 +1053,7 @@ class TestTensorToNumpy:
     def test_tensor_that_numpy_cannot_lie_over_is_refused(
         self, make: Any, error: Any, words: str
     ) -> None:
-        """A tensor that requires grad, is bfloat16, lazily conjugated or sparse has no array."""
+        """A call of numpy() fails if a tensor requires grad, is bfloat16, conjugated or sparse."""
         t = torch.ones(2)
         assert t.numpy().tolist() == [1, 1]
 

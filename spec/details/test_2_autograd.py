@@ -133,7 +133,7 @@ class TestUsage:
     def test_single_image_of_32_pixels_is_refused_in_train_mode(
         self, device: torch.device, model: nn.Module
     ) -> None:
-        """In train mode a single image of 32x32 leaves BatchNorm one value, which is too few."""
+        """In train mode an image of 32x32 alone leaves ResNet-18's BatchNorm one value, too few."""
         image = torch.rand(1, 3, 32, 32, device=device)
         assert model.eval()(image).shape == (1, 1000)
 
@@ -382,7 +382,7 @@ class TestDifferentiation:
     def test_sum_after_backward_of_the_same_q_is_refused(
         self, device: torch.device, a: Tensor
     ) -> None:
-        """The two ways do not work in turn on the same Q: the first one spends its graph."""
+        """The two ways do not work in turn on one Q: the first, without retain_graph, spends it."""
         Q = 3 * a**3
         Q.backward(gradient=torch.ones(2, device=device))
 
@@ -491,7 +491,10 @@ class TestComputationalGraph:
     def test_network_computes_the_same_with_and_without_tracking(
         self, device: torch.device
     ) -> None:
-        """A network's output is the same, bit for bit, with and without tracking."""
+        """A net of linear layers and ReLU gives the same, bit for bit, with and without tracking.
+
+        Not every net does: nn.TransformerEncoder in eval mode has a fast path without tracking.
+        """
         net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).to(device)
         x = torch.rand(5, 3, device=device)
 

@@ -424,7 +424,7 @@ class TestSizes:
             norm(batch[0])
 
     def test_conv2d_refuses_channels_last(self, device: torch.device) -> None:
-        """Conv2d raises a RuntimeError for samples x height x width x channels."""
+        """Conv2d takes the second size for channels: 5 rows are a RuntimeError where 3 go in."""
         conv = nn.Conv2d(3, 4, 2, device=device)
         x = torch.randn(2, 5, 7, 3, device=device)
 
@@ -435,7 +435,10 @@ class TestSizes:
     def test_samples_of_a_batch_do_not_touch_each_other(
         self, net: Net, images: torch.Tensor
     ) -> None:
-        """Each sample of a batch comes out as it does alone."""
+        """Each sample of a batch comes out of the network as it does alone.
+
+        It has no BatchNorm, in which samples meet in training.
+        """
         together = net.conv1(images)
 
         assert_close(together, torch.cat([net.conv1(images[:1]), net.conv1(images[1:])]))

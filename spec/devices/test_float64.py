@@ -224,7 +224,7 @@ class TestFloat64:
 
     @pytest.mark.parametrize("task", [lenet, the_classifier])
     def test_scores_on_a_device_are_those_of_float64(self, device: torch.device, task: Any) -> None:
-        """Every net gives in float32, on every device, the scores that it gives in float64."""
+        """Each net of the table gives in float32, on every device, the scores of float64."""
         task = task()
         there, exact = task.on(device), task.in_float64()
 
@@ -236,7 +236,7 @@ class TestFloat64:
 
     @pytest.mark.parametrize("task", [lenet, the_classifier])
     def test_gradients_of_every_net_are_slopes_of_its_loss(self, task: Any) -> None:
-        """The gradient of every parameter of every net is the slope of the loss along it."""
+        """In each net of the table a parameter's gradient is the slope of the loss along it."""
         task = task().in_float64()
 
         slopes, gradients = task.slopes(), task.gradients()
@@ -253,7 +253,7 @@ class TestFloat64:
     def test_gradients_on_a_device_are_those_of_float64(
         self, device: torch.device, task: Any
     ) -> None:
-        """All gradients of every net in float32, on every device, are those of float64."""
+        """All gradients of each net of the table in float32, on every device, are float64's."""
         task = task()
 
         gradients = task.on(device).gradients()
