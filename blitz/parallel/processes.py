@@ -167,27 +167,23 @@ class Group(Processes):
         if self.leads:
             result = work()
             self._store.set(key, "")
-            self._give(pickle.dumps(result))
+            self._sent(pickle.dumps(result))
             return result
         while not self._store.check([key]):
             if self._store.check([FAILED]):
                 raise EndedElsewhere
             time.sleep(POLL)
-        return cast("T", pickle.loads(self._take()))
+        # Trusted, as torch's broadcast_object_list does.
+        return cast("T", pickle.loads(self._sent()))
 
-    def _give(self, content: bytes) -> None:
-        # The size first: a broadcast fills a tensor of known size. A bytearray, since
-        # torch.frombuffer warns of memory that cannot be written to.
-        dist.broadcast(self._kept(torch.tensor([len(content)])), src=0)
-        dist.broadcast(self._kept(torch.frombuffer(bytearray(content), dtype=torch.uint8)), src=0)
-
-    def _take(self) -> bytes:
-        """Return what the first process gave: trusted, as torch's broadcast_object_list does."""
-        size = self._kept(torch.tensor([0]))
+    def _sent(self, content: bytes = b"") -> bytearray:
+        """Return what the first process sends, which alone gives ``content``."""
+        # The size first: a broadcast fills a tensor of known size.
+        size = self._kept(torch.tensor([len(content)]))
         dist.broadcast(size, src=0)
-        content = self._kept(torch.empty(int(size.item()), dtype=torch.uint8))
-        dist.broadcast(content, src=0)
-        return content.numpy().tobytes()
+        sent = bytearray(content or int(size))  # torch.frombuffer warns of bytes: they are constant
+        dist.broadcast(self._kept(torch.frombuffer(sent, dtype=torch.uint8)), src=0)
+        return sent
 
     def _kept(self, numbers: torch.Tensor) -> torch.Tensor:
         """Return ``numbers``, kept alive a while.

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 from torch.utils.data import DistributedSampler, TensorDataset
 
 from blitz import classifier, data, plots
@@ -162,13 +161,13 @@ def two(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def at_step(number: int, what: Callable[[], object]) -> None:
-    """Have ``what`` done before this process's training step of that number."""
+def at_step(number: int, victim: int, what: Callable[[], object], rank: int) -> None:
+    """Have ``what`` done before the training step of that number, in the process ``victim``."""
     taken = itertools.count(1)
 
     def before_each(take: Callable[..., Any]) -> Callable[..., Any]:
         def step(self: TrainingStep, *batch: Any) -> Any:
-            if next(taken) == number:
+            if rank == victim and next(taken) == number:
                 what()
             return take(self, *batch)
 
@@ -193,43 +192,13 @@ def fail() -> None:
 
 
 def stops_at_step_8(rank: int) -> None:
-    at_step(8, partial(send, signal.SIGTERM))
-
-
-def the_second_stops_at_step_8(rank: int) -> None:
-    if rank == 1:
-        stops_at_step_8(rank)
-
-
-def the_second_fails_at_step_8(rank: int) -> None:
-    if rank == 1:
-        at_step(8, fail)
-
-
-def the_second_is_killed_at_step_8(rank: int) -> None:
-    if rank == 1:
-        at_step(8, partial(send, signal.SIGKILL))
-
-
-def the_second_freezes(rank: int) -> None:
-    if rank == 1:
-        at_step(8, freeze)
-
-
-def the_second_sleeps_at_step_8(rank: int) -> None:
-    if rank == 1:
-        at_step(8, partial(time.sleep, 60))
-
-
-def the_first_sleeps_at_step_8(rank: int) -> None:
-    if rank == 0:
-        at_step(8, partial(time.sleep, 60))
+    at_step(8, rank, partial(send, signal.SIGTERM), rank)
 
 
 def killed_near(victim: int, step: int, seconds: float, rank: int) -> None:
     """Kill process ``victim`` so many seconds after it began that step."""
-    if rank == victim:
-        at_step(step, threading.Timer(seconds, partial(send, signal.SIGKILL)).start)
+    kill = partial(send, signal.SIGKILL)
+    at_step(step, victim, lambda: threading.Timer(seconds, kill).start(), rank)
 
 
 def killed_after(victim: int, seconds: float, rank: int) -> None:
@@ -314,7 +283,7 @@ class TestAnotherNumberOfProcesses:
     def test_stopped_by_a_signal_to_one_all_stop_and_the_first_says_how_to_go_on(
         self, train: Train, out: Path, two: Path
     ) -> None:
-        first, second = train(2, before=the_second_stops_at_step_8)
+        first, second = train(2, before=partial(at_step, 8, 1, partial(send, signal.SIGTERM)))
 
         assert (first.code, second.code) == (143, 143)
         assert "interrupted; all is saved. Go on with:" in first.output
@@ -326,7 +295,7 @@ class TestAnotherNumberOfProcesses:
 
 class TestFailures:
     def test_error_of_one_is_shown_and_ends_the_others(self, train: Train, out: Path) -> None:
-        first, second = train(2, before=the_second_fails_at_step_8)
+        first, second = train(2, before=partial(at_step, 8, 1, fail))
 
         assert (first.code, second.code) == (1, 1)
         assert second.output.startswith("error: rank 1 failed:\nTraceback")
@@ -375,7 +344,9 @@ class TestFailures:
         assert words in "".join(outcome.output for outcome in outcomes)
 
     def test_killed_one_ends_the_run_within_seconds(self, train: Train, out: Path) -> None:
-        first, second = train(2, before=the_second_is_killed_at_step_8, limit=20)
+        killed = partial(at_step, 8, 1, partial(send, signal.SIGKILL))
+
+        first, second = train(2, before=killed, limit=20)
 
         assert second.code == -signal.SIGKILL
         assert first.code == 1
@@ -410,21 +381,25 @@ class TestHangs:
     """One that hangs is named by the others, whose sums it keeps waiting."""
 
     @pytest.mark.parametrize(
-        ("count", "hangs", "named"),
+        ("count", "victim", "hangs"),
         [
-            (2, the_second_freezes, "rank 1"),
-            (3, the_second_sleeps_at_step_8, "rank 1"),
-            (3, the_first_sleeps_at_step_8, "rank 0"),
+            (2, 1, freeze),
+            (3, 1, partial(time.sleep, 60)),
+            (3, 0, partial(time.sleep, 60)),
         ],
         ids=["frozen", "asleep", "the first"],
     )
-    def test_is_named(self, count: int, hangs: Any, named: str, train: Train, out: Path) -> None:
-        ended = train(count, "--hang-limit", "1", before=hangs, together=True)
+    def test_is_named(
+        self, count: int, victim: int, hangs: Callable[[], object], train: Train, out: Path
+    ) -> None:
+        before = partial(at_step, 8, victim, hangs)
+
+        ended = train(count, "--hang-limit", "1", before=before, together=True)
 
         said = "".join(outcome.output for outcome in ended)
         assert said.count("error: ") == 1, said
-        assert f"error: {named} hangs: the others have waited for it" in said
-        assert ended[int(named[-1])].code < 0
+        assert f"error: rank {victim} hangs: the others have waited for it" in said
+        assert ended[victim].code < 0
         assert checkpoint.load(out / "checkpoint.pt").losses.batches == 6
 
     def test_download_that_takes_longer_than_the_limit_is_waited_for(
@@ -563,50 +538,14 @@ class TestAlone:
         assert alone.first(lambda: 4) == 4
 
 
-class Wrapped:
-    """What stands in for DistributedDataParallel: the net itself, and what it was wrapped with."""
+def test_step_passes_its_settings_and_its_device_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrapped: list[Any] = []
+    stand_in = lambda net, device_ids: wrapped.append(device_ids)  # noqa: E731
+    monkeypatch.setattr(distributed_step, "DistributedDataParallel", stand_in)
 
-    def __init__(self, net: nn.Module, device_ids: list[torch.device] | None) -> None:
-        self.net, self.device_ids = net, device_ids
+    step = DistributedStep(net_of_tests(), lr=0.5, momentum=0.25, exact=False)
+    DistributedStep(net_of_tests().to("meta"))
 
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        scores: torch.Tensor = self.net(images)
-        return scores
-
-
-class TestStep:
-    """The step's own part, in one process that has joined no others."""
-
-    @pytest.fixture(autouse=True)
-    def _wrapped(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(distributed_step, "DistributedDataParallel", Wrapped)
-
-    @pytest.mark.parametrize("given", [{}, {"lr": 0.5, "momentum": 0.0}, {"exact": False}], ids=str)
-    def test_weight_scales_loss_and_gradients(self, given: dict[str, Any]) -> None:
-        images, labels = torch.rand(3, 3, 32, 32), torch.tensor([1, 2, 3])
-        step, alone = (kind(net_of_tests(), **given) for kind in (DistributedStep, TrainingStep))
-
-        loss = step(images, labels, 0.5)
-
-        assert loss.item() == pytest.approx(0.5 * alone(images, labels).item())
-        assert not loss.requires_grad
-        for (name, ours), theirs in zip(
-            step.net.named_parameters(), alone.net.parameters(), strict=True
-        ):
-            torch.testing.assert_close(2 * ours.grad, theirs.grad, msg=name)
-        assert str(step.optimizer) == str(alone.optimizer)
-        assert step.exact == alone.exact
-
-    def test_steps_of_weight_1_are_those_of_one_process(self) -> None:
-        images, labels = torch.rand(3, 3, 32, 32), torch.tensor([1, 2, 3])
-        step, alone = DistributedStep(net_of_tests()), TrainingStep(net_of_tests())
-
-        losses = [[each(images, labels).item() for _ in range(3)] for each in (step, alone)]
-
-        assert losses[0] == losses[1]
-        assert step.parallel.device_ids is None
-
-    def test_net_on_another_device_is_kept_there(self) -> None:
-        step = DistributedStep(net_of_tests().to("meta"))
-
-        assert step.parallel.device_ids == [torch.device("meta")]
+    (settings,) = step.optimizer.param_groups
+    assert (settings["lr"], settings["momentum"], step.exact) == (0.5, 0.25, False)
+    assert wrapped == [None, [torch.device("meta")]]

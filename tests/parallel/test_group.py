@@ -10,14 +10,11 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from torch import nn
-from torch.utils.data import TensorDataset
 
 from blitz import devices
 from blitz.base.errors import BlitzError, UnusableDevice
-from blitz.learning.evaluation import Accuracy
 from blitz.parallel import joining, processes
-from blitz.parallel.processes import EndedElsewhere, Group, Processes
+from blitz.parallel.processes import EndedElsewhere, Group
 from blitz.parallel.rank import Rank
 
 
@@ -60,12 +57,6 @@ class TestDevice:
 
 class TestStart:
     """How a process finds the others, by what torchrun gave it."""
-
-    @pytest.mark.parametrize(("count", "restarted"), [(None, False), ("0", False), ("2", True)])
-    def test_restart_is_one_that_was_counted(self, count: str | None, restarted: bool) -> None:
-        os.environ |= {} if count is None else {"TORCHELASTIC_RESTART_COUNT": count}
-
-        assert group_of(0).restarted is restarted
 
     @pytest.mark.parametrize(("given", "run"), [({}, ""), ({"TORCHELASTIC_RUN_ID": "x7"}, "x7")])
     def test_launch_is_named_by_run_machine_and_agent(
@@ -164,37 +155,3 @@ class TestEnd:
 
         message = json.loads((tmp_path / "error.json").read_text(encoding="utf-8"))["message"]
         assert message["message"] == "ValueError: the disk is on fire"
-
-
-class Thrice(Processes):
-    """One of three processes, whose others count what it counts."""
-
-    def __init__(self, rank: int) -> None:
-        self.rank = Rank(rank, 3)
-
-    def total(self, counts: Any) -> list[int]:
-        return [3 * count for count in counts]
-
-
-class TestEvaluation:
-    IMAGES = TensorDataset(torch.eye(10)[[0, 1, 2, 3]], torch.tensor([0, 1, 2, 9]))
-
-    def test_counts_each_so_manieth_image(self) -> None:
-        """Of four images, whose nets answer their own number, the first process has two."""
-        first = processes.evaluate(nn.Identity(), self.IMAGES, Thrice(0))
-        second = processes.evaluate(nn.Identity(), self.IMAGES, Thrice(1))
-
-        assert first.class_total == (3, 0, 0, 0, 0, 0, 0, 0, 0, 3)
-        assert first.class_correct == (3, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-        assert (second.total, second.correct) == (3, 3)
-
-    def test_process_without_images_counts_none(self) -> None:
-        one = TensorDataset(*(tensor[:1] for tensor in self.IMAGES.tensors))
-
-        assert processes.evaluate(nn.Identity(), one, Thrice(2)) == Accuracy((0,) * 10, (0,) * 10)
-
-    def test_single_process_without_images_is_refused(self) -> None:
-        none = TensorDataset(*(tensor[:0] for tensor in self.IMAGES.tensors))
-
-        with pytest.raises(ValueError, match="the loader gave no batch"):
-            processes.evaluate(nn.Identity(), none)
