@@ -198,8 +198,11 @@ class TestLoadAndNormalize:
 
     def test_shuffled_loader_gives_each_item_once(self) -> None:
         """A shuffled loader gives each item once in a pass, in another order than the dataset's."""
-        order = torch.cat([*DataLoader(range(50), batch_size=4, shuffle=True)]).tolist()
+        trainloader = DataLoader(range(50), batch_size=4, shuffle=True)
 
+        order = torch.cat([*trainloader]).tolist()
+
+        assert len(trainloader) == 13  # twelve batches of four items and one of two
         assert order != [*range(50)]
         assert sorted(order) == [*range(50)]
 
@@ -598,9 +601,10 @@ class TestTest:
 
         with torch.no_grad():
             outputs = net(torch.rand(4, 3, 32, 32).to(device))
+            _, predicted = torch.max(outputs.data, 1)
+            values = outputs.data.tolist()
 
-        _, predicted = torch.max(outputs.data, 1)
-        assert outputs.data.tolist() == outputs.tolist()
+        assert values == outputs.tolist()
         assert predicted.tolist() == torch.max(outputs, 1).indices.tolist()
 
     @pytest.mark.parametrize("size", [1, 3, 4, 8])

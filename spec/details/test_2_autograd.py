@@ -722,6 +722,16 @@ class TestExclusion:
         assert returned is net
         assert [p.requires_grad for p in net.parameters()] == [False] * 4
 
+    @pytest.mark.parametrize("mode", ["eval", "train"])
+    def test_mode_neither_freezes_nor_unfreezes(self, device: torch.device, mode: str) -> None:
+        """A module's train() and eval() leave requires_grad of each parameter as it was."""
+        net = nn.Linear(3, 4, device=device)
+        net.bias.requires_grad_(False)
+
+        getattr(net, mode)()
+
+        assert (net.weight.requires_grad, net.bias.requires_grad) == (True, False)
+
     def test_layer_put_in_place_of_another_stays_the_last(
         self, device: torch.device, model: nn.Module
     ) -> None:

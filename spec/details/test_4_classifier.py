@@ -64,6 +64,17 @@ class TestLoadAndNormalize:
         assert ToTensor()(np.full((1, 1, 1), 255, dtype=np.uint8)).item() == 1
         assert ToTensor()(np.full((1, 1, 1), 255, dtype=np.float32)).item() == 255
 
+    @pytest.mark.parametrize("shape", [(2, 3, 3), (3, 2, 3)])
+    def test_to_tensor_keeps_rows_and_columns(self, shape: tuple[int, int, int]) -> None:
+        """ToTensor puts a pixel's three values at its row and column, also of an oblong image."""
+        pixels = np.arange(18, dtype=np.uint8).reshape(shape)
+
+        t = ToTensor()(pixels)
+
+        assert [(t[:, i, j] * 255).round().tolist() for i, j in np.ndindex(shape[:2])] == [
+            pixels[i, j].tolist() for i, j in np.ndindex(shape[:2])
+        ]
+
     def test_transform_does_not_centre_an_image(self) -> None:
         """Normalize maps a range; it gives an image neither mean 0 nor spread 1."""
         grey = torch.full((3, 2, 2), 0.75)
@@ -476,6 +487,14 @@ class TestTest:
         assert isinstance(torch.load(tmp_path / "net.pth", weights_only=False), nn.Linear)
         with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
             torch.load(tmp_path / "net.pth")
+
+    def test_softmax_over_the_last_dimension_is_that_over_the_classes(
+        self, device: torch.device
+    ) -> None:
+        """For a batch of scores softmax(-1) is softmax(1): the classes are the last dimension."""
+        outputs = torch.tensor([[1.0, 2.0, 0.5], [0.0, -1.0, 3.0]], device=device)
+
+        assert outputs.softmax(-1).tolist() == outputs.softmax(1).tolist()
 
     def test_max_without_a_dimension_is_one_number(self, device: torch.device) -> None:
         """Without a dimension torch.max(outputs) is one number, the highest score of all."""
