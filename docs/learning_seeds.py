@@ -10,8 +10,7 @@ the mean loss over the last quarter of the batches. With torch 2.15.0 on the cpu
 the spot: 412 to 777 as it is; 85 to 141 untrained or with a fault, where chance is 100.
 
 Then with how many of ten seeds the specification's four smaller trainings pass: with all as they
-are, with none without a step or uphill. With shuffled labels N40, which looks at one batch, passes
-with one seed, the others with none.
+are, with none without a step, uphill or with shuffled labels.
 """
 
 import argparse
