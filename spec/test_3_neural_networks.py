@@ -688,7 +688,8 @@ class TestUpdateTheWeights:
 
         losses = train(net, [(images, target)], nn.MSELoss(), optimizer.step, epochs=100)
 
-        # Of 60 seeds the worst ends at 0.68 of the first loss; with shuffled targets the best at 0.87
+        # Of 60 seeds the worst ends at 0.68 of the first loss; with shuffled targets, the best at
+        # 0.87.
         assert losses[-1] < 0.8 * losses[0]
 
     def test_gradients_not_cleared_by_hand_make_steps_grow(self, device: torch.device) -> None:
