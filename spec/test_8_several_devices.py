@@ -8,7 +8,6 @@ import tempfile
 import traceback
 from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,7 @@ from blitz import classifier
 from blitz.data import Images
 from blitz.learning.step import TrainingStep
 from blitz.parallel import processes
-from blitz.parallel.rank import WHOLE, Rank
-from blitz.parallel.shares import RankSampler
+from blitz.parallel.shares import WHOLE, Rank, Share
 from blitz.parallel.step import DistributedStep
 from blitz.training import feeds
 
@@ -283,15 +281,6 @@ def parts(count: int, processes: int, **options: Any) -> list[list[int]]:
     return [list(sampler) for sampler in samplers]
 
 
-def shares_of(count: int, batch_size: int, epoch: int) -> list[RankSampler]:
-    """The shares of two processes."""
-    order = partial(feeds.order, count, 0)
-    shares = [RankSampler(count, batch_size, order, rank=rank, processes=2) for rank in range(2)]
-    for share in shares:
-        share.set_epoch(epoch)
-    return shares
-
-
 class TestSharesOfAnEpoch:
     def test_parts_of_the_sampler_are_disjoint_and_cover_the_set(self) -> None:
         """DistributedSampler gives each image to one process if their number divides evenly."""
@@ -318,12 +307,13 @@ class TestSharesOfAnEpoch:
     @pytest.mark.parametrize(("count", "batch_size"), [(12, 4), (39, 4), (10, 5), (1, 2)])
     def test_shares_make_up_every_batch_of_one_process(self, count: int, batch_size: int) -> None:
         """Shares of a training here make up, batch by batch, what one process has alone."""
-        alone = feeds.order(count, 0, 3).tolist()
+        alone = feeds.order(count, 0, 3)
         takers = [place % batch_size % 2 for place in range(count)]
 
-        first, second = (iter(share) for share in shares_of(count, batch_size, epoch=3))
+        shares = [Share(count, batch_size, Rank(rank, 2)).of(alone).tolist() for rank in range(2)]
 
-        assert [next((first, second)[taker]) for taker in takers] == alone
+        first, second = map(iter, shares)
+        assert [next((first, second)[taker]) for taker in takers] == alone.tolist()
         assert list(first) == list(second) == []
 
 

@@ -11,6 +11,7 @@ import torch
 
 from blitz import classifier, plots
 from blitz.__main__ import main
+from blitz.training import checkpoint
 from tests import small_images
 
 SMALL = ("--device", "cpu", "--epochs", "3", "--checkpoint-every", "0")
@@ -67,3 +68,14 @@ def assert_same_bits(folder: Path, reference: Path) -> None:
     mine, theirs = result_in(folder), result_in(reference)
     for key in ("loss_trace", "accuracy", "class_accuracy", "settings", "data"):
         assert mine[key] == theirs[key]
+
+
+def assert_same_end(folder: Path, reference: Path) -> None:
+    """So are the checkpoints that are left there, momentum and generators included."""
+    assert_same_bits(folder, reference)
+    mine, theirs = (checkpoint.load(path / "checkpoint.pt") for path in (folder, reference))
+    assert mine.losses == theirs.losses
+    for number, state in theirs.optimizer["state"].items():
+        momentum = mine.optimizer["state"][number]["momentum_buffer"]
+        assert torch.equal(momentum, state["momentum_buffer"])
+    assert torch.equal(mine.generators["cpu"], theirs.generators["cpu"])

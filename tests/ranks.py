@@ -4,13 +4,11 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from multiprocessing import connection, get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch.distributed import TCPStore
 
@@ -21,8 +19,7 @@ PATIENCE = 2.0
 """Seconds between SIGTERM and SIGKILL, where the others are ended with one that failed."""
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How one of the processes ended: its exit code, negative for a signal, and what it wrote."""
 
     code: int
@@ -36,18 +33,21 @@ def run(
     limit: float = 60.0,
     together: bool = False,
 ) -> list[Outcome]:
-    """Run ``function(rank, *arguments)`` in ``count`` processes.
+    """Run ``function(rank, *arguments)`` in ``count`` processes, with what torchrun tells them.
 
     Args:
         function: Of a module's top level, since it is sent by its name.
         limit: Seconds after which those still running are killed.
         together: Whether the others are ended when one has failed, as torchrun does it.
     """
-    get_context("forkserver").set_forkserver_preload(PRELOADED)  # unless the server runs already
+    context = get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)  # unless the server runs already
+    # As torchrun's agent keeps one.
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder, str(rank)) for rank in range(count)]
         processes = [
-            get_context("forkserver").Process(target=_call, args=(function, rank, file, arguments))
+            context.Process(target=_call, args=(function, rank, count, store.port, file, arguments))
             for rank, file in enumerate(files)
         ]
         try:
@@ -78,25 +78,17 @@ def _await(processes: Sequence[BaseProcess], limit: float, together: bool) -> No
 
 
 def _call(
-    function: Callable[..., object], rank: int, file: Path, arguments: tuple[Any, ...]
+    function: Callable[..., object],
+    rank: int,
+    count: int,
+    port: int,
+    file: Path,
+    arguments: tuple[Any, ...],
 ) -> None:
     with file.open("w") as stream:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-    function(rank, *arguments)
-
-
-@contextmanager
-def store_of_an_agent() -> Iterator[int]:
-    """A store as torchrun keeps one for its processes; its port."""
-    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    yield store.port
-    del store
-
-
-def join_as(rank: int, count: int, port: int) -> None:
-    """Give this process the environment that torchrun gives one, whose agent keeps the store."""
     os.environ |= {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
@@ -106,3 +98,4 @@ def join_as(rank: int, count: int, port: int) -> None:
         "MASTER_PORT": str(port),
         "TORCHELASTIC_USE_AGENT_STORE": "True",
     }
+    function(rank, *arguments)

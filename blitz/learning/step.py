@@ -4,6 +4,7 @@ Tutorial: "Define a Loss function and optimizer", and the body of the loop in "T
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -38,7 +39,7 @@ class TrainingStep:
         self, net: nn.Module, *, lr: float = 0.001, momentum: float = 0.9, exact: bool = True
     ) -> None:
         """Begin without momentum."""
-        self.net = net
+        self.net = self.forward = net
         self.exact = exact
         self.criterion = nn.CrossEntropyLoss()
         self.device = next(net.parameters()).device
@@ -46,17 +47,17 @@ class TrainingStep:
         fused = self.device.type == "cuda" or (self.device.type == "cpu" and not exact)
         self.optimizer = torch.optim.SGD(net.parameters(), lr=lr, momentum=momentum, fused=fused)
 
-    def __call__(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Take the step."""
+    def __call__(self, *batch: Any) -> torch.Tensor:
+        """Take the step with ``batch``, which :meth:`loss` takes."""
         self.optimizer.zero_grad()
-        loss = self.loss(self.net, images, labels)
+        loss = self.loss(*batch)
         loss.backward()
         self.optimizer.step()
         # No item(): that would wait for an accelerator at every step.
         return loss.detach()
 
-    def loss(self, net: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Return the mean loss of ``net``, a scalar with its graph."""
-        outputs = net(images.to(self.device))
+    def loss(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return the mean loss, a scalar with its graph."""
+        outputs = self.forward(images.to(self.device))
         loss: torch.Tensor = self.criterion(outputs, labels.to(self.device))
         return loss

@@ -16,7 +16,7 @@ from blitz import devices
 from blitz.base.errors import BlitzError
 from blitz.parallel import processes as group
 from blitz.parallel.processes import ALONE, EndedElsewhere, Group, Processes
-from blitz.parallel.rank import Rank
+from blitz.parallel.shares import Rank
 
 ENDLESS = timedelta(days=20)
 """gloo counts milliseconds in 32 bits: 24 days at most."""

@@ -26,9 +26,7 @@ from blitz import data, devices
 from blitz.base.errors import UnusableDevice
 from blitz.learning import evaluation
 from blitz.learning.evaluation import Accuracy
-from blitz.learning.step import TrainingStep
-from blitz.parallel.rank import WHOLE, Rank
-from blitz.parallel.step import DistributedStep
+from blitz.parallel.shares import WHOLE, Rank
 
 if TYPE_CHECKING:  # torch has it only where it was built for it, and lists it nowhere
     from torch.distributed import Store  # type: ignore[attr-defined]
@@ -68,11 +66,6 @@ class Processes:
         """Return whether this one prepares data, writes files and shows progress."""
         return self.rank.rank == 0
 
-    @property
-    def several(self) -> bool:
-        """Return whether there are others."""
-        return self.rank.processes > 1
-
     def device(self, device: str | torch.device) -> torch.device:
         """Return where this process trains, if the first trains on ``device``.
 
@@ -91,19 +84,23 @@ class Processes:
 
     def mean(self, numbers: Sequence[float]) -> list[float]:
         """Return the means over the processes, number by number; in each of them the same bits."""
-        return list(numbers)
+        sums = self._reduced(torch.tensor(numbers, dtype=torch.float64))
+        means: list[float] = (sums / self.rank.processes).tolist()
+        return means
 
     def total(self, counts: Sequence[int]) -> list[int]:
         """Return the sums over the processes, count by count."""
-        return list(counts)
+        totals: list[int] = self._reduced(torch.tensor(counts)).tolist()
+        return totals
 
     def largest(self, number: int) -> int:
         """Return the largest of the processes' numbers."""
-        return number
+        return int(self._reduced(torch.tensor([number]), dist.ReduceOp.MAX))
 
-    def step(self, net: nn.Module, *, lr: float, momentum: float, exact: bool) -> TrainingStep:
-        """Make the training step for ``net``; of several processes, one that they take together."""
-        return TrainingStep(net, lr=lr, momentum=momentum, exact=exact)
+    def _reduced(
+        self, numbers: torch.Tensor, operation: dist.ReduceOp.RedOpType = dist.ReduceOp.SUM
+    ) -> torch.Tensor:
+        return numbers
 
     def failed(self) -> None:
         """Tell the others that this process ends before them, having said why."""
@@ -194,30 +191,11 @@ class Group(Processes):
         self._last.append(numbers)
         return numbers
 
-    def mean(self, numbers: Sequence[float]) -> list[float]:
-        """Return the means over the processes."""
-        sums = self._reduced(torch.tensor(numbers, dtype=torch.float64))
-        means: list[float] = (sums / self.rank.processes).tolist()
-        return means
-
-    def total(self, counts: Sequence[int]) -> list[int]:
-        """Return the sums over the processes."""
-        totals: list[int] = self._reduced(torch.tensor(counts)).tolist()
-        return totals
-
-    def largest(self, number: int) -> int:
-        """Return the largest of the processes' numbers."""
-        return int(self._reduced(torch.tensor([number]), dist.ReduceOp.MAX).item())
-
     def _reduced(
         self, numbers: torch.Tensor, operation: dist.ReduceOp.RedOpType = dist.ReduceOp.SUM
     ) -> torch.Tensor:
         dist.all_reduce(self._kept(numbers), operation)
         return numbers
-
-    def step(self, net: nn.Module, *, lr: float, momentum: float, exact: bool) -> TrainingStep:
-        """Make a step that all processes take together."""
-        return DistributedStep(net, lr=lr, momentum=momentum, exact=exact)
 
     def failed(self) -> None:
         """Tell the others, where the store is still there."""
@@ -271,9 +249,7 @@ class Group(Processes):
         return ""
 
 
-def evaluate(
-    net: nn.Module, images: TensorDataset, processes: Processes = ALONE, *, batch_size: int = 100
-) -> Accuracy:
+def evaluate(net: nn.Module, images: TensorDataset, processes: Processes = ALONE) -> Accuracy:
     """Test ``net`` as :func:`blitz.learning.evaluation.evaluate` does, sharing the images out.
 
     Every image is counted once: of n processes each has every n-th of them, which is one more or
@@ -284,18 +260,15 @@ def evaluate(
         net: The same in all processes.
         images: All of them, the same in all processes, N x 3 x 32 x 32, with their labels, N.
         processes: To share them out to.
-        batch_size: Images at once.
 
     Tutorial: "Test the network on the test data".
     """
     rank = processes.rank
     # No sampler: slices of tensors, so that a rest needs no repeated image.
     own = TensorDataset(*(tensor[rank.rank :: rank.processes] for tensor in images.tensors))
-    if not processes.several or len(own):
-        counted = evaluation.evaluate(net, DataLoader(own, batch_size))
-    else:
-        none = (0,) * len(data.CLASSES)
-        counted = Accuracy(none, none)
+    counted = Accuracy((0,) * len(data.CLASSES), (0,) * len(data.CLASSES))
+    if len(own):
+        counted = evaluation.evaluate(net, DataLoader(own, 100))
     classes = len(counted.class_total)
     counts = processes.total([*counted.class_correct, *counted.class_total])
     return Accuracy(tuple(counts[:classes]), tuple(counts[classes:]))

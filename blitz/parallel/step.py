@@ -3,6 +3,8 @@
 Tutorial: "Training on multiple GPUs".
 """
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -15,42 +17,18 @@ class DistributedStep(TrainingStep):
 
     To be made on all processes, once they have joined: the first one's net is copied to the others.
     ``net`` is the bare one, whose weights have the names that they have on a single device.
-
-    Args:
-        net: As of :class:`TrainingStep`.
-        lr: Learning rate of SGD.
-        momentum: Momentum of SGD.
-        exact: As of :class:`TrainingStep`.
     """
 
-    def __init__(
-        self,
-        net: nn.Module,
-        *,
-        lr: float = 0.001,
-        momentum: float = 0.9,
-        exact: bool = True,
-    ) -> None:
-        super().__init__(net, lr=lr, momentum=momentum, exact=exact)
+    def __init__(self, net: nn.Module, **settings: Any) -> None:
+        super().__init__(net, **settings)
         # DistributedDataParallel refuses device_ids for a net on the cpu.
         places = None if self.device.type == "cpu" else [self.device]
-        self.parallel = DistributedDataParallel(net, device_ids=places)
+        self.forward = DistributedDataParallel(net, device_ids=places)
 
-    def __call__(
-        self, images: torch.Tensor, labels: torch.Tensor, weight: float = 1.0
-    ) -> torch.Tensor:
-        """Take the step and return the mean loss of this process's images, times ``weight``.
+    def loss(self, images: torch.Tensor, labels: torch.Tensor, weight: float = 1.0) -> torch.Tensor:
+        """Return the mean loss of this process's images, times ``weight``.
 
-        Args:
-            images: This process's share of the batch.
-            labels: Theirs.
-            weight: What the mean over them counts for
-                (:meth:`blitz.parallel.shares.RankSampler.weight`). DistributedDataParallel divides
-                the sum of the gradients by the number of processes, as if all had the same number
-                of images; the weights set that right.
+        DistributedDataParallel divides the sum of the gradients by the number of processes, as if
+        all had the same number of images; :meth:`blitz.parallel.shares.Share.weight` sets it right.
         """
-        self.optimizer.zero_grad()
-        loss = self.loss(self.parallel, images, labels) * weight
-        loss.backward()
-        self.optimizer.step()
-        return loss.detach()
+        return super().loss(images, labels) * weight

@@ -11,7 +11,6 @@ On the cpu the first two give the same losses to the last bit, and they feed sev
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,8 +22,7 @@ from blitz.base import backend, interrupts
 from blitz.base.errors import BlitzError, UnusableDevice
 from blitz.data import Images
 from blitz.learning.step import Batch, TrainingStep
-from blitz.parallel.rank import WHOLE, Rank
-from blitz.parallel.shares import RankSampler
+from blitz.parallel.shares import WHOLE, Rank, Share
 from blitz.training import tuning
 from blitz.training.captured import Recording
 
@@ -71,11 +69,9 @@ class Feed(ABC):
     def __init__(
         self, count: int, batch_size: int, seed: int, device: torch.device, rank: Rank = WHOLE
     ) -> None:
-        self.share = RankSampler(
-            count, batch_size, partial(order, count, seed), rank=rank.rank, processes=rank.processes
-        )
+        self.share = Share(count, batch_size, rank)
         self.batch_size = self.share.own_size
-        self.device = device
+        self.seed, self.device = seed, device
         self.batches = -(-count // batch_size)
         self.why = "it was asked for"
 
@@ -103,8 +99,7 @@ class Feed(ABC):
 
     def _indices(self, epoch: int, start: int = 0) -> torch.Tensor:
         """Return which images this process has from batch ``start`` on, at least one a batch."""
-        self.share.set_epoch(epoch)
-        indices = self.share.places(start)
+        indices = self.share.of(order(self.share.count, self.seed, epoch), start)
         if not self.share.weight(self.batches - 1):
             # A step needs every process: an image of weight 0 stands in.
             indices = torch.cat([indices, indices.new_zeros(1)])
@@ -115,7 +110,7 @@ class Feed(ABC):
     ) -> Iterator[list[float]]:
         """Take the steps with the images at ``indices``; yield ``chunk`` losses at a time."""
         batches: Iterator[tuple[Any, ...]] = self._batches(indices)
-        if self.share.num_replicas > 1:
+        if self.share.rank.processes > 1:
             first = self.batches - -(-len(indices) // self.batch_size)
             weights = map(self.share.weight, itertools.count(first))
             batches = ((*batch, weight) for batch, weight in zip(batches, weights, strict=False))
@@ -233,10 +228,11 @@ def make(
     obstacles = {feed: _obstacle(feed, len(images), device, rank) for feed in NAMES}
     fastest = next(feed for feed in reversed(NAMES) if obstacles[feed] is None)
     chosen = fastest if name is None else name
-    if chosen not in NAMES:
-        raise FeedError(f"feed {name!r}: there is none. Choose one of {', '.join(NAMES)}.")
-    if obstacles[chosen] is not None:
-        raise FeedError(f"feed {chosen!r} cannot be used: {obstacles[chosen]}. Choose another.")
+    obstacle = obstacles.get(chosen, "there is none of this name")
+    if obstacle is not None:
+        raise FeedError(
+            f"feed {chosen!r} cannot be used: {obstacle}. Choose another of {', '.join(NAMES)}."
+        )
     settings = (batch_size, seed, device, rank)
     feed: Feed
     if chosen == "loader":

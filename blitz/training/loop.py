@@ -14,7 +14,9 @@ from blitz.classifier import Net
 from blitz.data import Images
 from blitz.learning import running_loss
 from blitz.learning.running_loss import Report, RunningLoss
+from blitz.learning.step import TrainingStep
 from blitz.parallel.processes import ALONE, Processes
+from blitz.parallel.step import DistributedStep
 from blitz.training import checkpoint, feeds
 from blitz.training.checkpoint import Checkpoint
 from blitz.training.folder import RunFolderError
@@ -73,9 +75,8 @@ class Training:
         # As the tutorial's loop would: the seed, then the net, so that --exact matches it.
         torch.manual_seed(settings.seed)
         self.net = net = Net(settings.width).to(device)
-        self._step = processes.step(
-            net, lr=settings.lr, momentum=settings.momentum, exact=settings.exact
-        )
+        kind = DistributedStep if processes.rank.processes > 1 else TrainingStep
+        self._step = kind(net, lr=settings.lr, momentum=settings.momentum, exact=settings.exact)
         every = max(1, self.batches // CURVE_POINTS)
         self.losses, self.curve = RunningLoss(running_loss.REPORT_EVERY), RunningLoss(every)
 

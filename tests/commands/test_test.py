@@ -9,7 +9,7 @@ from blitz import data
 from blitz.__main__ import main
 from blitz.learning import evaluation
 from blitz.parallel import joining, processes
-from blitz.parallel.rank import Rank
+from blitz.parallel.shares import Rank
 from blitz.training import weights
 
 

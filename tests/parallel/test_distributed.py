@@ -14,51 +14,33 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import DistributedSampler, TensorDataset
+from torch.utils.data import DistributedSampler
 
 from blitz import classifier, data, plots
 from blitz.__main__ import main
-from blitz.learning import evaluation, running_loss
-from blitz.learning.evaluation import Accuracy
+from blitz.learning import running_loss
 from blitz.learning.step import TrainingStep
 from blitz.parallel import processes
 from blitz.parallel import step as distributed_step
 from blitz.parallel.joining import joined
-from blitz.parallel.shares import RankSampler, ShareError
+from blitz.parallel.shares import Rank, Share
 from blitz.parallel.step import DistributedStep
 from blitz.training import checkpoint, feeds, weights
 from blitz.training import loop as training
 from blitz.training.folder import RunFolder
 from tests import ranks
-from tests.conftest import SMALL, no_figure, result_in
-from tests.ranks import Outcome, join_as, store_of_an_agent
+from tests.conftest import SMALL, assert_same_end, no_figure, result_in
+from tests.ranks import Outcome
 
 Train = Callable[..., list[Outcome]]
 
 
-def train_as(
-    rank: int,
-    count: int,
-    port: int,
-    arguments: Sequence[str],
-    environment: dict[str, str],
-    before: Callable[[int], object] | None,
-) -> None:
+def train_as(rank: int, arguments: Sequence[str], before: Callable[[int], object] | None) -> None:
     """The command in one process: reports after every 4 batches, a look after every 3."""
-    if count > 1:
-        join_as(rank, count, port)
-        os.environ |= environment
     small()
     if before is not None:
         before(rank)
-    raise SystemExit(main(["train", *arguments]))
-
-
-def try_as(rank: int, count: int, port: int, arguments: Sequence[str]) -> None:
-    """The command that tests a net, in one process."""
-    join_as(rank, count, port)
-    small()
-    raise SystemExit(main(["test", *arguments]))
+    raise SystemExit(main(arguments))
 
 
 def small(grace: float = 0.2) -> None:
@@ -74,34 +56,22 @@ def small(grace: float = 0.2) -> None:
     vars(processes).update(GRACE=grace)
 
 
+def train_in(
+    images: Path,
+    folder: Path,
+    count: int,
+    *options: str,
+    before: Callable[[int], object] | None = None,
+    **limits: Any,
+) -> list[Outcome]:
+    """Run the command in so many processes on the small images."""
+    arguments = ("train", "--data", str(images), "--out", str(folder), *SMALL, *options)
+    return ranks.run(train_as, count, arguments, before, **limits)
+
+
 @pytest.fixture
 def train(images: Path, out: Path) -> Train:
-    """Run the command in so many processes on the small images."""
-
-    def train(
-        count: int,
-        *options: str,
-        into: Path = out,
-        before: Callable[[int], object] | None = None,
-        environment: dict[str, str] | None = None,
-        limit: float = 60.0,
-        together: bool = False,
-    ) -> list[Outcome]:
-        arguments = ("--data", str(images), "--out", str(into), *SMALL, *options)
-        with store_of_an_agent() as port:
-            return ranks.run(
-                train_as,
-                count,
-                count,
-                port,
-                arguments,
-                environment or {},
-                before,
-                limit=limit,
-                together=together,
-            )
-
-    return train
+    return partial(train_in, images, out)
 
 
 def codes(outcomes: Sequence[Outcome]) -> list[int]:
@@ -124,57 +94,33 @@ def assert_close(folder: Path, other: Path) -> None:
         assert result_in(folder)[key] == result_in(other)[key]
 
 
-def assert_same_bits(folder: Path, other: Path) -> None:
-    """All that is kept of two trainings on the same number of processes is the same."""
-    mine, theirs = parameters_in(folder), parameters_in(other)
-    assert all(torch.equal(mine[name], value) for name, value in theirs.items())
-    states = [checkpoint.load(path / "checkpoint.pt") for path in (folder, other)]
-    assert states[0].losses == states[1].losses
-    for number, state in states[1].optimizer["state"].items():
-        momentum = states[0].optimizer["state"][number]["momentum_buffer"]
-        assert torch.equal(momentum, state["momentum_buffer"])
-    for key in ("loss_trace", "accuracy", "class_accuracy", "settings", "data"):
-        assert result_in(folder)[key] == result_in(other)[key]
-
-
-def run_alone(images: Path, folder: Path, *options: str) -> Path:
-    arguments = ("--data", str(images), "--out", str(folder), *SMALL, *options)
-    (outcome,) = ranks.run(train_as, 1, 1, 0, arguments, {}, None)
-    assert outcome.code == 0, outcome
+def whole(images: Path, folder: Path, count: int, *options: str) -> Path:
+    """A folder with the training as so many processes do it, uninterrupted."""
+    outcomes = train_in(images, folder, count, *options)
+    assert codes(outcomes) == [0] * count, outcomes
     return folder
 
 
 @pytest.fixture(scope="module")
 def alone(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The training as one process does it."""
-    return run_alone(images, tmp_path_factory.mktemp("alone"))
+    return whole(images, tmp_path_factory.mktemp("alone"), 1)
 
 
 @pytest.fixture(scope="module")
 def two(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The training as two processes do it, uninterrupted."""
-    folder = tmp_path_factory.mktemp("two")
-    arguments = ("--data", str(images), "--out", str(folder), *SMALL)
-    with store_of_an_agent() as port:
-        outcomes = ranks.run(train_as, 2, 2, port, arguments, {}, None)
-    assert codes(outcomes) == [0, 0], outcomes
-    return folder
+    return whole(images, tmp_path_factory.mktemp("two"), 2)
 
 
 def at_step(number: int, victim: int, what: Callable[[], object], rank: int) -> None:
     """Have ``what`` done before the training step of that number, in the process ``victim``."""
-    taken = itertools.count(1)
+    taken, take = itertools.count(1), TrainingStep.__call__
 
-    def before_each(take: Callable[..., Any]) -> Callable[..., Any]:
-        def step(self: TrainingStep, *batch: Any) -> Any:
-            if rank == victim and next(taken) == number:
-                what()
-            return take(self, *batch)
+    def step(self: TrainingStep, *batch: Any) -> Any:
+        if rank == victim and next(taken) == number:
+            what()
+        return take(self, *batch)
 
-        return step
-
-    for kind in (TrainingStep, DistributedStep):
-        type.__setattr__(kind, "__call__", before_each(kind.__call__))
+    type.__setattr__(TrainingStep, "__call__", step)
 
 
 def send(number: int) -> None:
@@ -239,20 +185,13 @@ class TestSameAsOne:
         tmp_path: Path,
     ) -> None:
         if options:
-            alone = run_alone(images, tmp_path / "alone", *options)
+            alone = whole(images, tmp_path / "alone", 1, *options)
 
         outcomes = train(count, *options)
 
         assert codes(outcomes) == [0] * count, outcomes
         assert_close(out, alone)
         assert result_in(out)["processes"] == count
-
-    def test_two_times_two_are_the_same_to_the_last_bit(
-        self, train: Train, out: Path, two: Path
-    ) -> None:
-        assert codes(train(2)) == [0, 0]
-
-        assert_same_bits(out, two)
 
     def test_the_others_are_silent_and_load_nothing(
         self, train: Train, out: Path, alone: Path
@@ -290,7 +229,7 @@ class TestAnotherNumberOfProcesses:
         assert "  torchrun --nproc-per-node 2 -m blitz train --out" in first.output
         assert second.output == ""
         assert codes(train(2, "--resume")) == [0, 0]
-        assert_same_bits(out, two)
+        assert_same_end(out, two)
 
 
 class TestFailures:
@@ -356,25 +295,21 @@ class TestFailures:
 
 class TestCommandThatTests:
     def test_the_first_shows_the_accuracy_of_all_images(self, images: Path, alone: Path) -> None:
-        arguments = ("--model", str(alone / "model.pt"), "--data", str(images), "--device", "cpu")
+        arguments = ("test", "--model", str(alone / "model.pt"), "--data", str(images))
 
-        with store_of_an_agent() as port:
-            first, second, third = ranks.run(try_as, 3, 3, port, arguments)
+        first, *others = ranks.run(train_as, 3, (*arguments, "--device", "cpu"), None)
 
-        assert codes([first, second, third]) == [0, 0, 0]
         accuracy = int(result_in(alone)["accuracy"])
         assert f"Accuracy of the network on the 12 test images: {accuracy} %" in first.output
-        assert second.output == third.output == ""
+        assert (first.code, others) == (0, [(0, ""), (0, "")])
 
     def test_file_that_is_not_there_is_named_once(self, images: Path, tmp_path: Path) -> None:
-        arguments = ("--model", str(tmp_path / "none.pt"), "--data", str(images))
+        arguments = ("test", "--model", str(tmp_path / "none.pt"), "--data", str(images))
 
-        with store_of_an_agent() as port:
-            outcomes = ranks.run(try_as, 2, 2, port, (*arguments, "--device", "cpu"))
+        first, second = ranks.run(train_as, 2, (*arguments, "--device", "cpu"), None)
 
-        assert outcomes[0].code == 2
-        assert outcomes[1].code != 0
-        assert "".join(outcome.output for outcome in outcomes).count("none.pt") == 1
+        assert (first.code, second.code) == (2, 1)
+        assert (first.output + second.output).count("none.pt") == 1
 
 
 class TestHangs:
@@ -425,7 +360,7 @@ class TestKilled:
                 near = partial(killed_after, rank, chance.uniform(0, 0.5))
             ended = train(2, "--resume", before=near, together=True)
             if codes(ended) == [0, 0]:
-                assert_same_bits(out, two)
+                assert_same_end(out, two)
                 shutil.rmtree(out)
                 continue
             kills += ended[rank].code == -signal.SIGKILL
@@ -433,119 +368,32 @@ class TestKilled:
             assert not torn
 
         assert codes(train(2, "--resume")) == [0, 0]
-        assert_same_bits(out, two)
+        assert_same_end(out, two)
 
 
-class TestRankSampler:
-    CASES = ((39, 4, 2), (39, 4, 3), (10, 5, 3), (7, 7, 7), (9, 8, 4), (12, 4, 4), (1, 3, 3))
+def test_share_is_that_of_torchs_sampler_where_everything_divides() -> None:
+    order = feeds.order(24, 5, 2)
 
-    def shares(
-        self, count: int, batch_size: int, processes: int, epoch: int = 1
-    ) -> list[RankSampler]:
-        order = partial(feeds.order, count, 5)
-        shares = [
-            RankSampler(count, batch_size, order, rank=rank, processes=processes)
-            for rank in range(processes)
-        ]
-        for share in shares:
-            share.set_epoch(epoch)
-        return shares
-
-    @pytest.mark.parametrize("case", CASES)
-    def test_parts_are_disjoint_and_cover_the_set(self, case: tuple[int, int, int]) -> None:
-        parts = [list(share) for share in self.shares(*case)]
-
-        assert sorted(itertools.chain(*parts)) == list(range(case[0]))
-        assert [len(share) for share in self.shares(*case)] == [len(part) for part in parts]
-
-    @pytest.mark.parametrize("case", CASES)
-    def test_weights_give_every_image_of_a_batch_the_same_weight(
-        self, case: tuple[int, int, int]
-    ) -> None:
-        count, batch_size, processes = case
-        for batch in range(-(-count // batch_size)):
-            images = min(batch_size, count - batch * batch_size)
-            for rank, share in enumerate(self.shares(*case)):
-                own = len(range(rank, images, processes))
-                assert share.weight(batch) == pytest.approx(own * processes / images)
-
-    def test_is_torchs_sampler_where_everything_divides(self) -> None:
-        order = feeds.order(24, 5, 2)
-
-        for rank, share in enumerate(self.shares(24, 8, 4, epoch=2)):
-            torchs = DistributedSampler(range(24), 4, rank, shuffle=False)
-            assert list(share) == [order[place].item() for place in torchs]
-
-    def test_is_reshuffled_per_epoch(self) -> None:
-        (first, _), (second, _) = self.shares(39, 4, 2), self.shares(39, 4, 2, epoch=2)
-
-        assert list(first) != list(second)
-
-    def test_starts_in_the_middle_of_an_epoch(self) -> None:
-        share = self.shares(39, 4, 2)[1]
-
-        assert share.places(3).tolist() == share.places()[6:].tolist()
-
-    def test_one_process_has_everything(self) -> None:
-        share = RankSampler(5, 2, partial(feeds.order, 5, 7))
-
-        assert list(share) == feeds.order(5, 7, 0).tolist()
-        assert (share.total_size, len(share), share.own_size) == (5, 5, 2)
-
-    def test_fewer_images_to_a_batch_than_processes_are_refused(self) -> None:
-        with pytest.raises(ShareError, match="a batch of 2 cannot be shared out among 3 processes"):
-            self.shares(9, 2, 3)
+    for rank in range(4):
+        torchs = DistributedSampler(range(24), 4, rank, shuffle=False)
+        share = Share(24, 8, Rank(rank, 4))
+        assert share.of(order).tolist() == order[list(torchs)].tolist()
 
 
-@pytest.mark.parametrize(("images", "count"), [(10, 3), (2, 3), (12, 2)])
-def test_every_image_is_tested_once(several: Any, images: int, count: int) -> None:
-    with store_of_an_agent() as port:
-        counted = several(counted_as, count, count, port, images)
+def test_one_process_of_torchrun_joins_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "1")
 
-    whole = evaluation.evaluate(net_of_tests(), [tuple(images_of_tests(images).tensors)])
-    assert counted == [whole] * count
-    assert whole.total == images
+    with joined("cpu", 5.0) as alone:
+        assert alone is processes.ALONE
+        assert not torch.distributed.is_initialized()
 
 
-def net_of_tests() -> classifier.Net:
-    torch.manual_seed(0)
-    return classifier.Net()
-
-
-def images_of_tests(count: int) -> TensorDataset:
-    random = torch.Generator().manual_seed(1)
-    images = torch.randn(count, 3, 32, 32, generator=random)
-    return TensorDataset(images, net_of_tests()(images).argmax(1) * (torch.arange(count) % 2))
-
-
-def counted_as(rank: int, count: int, port: int, images: int) -> Accuracy:
-    join_as(rank, count, port)
-    with joined("cpu") as group:
-        return processes.evaluate(net_of_tests(), images_of_tests(images), group)
-
-
-class TestAlone:
-    def test_one_process_joins_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("WORLD_SIZE", "1")
-
-        with joined("cpu", 5.0) as alone:
-            assert alone is processes.ALONE
-            assert not torch.distributed.is_initialized()
-        assert (alone.leads, alone.several) == (True, False)
-        assert alone.mean([1.0, 2.0]) == [1.0, 2.0]
-        assert alone.total([1, 2]) == [1, 2]
-        assert alone.largest(3) == 3
-        assert alone.first(lambda: 4) == 4
-
-
-def test_step_passes_its_settings_and_its_device_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrapped: list[Any] = []
-    stand_in = lambda net, device_ids: wrapped.append(device_ids)  # noqa: E731
+def test_net_on_an_accelerator_is_joined_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    joined_on: list[Any] = []
+    stand_in = lambda net, device_ids: joined_on.append(device_ids)  # noqa: E731
     monkeypatch.setattr(distributed_step, "DistributedDataParallel", stand_in)
 
-    step = DistributedStep(net_of_tests(), lr=0.5, momentum=0.25, exact=False)
-    DistributedStep(net_of_tests().to("meta"))
+    for place in ("cpu", "meta"):
+        DistributedStep(classifier.Net().to(place))
 
-    (settings,) = step.optimizer.param_groups
-    assert (settings["lr"], settings["momentum"], step.exact) == (0.5, 0.25, False)
-    assert wrapped == [None, [torch.device("meta")]]
+    assert joined_on == [None, [torch.device("meta")]]

@@ -1,11 +1,9 @@
 """torchrun itself: it restarts what failed, and joins machines."""
 
-import json
 import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -14,16 +12,28 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from blitz.__main__ import main
 from blitz.parallel.processes import GRACE
-from blitz.training import checkpoint, weights
+from blitz.training import checkpoint
 from tests import ranks
-from tests.parallel import test_distributed
+from tests.conftest import SMALL, result_in
+from tests.parallel.test_distributed import (
+    assert_close,
+    at_step,
+    fail,
+    parameters_in,
+    small,
+    stops_at_step_8,
+    train_in,
+    whole,
+)
 
 ROOT = Path(__file__).parents[2]
 
 
+ONCE = ("--epochs", "1")
+
+
 def options(images: Path, out: Path) -> list[str]:
-    small = ["--device", "cpu", "--epochs", "1", "--checkpoint-every", "0"]
-    return ["train", "--data", str(images), "--out", str(out), *small]
+    return ["train", "--data", str(images), "--out", str(out), *SMALL, *ONCE]
 
 
 def torchrun(node: int, modules: Path, *arguments: str) -> None:
@@ -57,14 +67,14 @@ def forking_torchrun(
 
 
 def train_forked(before: Callable[[], object], arguments: list[str]) -> None:
-    test_distributed.small(grace=GRACE)
+    small(grace=GRACE)
     before()
     raise SystemExit(main(arguments))
 
 
 def fails_once() -> None:
     if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
-        test_distributed.at_step(8, 1, test_distributed.fail, int(os.environ["RANK"]))
+        at_step(8, 1, fail, int(os.environ["RANK"]))
 
 
 def nothing() -> None:
@@ -73,21 +83,7 @@ def nothing() -> None:
 
 @pytest.fixture(scope="module")
 def alone(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("alone") / "out"
-    (outcome,) = ranks.run(train_alone, 1, nothing, options(images, folder))
-    assert outcome.code == 0, outcome
-    return folder
-
-
-def assert_as_alone(folder: Path, alone: Path) -> None:
-    mine, theirs = (weights.load(path / "model.pt").state_dict() for path in (folder, alone))
-    for name, value in theirs.items():
-        torch.testing.assert_close(mine[name], value)
-    results: list[dict[str, Any]] = [
-        json.loads((path / "result.json").read_text(encoding="utf-8")) for path in (folder, alone)
-    ]
-    assert [result["processes"] for result in results] == [2, 1]
-    assert results[0]["correct"] == results[1]["correct"]
+    return whole(images, tmp_path_factory.mktemp("alone"), 1, *ONCE)
 
 
 def test_restarts_what_failed_from_its_checkpoint(
@@ -99,7 +95,7 @@ def test_restarts_what_failed_from_its_checkpoint(
 
     assert agent.code == 0, agent.output
     assert "going on after 6 of 10 batches" in agent.output
-    assert_as_alone(tmp_path / "out", alone)
+    assert_close(tmp_path / "out", alone)
 
 
 def test_without_restarts_shows_the_error_first_and_as_the_cause(
@@ -122,7 +118,7 @@ def test_what_is_refused_at_first_is_refused_after_a_restart_too(
     images: Path, tmp_path: Path
 ) -> None:
     arguments = options(images, tmp_path / "out")
-    (older,) = ranks.run(train_alone, 1, stops_at_step_8, arguments)
+    (older,) = train_in(images, tmp_path / "out", 1, *ONCE, before=stops_at_step_8)
     assert older.code == 143, older
     before = checkpoint.load(tmp_path / "out" / "checkpoint.pt").losses
 
@@ -132,14 +128,6 @@ def test_what_is_refused_at_first_is_refused_after_a_restart_too(
     assert agent.output.count("error: rank 0: ") == 2, agent
     assert agent.output.count("holds an unfinished training; nothing was changed") >= 2
     assert checkpoint.load(tmp_path / "out" / "checkpoint.pt").losses == before
-
-
-def train_alone(rank: int, before: Callable[[], object], arguments: list[str]) -> None:
-    train_forked(before, arguments)
-
-
-def stops_at_step_8() -> None:
-    test_distributed.stops_at_step_8(0)
 
 
 def test_two_machines_that_meet_on_the_loopback(images: Path, tmp_path: Path, alone: Path) -> None:
@@ -164,4 +152,8 @@ def test_two_machines_that_meet_on_the_loopback(images: Path, tmp_path: Path, al
     said = sorted((agent.output for agent in agents), key=len)
     assert "Accuracy of the network on the 12 test images" in said[1]
     assert "Accuracy" not in said[0]
-    assert_as_alone(tmp_path / "out", alone)
+    found = parameters_in(tmp_path / "out")
+    for name, value in parameters_in(alone).items():
+        torch.testing.assert_close(found[name], value)
+    assert result_in(tmp_path / "out")["processes"] == 2
+    assert result_in(tmp_path / "out")["correct"] == result_in(alone)["correct"]

@@ -1,21 +1,18 @@
 """What one process of a group does, with a store and other processes that stand in."""
 
-import json
 import os
 import socket
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
 
 from blitz import devices
-from blitz.base.errors import BlitzError, UnusableDevice
+from blitz.base.errors import UnusableDevice
 from blitz.parallel import joining, processes
-from blitz.parallel.processes import EndedElsewhere, Group
-from blitz.parallel.rank import Rank
+from blitz.parallel.processes import Group
+from blitz.parallel.shares import Rank
 
 
 @pytest.fixture(autouse=True)
@@ -26,8 +23,8 @@ def same_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         del os.environ[name]
 
 
-def group_of(rank: int, count: int = 2, store: Any = None) -> Group:
-    return Group(dist.HashStore() if store is None else store, Rank(rank, count), rank)
+def group_of(rank: int, count: int = 2) -> Group:
+    return Group(dist.HashStore(), Rank(rank, count), rank)
 
 
 class TestDevice:
@@ -90,68 +87,32 @@ class TestStart:
 
 
 class TestEnd:
-    @pytest.fixture
-    def ended(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-        """Join as the second of two processes; the waits for the end by torchrun."""
-        waits: list[float] = []
-        os.environ["WORLD_SIZE"] = "2"
-        store = dist.HashStore()
-        monkeypatch.setattr(joining, "_join", lambda device, limit: group_of(1, 2, store))
-        monkeypatch.setattr(joining.time, "sleep", waits.append)
-        return waits
-
     @pytest.mark.parametrize(
-        ("error", "said", "code", "waits"),
+        ("error", "of_another"),
         [
-            (BlitzError("no"), "error: rank 1: no\n", 2, []),
-            (ValueError("no"), "error: rank 1 failed:\nTraceback", 1, []),
-            (RuntimeError("out of memory"), "error: rank 1 failed:\nTraceback", 1, []),
-            (EndedElsewhere(), "", 1, [processes.GRACE]),
-        ],
-        ids=["ours", "any", "any of torch", "elsewhere"],
-    )
-    def test_is_said_unless_another_has_said_it(
-        self,
-        ended: list[float],
-        capsys: pytest.CaptureFixture[str],
-        error: Exception,
-        said: str,
-        code: int,
-        waits: list[float],
-    ) -> None:
-        with pytest.raises(SystemExit) as end, joining.joined("cpu"):
-            raise error
-
-        assert end.value.code == code
-        assert capsys.readouterr().err.startswith(said)
-        assert ended == waits
-
-    @pytest.mark.parametrize(
-        "error",
-        [
-            *(RuntimeError(f"a {words} b") for words in ("gloo", "by peer", "NCCL", "Broken pipe")),
-            *(RuntimeError(f"a {words} b") for words in ("Timed out", "aborted")),
-            dist.DistError("whatever"),
+            *((RuntimeError(f"a {w} b"), True) for w in ("gloo", "by peer", "NCCL", "Broken pipe")),
+            *((RuntimeError(f"a {words} b"), True) for words in ("Timed out", "aborted")),
+            (dist.DistError("whatever"), True),
+            (RuntimeError("out of memory"), False),
         ],
         ids=repr,
     )
     def test_of_another_process_shows_in_torchs_errors(
-        self, ended: list[float], monkeypatch: pytest.MonkeyPatch, error: Exception
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        error: Exception,
+        of_another: bool,
     ) -> None:
-        lost: list[Exception] = []
-        monkeypatch.setattr(Group, "absent", lambda group, error: lost.append(error))
+        waits: list[float] = []
+        os.environ["WORLD_SIZE"] = "2"
+        monkeypatch.setattr(joining, "_join", lambda device, limit: group_of(1))
+        monkeypatch.setattr(joining.time, "sleep", waits.append)
+        monkeypatch.setattr(Group, "absent", lambda group, error: None)
 
-        with pytest.raises(SystemExit), joining.joined("cpu"):
+        with pytest.raises(SystemExit, match="1"), joining.joined("cpu"):
             raise error
 
-        assert lost == [error]
-        assert ended == [processes.GRACE]
-
-    def test_is_left_where_torchrun_looks_for_it(self, ended: list[float], tmp_path: Path) -> None:
-        os.environ["TORCHELASTIC_ERROR_FILE"] = str(tmp_path / "error.json")
-
-        with pytest.raises(SystemExit), joining.joined("cpu"):
-            raise ValueError("the disk is on fire")
-
-        message = json.loads((tmp_path / "error.json").read_text(encoding="utf-8"))["message"]
-        assert message["message"] == "ValueError: the disk is on fire"
+        assert waits == ([processes.GRACE] if of_another else [])
+        said = capsys.readouterr().err
+        assert said == "" if of_another else said.startswith("error: rank 1 failed:\nTraceback")

@@ -13,7 +13,7 @@ from blitz.base import backend, interrupts
 from blitz.base.errors import UnusableDevice
 from blitz.learning import evaluation
 from blitz.learning.step import TrainingStep
-from blitz.parallel.rank import WHOLE, Rank
+from blitz.parallel.shares import WHOLE, Rank
 from blitz.training import captured as graphs
 from blitz.training import feeds, tuning
 
@@ -413,7 +413,7 @@ class TestChoice:
     @pytest.mark.parametrize(
         ("wrong", "error", "words"),
         [
-            ({"name": "fast"}, feeds.FeedError, "Choose one of loader, resident, captured"),
+            ({"name": "fast"}, feeds.FeedError, "this name. Choose another of loader, resident"),
             ({"name": "captured"}, feeds.FeedError, "CUDA graphs, which cpu does not have"),
             ({"device": torch.device("meta")}, UnusableDevice, "no values"),
         ],

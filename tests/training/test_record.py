@@ -11,7 +11,7 @@ from blitz import data
 from blitz.base.versions import installed
 from blitz.learning.evaluation import Accuracy
 from blitz.learning.running_loss import Report
-from blitz.parallel.rank import Rank
+from blitz.parallel.shares import Rank
 from blitz.training import record
 from blitz.training.folder import RunFolderError
 from blitz.training.settings import Settings
