@@ -1,7 +1,6 @@
 """Asks the torch that is installed whether it does what the tutorial says.
 
-    python docs/probe_releases.py                            # print this release's answers
-    python docs/probe_releases.py --into spec/releases.json  # add or refresh its column
+    python docs/probe_releases.py  # adds the column of this release, or refreshes it
 
 spec/releases.json lists the questions, and from which release on each was answered how; the report
 draws that as a strip of cells. A question that this machine cannot ask (no torchvision, no
@@ -13,10 +12,8 @@ release.
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
-import os
 import platform
 import re
 import sys
@@ -32,6 +29,7 @@ from torch.utils.data import DataLoader, TensorDataset
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+FILE = Path(__file__).parents[1] / "spec" / "releases.json"
 LONGEST = 100  # characters of an answer
 
 
@@ -481,73 +479,35 @@ def versions() -> dict[str, str]:
 
 def merge(table: dict[str, Any], seen: dict[str, Seen | None]) -> dict[str, Any]:
     """Return the table with this release's column added, or refreshed where it was asked again."""
-    column = release()
-    releases = sorted({*table["releases"], column}, key=_order)
+    column, before = release(), table["versions"]
+    found = {**before, column: versions()}
+    names = sorted(found, key=lambda name: [int(part) for part in name.split(".")])
     probes = {}
     for key, row in table["probes"].items():
-        cells = _cells(row["seen"], table["releases"])
-        if seen.get(key) is not None:
-            cells[column] = list(seen[key] or ())
-        probes[key] = {**row, "seen": _changes(cells, releases)}
-    found = {**table["versions"], column: versions()}
-    return {
-        "releases": releases,
-        "versions": {release: found[release] for release in releases},
-        "probes": probes,
-    }
+        told = shown = None
+        changes: dict[str, Any] = {}  # an answer stands at the first release that gave it
+        for name in names:
+            told = row["seen"].get(name, told)
+            answer = told if name in before else None
+            if name == column and seen.get(key) is not None:
+                answer = list(seen[key] or ())
+            if answer != shown:
+                changes[name] = shown = answer
+        probes[key] = {**row, "seen": changes}
+    return {"versions": {name: found[name] for name in names}, "probes": probes}
 
 
-def _order(number: str) -> list[int]:
-    return [int(part) for part in number.split(".")]
+def as_text(table: dict[str, Any]) -> str:
+    """Return JSON with a line for each release and each probe."""
+    text = json.dumps(table, ensure_ascii=False, indent=1)
+    return re.sub(r"\n {3,}|\n {2}(?=[\]}])", " ", text) + "\n"
 
 
-def _cells(seen: dict[str, Any], releases: list[str]) -> dict[str, Any]:
-    """Return an answer for each release out of those from which on the answer was another."""
-    cells, last = {}, None
-    for release in releases:
-        cells[release] = last = seen.get(release, last)
-    return cells
-
-
-def _changes(cells: dict[str, Any], releases: list[str]) -> dict[str, Any]:
-    """Return the answers that differ from the release before; None where it was not asked."""
-    changes, last = {}, None
-    for release in releases:
-        if cells.get(release) != last:
-            changes[release] = last = cells.get(release)
-    return changes
-
-
-def write(path: Path, table: dict[str, Any]) -> None:
-    """Write the table, a line for each release and each probe; the file is whole at any time."""
-    text = '{\n "releases": ' + json.dumps(table["releases"])
-    for part in ("versions", "probes"):
-        rows = [
-            f"  {json.dumps(key)}: {json.dumps(row, ensure_ascii=False)}"
-            for key, row in table[part].items()
-        ]
-        text += f',\n "{part}": {{\n' + ",\n".join(rows) + "\n }"
-    beside = path.with_suffix(".part")
-    beside.write_text(text + "\n}\n", encoding="utf-8")
-    os.replace(beside, path)
-
-
-def main() -> int:
-    """Print the answers of this release, or add them to a file."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "--into", metavar="FILE.json", type=Path, help="add this release's column to FILE.json"
-    )
-    into = parser.parse_args().into
-    seen = answer_all()
-    if into is None:
-        column = {key: None if s is None else s._asdict() for key, s in seen.items()}
-        found = {"release": release(), "versions": versions(), "probes": column}
-        print(json.dumps(found, ensure_ascii=False, indent=1))
-    else:
-        write(into, merge(json.loads(into.read_text(encoding="utf-8")), seen))
-    return 0
+def main() -> None:
+    """Add the answers of this release to the file."""
+    table = merge(json.loads(FILE.read_text(encoding="utf-8")), answer_all())
+    FILE.write_text(as_text(table), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

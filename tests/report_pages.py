@@ -9,7 +9,7 @@ from typing import Any
 
 from blitz.harness import contents
 from blitz.harness.outcomes import Outcome, Results
-from blitz.harness.report import page, releases, rows, speed
+from blitz.harness.report import gather, page, releases, speed
 from blitz.harness.report.failures import Failures
 from blitz.harness.selection import META, NO_ACCELERATOR, Selected, Selection
 from blitz.harness.texts import Message, texts
@@ -22,7 +22,7 @@ SPEC = ROOT / "spec"
 BENCHMARK = ROOT / "docs" / "two_cores.json"
 
 RELEASES: dict[str, Any] = {
-    "releases": ["1.7.1", "1.8.1", "2.0.1"],
+    "versions": dict.fromkeys(("1.7.1", "1.8.1", "2.0.0", "2.0.1")),
     "probes": {
         "habit": {
             "claims": ["T3"],
@@ -30,7 +30,7 @@ RELEASES: dict[str, Any] = {
             "question_zh": "习惯是零吗？",
             "old": "habit.next()",
             "new": "next(habit)",
-            "seen": {"1.7.1": [True, "0"], "1.8.1": None, "2.0.1": [False, "None & <none>"]},
+            "seen": {"1.7.1": [True, "0"], "1.8.1": None, "2.0.0": [False, "None & <none>"]},
         }
     },
 }
@@ -52,7 +52,7 @@ def run_in(
     return gate(folder, *options, prepare=prepare)
 
 
-def a_run(folder: Path, outcomes: Sequence[tuple[str, ...]], **other: Any) -> rows.Run:
+def a_run(folder: Path, outcomes: Sequence[tuple[str, ...]], **other: Any) -> gather.Run:
     """A run of the small specification with these outcomes, without running anything.
 
     Args:
@@ -71,7 +71,7 @@ def a_run(folder: Path, outcomes: Sequence[tuple[str, ...]], **other: Any) -> ro
     return _run(table, results, failures, folder / "spec", **other)
 
 
-def whole_run(state: Callable[[int], str], **other: Any) -> rows.Run:
+def whole_run(state: Callable[[int], str], **other: Any) -> gather.Run:
     """A run of the real specification on the cpu, in which the n-th test came to ``state(n)``."""
     table = contents.load(SPEC / "contents.toml")
     results, failures = Results(), Failures()
@@ -92,7 +92,7 @@ def whole_run(state: Callable[[int], str], **other: Any) -> rows.Run:
 
 def _run(
     table: contents.Contents, results: Results, failures: Failures, spec: Path, **other: Any
-) -> rows.Run:
+) -> gather.Run:
     files = {place.file for place in table.places()}
     given: dict[str, Any] = {
         "selection": Selection((CPU, META), missing=NO_ACCELERATOR),
@@ -102,7 +102,7 @@ def _run(
         "threads": 2,
         "probes": releases.load(spec / "releases.json"),
     }
-    return rows.Run(
+    return gather.Run(
         contents=table,
         sources={file: file.read_text(encoding="utf-8") for file in files},
         results=results,
@@ -111,7 +111,7 @@ def _run(
     )
 
 
-def html(run: rows.Run, lang: str = "en", measured: speed.Measured | None = None) -> str:
+def html(run: gather.Run, lang: str = "en", measured: speed.Measured | None = None) -> str:
     """The page of a run."""
     return page.html(run, texts(lang, run.contents.pages[0].file.parent), measured).decode()
 

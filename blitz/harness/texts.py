@@ -19,9 +19,6 @@ HERE = Path(__file__).parent / "report"
 
 LANGUAGES = ("en", "zh")
 
-HTML_LANGUAGE = {"en": "en", "zh": "zh-Hans"}
-"""What the page's ``lang`` attribute says, from which fonts and voices are chosen."""
-
 
 class TextsError(BlitzError):
     """A language that is not known, or a file of texts that cannot be read."""
@@ -56,11 +53,6 @@ class Texts:
     lang: str
     words: Mapping[str, str]
     said: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-
-    @property
-    def html_lang(self) -> str:
-        """Return the ``lang`` attribute of the page."""
-        return HTML_LANGUAGE[self.lang]
 
     def __call__(self, key: str, /, **values: object) -> str:
         """Return the page's words under ``key``, with ``values`` in the places named for them.

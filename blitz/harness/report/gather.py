@@ -1,42 +1,44 @@
-"""A run put together for the report: the contents, the results and the code, as rows."""
+"""What the page shows of a run: the template goes through the contents and asks for the rest."""
 
-from collections import Counter
+import textwrap
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup, escape
 
-from blitz.harness import conformance, summary, verdict
+from blitz.harness import conformance, outcomes, summary, verdict
 from blitz.harness.benchmarks import cpu_name
-from blitz.harness.contents import SAID, Claim, Page, Place, parts_of
-from blitz.harness.outcomes import BROKEN, FAILED, HELD, NO_DEVICE, NOT_RUN, Outcome, worst
+from blitz.harness.contents import SAID, Claim, Contents, parts_of
+from blitz.harness.outcomes import BROKEN, FAILED, HELD, NO_DEVICE, NOT_RUN, Outcome, Results, worst
 from blitz.harness.report import highlight
-from blitz.harness.report.failures import printable
+from blitz.harness.report.failures import Failures, printable
 from blitz.harness.report.releases import Probe
-from blitz.harness.report.rows import (
-    MANY,
-    RARE,
-    SIGNS,
-    ClaimRow,
-    Column,
-    Counted,
-    Failure,
-    PageRow,
-    Reason,
-    Report,
-    Run,
-    SectionRow,
-    TestRow,
-    Untrue,
-)
-from blitz.harness.selection import NO_ACCELERATOR
-from blitz.harness.source import Test, Verdict
-from blitz.harness.texts import Said, Texts
+from blitz.harness.selection import NO_ACCELERATOR, Selection
+from blitz.harness.source import Test
+from blitz.harness.texts import Message, Said, Texts
+from blitz.harness.verdict import ExitState
+
+SIGNS = {
+    outcomes.HELD: "✓",
+    outcomes.BROKEN: "✗",
+    outcomes.CRASHED: "†",
+    outcomes.HUNG: "∞",
+    outcomes.UNSUPPORTED: "⊘",
+    outcomes.KNOWN: "◇",
+    outcomes.NOT_RUN: "–",
+}
+"""One sign for each state, and one meaning for each sign."""
+
+# Explained only where the page shows one: most runs have none of them.
+RARE = (outcomes.CRASHED, outcomes.HUNG, outcomes.KNOWN)
 
 # Of each test: one that fails with each of 43 expressions fails for one reason.
 FAILURES_SHOWN = 5
+
+# Failing tests from which on one failure of each is shown.
+MANY = 100
 
 # Tests whose failures are shown: where more fail, most do for one reason.
 FAILING_SHOWN = 150
@@ -45,193 +47,95 @@ FAILING_SHOWN = 150
 FAILURE_MOST = 8000
 
 
-def report(run: Run, texts: Texts) -> Report:
-    """Return what the page shows of ``run``, in the language of ``texts``."""
-    return _Gatherer(run, texts).report()
+@dataclass(frozen=True)
+class Run:
+    """A run, as far as it came.
+
+    Attributes:
+        sources: The text of each file of tests, as it was when the run began.
+        faults: Why it must not count as a success, beside what failed.
+        images: Where the images come from; None where they are made on the spot.
+        room: Bytes for the texts of failures, so that the page opens where everything fails.
+    """
+
+    contents: Contents
+    sources: Mapping[Path, str]
+    selection: Selection
+    results: Results
+    failures: Failures
+    faults: Sequence[Message]
+    ending: ExitState
+    images: str | None
+    threads: int
+    probes: Sequence[Probe] = ()
+    room: int = 120_000
 
 
-class _Gatherer:
-    """Puts a report together; holds what all of its parts need."""
+class Report:
+    """Answers what the template asks about a run, in the language of the page.
+
+    Attributes:
+        columns: The devices; the kind of one that is not there; "no device".
+        broken: The keys of the claims that failed on any device.
+        states: The states that the page explains.
+    """
 
     def __init__(self, run: Run, texts: Texts) -> None:
-        self._run, self._texts = run, texts
-        self._outcomes: dict[str, list[Outcome]] = {}
+        self.run, self._texts = run, texts
+        self.verdict = verdict.sentence(run.results, run.faults, run.ending)
+        self._outcomes: dict[str, list[Outcome]] = defaultdict(list)
         for outcome in run.results:
-            self._outcomes.setdefault(_test_of(outcome.node), []).append(outcome)
-        self._places: dict[str, list[Place]] = {}
+            self._outcomes[parts_of(outcome.node)[0]].append(outcome)
+        self._tests: dict[str, list[Test]] = defaultdict(list)
         for place in run.contents.places():
-            self._places.setdefault(place.claim.key, []).append(place)
-        self._kinds = {p.test.id: p.test.kinds for found in self._places.values() for p in found}
-        self._lines = {file: text.split("\n") for file, text in run.sources.items()}
-        asked = [name for tests in self._places.values() for t in tests for name in self._asked(t)]
-        names = dict.fromkeys([*run.results.devices(), *asked])
-        self._columns = [self._column(name) for name in sorted(names, key=summary.cpu_first)]
-        broken = Counter(_test_of(o.node) for o in run.results if o.state in FAILED)
-        most = FAILURES_SHOWN if broken.total() <= MANY else 1
-        self._shown = {t: min(broken[t], most) for t in list(broken)[:FAILING_SHOWN]}
+            self._tests[place.claim.key].append(place.test)
+        asked = [name for tests in self._tests.values() for t in tests for name in self._asked(t)]
+        self.columns = sorted({*run.results.devices(), *asked}, key=summary.cpu_first)
+        self.broken = {outcome.key for outcome in run.results if outcome.state in FAILED}
+        seen = {outcome.state for outcome in run.results}
+        self.states = [state for state in SIGNS if state not in RARE or state in seen]
+        failed = {test: len(self.failed(test)) for test in self._outcomes if self.failed(test)}
+        most = FAILURES_SHOWN if sum(failed.values()) <= MANY else 1
+        self._shown = {test: min(failed[test], most) for test in list(failed)[:FAILING_SHOWN]}
         self._room = min(FAILURE_MOST, run.room // max(1, sum(self._shown.values())))
-
-    def report(self) -> Report:
-        run = self._run
-        environment = conformance.environment(run.selection, run.images or "", run.threads)
-        pages = [self._page(number, page) for number, page in enumerate(run.contents.pages, 1)]
-        claims = [claim for page in pages for section in page.sections for claim in section.claims]
-        counted = [self._counted(column) for column in self._columns]
-        seen = {state for row in counted for state, count in row.states.items() if count}
-        return Report(
-            verdict=verdict.sentence(run.results, run.faults, run.ending),
-            faults=run.faults,
-            date=environment["date"],
-            machine=list(self._machine(environment)),
-            counted=counted,
-            accounts=list(self._accounts()),
-            notes=list(self._notes()),
-            columns=self._columns,
-            pages=pages,
-            untrue=list(self._untrue(claims, upstream=False)),
-            mistranslated=list(self._untrue(claims, upstream=True)),
-            slips=[(c.key, text) for c in claims for kind, text in c.notes if kind == "erratum"],
-            states=[state for state in SIGNS if state not in RARE or state in seen],
-        )
-
-    # The devices
-
-    def _column(self, name: str) -> Column:
-        if name not in (NO_DEVICE, "accelerator"):
-            return Column(name, name, name)
-        key = "device.none" if name == NO_DEVICE else "device.accelerator"
-        return Column(name, self._texts(key), self._texts(f"{key}_short"))
-
-    def _asked(self, place: Place) -> list[str]:
-        """Return where a test is asked for in this run, whether it came to that or not."""
-        kinds = place.test.kinds
-        if not kinds:
-            return [NO_DEVICE]
-        chosen = self._run.selection.of_kinds(kinds)
-        ran = {o.device for o in self._outcomes.get(place.test.id, ())}
-        found = []
-        for selected in chosen:
-            by_turns = [name for name in ran if name.startswith(f"{selected.device.type}:")]
-            found += by_turns if selected.visible > 1 and by_turns else [selected.place]
-        return found or [kinds[0]]
-
-    # The claims
-
-    def _page(self, number: int, page: Page) -> PageRow:
-        sections = [
-            SectionRow(
-                f"s{number}-{place}",
-                self._texts.heading(section.heading),
-                section.address,
-                [self._claim(claim) for claim in section.claims],
-            )
-            for place, section in enumerate(page.sections, 1)
-        ]
-        address = page.sections[0].address.partition("#")[0] if page.sections else ""
-        title = self._texts.heading(page.title)
-        return PageRow(f"page-{number}", title, address, page.ours, sections)
-
-    def _claim(self, claim: Claim) -> ClaimRow:
-        texts, key = self._texts, claim.key
-        notes = []
-        if claim.said != "text":
-            notes.append(("said", Said(texts(f"said.{claim.said}"))))
-        for kind in ("erratum", "untestable"):
-            if (reason := getattr(claim, kind)) is not None:
-                notes.append((kind, texts.row(key, reason)))
-        if claim.benchmarks:
-            notes.append(("benchmark", Said(texts.row(key, texts("claim.benchmark")).text)))
-        tests = [self._test(place) for place in self._places.get(key, ())]
-        untrue = any(test.says is not None for test in tests)
-        return ClaimRow(key, claim.said, tests, notes, [] if untrue else self._probes(key))
-
-    def _test(self, place: Place) -> TestRow:
-        test, outcomes = place.test, self._outcomes.get(place.test.id, [])
-        broken = [outcome for outcome in outcomes if outcome.state in FAILED]
-        shown = self._shown.get(place.test.id, 0)
-        untrue = test.untrue
-        return TestRow(
-            id=test.id,
-            sentence=self._texts.claim(test.id, test.sentence),
-            says=None if untrue is None else self._texts.says(test.id, untrue.text),
-            verdict=test.verdict or _HOLDS,
-            code=self._code(place.file, test),
-            file=place.file.relative_to(place.page.file.parents[1]).as_posix(),
-            line=test.lines[0],
-            cells=self._cells(place, outcomes),
-            reasons=self._reasons(outcomes),
-            failures=[self._failure(outcome) for outcome in broken[:shown]],
-            more_failures=len(broken) - shown,
-        )
-
-    def _cells(self, place: Place, outcomes: Sequence[Outcome]) -> dict[str, str | None]:
-        states: dict[str, str] = dict.fromkeys(self._asked(place), NOT_RUN)
-        for outcome in outcomes:
-            states[outcome.device] = worst(states.get(outcome.device, NOT_RUN), outcome.state)
-        return {column.name: states.get(column.name) for column in self._columns}
-
-    def _code(self, file: Path, test: Test) -> Markup:
-        first, last = test.lines
-        code = "\n".join(self._lines.get(file, [])[first - 1 : last])
-        indent = code[: len(code) - len(code.lstrip())]
-        return highlight.python(code.removeprefix(indent).replace(f"\n{indent}", "\n"))
-
-    def _failure(self, outcome: Outcome) -> Failure:
-        text = self._run.failures.get(outcome.node) or printable(outcome.reason)
-        cut = max(0, len(text) - self._room)
-        while (excess := len(escape(text[cut:]).encode()) - self._room) > 0:
-            cut += max(1, excess // 6)  # the most that one character can take, or nearly
-        case = outcome.node.partition("[")[2].removesuffix("]")
-        return Failure(self._column(outcome.device).label, printable(case), text[cut:], cut)
-
-    def _reasons(self, outcomes: Sequence[Outcome]) -> list[Reason]:
-        """Return why tests did not hold, the most frequent first; broken ones show their error."""
-        counts = Counter(
-            (self._column(outcome.device).label, outcome.state, self._reason(outcome))
-            for outcome in outcomes
-            if outcome.state not in (HELD, BROKEN) and outcome.reason
-        )
-        return [Reason(*what, count) for what, count in counts.most_common()]
-
-    def _reason(self, outcome: Outcome) -> str:
-        """Return why a test was not run; a device that it lacks is told in the page's language."""
-        kinds = self._kinds.get(_test_of(outcome.node), ())
-        asked = {selected.place for selected in self._run.selection.devices}
-        if outcome.state == NOT_RUN and kinds and outcome.device == kinds[0] not in asked:
-            names = self._texts("claim.needs_or").join(self._column(kind).label for kind in kinds)
-            return self._texts("claim.needs", device=names, reason=self._missing())
-        return printable(outcome.reason)
-
-    def _missing(self) -> str:
-        missing = self._run.selection.missing
-        if missing == NO_ACCELERATOR:
-            return self._texts("machine.none_found")
-        return missing or self._texts("claim.needs_none_fits")
 
     # The head of the page
 
-    def _machine(self, environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        texts = self._texts
-        yield texts("machine.date"), environment["date"].replace("T", " ").replace("+00:00", " UTC")
+    @property
+    def tone(self) -> str:
+        """Return the class of the verdict: good, bad, or open where little can be said."""
+        tones = {"verdict.held": "good", "verdict.gaps": "good", "verdict.nothing": "open"}
+        return tones.get(self.verdict.key, "bad")
+
+    def label(self, device: str, form: str = "") -> str:
+        """Return what a column is called; ``form`` is ``_short`` where there is little room."""
+        key = {NO_DEVICE: "device.none", "accelerator": "device.accelerator"}.get(device)
+        return device if key is None else self._texts(key + form)
+
+    def machine(self) -> Iterator[tuple[str, str]]:
+        """Yield what the result depends on: what it is called, and what it is."""
+        texts, selection = self._texts, self.run.selection
+        found = conformance.environment(selection, self.run.images or "", self.run.threads)
+        yield texts("machine.date"), found["date"].replace("T", " ").replace("+00:00", " UTC")
         names = ("torch", "torchvision", "NumPy", "Python")
-        named = [f"{name} {environment[name.lower()]}" for name in names]
-        yield texts("machine.versions"), ", ".join(named)
-        yield texts("machine.platform"), environment["platform"]
+        versions = [f"{name} {found[name.lower()]}" for name in names]
+        yield texts("machine.versions"), ", ".join(versions)
+        yield texts("machine.platform"), found["platform"]
         yield texts("machine.devices"), ", ".join(self._devices())
-        if self._run.selection.missing:
+        if selection.missing:
             yield texts("machine.no_accelerator"), self._missing()
-        for why in self._run.selection.unusable:
-            if why != self._run.selection.missing:
+        for why in selection.unusable:
+            if why != selection.missing:
                 yield texts("machine.unusable"), why
-        for selected in self._run.selection.devices:
+        for selected in selection.devices:
             if selected.gaps:
-                gaps = ", ".join(selected.gaps)
-                yield texts("machine.unsupported_on", device=selected.place), gaps
-        yield texts("machine.threads"), str(environment["threads"])
-        yield texts("machine.images"), self._run.images or texts("machine.images_made")
+                lacks = texts("machine.unsupported_on", device=selected.place)
+                yield lacks, ", ".join(selected.gaps)
+        yield texts("machine.threads"), str(self.run.threads)
+        yield texts("machine.images"), self.run.images or texts("machine.images_made")
 
     def _devices(self) -> Iterator[str]:
-        for selected in self._run.selection.devices:
+        for selected in self.run.selection.devices:
             kind, last = selected.device.type, selected.visible - 1
             name = selected.place
             if last:
@@ -239,29 +143,26 @@ class _Gatherer:
             model = selected.model or (cpu_name() if name == "cpu" else "")
             yield f"{name} ({model})" if model else name
 
-    def _counted(self, column: Column) -> Counted:
-        states = Counter(self._run.results.claims(column.name).values())
-        return Counted(
-            column,
-            {state: states[state] for state in SIGNS},
-            self._run.results.ran_on(column.name),
-            self._reasons([o for o in self._run.results if o.device == column.name]),
-        )
+    def counts(self, device: str) -> Counter[str]:
+        """Return how many claims are in each state on a device."""
+        return Counter(self.run.results.claims(device).values())
 
-    def _accounts(self) -> Iterator[str]:
-        claims = [claim for claim, _ in self._run.contents.claims()]
-        said = {who: sum(claim.said == who for claim in claims) for who in SAID}
-        yield self._texts("counts.said", all=len(claims), **said)
+    def accounts(self) -> Iterator[str]:
+        """Yield how many claims there are, by who says them and by what became of them."""
+        said = self.run.contents.said()
+        counts = {who: said[who] for who in SAID}
+        yield self._texts("counts.said", all=said.total(), **counts)
+        kinds = Counter(claim.kind for claim, _ in self.run.contents.claims())
         names = ("tested", "benchmark", "erratum", "untestable")
-        kinds = {name: sum(claim.kind == name for claim in claims) for name in names}
-        yield self._texts("counts.accounts", **kinds)
+        yield self._texts("counts.accounts", **{name: kinds[name] for name in names})
 
-    def _notes(self) -> Iterator[str]:
-        if self._run.selection.missing:
+    def notes(self) -> Iterator[str]:
+        """Yield what the verdict says nothing about: claims that were not run, or only in part."""
+        if self.run.selection.missing:
             yield self._texts("counts.none_on_accelerator", reason=self._missing())
         none, part = self._unreached()
         if none or part:
-            off = self._run.ending.broken_off
+            off = self.run.ending.broken_off
             yield self._texts("run.broken_off" if off else "run.subset")
         if none:
             yield self._texts("counts.not_reached", count=none)
@@ -271,34 +172,117 @@ class _Gatherer:
     def _unreached(self) -> tuple[int, int]:
         """Return of how many tested claims no test, or only some, came to a result."""
         none = part = 0
-        for places in self._places.values():
+        for tests in self._tests.values():
             reached = [
-                device in {outcome.device for outcome in self._outcomes.get(place.test.id, ())}
-                for place in places
-                if not place.test.benchmark
-                for device in self._asked(place)
+                any(device == outcome.device for outcome in self._outcomes[test.id])
+                for test in tests
+                if not test.benchmark
+                for device in self._asked(test)
             ]
             none += bool(reached) and not any(reached)
             part += any(reached) and not all(reached)
         return none, part
 
-    # What is not true
+    def untrue(self, upstream: bool) -> Iterator[tuple[str, list[Test]]]:
+        """Yield the claims that are untrue, with the tests that say so.
 
-    def _untrue(self, claims: Sequence[ClaimRow], upstream: bool) -> Iterator[Untrue]:
-        for claim in claims:
-            untrue = (test for test in claim.tests if test.says is not None)
-            tests = [test for test in untrue if bool(test.verdict.upstream) is upstream]
-            if tests:
-                yield Untrue(claim.key, tests, self._probes(claim.key))
+        Those of which the translation alone is wrong where ``upstream``, and the others if not.
+        """
+        for key, tests in self._tests.items():
+            verdicts = [(test, test.untrue) for test in tests]
+            found = [t for t, v in verdicts if v is not None and bool(v.upstream) == upstream]
+            if found:
+                yield key, found
 
-    def _probes(self, key: str) -> list[Probe]:
-        return [probe for probe in self._run.probes if key in probe.claims]
+    # The claims
 
+    def notes_on(self, claim: Claim) -> Iterator[tuple[str, Said]]:
+        """Yield who else says it and why it has no tests: the kind of note, and the note."""
+        if claim.said != "text":
+            yield "said", Said(self._texts(f"said.{claim.said}"))
+        measured = self._texts("claim.benchmark") if claim.benchmarks else None
+        for kind in ("erratum", "untestable", "benchmark"):
+            reason = measured if kind == "benchmark" else getattr(claim, kind)
+            if reason is not None:
+                yield kind, self._texts.row(claim.key, reason)
 
-_HOLDS = Verdict("holds", "")
+    def probes(self, key: str) -> list[Probe]:
+        """Return what the releases of torch did, where they were asked about a claim."""
+        return [probe for probe in self.run.probes if key in probe.claims]
 
+    def tests(self, claim: Claim) -> list[Test]:
+        """Return the tests of a claim."""
+        return self._tests.get(claim.key, [])
 
-@lru_cache(maxsize=10_000)
-def _test_of(node: str) -> str:
-    """Return the test's id in a pytest id."""
-    return parts_of(node)[0]
+    def cells(self, test: Test) -> dict[str, str | None]:
+        """Return the state of a test by column; None where it was not asked."""
+        states: dict[str, str] = dict.fromkeys(self._asked(test), NOT_RUN)
+        for outcome in self._outcomes[test.id]:
+            states[outcome.device] = worst(states.get(outcome.device, NOT_RUN), outcome.state)
+        return {column: states.get(column) for column in self.columns}
+
+    def _asked(self, test: Test) -> list[str]:
+        """Return where a test is asked for in this run, whether it came to that or not."""
+        if not test.kinds:
+            return [NO_DEVICE]
+        ran = {outcome.device for outcome in self._outcomes[test.id]}
+        found = []
+        for selected in self.run.selection.of_kinds(test.kinds):
+            by_turns = [name for name in ran if name.startswith(f"{selected.device.type}:")]
+            found += by_turns if selected.visible > 1 and by_turns else [selected.place]
+        return found or [test.kinds[0]]
+
+    def code(self, test: Test) -> Markup:
+        """Return the source of a test, in colours."""
+        first, last = test.lines
+        lines = self.run.sources[test.file].split("\n")[first - 1 : last]
+        return highlight.python(textwrap.dedent("\n".join(lines)))
+
+    def place(self, test: Test) -> str:
+        """Return file and line of a test."""
+        folder = self.run.contents.pages[0].file.parents[1]
+        return f"{test.file.relative_to(folder).as_posix()}:{test.lines[0]}"
+
+    def failed(self, test_id: str) -> list[Outcome]:
+        """Return the outcomes of a test that broke, hung or crashed."""
+        return [outcome for outcome in self._outcomes[test_id] if outcome.state in FAILED]
+
+    def failures(self, test: Test) -> list[tuple[str, str, str, int]]:
+        """Return device, parameters, end of the text and what was cut off of its first failures."""
+        return [self._failure(o) for o in self.failed(test.id)[: self._shown.get(test.id, 0)]]
+
+    def _failure(self, outcome: Outcome) -> tuple[str, str, str, int]:
+        text = self.run.failures.get(outcome.node) or printable(outcome.reason)
+        cut = max(0, len(text) - self._room)
+        while (excess := len(escape(text[cut:]).encode()) - self._room) > 0:
+            cut += max(1, excess // 6)  # the most that one character can take, or nearly
+        case = outcome.node.partition("[")[2].removesuffix("]")
+        return self.label(outcome.device), printable(case), text[cut:], cut
+
+    def reasons(self, test: Test | None = None) -> list[tuple[tuple[str, str, str], int]]:
+        """Return why tests did not hold, the most frequent first: ((device, state, why), count).
+
+        Of one test or of all; a broken one shows its error instead.
+        """
+        counts = Counter(
+            (self.label(outcome.device), outcome.state, self._reason(outcome))
+            for outcome in (self.run.results if test is None else self._outcomes[test.id])
+            if outcome.state not in (HELD, BROKEN) and outcome.reason
+        )
+        return counts.most_common()
+
+    def _reason(self, outcome: Outcome) -> str:
+        """Return why a test was not run; a device that it lacks is told in the page's language."""
+        place = self.run.contents.place(parts_of(outcome.node)[0])
+        kinds = () if place is None else place.test.kinds
+        asked = {selected.place for selected in self.run.selection.devices}
+        if outcome.state == NOT_RUN and kinds and outcome.device == kinds[0] not in asked:
+            names = self._texts("claim.needs_or").join(map(self.label, kinds))
+            return self._texts("claim.needs", device=names, reason=self._missing())
+        return printable(outcome.reason)
+
+    def _missing(self) -> str:
+        missing = self.run.selection.missing
+        if missing == NO_ACCELERATOR:
+            return self._texts("machine.none_found")
+        return missing or self._texts("claim.needs_none_fits")

@@ -55,11 +55,11 @@ class Request:
         Raises:
             ReportError: it cannot be written there.
         """
-        from blitz.harness.report import page, rows  # jinja2 is for those who want a page
+        from blitz.harness.report import gather, page  # jinja2 is for those who want a page
 
         of_the_run = (faults, ending, images, threads, self.probes)
         source = (self.contents, self.sources, selection, results, self.failures)
-        run = rows.Run(*source, *of_the_run)
+        run = gather.Run(*source, *of_the_run)
         content = page.html(run, self.texts, self.measured)
         try:
             files.write(self.path, content)

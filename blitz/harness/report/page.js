@@ -1,23 +1,7 @@
 "use strict";
 (() => {
-  const root = document.documentElement;
   const byId = (id) => document.getElementById(id);
   const all = (selector, from = document) => [...from.querySelectorAll(selector)];
-
-  // The theme: as the system, light or dark; kept where the browser allows it.
-  const button = byId("theme");
-  const themes = ["auto", "light", "dark"];
-  const showTheme = () => {
-    button.lastElementChild.textContent = button.dataset[root.dataset.theme || "auto"];
-  };
-  button.addEventListener("click", () => {
-    const next = themes[(themes.indexOf(root.dataset.theme || "auto") + 1) % themes.length];
-    if (next === "auto") delete root.dataset.theme;
-    else root.dataset.theme = next;
-    try { localStorage.setItem("blitz-theme", next); } catch { /* a page need not be kept */ }
-    showTheme();
-  });
-  showTheme();
 
   // The contents are closed where they stand above the page.
   const narrow = matchMedia("(max-width: 60rem)");
@@ -107,33 +91,6 @@
   for (const field of [broken, changed, device]) field.addEventListener("change", filter);
   form.addEventListener("submit", (event) => { event.preventDefault(); filter(); });
   form.addEventListener("reset", () => setTimeout(filter));
-  const openAll = (open) => {
-    for (const test of all("details.t:not([hidden])")) {
-      if (!test.closest("[hidden]")) test.open = open;
-    }
-  };
-  byId("open").addEventListener("click", () => openAll(true));
-  byId("close").addEventListener("click", () => openAll(false));
-
-  // Code that is wider than its box can be scrolled by keys, too.
-  document.addEventListener("toggle", (event) => {
-    if (!event.target.matches?.("details.t[open]")) return;
-    for (const code of all("pre", event.target)) {
-      if (code.scrollWidth > code.clientWidth) code.tabIndex = 0;
-    }
-  }, true);
-
-  // A slash goes to the search field, Escape empties it.
-  document.addEventListener("keydown", (event) => {
-    const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);
-    if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
-      event.preventDefault();
-      search.focus();
-    } else if (event.key === "Escape" && event.target === search) {
-      search.value = "";
-      filter();
-    }
-  });
 
   // A link to a claim shows it, also where a filter has hidden it.
   function go() {
@@ -152,25 +109,6 @@
     target.scrollIntoView();
   }
   addEventListener("hashchange", go);
-
-  // What the reader sees is marked in the contents.
-  const links = new Map(all("#toc a[href^='#']").map((link) => [link.hash.slice(1), link]));
-  let current = null;
-  const seen = new IntersectionObserver((entries) => {
-    for (const entry of entries) {
-      const link = links.get(entry.target.id);
-      if (!entry.isIntersecting || !link || link === current) continue;
-      current?.removeAttribute("aria-current");
-      link.setAttribute("aria-current", "true");
-      current = link;
-      if (!narrow.matches) {
-        const nav = link.closest("nav");
-        const top = link.offsetTop - nav.clientHeight / 2;
-        if (Math.abs(nav.scrollTop - top) > nav.clientHeight / 3) nav.scrollTop = top;
-      }
-    }
-  }, { rootMargin: "-20% 0px -75% 0px" });
-  for (const section of all("#summary, #throughput, #untrue, section.part")) seen.observe(section);
 
   filter(); // a browser that goes back fills the fields in again
   go();

@@ -10,7 +10,8 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from blitz.harness.report import gather, rows, speed
+from blitz.harness.outcomes import FAILED
+from blitz.harness.report import gather, speed
 from blitz.harness.texts import Said, Texts, code_parts
 from blitz.measuring.step_breakdown import PARTS
 
@@ -24,7 +25,7 @@ LIMIT = 1_000_000
 LITTLE_ROOM = 10_000
 
 
-def html(run: rows.Run, texts: Texts, measured: speed.Measured | None = None) -> bytes:
+def html(run: gather.Run, texts: Texts, measured: speed.Measured | None = None) -> bytes:
     """Return the page of ``run`` in the language of ``texts``, in UTF-8."""
     page = _render(run, texts, measured)
     if len(page) < LIMIT:
@@ -32,19 +33,18 @@ def html(run: rows.Run, texts: Texts, measured: speed.Measured | None = None) ->
     return _render(replace(run, room=LITTLE_ROOM), texts, measured)
 
 
-def _render(run: rows.Run, texts: Texts, measured: speed.Measured | None) -> bytes:
-    script, first = _asset("page.js"), _asset("first.js")
-    report = gather.report(run, texts)
+def _render(run: gather.Run, texts: Texts, measured: speed.Measured | None) -> bytes:
+    script = _asset("page.js")
+    style = re.sub(r"\s+", " ", _asset("style.css"))
     page = _template().render(
-        r=report,
+        r=gather.Report(run, texts),
         t=texts,
-        cells=_cells(report, texts),
         english=Markup("" if texts.lang == "en" else ' lang="en"'),
         speed=None if measured is None else speed.speed(measured, texts),
-        style=Markup(_style()),
+        style=Markup(style.replace("; ", ";").replace(" {", "{").replace("{ ", "{")),
         script=Markup(script),
-        first_script=Markup(first),
-        hashes=" ".join(_hash(text) for text in (first, script)),
+        # The page's policy names its script: no other one runs.
+        digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
     return page.encode("utf-8", "replace")
 
@@ -57,30 +57,19 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"short": _short}
     environment.globals |= {
         "coded": _coded,
         "said": _said,
-        "names": rows.NAMES,
-        "signs": rows.SIGNS,
-        "told": rows.TOLD,
+        "signs": gather.SIGNS,
+        # As keys of the texts and classes of the page, which cannot hold a blank.
+        "names": {state: state.replace(" ", "_") for state in gather.SIGNS},
+        "failed_states": FAILED,
+        # Whether a release does what the tutorial says: what that is called, and its sign.
+        "told": {True: ("as_told", "="), False: ("not_as_told", "≠"), None: ("not_probed", "·")},
         "parts": PARTS,
     }
     source = _asset("templates/page.html.j2")
     return environment.from_string(re.sub(r">\n(?=[<{])", ">", source))  # none of these is in a pre
-
-
-def _cells(report: rows.Report, texts: Texts) -> dict[tuple[str, str | None], Markup]:
-    """Return what a cell of the table shows, by column and state: there are few."""
-    found: dict[tuple[str, str | None], Markup] = {}
-    for column in report.columns:
-        found[column.name, None] = Markup('<i class="c"></i>')
-        for state, name in rows.NAMES.items():
-            said = f"{column.label}{texts('page.colon')}{texts(f'state.{name}')}"
-            found[column.name, state] = Markup(
-                '<span class="c {}" role="img" title="{}">{}</span>'
-            ).format(name, said, rows.SIGNS[state])
-    return found
 
 
 def _coded(words: str) -> Markup:
@@ -97,21 +86,3 @@ def _said(what: Said) -> Markup:
 
 def _asset(name: str) -> str:
     return (HERE / name).read_text(encoding="utf-8").strip()
-
-
-def _style() -> str:
-    """Return the style sheet, in fewer bytes."""
-    # The dark colours stand in it twice: as the system's theme, and as the one chosen.
-    text = _asset("style.css").replace("DARK", _asset("dark.css"))
-    return re.sub(r"\s+", " ", text).replace("; ", ";").replace(" {", "{").replace("{ ", "{")
-
-
-def _hash(script: str) -> str:
-    """Return the script as the page's policy names it: no other script runs."""
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return f"'sha256-{digest}'"
-
-
-def _short(release: str) -> str:
-    """Return 1.13 for 1.13.1: the strip has no room for more."""
-    return ".".join(release.split(".")[:2])
