@@ -1,5 +1,6 @@
-"""Another clock for one module, while all that runs beside the test keeps the real one."""
+"""Clocks of a test's own, while all that runs beside it keeps the real one."""
 
+import itertools
 import time
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
@@ -15,3 +16,19 @@ def give_clock(
 ) -> None:
     """Until the test ends, these are the functions of ``time`` that ``module`` calls."""
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=monotonic, sleep=sleep))
+
+
+class Ticking:
+    """Work of known durations, the last of them for ever, and the clock that shows them."""
+
+    def __init__(self, *durations: float) -> None:
+        self.durations = itertools.chain(durations, itertools.repeat(durations[-1]))
+        self.now = 0.0
+        self.calls = 0
+
+    def work(self) -> None:
+        self.calls += 1
+        self.now += next(self.durations)
+
+    def read(self) -> float:
+        return self.now

@@ -8,7 +8,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``python -m blitz compare``."""
     parser.add_argument("before", type=Path, metavar="A.json", help="the first result")
     parser.add_argument("after", type=Path, metavar="B.json", help="the second result")
-    parser.add_argument("--device", metavar="NAME", help="compare this device only")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -16,15 +15,9 @@ def run(args: argparse.Namespace) -> int:
     from blitz.harness import conformance
 
     before, after = conformance.read(args.before), conformance.read(args.after)
-    devices = {name for pair in conformance.pairs(before, after) for name in pair}
-    if args.device is not None and args.device not in devices:
-        named = ", ".join(sorted(name for name in devices if name))
-        raise conformance.ConformanceError(
-            f"--device {args.device}: neither run has it. They have: {named}."
-        )
     for name, was, now in conformance.differences(before, after):
         print(f"{name}: {was} → {now}")
-    changes = conformance.compare(before, after, args.device)
+    changes = conformance.compare(before, after)
     for change in sorted(changes, key=lambda change: not change.regression):
         print(change)
     lost = sum(change.regression for change in changes)

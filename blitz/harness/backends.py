@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from blitz.harness.conformance import ConformanceError, devices_of, is_accelerator, outcomes_on, why
+from blitz.base.errors import BlitzError
+from blitz.harness.conformance import devices_of, is_accelerator, outcomes_on, why
 from blitz.harness.outcomes import BROKEN, CRASHED, HELD, HUNG, KNOWN, NO_DEVICE, UNSUPPORTED
 
 SHOWN = (HELD, BROKEN, UNSUPPORTED, KNOWN, CRASHED, HUNG)
@@ -22,13 +23,13 @@ def profile(result: dict[str, Any], device: str | None = None) -> Iterator[str]:
         device: The device, as named in the run; None for the run's only accelerator.
 
     Raises:
-        ConformanceError: the run has no such device, or several accelerators.
+        BlitzError: the run has no such device, or several accelerators.
     """
     names = devices_of(result)
     chosen = [name for name in names if name == device or (not device and is_accelerator(name))]
     if len(chosen) != 1:
         asked = "the accelerator" if device is None else f"--device {device}"
-        raise ConformanceError(
+        raise BlitzError(
             f"{asked}: the run has {', '.join(chosen or names) or 'no devices'}. Name one with "
             "--device NAME."
         )

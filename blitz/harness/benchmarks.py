@@ -113,7 +113,6 @@ def lines(rows: Sequence[Mapping[str, Any]], no_accelerator: str | None) -> Iter
         yield ""
         costs = ", ".join(f"{cost * 1e6:.1f} µs on {device}" for device, cost in clocks.items())
         yield f"timing nothing costs {costs}; a round takes 0.1 s or more, or one call"
-        yield from _load_lines(load(), os.cpu_count() or 1)
 
 
 def _grid(points: Sequence[Point], no_accelerator: str | None) -> Iterator[str]:
@@ -154,13 +153,6 @@ def _where_steps_go(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             f"{row['device']:>9}{row['feed']:>10}{row['width']:>6}{row['batch']:>6}"
             f"{shares}{busy:>6}  {row['bound']}"
         )
-
-
-def _load_lines(load: float | None, cores: int) -> Iterator[str]:
-    if load is not None:
-        yield f"load of the machine meanwhile: {load} on {cores} cores"
-        if load > 1.5 * cores:
-            yield "other work took part of them: measure again when the machine is calm"
 
 
 def _floor(row: Mapping[str, Any]) -> str:

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from blitz.base.errors import BlitzError
 from blitz.harness.contents import Contents, Place, parts_of
 from blitz.harness.outcomes import NO_DEVICE, device_name, properties_of
-from blitz.harness.profile_plugin import ProfilePlugin
 from blitz.harness.selection import Selection
-from blitz.harness.source import ContentsError
 
 
 class ClaimCheckPlugin:
@@ -18,15 +17,8 @@ class ClaimCheckPlugin:
     Tests that lie elsewhere than in the folder ``spec`` are passed over.
     """
 
-    def __init__(
-        self,
-        spec: Path,
-        contents: Callable[[], Contents],
-        selection: Selection,
-        profile: ProfilePlugin | None,
-    ) -> None:
-        self._spec, self._contents = spec, contents
-        self._selection, self._profile = selection, profile
+    def __init__(self, spec: Path, contents: Callable[[], Contents], selection: Selection) -> None:
+        self._spec, self._contents, self._selection = spec, contents, selection
 
     @pytest.hookimpl(tryfirst=True)  # before tests are left out by -k, -m or --claim
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -41,7 +33,7 @@ class ClaimCheckPlugin:
             return
         try:
             table = self._contents()
-        except ContentsError as error:
+        except BlitzError as error:
             raise pytest.UsageError(str(error)) from error
         misfits = table.misfits()
         if misfits:
@@ -50,14 +42,6 @@ class ClaimCheckPlugin:
             place = table.place(item.originalname.removeprefix("test_"))
             if place is not None:  # else a benchmark that no claim names
                 item.user_properties += properties_of(place, device_name(item))
-        if self._profile is not None:
-            self._profile.apply(in_spec)
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Tell the profile what is left to run."""
-        if self._profile is not None:
-            self._profile.collected(session.items, self._contents())
 
     def locate(self, node: str) -> tuple[Place, str] | None:
         """Return place and device of a test by its id alone; None for one that checks no claim."""

@@ -15,10 +15,6 @@ SAID = {
 }
 
 
-class UnknownClaim(BlitzError):
-    """A key that stands nowhere in the contents; the message names it."""
-
-
 class ClaimFilter:
     """A pytest plugin that runs the tests of some claims only, and tells what is known of each.
 
@@ -30,7 +26,7 @@ class ClaimFilter:
         self._keys = dict.fromkeys(key.strip().upper() for key in keys)
         unknown = self._keys.keys() - {claim.key for claim, _ in contents.claims()}
         if unknown:
-            raise UnknownClaim(
+            raise BlitzError(
                 f"--claim {', '.join(sorted(unknown))}: the contents have no such "
                 "claim. The keys stand in spec/contents.toml."
             )

@@ -24,10 +24,6 @@ from blitz.harness.tolerances import Row
 FORMAT, VERSION = "blitz conformance", 2
 
 
-class ConformanceError(BlitzError):
-    """A file that holds no result of a run, or cannot be written; the message says why."""
-
-
 def document(
     contents: Contents,
     selection: Selection,
@@ -124,7 +120,7 @@ def write(path: Path, result: dict[str, Any]) -> None:
     try:
         files.write(path, f"{text}\n".encode())
     except OSError as error:
-        raise ConformanceError(
+        raise BlitzError(
             f"--conformance {path}: cannot be written: {error.strerror or error}. Choose a file in "
             "a folder that has room and that you may write to."
         ) from error
@@ -135,19 +131,19 @@ def read(path: Path) -> dict[str, Any]:
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConformanceError(f"{path}: {error}. Write one with --conformance FILE.") from error
+        raise BlitzError(f"{path}: {error}. Write one with --conformance FILE.") from error
     if not isinstance(result, dict) or result.get("format") != FORMAT:
-        raise ConformanceError(
+        raise BlitzError(
             f"{path} is no result of a run: its format is not {FORMAT!r}. Write one with "
             "pytest spec --conformance FILE."
         )
     if result.get("version") != VERSION:
-        raise ConformanceError(
+        raise BlitzError(
             f"{path} is of version {result.get('version')!r}, and version {VERSION} is known "
             "here. Write it anew, or compare with the blitz that wrote it."
         )
     if not _well_formed(result):
-        raise ConformanceError(f"{path} lacks what docs/conformance.md asks for. Write it anew.")
+        raise BlitzError(f"{path} lacks what docs/conformance.md asks for. Write it anew.")
     return result
 
 
@@ -190,9 +186,7 @@ class Change:
         return f"{sign}: {self.key} on {self.device}: {before} → {after}{reason}"
 
 
-def compare(
-    before: dict[str, Any], after: dict[str, Any], device: str | None = None
-) -> list[Change]:
+def compare(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
     """Return what changed from one result to another, claim by claim, on each device.
 
     Devices of the same name are compared; where each run has one accelerator, these two are.
@@ -200,12 +194,9 @@ def compare(
     Args:
         before: A result as :func:`read` gives it.
         after: Another.
-        device: Compare this device only, named as in ``before`` or in ``after``.
     """
     changes = []
     for name, other in pairs(before, after):
-        if device is not None and device not in (name, other):
-            continue
         was, now = outcomes_on(before, name), outcomes_on(after, other)
         shown = " → ".join(dict.fromkeys(place for place in (name, other) if place))
         for key in dict.fromkeys([*was, *now]):

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from blitz.harness.source import ContentsError, Test, Verdict, tests_of
+from blitz.base.errors import BlitzError
+from blitz.harness.source import Test, Verdict, tests_of
 
 SAID = ("text", "upstream", "older", "ours")
 
@@ -180,7 +181,7 @@ def load(path: Path) -> Contents:
     """Return the contents in the TOML file ``path`` and the tests in its folder.
 
     Raises:
-        ContentsError: the file cannot be read, is not TOML or lacks a field, or a file of tests is
+        BlitzError: the file cannot be read, is not TOML or lacks a field, or a file of tests is
             not Python.
     """
     try:
@@ -188,7 +189,7 @@ def load(path: Path) -> Contents:
         pages = tuple(_page(page, path.parent) for page in table["page"])
         return Contents(pages, tests_of(path.parent))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ContentsError(f"{path}: {type(error).__name__}: {error}") from error
+        raise BlitzError(f"{path}: {type(error).__name__}: {error}") from error
 
 
 def parts_of(node: str) -> tuple[str, tuple[str, ...]]:

@@ -8,7 +8,7 @@ import pytest
 from blitz.harness import verdict
 from blitz.harness.contents import Contents
 from blitz.harness.outcomes import Results
-from blitz.harness.profile_plugin import ProfilePlugin
+from blitz.harness.profile import ProfilePlugin
 from blitz.harness.report.options import Request
 from blitz.harness.selection import Selection
 from blitz.harness.texts import Message

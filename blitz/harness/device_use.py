@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import nn
@@ -112,24 +113,15 @@ def _detached(given: Any) -> Any:
 @contextlib.contextmanager
 def asked_for_accelerator(calls: Calls) -> Iterator[None]:
     """Note whether ``torch.accelerator`` is asked what there is."""
-    there: Any = torch.accelerator
-    names = ("is_available", "current_accelerator")
-    old = {name: getattr(there, name) for name in names}
-
-    def noting(ask: Callable[..., Any]) -> Callable[..., Any]:
-        def ask_and_note(*arguments: Any, **named: Any) -> Any:
-            calls.accelerator = True
-            return ask(*arguments, **named)
-
-        return ask_and_note
-
-    for name in names:
-        setattr(there, name, noting(old[name]))
-    try:
-        yield
-    finally:
-        for name in names:
-            setattr(there, name, old[name])
+    there = torch.accelerator
+    with (
+        patch.object(there, "is_available", wraps=there.is_available) as whether,
+        patch.object(there, "current_accelerator", wraps=there.current_accelerator) as which,
+    ):
+        try:
+            yield
+        finally:
+            calls.accelerator = whether.called or which.called
 
 
 def _touches(device: torch.device, thing: Any, deep: int = 0) -> bool:

@@ -92,10 +92,6 @@ class SupervisorPlugin:
         self._over = threading.Event()
         config.add_cleanup(self._over.set)
 
-    def current(self) -> Selection:
-        """Return the devices of the run as they are now."""
-        return self.selection
-
     def pytest_sessionstart(self) -> None:
         """Begin to watch."""
         if self._limit:

@@ -22,8 +22,7 @@ from blitz.harness.outcomes import (
     get_property,
     put_property,
 )
-from blitz.harness.profile import XFAIL
-from blitz.harness.profile_plugin import ProfilePlugin
+from blitz.harness.profile import XFAIL, ProfilePlugin
 from blitz.harness.selection import Selection, kind
 
 CALLS = pytest.StashKey[Calls]()
@@ -65,7 +64,7 @@ class JudgePlugin:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Settle the outcome of a test of a claim, and say what is broken."""
         report = yield
-        if get_property(item.user_properties, KEY) is None:
+        if get_property(item, KEY) is None:
             return report
         outcome = self._outcome(item, call, report)
         if not (report.passed and report.when != "call"):

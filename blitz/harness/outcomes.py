@@ -5,7 +5,7 @@ carries from the workers to the controller.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -129,9 +129,9 @@ def _reason(report: pytest.TestReport) -> str:
     return text.strip().splitlines()[0] if text.strip() else ""
 
 
-def get_property(properties: Iterable[tuple[str, object]], name: str) -> str | None:
-    """Return the value of the property ``name``, or None."""
-    return next((str(value) for key, value in properties if key == name), None)
+def get_property(item: pytest.Item, name: str) -> str | None:
+    """Return the value of the test's property ``name``, or None."""
+    return next((str(value) for key, value in item.user_properties if key == name), None)
 
 
 def put_property(item: pytest.Item, name: str, value: str) -> None:

@@ -30,7 +30,7 @@ from blitz.harness.contents import load
 from blitz.harness.context import CONTEXT, RunContext
 from blitz.harness.judge import JudgePlugin
 from blitz.harness.outcomes import Results
-from blitz.harness.profile_plugin import ProfilePlugin
+from blitz.harness.profile import ProfilePlugin
 from blitz.harness.report import options as report
 from blitz.harness.run_end import RunEndPlugin
 
@@ -63,7 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
     config.stash[CONTEXT] = run
     chosen, gaps = run.selection, run.profile
-    checked = ClaimCheckPlugin(spec, contents, chosen, gaps)
+    checked = ClaimCheckPlugin(spec, contents, chosen)
     parts: list[object] = [
         checked,
         RunEndPlugin(config, run),
@@ -77,7 +77,7 @@ def pytest_configure(config: pytest.Config) -> None:
     supervisor = isolation.SupervisorPlugin(config, chosen, checked.locate)
     if isolation.supervise(config, chosen) or (xdist.has_workers(config) and not worker):
         parts.append(supervisor)
-    for part in (*parts, xdist.XdistBridge(supervisor.current, gaps)):
+    for part in (*parts, xdist.XdistBridge(lambda: supervisor.selection, gaps)):
         config.pluginmanager.register(part)
     if worker:
         torch.set_num_threads(run.threads)
@@ -111,7 +111,7 @@ def _selection(config: pytest.Config) -> selection.Selection:
     chosen = selection.select(names, modules, limit=limit, shared=several)
     if config.getoption("--require-accelerator") and not chosen.of_kinds(["accelerator"]):
         why = chosen.missing or f"--device asks for {names} only"
-        raise selection.SelectionError(f"--require-accelerator: {why}")
+        raise BlitzError(f"--require-accelerator: {why}")
     return chosen
 
 
@@ -123,9 +123,7 @@ def _profile(
         return None
     keys = [claim.key for claim, _ in contents().claims()]
     alone = not chosen.of_kinds(["accelerator"])
-    applied = ProfilePlugin(profile.load(path, keys), alone=alone)
-    config.add_cleanup(applied.widen())
-    return applied
+    return ProfilePlugin(profile.load(path, keys), contents, alone)
 
 
 def _turn_tf32_off() -> None:

@@ -14,23 +14,35 @@ stale. A tolerance widens ``torch.testing.assert_close`` in the claim's tests; w
 needs it, the line is stale. A stale line fails the run.
 """
 
+import contextlib
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import pytest
 import torch
 
 from blitz.base.errors import BlitzError
+from blitz.harness.contents import Contents
+from blitz.harness.outcomes import (
+    HELD,
+    KEY,
+    KNOWN,
+    NOT_RUN,
+    PROFILE,
+    Results,
+    device_of,
+    get_property,
+    put_property,
+)
 from blitz.harness.selection import kind
+from blitz.harness.texts import Message
 
 SKIP, XFAIL, TOLERANCE = "skip", "xfail", "tolerance"
 NEEDED = "tolerance needed"  # in place of TOLERANCE, where a test did not hold without
-
-
-class ProfileError(BlitzError):
-    """A profile that cannot be used; the message names the file, the line's key and the fault."""
 
 
 @dataclass(frozen=True)
@@ -70,21 +82,25 @@ class Profile:
 
 
 def load(path: Path, keys: Iterable[str]) -> Profile:
-    """Return the profile in the TOML file ``path`` for claims of the given keys."""
+    """Return the profile in the TOML file ``path`` for claims of the given keys.
+
+    Raises:
+        BlitzError: it cannot be used; the message names the file, the line's key and the fault.
+    """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ProfileError(f"profile {path}: {error}") from error
+        raise BlitzError(f"profile {path}: {error}") from error
     claims, device_type = table.pop("claims", {}), table.pop("device", None)
     if table or not isinstance(claims, dict) or not isinstance(device_type, str | None):
-        raise ProfileError(
+        raise BlitzError(
             f"profile {path}: {', '.join(table) or 'a value'} is not known. Give device = "
             '"TYPE" and a table [claims] with lines such as T16 = { skip = "why" }.'
         )
     lines = {key: _line(path, key, entry) for key, entry in claims.items()}
     unknown = sorted(lines.keys() - set(keys))
     if unknown:
-        raise ProfileError(
+        raise BlitzError(
             f"profile {path}: {', '.join(unknown)}: stale, there is no such claim. Keys stand in "
             "spec/contents.toml."
         )
@@ -99,14 +115,118 @@ def _line(path: Path, key: str, entry: Any) -> Line:
     elif {"reason"} < names <= {"reason", "rtol", "atol"}:
         line = Line(key, TOLERANCE, entry["reason"], entry.get("rtol", 0.0), entry.get("atol", 0.0))
     else:
-        raise ProfileError(
+        raise BlitzError(
             f'profile {path}: {key}: give {{ skip = "why" }}, {{ xfail = "why" }} or '
             '{ rtol = 1e-3, atol = 1e-4, reason = "why" }.'
         )
     numbers = all(isinstance(n, int | float) and n >= 0 for n in (line.rtol, line.atol))
     if not isinstance(line.reason, str) or not line.reason.strip() or not numbers:
-        raise ProfileError(
+        raise BlitzError(
             f"profile {path}: {key}: the reason is a sentence, and tolerances are numbers of 0 "
             "or more."
         )
     return line
+
+
+class ProfilePlugin:
+    """A pytest plugin that applies a profile to the tests of claims.
+
+    Args:
+        profile: The profile.
+        contents: Gives the claims and their tests.
+        alone: Whether the run has no accelerator.
+
+    Attributes:
+        whole: The keys whose tests are all part of the run; lines of others are not judged.
+    """
+
+    def __init__(self, profile: Profile, contents: Callable[[], Contents], alone: bool) -> None:
+        self.profile = profile
+        self.whole: set[str] = set()
+        self._contents, self._alone = contents, alone
+        self._left_out: set[str | None] = set()
+
+    def line_of(self, item: pytest.Item) -> Line | None:
+        """Return the line for a test; None where the profile says nothing about it."""
+        key = get_property(item, KEY)
+        return None if key is None else self.profile.line(key, device_of(item), self._alone)
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Mark the tests that have a line; the items know their keys by now."""
+        for item in items:
+            line = self.line_of(item)
+            if line is not None:
+                put_property(item, PROFILE, line.action)
+                if line.action == SKIP:
+                    item.add_marker(pytest.mark.skip(reason=f"profile: {line.reason}"))
+
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        """Remember the claims that are not checked whole."""
+        self._left_out |= {get_property(item, KEY) for item in items}
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Work out :attr:`whole` from the items of the run and the tests of each claim."""
+        functions = (item for item in session.items if isinstance(item, pytest.Function))
+        ids = {f.originalname.removeprefix("test_") for f in functions if get_property(f, KEY)}
+        claims = [claim for claim, _ in self._contents().claims()]
+        self.whole = {claim.key for claim in claims if claim.tests and ids.issuperset(claim.tests)}
+        self.whole -= self._left_out
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
+        """Widen the tolerances in the test, and remember whether it needed that."""
+        line = self.line_of(item)
+        if line is None or line.action != TOLERANCE:
+            return (yield)
+        with widened(line.rtol, line.atol) as needed:
+            try:
+                return (yield)
+            finally:
+                if needed:
+                    put_property(item, PROFILE, NEEDED)
+
+    def stale(self, results: Results) -> list[Message]:
+        """Return the faults of lines that the run has refuted."""
+        faults = []
+        for key, line in self.profile.lines.items():
+            tests = [o for o in results if o.key == key and o.profile and o.state != NOT_RUN]
+            if key not in self.whole or not tests:
+                continue
+            if line.action == XFAIL and not any(o.state == KNOWN for o in tests):
+                faults.append(("fault.stale_xfail", key))
+            if line.action == TOLERANCE and all(
+                o.state == HELD and o.profile != NEEDED for o in tests
+            ):
+                faults.append(("fault.stale_tolerance", key))
+        profile = str(self.profile.path)
+        return [Message(fault, {"profile": profile, "key": key}) for fault, key in faults]
+
+
+@contextlib.contextmanager
+def widened(rtol: float, atol: float) -> Iterator[list[bool]]:
+    """Let ``assert_close`` pass what is within these tolerances.
+
+    Yields:
+        A list that is empty until something passed that would not have otherwise.
+    """
+    # Not exported; assert_close calls one, and that the other, in torch 2.6 to 2.15.
+    comparison = torch.testing._comparison
+    strict, tolerances = comparison.not_close_error_metas, comparison.get_tolerances
+    needed: list[bool] = []
+
+    def least(*inputs: Any, **given: Any) -> tuple[float, float]:
+        own = tolerances(*inputs, **given)
+        return max(own[0], rtol), max(own[1], atol)
+
+    def errors(*inputs: Any, **options: Any) -> Any:
+        if not strict(*inputs, **options):
+            return []
+        with patch.object(comparison, "get_tolerances", least):
+            left = strict(*inputs, **options)
+        if not left:
+            needed.append(True)
+        return left
+
+    with patch.object(comparison, "not_close_error_metas", errors):
+        yield needed

@@ -6,7 +6,6 @@ a type of device without a number, each worker has one of the visible devices to
 
 import contextlib
 import importlib
-import importlib.util
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
@@ -22,10 +21,6 @@ from blitz.preflight import Finding, Verdict
 NO_ACCELERATOR = "torch finds no accelerator on this machine"
 
 
-class SelectionError(BlitzError):
-    """A device or a plug-in that was asked for cannot be used; the message says why."""
-
-
 @dataclass(frozen=True)
 class Selected:
     """A device of the run.
@@ -36,7 +31,6 @@ class Selected:
         visible: How many devices of its type xdist's workers share; 1 where a number was given.
         gaps: What the preflight found missing, with the error that said so.
         model: What the hardware is called; empty where it is not known.
-        seconds: How long the preflight took.
     """
 
     name: str
@@ -44,7 +38,6 @@ class Selected:
     visible: int = 1
     gaps: dict[str, str] = field(default_factory=dict)
     model: str = ""
-    seconds: float = 0.0
 
     @property
     def device(self) -> torch.device:
@@ -137,7 +130,6 @@ def select(
         limit: Seconds for each trial.
         shared: Whether xdist's workers are to share the devices of a type among them.
     """
-    _check_that_there_are(modules)
     selection = (
         _all(modules, limit, shared) if names is None else _named(names, modules, limit, shared)
     )
@@ -146,7 +138,7 @@ def select(
 
 
 def import_modules(modules: Sequence[str]) -> None:
-    """Import the plug-ins in order; whatever one raises becomes a SelectionError."""
+    """Import the plug-ins in order; whatever one raises becomes a BlitzError."""
     if modules:
         # torchvision asks torch.ops for its own version as it is imported, which torchax refuses.
         with contextlib.suppress(ImportError):
@@ -155,19 +147,7 @@ def import_modules(modules: Sequence[str]) -> None:
         try:
             importlib.import_module(name)
         except Exception as error:  # whatever a backend's own start may raise
-            raise SelectionError(f"--import {name}: {type(error).__name__}: {error}") from error
-
-
-def _check_that_there_are(modules: Sequence[str]) -> None:
-    """Find a misspelt name before a child is started for it."""
-    for name in modules:
-        try:
-            found = importlib.util.find_spec(name)
-        except (ImportError, ValueError):
-            continue  # its own import says it better
-        if found is None:
-            cause = f"ModuleNotFoundError: No module named {name!r}"
-            raise SelectionError(f"--import {name}: {cause}")
+            raise BlitzError(f"--import {name}: {type(error).__name__}: {error}") from error
 
 
 def _named(names: str, modules: Sequence[str], limit: float, shared: bool) -> Selection:
@@ -180,7 +160,7 @@ def _named(names: str, modules: Sequence[str], limit: float, shared: bool) -> Se
     for finding in findings.values():
         _refuse_broken_import(finding)
         if not finding.usable:
-            raise SelectionError(f"--device: {finding}")
+            raise BlitzError(f"--device: {finding}")
     return Selection(
         tuple(
             META if name == "meta" else _selected(findings[name], name, shared) for name in wanted
@@ -191,7 +171,7 @@ def _named(names: str, modules: Sequence[str], limit: float, shared: bool) -> Se
 def _all(modules: Sequence[str], limit: float, shared: bool) -> Selection:
     cpu = preflight.check("cpu", limit=limit)  # before a driver is touched: it may be a fork
     if not cpu.usable:
-        raise SelectionError(str(cpu))
+        raise BlitzError(str(cpu))
     first = _first_accelerator(modules, limit)
     if first is None:
         why = backend.driver_warning()
@@ -234,7 +214,6 @@ def _selected(finding: Finding, name: str, shared: bool = False) -> Selected:
         visible=int(facts["count"]) if spread else 1,
         gaps=finding.gaps,
         model=facts.get("model", ""),
-        seconds=finding.seconds,
     )
 
 
@@ -243,8 +222,8 @@ def _refuse_broken_import(finding: Finding) -> None:
     if finding.usable or kind != "import" or module == "torch":
         return
     if finding.verdict in (Verdict.CRASHED, Verdict.HUNG):
-        raise SelectionError(
+        raise BlitzError(
             f"--import {module}: {finding.verdict.phrase} ({finding.detail}). "
             f"{finding.verdict.remedy}"
         )
-    raise SelectionError(f"--import {module}: {finding.detail}")
+    raise BlitzError(f"--import {module}: {finding.detail}")

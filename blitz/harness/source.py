@@ -14,10 +14,6 @@ from blitz.base.errors import BlitzError
 from blitz.base.versions import installed
 
 
-class ContentsError(BlitzError):
-    """The table of contents or a file of tests cannot be read; the message names file and fault."""
-
-
 @dataclass(frozen=True)
 class Verdict:
     """What became of a claim whose sentence in the tutorial is not, or no longer, true.
@@ -103,7 +99,7 @@ def _parsed(file: Path) -> list[tuple[str | None, ast.FunctionDef]]:
     try:
         tree = ast.parse(file.read_text(encoding="utf-8"), file.name)
     except (SyntaxError, ValueError) as error:
-        raise ContentsError(f"{file} is no Python: {error}") from error
+        raise BlitzError(f"{file} is no Python: {error}") from error
     found: list[tuple[str | None, ast.FunctionDef]] = []
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):

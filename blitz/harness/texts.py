@@ -5,7 +5,6 @@ the claims say is English in the specification; ``spec/<lang>.toml`` holds it in
 """
 
 import re
-import string
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,10 +17,6 @@ from blitz.base.errors import BlitzError
 HERE = Path(__file__).parent / "report"
 
 LANGUAGES = ("en", "zh")
-
-
-class TextsError(BlitzError):
-    """A language that is not known, or a file of texts that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +86,7 @@ class Texts:
 def texts(lang: str, spec: Path | None = None) -> Texts:
     """Return the words of ``lang``; without the folder ``spec``, claims stay English."""
     if lang not in LANGUAGES:
-        raise TextsError(
+        raise BlitzError(
             f"--lang {lang}: there is no such language. Choose {' or '.join(LANGUAGES)}."
         )
     if lang == "en":
@@ -131,11 +126,6 @@ class Message:
         return self.said(english())
 
 
-def placeholders(words: str) -> set[str]:
-    """Return the names in braces."""
-    return {name for _, name, _, _ in string.Formatter().parse(words) if name}
-
-
 def code_parts(words: str) -> list[tuple[bool, str]]:
     """Return the text in its parts: (whether it stands in `backticks`, the part without them)."""
     parts = re.split(r"`([^`]*)`", words)
@@ -143,10 +133,7 @@ def code_parts(words: str) -> list[tuple[bool, str]]:
 
 
 def _load(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise TextsError(f"{file}: {error}. Put it back as it came.") from error
+    return tomllib.loads(file.read_text(encoding="utf-8"))
 
 
 def _flat(tables: Mapping[str, Mapping[str, str]]) -> dict[str, str]:

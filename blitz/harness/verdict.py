@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from blitz.harness.outcomes import FAILED, KNOWN, RAN, UNSUPPORTED, Results
-from blitz.harness.profile_plugin import ProfilePlugin
+from blitz.harness.profile import ProfilePlugin
 from blitz.harness.selection import Selected, Selection
 from blitz.harness.texts import Message
 

@@ -11,7 +11,7 @@ import torch
 from filelock import FileLock
 
 from blitz import data
-from blitz.harness.profile_plugin import ProfilePlugin
+from blitz.harness.profile import ProfilePlugin
 from blitz.harness.selection import Selection
 
 KEY = "blitz"

@@ -45,11 +45,11 @@ class TestCompare:
 
     @pytest.fixture
     def compare(self, tmp_path: Path) -> Callable[..., int]:
-        def compare(before: Any, after: Any, *options: str) -> int:
+        def compare(before: Any, after: Any) -> int:
             files = tmp_path / "a.json", tmp_path / "b.json"
             for file, result in zip(files, (before, after), strict=True):
                 file.write_text(json.dumps(result), encoding="utf-8")
-            return main(["compare", *map(str, files), *options])
+            return main(["compare", *map(str, files)])
 
         return compare
 
@@ -68,26 +68,3 @@ class TestCompare:
             "change: T2 on cuda:0: not there → held",
             "4 regressions, 2 other changes",
         ]
-
-    def test_of_one_device_says_no_more(
-        self, compare: Callable[..., int], capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        assert compare(self.BEFORE, self.AFTER, "--device", "cpu") == 1
-
-        assert capsys.readouterr().out.splitlines() == [
-            "torch: 2.6 → 2.7",
-            "regression: T3 on cpu: held → broken",
-            "change: T2 on cpu: broken → held",
-            "1 regressions, 1 other changes",
-        ]
-
-    def test_device_that_neither_has_is_named_with_those_there_are(
-        self, compare: Callable[..., int], capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        assert compare(self.BEFORE, self.AFTER, "--device", "mps:0") == 2
-
-        printed = capsys.readouterr()
-        assert (printed.out, printed.err) == (
-            "",
-            "error: --device mps:0: neither run has it. They have: cpu, cuda:0, meta.\n",
-        )

@@ -1,7 +1,6 @@
 """Tests that were collected, held against the table of contents."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -24,10 +23,6 @@ def spec(tmp_path: Path) -> Path:
     return small_house.make(tmp_path, small_house.PAGE + 'T1 = ["sum"]', TESTS)
 
 
-def make(spec: Path, profile: Any = None) -> ClaimCheckPlugin:
-    return ClaimCheckPlugin(spec, lambda: contents.load(spec / "contents.toml"), SELECTION, profile)
-
-
 @pytest.mark.parametrize(
     ("node", "found"),
     [
@@ -43,6 +38,8 @@ def make(spec: Path, profile: Any = None) -> ClaimCheckPlugin:
 def test_key_and_device_are_found_by_the_id_alone(
     spec: Path, node: str, found: tuple[str, str] | None
 ) -> None:
-    located = make(spec).locate(node)
+    table = contents.load(spec / "contents.toml")
+
+    located = ClaimCheckPlugin(spec, lambda: table, SELECTION).locate(node)
 
     assert found == (None if located is None else (located[0].claim.key, located[1]))

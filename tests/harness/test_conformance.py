@@ -119,7 +119,6 @@ class TestCompare:
 
         assert conformance.compare(before, after) == [gone]
         assert conformance.compare(after, before) == [come]
-        assert conformance.compare(before, after, "cpu") == []
 
     @pytest.mark.parametrize(
         ("before", "after", "pairs"),

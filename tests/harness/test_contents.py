@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from blitz.base.errors import BlitzError
 from blitz.harness import contents
 from blitz.harness.contents import Claim, Contents, Section
-from blitz.harness.source import ContentsError
 from tests import locales, small_house
 
 SPEC = Path(__file__).parents[2] / "spec"
@@ -151,7 +151,7 @@ def test_damaged_contents_are_refused_by_name(tmp_path: Path, text: str, fault: 
     file = tmp_path / "contents.toml"
     file.write_text(text)
 
-    with pytest.raises(ContentsError) as refused:
+    with pytest.raises(BlitzError) as refused:
         contents.load(file)
 
     assert str(refused.value).startswith(f"{file}: {fault}")

@@ -1,14 +1,19 @@
-"""A backend's profile: what its file may say, and for which tests."""
+"""A backend's profile: what its file may say, for which tests, and which lines are stale."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch.testing import assert_close
 
+from blitz.base.errors import BlitzError
 from blitz.harness import profile
-from blitz.harness.profile import Line, Profile, ProfileError
+from blitz.harness.outcomes import BROKEN, HELD, KNOWN, NOT_RUN, Outcome
+from blitz.harness.profile import Line, Profile, ProfilePlugin
+from blitz.harness.texts import Message
 
 CPU, CUDA, XPU, META = (torch.device(name) for name in ("cpu", "cuda:0", "xpu:1", "meta"))
 PATH = Path("backend.toml")
@@ -70,7 +75,7 @@ class TestFile:
         if text is not None:
             file.write_bytes(text)
 
-        with pytest.raises(ProfileError) as refused:
+        with pytest.raises(BlitzError) as refused:
             profile.load(file, ["T1"])
         assert str(refused.value).startswith(f"profile {file}: ")
         assert fault in str(refused.value)
@@ -107,3 +112,77 @@ class TestLine:
         known = Profile(Path("p"), {"T1": Line("T1", "xfail", "to() lets it through")}, device_type)
 
         assert (known.line("T1", None, alone) is not None) == fits
+
+
+class TestWidening:
+    @pytest.mark.parametrize(
+        ("least", "given", "dtype", "off", "passes"),
+        [
+            ((1e-2, 0.0), {}, torch.float32, 0.009, True),
+            ((1e-2, 0.0), {}, torch.float32, 0.011, False),
+            ((0.0, 0.5), {}, torch.float32, 0.4, True),
+            ((0.0, 1e-3), {}, torch.bfloat16, 0.015625, True),  # 0.016 is torch's own
+            ((1e-2, 0.5), {"rtol": 0.1, "atol": 0.7}, torch.float32, 0.79, True),
+            ((1e-2, 0.5), {"rtol": 0.0, "atol": 0.1}, torch.float32, 0.5, True),
+            ((1e-2, 0.5), {"rtol": 0.0, "atol": 0.1}, torch.float32, 0.52, False),
+        ],
+    )
+    def test_least_tolerances_widen_those_of_the_test_or_of_the_dtype(
+        self,
+        least: tuple[float, float],
+        given: dict[str, float],
+        dtype: torch.dtype,
+        off: float,
+        passes: bool,
+    ) -> None:
+        one = torch.ones(2, dtype=dtype)
+
+        outcome = contextlib.nullcontext() if passes else pytest.raises(AssertionError)
+        with profile.widened(*least), outcome:
+            assert_close({"sums": [one + off]}, {"sums": [one]}, **given)
+
+    def test_tolerance_that_was_not_needed_or_not_enough_is_not_noted(self) -> None:
+        one, other = torch.tensor(1.0), torch.tensor(2.0)
+
+        with profile.widened(0.1, 0.1) as needed:
+            assert_close(one, one)
+            with pytest.raises(AssertionError):
+                assert_close(one, other)
+            assert not needed
+            assert_close(one, one + 0.05)
+            assert needed
+        with pytest.raises(AssertionError):
+            assert_close(one, one + 0.05)
+
+
+class TestStale:
+    @pytest.mark.parametrize(
+        ("key", "outcomes", "fault"),
+        [
+            ("T1", [(NOT_RUN, "skip")], None),
+            ("T1", [(HELD, "skip")], None),
+            ("T2", [(KNOWN, "xfail")], None),
+            ("T2", [(HELD, "xfail"), (KNOWN, "xfail")], None),
+            ("T2", [(HELD, "xfail"), (HELD, "xfail")], "fault.stale_xfail"),
+            ("T2", [(HELD, "xfail"), (NOT_RUN, "xfail")], "fault.stale_xfail"),
+            ("T2", [(HELD, "xfail"), (KNOWN, "")], "fault.stale_xfail"),
+            ("T2", [(NOT_RUN, "xfail")], None),
+            ("T2", [(HELD, "")], None),
+            ("T2", [], None),
+            ("T3", [(HELD, "tolerance")], "fault.stale_tolerance"),
+            ("T3", [(HELD, "tolerance"), (HELD, "tolerance needed")], None),
+            ("T3", [(HELD, "tolerance"), (BROKEN, "tolerance")], None),
+            ("T3", [(NOT_RUN, "tolerance")], None),
+        ],
+    )
+    def test_lines_that_the_run_refutes(
+        self, key: str, outcomes: list[tuple[str, str]], fault: str | None
+    ) -> None:
+        results: Any = [Outcome("x", key, "cuda:0", state, "", did) for state, did in outcomes]
+        results.append(Outcome("y", "T9", "cuda:0", KNOWN, "", "xfail"))
+        judge: Any = ProfilePlugin(Profile(PATH, LINES), None, alone=False)
+        assert judge.stale(results) == []  # no claim's tests are known to be all there
+        judge.whole = {"T1", "T2", "T3"}
+
+        faults = [] if fault is None else [Message(fault, {"profile": "backend.toml", "key": key})]
+        assert judge.stale(results) == faults

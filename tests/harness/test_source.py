@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from blitz.base.errors import BlitzError
 from blitz.harness import source
-from blitz.harness.source import ContentsError, Verdict
+from blitz.harness.source import Verdict
 
 SHAPES = '''import pytest
 @pytest.fixture
@@ -95,7 +96,7 @@ def test_tests_of_the_chapters_come_before_those_of_folders(tmp_path: Path) -> N
 def test_file_that_is_no_python_is_named(tmp_path: Path, tests: str) -> None:
     (tmp_path / "test_1.py").write_text(tests)
 
-    with pytest.raises(ContentsError, match=r"/test_1\.py is no Python: "):
+    with pytest.raises(BlitzError, match=r"/test_1\.py is no Python: "):
         source.tests_of(tmp_path)
 
 

@@ -19,21 +19,6 @@ class TestTexts:
         assert texts.english().lang == "en"
         assert texts.texts("zh").lang == "zh"
 
-    @pytest.mark.parametrize(
-        ("content", "said"),
-        [(b"claims = ", "Invalid value"), (b"\xff", "'utf-8' codec can't decode byte 0xff")],
-    )
-    def test_specification_that_cannot_be_read_is_refused(
-        self, tmp_path: Path, content: bytes, said: str
-    ) -> None:
-        (tmp_path / "zh.toml").write_bytes(content)
-
-        with pytest.raises(texts.TextsError) as refused:
-            texts.texts("zh", tmp_path)
-
-        assert str(refused.value).startswith(f"{tmp_path / 'zh.toml'}: {said}")
-        assert str(refused.value).endswith(". Put it back as it came.")
-
     @pytest.mark.parametrize("table", ["claims", "says", "rows", "headings"])
     def test_each_table_has_its_own_words_and_english_ones_where_they_lack(
         self, table: str

@@ -1,0 +1,108 @@
+"""Clocks that wait for a device, and rounds that are long enough."""
+
+import time
+from typing import Any
+
+import pytest
+import torch
+
+from blitz import devices
+from blitz.measuring import clock
+from blitz.measuring.clock import FEWEST, MOST, ROUND, ROW, Plan
+from tests.clocks import Ticking
+
+CPU, XPU = torch.device("cpu"), torch.device("xpu", 0)
+
+
+class QueuingDevice:
+    """A device that takes work at once and does it later, as torch's ``synchronize`` finds."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.done_at = 0.0
+        self.waits = 0
+        monkeypatch.setattr(torch.xpu, "synchronize", self.wait)
+
+    def launch(self, seconds: Any = 0.001) -> None:
+        self.done_at = max(self.done_at, time.perf_counter()) + seconds
+
+    def wait(self, device: torch.device = None) -> None:
+        self.waits += 1
+        time.sleep(max(0.0, self.done_at - time.perf_counter()))
+
+
+@pytest.fixture
+def queuing(monkeypatch: pytest.MonkeyPatch) -> QueuingDevice:
+    return QueuingDevice(monkeypatch)
+
+
+class TestClock:
+    def test_reading_without_a_wait_is_shorter_where_work_is_queued(
+        self, queuing: QueuingDevice
+    ) -> None:
+        hasty = clock.seconds(lambda: queuing.launch(0.03), time.perf_counter, times=3)
+        queuing.wait()
+        honest = clock.seconds(lambda: queuing.launch(0.03), clock.clock(XPU), times=3)
+
+        assert hasty < 0.09 <= honest
+
+    def test_device_is_waited_for_at_the_edges_only_and_earlier_work_is_not_counted(
+        self, queuing: QueuingDevice
+    ) -> None:
+        read = clock.clock(XPU)
+        queuing.launch(0.2)
+        queuing.waits = 0
+
+        assert clock.seconds(queuing.launch, read, times=5) < 0.2
+        assert queuing.waits == 2
+
+    def test_device_that_cannot_be_timed_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delattr(torch.xpu, "synchronize")
+
+        for device, fault in (XPU, "cannot be timed"), (torch.device("meta"), "computes nothing"):
+            with pytest.raises(devices.UnusableDevice, match=fault):
+                clock.clock(device)
+        assert clock.clock(CPU)() <= clock.clock(CPU)()
+
+    def test_timing_nothing_is_the_median_of_a_hundred(self) -> None:
+        steps = [1.0] * 49 + [3.0] * 51
+        readings = (time for step in steps for time in (0.0, step))
+
+        assert clock.no_op_seconds(lambda: next(readings)) == 3.0
+        assert next(readings, None) is None
+
+    def test_quartiles_lie_within_the_values(self) -> None:
+        assert clock.quartiles([5.0, 1.0, 2.0, 4.0, 3.0]) == (2.0, 3.0, 4.0)
+
+
+class TestPlan:
+    @pytest.mark.parametrize("seconds", [1e-6, 1e-4, 0.003, 0.09, 0.5])
+    def test_round_is_long_enough_and_the_row_ends_in_time(self, seconds: float) -> None:
+        ticking = Ticking(seconds)
+
+        plan = clock.plan(ticking.work, ticking.read)
+
+        assert ROUND <= plan.times * seconds < max(3 * ROUND, 2 * seconds)
+        assert FEWEST <= plan.rounds <= MOST
+        assert plan.rounds * plan.times * seconds <= 1.1 * ROW
+        assert ticking.now >= 2 * min(seconds, ROUND)  # warm
+
+    @pytest.mark.parametrize(
+        ("durations", "plan", "calls"),
+        [
+            ((20.0,), Plan(1, FEWEST), 2),  # no more than needed
+            ((0.0,), Plan(2**20, MOST), None),  # it ends
+            ((0.0, 0.1), Plan(1, MOST), 2),  # a round's time, and no less
+            ((0.09,), Plan(2, MOST), 4),
+            ((0.0065,), Plan(16, MOST), 18),  # as many times more as are tried at once
+            ((0.0031,), Plan(39, MOST), 57),  # 120 ms, as was aimed at
+            ((1.5, 0.001), Plan(121, MOST), None),  # as the first convolution loads cuDNN
+        ],
+        ids=str,
+    )
+    def test_calls_of_a_round(
+        self, durations: tuple[float, ...], plan: Plan, calls: int | None
+    ) -> None:
+        ticking = Ticking(*durations)
+
+        assert clock.plan(ticking.work, ticking.read) == plan
+        assert calls in (None, ticking.calls)
