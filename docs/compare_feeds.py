@@ -19,11 +19,8 @@ import argparse
 import contextlib
 import datetime
 import functools
-import importlib
 import itertools
 import logging
-import os
-import platform
 import statistics
 import warnings
 from collections.abc import Callable, Iterator
@@ -33,7 +30,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from blitz import classifier, data, devices
 from blitz.harness import benchmarks
@@ -63,9 +60,22 @@ def main() -> None:
     if asked.drift:
         print("\n".join(_drift(images, device)))
         return
-    speeds = _measure(dict(_candidates(images, device)), device, asked.steps, asked.rounds)
-    report = _report(speeds, images.origin, device, asked)
-    print("\n".join(_lines(report)))
+    candidates = dict(_candidates(images, device))
+    speeds = _measure(candidates, clock.clock(device), asked.steps, asked.rounds)
+    first = next(iter(speeds.values()))
+    report = {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        **benchmarks.about(device),
+        **benchmarks.machine(),
+        "peers": {name: version for name in PEERS if (version := _version(name))},
+        "images": images.origin,
+        "steps": asked.steps,
+        "rounds": asked.rounds,
+        "steps/s": {name: _row(rounds, first) for name, rounds in speeds.items()},
+    }
+    for name, row in report["steps/s"].items():
+        times = row["times the tutorial's"]
+        print(f"{name:<42}{row['median']:>8,.0f} steps/s{times:>7.2f} times the first")
     if asked.out is not None:
         asked.out.write_text(benchmarks.as_rows(report), encoding="utf-8")
 
@@ -103,21 +113,17 @@ def _parting(losses: list[float], others: list[float]) -> str:
 
 def _candidates(images: data.Images, device: torch.device) -> Iterator[tuple[str, Run]]:
     """Name and run of each; the first is the one that the others are compared with."""
-    yield "tutorial's loop, 2 workers", _tutorial(images, device, workers=2)
-    for workers in (0, 4):
-        yield f"tutorial's loop, {workers} workers", _tutorial(images, device, workers)
-    yield "tutorial's loop, 0 workers, 1 thread", _with_threads(1, _tutorial(images, device, 0))
-    yield "tutorial's loop, 2 workers, 1 thread", _with_threads(1, _tutorial(images, device, 2))
-    ready = "DataLoader over ready tensors"
-    yield ready, _tutorial(images, device, 0, ready=True)
-    yield f"{ready}, 1 thread", _with_threads(1, _tutorial(images, device, 0, ready=True))
-    for name, module, trainer in (
-        ("Lightning", "lightning", _lightning),
-        ("Ignite", "ignite", _ignite),
-    ):
-        if _installed(module):
-            yield f"{name}, ready tensors", trainer(images, device)
-            yield f"{name}, ready tensors, 1 thread", _with_threads(1, trainer(images, device))
+    for workers in (2, 0, 4):
+        run = _tutorial(images, device, workers)
+        yield f"tutorial's loop, {workers} workers", run
+        yield f"tutorial's loop, {workers} workers, 1 thread", _with_one_thread(run)
+    others: dict[str, Callable[[data.Images, torch.device], Run]]
+    others = {"DataLoader over": functools.partial(_tutorial, ready=True, workers=0)}
+    others |= {name: trainer for package, (name, trainer) in PEERS.items() if _version(package)}
+    for name, make in others.items():
+        run = make(images, device)
+        yield f"{name} ready tensors", run
+        yield f"{name} ready tensors, 1 thread", _with_one_thread(run)
     for name in feeds.NAMES:
         if name != "captured" or device.type == "cuda":
             yield f"blitz, {name} feed, --exact", _feed(images, device, name)
@@ -125,17 +131,14 @@ def _candidates(images: data.Images, device: torch.device) -> Iterator[tuple[str
                 yield f"blitz, {name} feed", _feed(images, device, name, exact=False)
 
 
-def _installed(module: str) -> bool:
+def _version(package: str) -> str | None:
     try:
-        importlib.import_module(module)
-    except ImportError:
-        return False
-    return True
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
-def _net_and_optimizer(
-    device: torch.device,
-) -> tuple[nn.Module, torch.optim.Optimizer, nn.Module]:
+def _net_and_optimizer(device: torch.device) -> tuple[nn.Module, torch.optim.Optimizer, nn.Module]:
     torch.manual_seed(0)
     net = classifier.Net().to(device)
     return net, torch.optim.SGD(net.parameters(), lr=0.001, momentum=0.9), nn.CrossEntropyLoss()
@@ -144,7 +147,9 @@ def _net_and_optimizer(
 def _tutorial(images: data.Images, device: torch.device, workers: int, ready: bool = False) -> Run:
     """The tutorial's loop as it stands there: a DataLoader, ``item()`` after every step."""
     net, optimizer, criterion = _net_and_optimizer(device)
-    dataset = data.normalized(images) if ready else _transformed(images)
+    dataset: Dataset = data.Images(images.items, images.labels, images.origin, data.transform())
+    if ready:
+        dataset = data.normalized(images)
     loader = DataLoader(dataset, batch_size=BATCH, shuffle=True, num_workers=workers)
     batches = itertools.chain.from_iterable(itertools.repeat(loader))
 
@@ -160,20 +165,14 @@ def _tutorial(images: data.Images, device: torch.device, workers: int, ready: bo
     return run
 
 
-def _transformed(images: data.Images) -> data.Images:
-    return data.Images(images.items, images.labels, images.origin, data.transform())
-
-
-def _with_threads(threads: int, run: Run) -> Run:
-    def run_with_threads(steps: int) -> None:
+def _with_one_thread(run: Run) -> Run:
+    def run_with_one_thread(steps: int) -> None:
         before = torch.get_num_threads()
-        torch.set_num_threads(threads)
-        try:
-            run(steps)
-        finally:
-            torch.set_num_threads(before)
+        torch.set_num_threads(1)
+        run(steps)
+        torch.set_num_threads(before)
 
-    return run_with_threads
+    return run_with_one_thread
 
 
 class _Ready:
@@ -258,74 +257,31 @@ def _feed(images: data.Images, device: torch.device, name: str, exact: bool = Tr
     return run
 
 
+PEERS = {"lightning": ("Lightning,", _lightning), "pytorch-ignite": ("Ignite,", _ignite)}
+
+
 def _measure(
-    candidates: dict[str, Run], device: torch.device, steps: int, rounds: int
+    candidates: dict[str, Run], read: clock.Clock, steps: int, rounds: int
 ) -> dict[str, list[float]]:
     """Steps/s of each candidate in each round, after a round that does not count."""
     steps = -(-steps // 100) * 100  # whole chunks of a feed
-    read = clock.clock(device)
     for run in candidates.values():
         run(100)
     speeds: dict[str, list[float]] = {name: [] for name in candidates}
-    for _ in range(rounds):
-        for name, run in candidates.items():
-            taken = clock.seconds(functools.partial(run, steps), read)
-            speeds[name].append(steps / taken)
+    for _, (name, run) in itertools.product(range(rounds), candidates.items()):
+        speeds[name].append(steps / clock.seconds(functools.partial(run, steps), read))
     return speeds
 
 
-def _report(
-    speeds: dict[str, list[float]], origin: str, device: torch.device, asked: argparse.Namespace
-) -> dict:
-    base = next(iter(speeds.values()))
+def _row(rounds: list[float], base: list[float]) -> dict[str, Any]:
+    ratios = [mine / first for mine, first in zip(rounds, base, strict=True)]
     return {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "device": str(device),
-        "device name": benchmarks.device_name(device),
-        "cpu": benchmarks.cpu_name(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "load": benchmarks.load(),
-        "system": platform.platform(),
-        "versions": benchmarks.versions() | _peers(),
-        "images": origin,
-        "steps": asked.steps,
-        "rounds": asked.rounds,
-        "steps/s": {
-            name: {
-                "median": statistics.median(values),
-                "least": min(values),
-                "most": max(values),
-                "times the tutorial's": statistics.median(
-                    value / other for value, other in zip(values, base, strict=True)
-                ),
-                "all": values,
-            }
-            for name, values in speeds.items()
-        },
+        "median": statistics.median(rounds),
+        "least": min(rounds),
+        "most": max(rounds),
+        "times the tutorial's": statistics.median(ratios),
+        "all": rounds,
     }
-
-
-def _peers() -> dict[str, str]:
-    found = {}
-    for package in ("lightning", "pytorch-ignite"):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
-
-
-def _lines(report: dict) -> Iterator[str]:
-    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
-    yield f"{report['device']}: {report['device name']}"
-    yield f"{report['cpu']}, {report['cores']} cores, load {report['load']}; {report['date']}"
-    yield versions
-    yield f"{report['images']}; {report['rounds']} rounds of {report['steps']} steps, batch 4"
-    yield f"{'steps/s (median)':>58}{'least':>8}{'most':>8}{'ratio':>8}"
-    for name, row in report["steps/s"].items():
-        yield (
-            f"{name:<42}{row['median']:>16,.0f}{row['least']:>8,.0f}{row['most']:>8,.0f}"
-            f"{row['''times the tutorial's''']:>8.2f}"
-        )
 
 
 if __name__ == "__main__":

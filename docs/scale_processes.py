@@ -22,10 +22,8 @@ import argparse
 import datetime
 import itertools
 import os
-import platform
 import statistics
 import time
-from collections.abc import Iterator
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -85,25 +83,24 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the figures there too, as JSON")
     asked = parser.parse_args()
     get_context("forkserver").set_forkserver_preload(["torch._dynamo", "torch.distributed"])
-    cores = os.cpu_count() or 1
-    there = cores
+    there = os.cpu_count() or 1
     if asked.device != "cpu":
         there = torch.get_device_module(asked.device).device_count()
     report = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "device": asked.device,
-        "device name": benchmarks.device_name(torch.device(asked.device)),
-        "cpu": benchmarks.cpu_name(),
-        "cores": cores,
-        "load": benchmarks.load(),
-        "system": platform.platform(),
-        "versions": benchmarks.versions(),
+        **benchmarks.about(torch.device(asked.device)),
+        **benchmarks.machine(),
         "precision": "float32",
         "rounds": asked.rounds,
         "seconds": asked.seconds,
         "rows": _figures(_measure(there, asked), there),
     }
-    print("\n".join(_lines(report)))
+    for row in report["rows"]:
+        print(
+            f"{row['size']:<16}{row['processes']} processes of {row['threads of each']} threads:"
+            f"{row['images/s']:>8,.0f} images/s, {row['times one process']:.2f} times one process"
+            f"{', more than cores' * row['more than cores']}, efficiency {row['efficiency']:.0%}"
+        )
     if asked.out is not None:
         asked.out.write_text(benchmarks.as_rows(report), encoding="utf-8")
 
@@ -185,26 +182,6 @@ def _figures(found: dict[Row, list[float]], there: int) -> list[dict[str, Any]]:
             }
         )
     return figures
-
-
-def _lines(report: dict[str, Any]) -> Iterator[str]:
-    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
-    yield f"{report['device']}: {report['device name']}"
-    yield f"{report['cpu']}, {report['cores']} cores, load {report['load']}; {report['date']}"
-    yield versions
-    yield f"{report['rounds']} rounds of {report['seconds']:g} s; medians"
-    yield (
-        f"{'':<16}{'width':>6}{'batch':>6}{'processes':>11}{'images/s':>10}{'ratio':>7}  efficiency"
-    )
-    for row in report["rows"]:
-        note = " (more processes than cores)" if row["more than cores"] else ""
-        if row["threads of each"] > 1:
-            note = f" (one process, {row['threads of each']} threads)"
-        yield (
-            f"{row['size']:<16}{row['width']:>6}{row['batch']:>6}{row['processes']:>11}"
-            f"{row['images/s']:>10,.0f}{row['times one process']:>7.2f}"
-            f"{row['efficiency']:>12.0%}{note}"
-        )
 
 
 if __name__ == "__main__":

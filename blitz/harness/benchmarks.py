@@ -36,14 +36,7 @@ class BenchmarkSummary:
     @pytest.hookimpl(optionalhook=True)
     def pytest_benchmark_update_machine_info(self, machine_info: dict[str, Any]) -> None:
         """Note what pytest-benchmark does not ask: torch, and why there is no accelerator."""
-        machine_info["blitz"] = {
-            "cpu": cpu_name(),
-            "threads": torch.get_num_threads(),
-            "cores": os.cpu_count(),
-            "load": load(),
-            "versions": versions(),
-            "no accelerator": self._no_accelerator,
-        }
+        machine_info["blitz"] = machine() | {"no accelerator": self._no_accelerator}
 
     @pytest.hookimpl(trylast=True)  # after pytest-benchmark's table
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
@@ -58,6 +51,17 @@ class BenchmarkSummary:
 def as_rows(report: Mapping[str, Any]) -> str:
     """Return JSON with a line for each entry, and for each row of an entry that holds several."""
     return re.sub(r"\n {3,}|\n {2}(?=[\]}])", " ", json.dumps(report, indent=1)) + "\n"
+
+
+def machine() -> dict[str, Any]:
+    """Return what a run notes of its machine."""
+    return {
+        "cpu": cpu_name(),
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "load": load(),
+        "versions": versions(),
+    }
 
 
 def about(device: torch.device) -> dict[str, Any]:
