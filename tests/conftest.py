@@ -1,10 +1,10 @@
 """What the tests of several packages share: small images, a training on them, its result."""
 
+import io
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -28,14 +28,37 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
+class Train(NamedTuple):
+    """``blitz train`` on the small images, as a function of its options; gives the exit code."""
+
+    images: Path
+    out: Path
+    capsys: pytest.CaptureFixture[str]
+
+    def __call__(self, *options: str) -> int:
+        return main(["train", "--data", str(self.images), "--out", str(self.out), *SMALL, *options])
+
+    def said(self) -> str:
+        """What it wrote to stderr since the last look."""
+        return self.capsys.readouterr().err
+
+    def there(self) -> set[str]:
+        """The names in its folder."""
+        return set(os.listdir(self.out))
+
+
 @pytest.fixture
-def train(images: Path, out: Path) -> Callable[..., int]:
-    """Run ``blitz train`` on the small images, and return its exit code."""
+def train(images: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> Train:
+    return Train(images, out, capsys)
 
-    def train(*options: str) -> int:
-        return main(["train", "--data", str(images), "--out", str(out), *SMALL, *options])
 
-    return train
+class Terminal(io.StringIO):
+    """A stream that draws bars."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
 
 
 def no_figure(width: float, height: float) -> Any:

@@ -9,9 +9,8 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
-from blitz.base.progress import Bar
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 FOLDER = "data"
 EVERY = 30.0
@@ -48,22 +47,21 @@ def run(args: argparse.Namespace) -> int:
 @contextmanager
 def shown() -> Iterator[Callable[[int, str], None]]:
     """Yield a function that shows progress: a bar on a terminal, else a line now and then."""
+    from blitz.base import progress
     from blitz.images.download import SIZE
 
-    bar: Bar | None = None
+    bar: Any = None
     last = -math.inf
 
     def show(received: int, note: str) -> None:
         nonlocal bar, last
         # At the first byte: nothing is drawn where all of it is there already.
-        bar = bar or Bar(SIZE, "B", received, bytes=True)
-        bar.update(received)
+        bar = bar or until_the_end.enter_context(progress.bar(SIZE, "B", received, unit_scale=True))
+        bar.update(received - bar.n)
         if note or (time.monotonic() - last >= EVERY and not sys.stderr.isatty()):
             last = time.monotonic()
-            bar.line(f"{received / 1e6:.1f} of {SIZE / 1e6:.1f} MB{': ' if note else ''}{note}")
+            note = f": {note}" if note else ""
+            progress.line(f"{received / 1e6:.1f} of {SIZE / 1e6:.1f} MB{note}")
 
-    try:
+    with ExitStack() as until_the_end:
         yield show
-    finally:
-        if bar is not None:
-            bar.__exit__()

@@ -57,17 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"fetch the official CIFAR-10 into {download.FOLDER}/ first, unless it is there; its "
         "server is slow, see python -m blitz download --help",
     )
-    parser.add_argument("--mirror", metavar="URL", help="where --download fetches it instead")
     number, positive = arguments.whole(0), arguments.whole(1)
     # No defaults: with --resume, an option that was not typed is the training's own.
     add = parser.add_argument
+    add("--mirror", metavar="URL", help="where --download fetches it instead")
     add("--epochs", type=positive, metavar="N", help="passes over the images (default: 2)")
-    add(
-        "--batch-size",
-        type=positive,
-        metavar="N",
-        help="images of all processes to a step (default: 4)",
-    )
+    add("--batch-size", type=positive, metavar="N", help="images to a step in all (default: 4)")
     add("--lr", type=arguments.rate, metavar="RATE", help="learning rate of SGD (default: 0.001)")
     add("--momentum", type=arguments.momentum, metavar="M", help="of SGD (default: 0.9)")
     add("--width", type=positive, metavar="N", help="of the first convolution (default: 6)")
@@ -90,27 +85,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--out", default=OUT, metavar="DIR", help="where to keep it (default: %(default)s)")
     add("--resume", action="store_true", help="go on with the training in --out, if there is one")
-    add(
-        "--checkpoint-every",
-        type=arguments.seconds,
-        default=10.0,
-        metavar="SECONDS",
-        help="0 for as often as possible (default: %(default)g)",
-    )
-    add(
-        "--hang-limit",
-        type=arguments.seconds,
-        default=120.0,
-        metavar="SECONDS",
-        help="under torchrun, name a process for which the others wait longer, and end; 0 for no "
-        "limit (default: %(default)g)",
-    )
-    add(
-        "--at-least",
-        type=arguments.percent,
-        metavar="PERCENT",
-        help="exit with 1 where the accuracy is less",
-    )
+    seconds: dict[str, Any] = {"type": arguments.seconds, "metavar": "SECONDS"}
+    often = "0 for as often as possible (default: %(default)g)"
+    add("--checkpoint-every", **seconds, default=10.0, help=often)
+    hang = "under torchrun, name a process for which the others wait longer, and end; 0 for no "
+    hang += "limit (default: %(default)g)"
+    add("--hang-limit", **seconds, default=120.0, help=hang)
+    least = "exit with 1 where the accuracy is less"
+    add("--at-least", type=arguments.percent, metavar="PERCENT", help=least)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -191,36 +173,30 @@ def _train_and_keep(
     args: argparse.Namespace, training: "Training", prepared: "Prepared", folder: "RunFolder"
 ) -> int:
     from blitz.base.files import WriteError
-    from blitz.training.loop import Diverged
 
     try:
         number = _train(args, training, folder)
         if number is not None:
             return _interrupted(args, folder, number, training.processes)
-        accuracy = _keep(training, prepared, folder)
-    except Diverged as error:
-        if training.processes.leads:  # the others have the same
-            print(f"error: {error}", file=sys.stderr)
-        return FAILED
+        return _judged(args, _keep(training, prepared, folder))
     except WriteError as error:
         print(f"error: {error}\nThen go on with: {_command(args)}", file=sys.stderr)
         return FAILED
-    return _judged(args, accuracy)
 
 
 def _train(args: argparse.Namespace, training: "Training", folder: "RunFolder") -> int | None:
     """Train under a bar; return the number of the signal that ended it early, or None."""
-    from blitz.base.progress import Bar
+    from blitz.base import progress
     from blitz.learning.running_loss import Report
     from blitz.training import session
 
-    stream = sys.stderr if training.processes.leads else sys.stdout  # which is silent then
-    with Bar(training.batches, "batches", training.done, stream=stream) as bar:
+    leads = training.processes.leads
+    with progress.bar(training.batches, "batches", training.done, shown=leads) as bar:
 
         def show(reports: list[Report]) -> None:
             for report in reports:
-                bar.line(str(report))
-            bar.update(training.done)
+                progress.line(str(report))
+            bar.update(training.done - bar.n)
 
         number = session.run(training, folder, args.checkpoint_every, show)
     if number is None:

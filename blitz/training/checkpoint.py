@@ -1,7 +1,7 @@
 """A training on disk. The file is not trusted: each part is checked before it is used."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -74,28 +74,13 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
             "the version of blitz that wrote it, or start anew with another --out."
         )
     try:
-        return _checked(content)
+        return Checkpoint(**{name: kind(content[name]) for name, kind in _KINDS.items()})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunFolderError(f"{path}: {_damage(error)}. {_REMEDY}") from error
 
 
 def _damage(error: Exception) -> str:
     return f"does not hold what a checkpoint must ({type(error).__name__}: {first_line(error)})"
-
-
-def _checked(content: Mapping[str, Any]) -> Checkpoint:
-    """Return the content as a checkpoint; raise what a wrong or missing part causes."""
-    return Checkpoint(
-        settings=dict(content["settings"]),
-        images=str(content["images"]),
-        losses=_losses(content["losses"]),
-        curve=_losses(content["curve"]),
-        net=dict(content["net"]),
-        optimizer=dict(content["optimizer"]),
-        generators=dict(content["generators"]),
-        seconds=float(content["seconds"]),
-        launch=str(content["launch"]),
-    )
 
 
 def _losses(content: Mapping[str, Any]) -> RunningLoss:
@@ -108,15 +93,24 @@ def _losses(content: Mapping[str, Any]) -> RunningLoss:
     return running
 
 
+_KINDS: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("settings", "net", "optimizer", "generators"), dict),
+    **dict.fromkeys(("images", "launch"), str),
+    **dict.fromkeys(("losses", "curve"), _losses),
+    "seconds": float,
+}
+"""What makes each part of a checkpoint, and raises where it is something else."""
+
+
 def state_of(step: TrainingStep) -> dict[str, Any]:
-    """Return copies of what a training changes, by name: net, optimizer and generators."""
+    """Return what a training changes, by name: net, optimizer and generators."""
     # The net draws no numbers in training; one with dropout would.
     generators = {"cpu": torch.get_rng_state()}
     if backend.has_generator(step.device):
         generators[str(step.device)] = backend.generator_state(step.device)
     return {
-        "net": _on_cpu(step.net.state_dict()),
-        "optimizer": _on_cpu(step.optimizer.state_dict()),
+        "net": step.net.state_dict(),
+        "optimizer": step.optimizer.state_dict(),
         "generators": generators,
     }
 
@@ -146,12 +140,3 @@ def restore(path: str | os.PathLike[str], checkpoint: Checkpoint, step: Training
             backend.set_generator_state(step.device, generator)
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise RunFolderError(f"{path}: {_damage(error)}. {_REMEDY}") from error
-
-
-def _on_cpu(state: Any) -> Any:
-    """Copy ``state`` with every tensor in it to the cpu, as deep as dicts and lists go."""
-    if torch.is_tensor(state):
-        return state.detach().to("cpu", copy=True)
-    if isinstance(state, Mapping):
-        return {key: _on_cpu(value) for key, value in state.items()}
-    return [_on_cpu(value) for value in state] if isinstance(state, list) else state

@@ -98,9 +98,9 @@ class Feed(ABC):
             yield from self._batches(self._indices(epoch))
 
     def _indices(self, epoch: int, start: int = 0) -> torch.Tensor:
-        """Return which images this process has from batch ``start`` on, at least one a batch."""
+        """Return which images this process has from batch ``start`` on, one or more a batch."""
         indices = self.share.of(order(self.share.count, self.seed, epoch), start)
-        if not self.share.weight(self.batches - 1):
+        if start < self.batches and not self.share.weight(self.batches - 1):
             # A step needs every process: an image of weight 0 stands in.
             indices = torch.cat([indices, indices.new_zeros(1)])
         return indices

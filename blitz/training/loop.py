@@ -32,6 +32,8 @@ CURVE_POINTS = 100
 class Diverged(BlitzError, RuntimeError):
     """The loss is no longer a number, so nothing is learned any more."""
 
+    exit_code = 1
+
 
 def digest(images: Images) -> str:
     """Return a digest that tells these images, in this order, from others."""
@@ -125,8 +127,10 @@ class Training:
         """
         # Not the wall clock, which may be set back during a training.
         started = time.perf_counter() - self.seconds
+        size = max(1, min(100, CHUNK_IMAGES // self.settings.batch_size))
         while self.losses.epoch <= self.settings.epochs:
-            for losses in self._rest_of_epoch():
+            done = self.losses.batches  # all of the epoch, in a checkpoint of its very end
+            for losses in self.feed.train(self._step, self.losses.epoch, done, size):
                 # One exchange for a whole chunk; all processes then stop at the same batch.
                 means = self.processes.mean(losses)
                 reports = [report for loss in means for report in self._add(loss)]
@@ -134,13 +138,6 @@ class Training:
                 yield reports
             self.curve.end_epoch()
             yield self.losses.end_epoch()
-
-    def _rest_of_epoch(self) -> Iterator[list[float]]:
-        running = self.losses
-        if running.batches == self.feed.batches:  # a checkpoint at the very end of an epoch
-            return iter(())
-        size = max(1, min(100, CHUNK_IMAGES // self.settings.batch_size))
-        return iter(self.feed.train(self._step, running.epoch, start=running.batches, chunk=size))
 
     def _add(self, loss: float) -> list[Report]:
         # Before the mean takes it in: a checkpoint holds finite losses only.

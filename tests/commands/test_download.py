@@ -11,6 +11,7 @@ from blitz.images import download
 from blitz.images.cifar10 import DataError
 from blitz.images.download import DownloadError
 from tests.clocks import give_clock
+from tests.conftest import Terminal
 
 
 @pytest.fixture
@@ -81,3 +82,16 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(
         "3.0 of 170.5 MB",
         "3.0 of 170.5 MB: the server fell silent",
     ]
+
+
+def test_progress_on_a_terminal_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setenv("TERM", "xterm")
+
+    with command.shown() as show:
+        show(50_000_000, "")
+        show(85_000_000, "the server fell silent")
+
+    assert "50.0M/170M" in stream.getvalue()
+    assert "85.0M/170M" in stream.getvalue()

@@ -1,14 +1,12 @@
 """``python -m blitz train``: what it prints; training/test_session has what it keeps."""
 
 import shlex
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from blitz import plots
 from blitz.__main__ import main
-from tests.conftest import no_figure
+from tests.conftest import Terminal, Train, no_figure
 
 
 @pytest.fixture(autouse=True)
@@ -17,14 +15,18 @@ def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_says_what_is_trained_and_how_it_went(
-    train: Callable[..., int], images: Path, out: Path, capsys: pytest.CaptureFixture[str]
+    train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setenv("TERM", "xterm")
+
     assert train("--lr", "0.01", "--seed", "3", "--exact") == 0
 
-    lines = capsys.readouterr().out.splitlines()
+    lines = train.capsys.readouterr().out.splitlines()
     assert lines[:4] == [
-        f"train images: 39 of 39 train images of the class folders in {images}",
-        f"test images: 12 of 12 test images of the class folders in {images}",
+        f"train images: 39 of 39 train images of the class folders in {train.images}",
+        f"test images: 12 of 12 test images of the class folders in {train.images}",
         "device: cpu; feed: resident, since all images fit the memory of cpu",
         "settings: 3 x 10 batches of 4, learning rate 0.01, momentum 0.9, width 6, seed 3, exact",
     ]
@@ -32,31 +34,30 @@ def test_says_what_is_trained_and_how_it_went(
     assert [line[:10] for line in lines[5:8]] == ["[1,    10]", "[2,    10]", "[3,    10]"]
     assert lines[8].startswith("training took 0:00:0")
     assert lines[9].startswith("Accuracy of the network on the 12 test images: ")
-    assert lines[-1] == f"in {out}: model.pt, result.json; pictures need: pip install matplotlib"
+    told = "model.pt, result.json; pictures need: pip install matplotlib"
+    assert lines[-1] == f"in {train.out}: {told}"
+    assert "20/30" in stream.getvalue()
 
 
-def test_mirror_needs_download(capsys: pytest.CaptureFixture[str], out: Path) -> None:
-    assert main(["train", "--mirror", "http://localhost/", "--out", str(out)]) == 2
+def test_mirror_needs_download(train: Train) -> None:
+    assert train("--mirror", "http://localhost/") == 2
 
-    assert "--mirror says where --download fetches from: give both." in capsys.readouterr().err
-    assert not out.exists()
+    assert "--mirror says where --download fetches from: give both." in train.said()
+    assert not train.out.exists()
 
 
 @pytest.mark.parametrize(
     ("beside", "starts"), [("1", "python -m blitz"), ("2", "torchrun --nproc-per-node 2 -m blitz")]
 )
 def test_command_that_goes_on_has_all_that_was_given(
-    out: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    beside: str,
-    starts: str,
+    train: Train, monkeypatch: pytest.MonkeyPatch, beside: str, starts: str
 ) -> None:
     monkeypatch.setenv("LOCAL_WORLD_SIZE", beside)
-    out.mkdir()
-    (out / "checkpoint.pt").touch()
-    given = f"--out {shlex.quote(str(out))} --data 'my images' --batch-size 8 --lr 0.5 --exact"
+    train.out.mkdir()
+    (train.out / "checkpoint.pt").touch()
+    out = shlex.quote(str(train.out))
+    given = f"--out {out} --data 'my images' --batch-size 8 --lr 0.5 --exact"
 
     assert main(["train", *shlex.split(given)]) == 2
 
-    assert f"Go on with it: {starts} train {given} --resume\n" in capsys.readouterr().err
+    assert f"Go on with it: {starts} train {given} --resume\n" in train.said()

@@ -263,8 +263,7 @@ class TestFailures:
         first, second = train(2, "--lr", "1e30")
 
         assert (first.code, second.code) == (1, 1)
-        assert "the steps are too large" in first.output
-        assert second.output == ""
+        assert (first.output + second.output).count("the steps are too large") == 1
 
     @pytest.mark.parametrize(
         ("options", "words"),

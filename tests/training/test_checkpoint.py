@@ -1,8 +1,6 @@
 """The checkpoint of a training: the state it takes, and what is refused in its place."""
 
-import copy
 import os
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,22 +41,6 @@ def saved_of(step: TrainingStep) -> Checkpoint:
 
 
 class TestState:
-    def test_stays_as_it_was_when_the_training_goes_on(self, step: TrainingStep) -> None:
-        state = checkpoint.state_of(step)
-        before = copy.deepcopy(state)
-
-        step(torch.zeros(1, 3, 32, 32), torch.tensor([1]))
-
-        momenta = before["optimizer"]["state"]
-        assert len(momenta) == len(before["net"]) == 10
-        for number, (name, weights) in enumerate(before["net"].items()):
-            assert torch.equal(state["net"][name], weights)
-            assert not torch.equal(step.net.state_dict()[name], weights)
-            kept = state["optimizer"]["state"][number]["momentum_buffer"]
-            assert torch.equal(kept, momenta[number]["momentum_buffer"])
-        (group,) = state["optimizer"]["param_groups"]
-        assert (group["lr"], group["momentum"]) == (0.5, 0.25)
-
     def test_of_a_backend_without_a_generator_has_that_of_the_cpu(self, step: TrainingStep) -> None:
         step.device = torch.device("vulkan")
 
@@ -91,20 +73,18 @@ class TestState:
         assert (saved.generators.keys(), got.keys()) == ({"cpu", "cuda:0"}, {here})
 
 
-class TestFile:
-    def test_restored_step_goes_on_by_its_own_rates(self, step: TrainingStep) -> None:
-        saved = saved_of(step)
-        other = TrainingStep(classifier.Net(width=2), lr=0.125, momentum=0.75)
-        batch = torch.rand(3, 3, 32, 32), torch.tensor([1, 2, 3])
+def test_restored_step_goes_on_by_its_own_rates(step: TrainingStep, tmp_path: Path) -> None:
+    other = TrainingStep(classifier.Net(width=2), lr=0.125, momentum=0.75)
+    batch = torch.rand(3, 3, 32, 32), torch.tensor([1, 2, 3])
 
-        with torch.random.fork_rng(devices=[]):
-            checkpoint.restore("c.pt", saved, other)
+    checkpoint.save(tmp_path / "c.pt", saved_of(step))
+    checkpoint.restore("c.pt", checkpoint.load(tmp_path / "c.pt"), other)
 
-        for group in step.optimizer.param_groups:
-            group.update(lr=0.125, momentum=0.75)
-        assert step(*batch) == other(*batch)
-        for one, another in zip(step.net.parameters(), other.net.parameters(), strict=True):
-            assert torch.equal(one, another)
+    for group in step.optimizer.param_groups:
+        group.update(lr=0.125, momentum=0.75)
+    assert step(*batch) == other(*batch)
+    for one, another in zip(step.net.parameters(), other.net.parameters(), strict=True):
+        assert torch.equal(one, another)
 
 
 @pytest.fixture(scope="module")
@@ -118,83 +98,65 @@ def halfway(images: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     return torch.load(out / "checkpoint.pt", weights_only=True)
 
 
-def without(content: dict[str, Any], *path: str) -> dict[str, Any]:
-    """``content`` without the entry at ``path``."""
-    first, *rest = path
-    if not rest:
-        return {key: value for key, value in content.items() if key != first}
-    return {**content, first: without(content[first], *rest)}
-
-
-def with_losses(**wrong: Any) -> Callable[[dict[str, Any]], Any]:
-    return lambda content: {**content, "losses": {**content["losses"], **wrong}}
-
-
-def having(**parts: Any) -> Callable[[dict[str, Any]], Any]:
-    return lambda content: {**content, **parts}
-
-
-def with_setting(**wrong: Any) -> Callable[[dict[str, Any]], Any]:
-    return lambda content: {**content, "settings": {**content["settings"], **wrong}}
-
-
 MUST = "does not hold what a checkpoint must ("
 MOMENTUM = {"momentum_buffer": torch.zeros(2)}
-HARMS = {
-    "list": (lambda content: [], "is not a checkpoint"),
-    "model": (lambda content: content["net"], "is not a checkpoint"),
-    "kind": (having(kind="another"), "is not a checkpoint"),
-    "older format": (having(format=1), "is in format 1, and this version reads format 3"),
-    "text format": (having(format="3"), "is in format '3', and this version reads format 3"),
-    "code": (having(more=MakesFolder(Path("trace"))), "nothing of it was run"),
-    "no net": (lambda content: without(content, "net"), f"{MUST}KeyError: 'net')"),
-    "net None": (having(net=None), f"{MUST}TypeError: 'NoneType'"),
-    "net of 7": (having(net=classifier.Net(width=7).state_dict()), f"{MUST}RuntimeError: Error(s)"),
-    "half a net": (
-        having(net={"conv1.weight": torch.zeros(6, 3, 5, 5)}),
-        f"{MUST}RuntimeError: Error(s) in loading state_dict",
-    ),
-    "optimizer": (having(optimizer={}), f"{MUST}KeyError: 'state')"),
+NARROW = {"conv1.weight": torch.zeros(6, 3, 5, 5)}
+HARMS: dict[str, tuple[str, Any, str]] = {
+    "list": ("", [], "is not a checkpoint"),
+    "kind": ("kind", "another", "is not a checkpoint"),
+    "older format": ("format", 1, "is in format 1, and this version reads format 3"),
+    "text format": ("format", "3", "is in format '3', and this version reads format 3"),
+    "code": ("more", MakesFolder(Path("trace")), "nothing of it was run"),
+    "no net": ("net", ..., f"{MUST}KeyError: 'net')"),
+    "net None": ("net", None, f"{MUST}TypeError: 'NoneType'"),
+    "net of 7": ("net", classifier.Net(width=7).state_dict(), f"{MUST}RuntimeError: Error(s)"),
+    "half a net": ("net", NARROW, f"{MUST}RuntimeError: Error(s) in loading state_dict"),
+    "optimizer": ("optimizer", {}, f"{MUST}KeyError: 'state')"),
     "momentum": (
-        having(optimizer={"state": {1: MOMENTUM}}),
+        "optimizer.state",
+        {1: MOMENTUM},
         f"{MUST}ValueError: momentum_buffer of parameter 1 has shape (2,))",
     ),
-    "parameter": (having(optimizer={"state": {99: MOMENTUM}}), f"{MUST}IndexError: list index"),
-    "generators": (having(generators={}), f"{MUST}KeyError: 'cpu')"),
-    "generator": (having(generators={"cpu": torch.zeros(2)}), f"{MUST}TypeError: "),
-    "losses": (having(losses={}), f"{MUST}KeyError: 'reports')"),
-    "curve": (having(curve={}), f"{MUST}KeyError: 'reports')"),
-    "report": (with_losses(reports=[{}]), f"{MUST}TypeError: "),
-    "every 0": (with_losses(every=0), "ValueError: 0 counts no batches)"),
-    "every 2.0": (with_losses(every=2.0), "ValueError: 2.0 counts no batches)"),
-    "epoch 0": (with_losses(epoch=0), "ValueError: 0 counts no batches)"),
-    "batches -1": (with_losses(batches=-1), "ValueError: 0 counts no batches)"),
-    "seconds": (having(seconds="soon"), f"{MUST}ValueError: could not convert string to float"),
-    "settings": (having(settings=3), f"{MUST}TypeError: 'int' object is not iterable)"),
-    "some settings": (having(settings={"epochs": 3}), "holds no settings of a training"),
-    "images": (having(images="others"), "its training had other images than those of --data"),
-    "batch": (
-        with_losses(epoch=3, batches=11),
-        "stands at batch 11 of epoch 3, which this training does not have",
-    ),
-    "place": (
-        with_setting(epochs=1),
-        "stands at batch 0 of epoch 4, which this training does not have",
-    ),
+    "parameter": ("optimizer.state", {99: MOMENTUM}, f"{MUST}IndexError: list index"),
+    "generators": ("generators", {}, f"{MUST}KeyError: 'cpu')"),
+    "generator": ("generators.cpu", torch.zeros(2), f"{MUST}TypeError: "),
+    "losses": ("losses", {}, f"{MUST}KeyError: 'reports')"),
+    "curve": ("curve", {}, f"{MUST}KeyError: 'reports')"),
+    "report": ("losses.reports", [{}], f"{MUST}TypeError: "),
+    "every 0": ("losses.every", 0, "ValueError: 0 counts no batches)"),
+    "every 2.0": ("losses.every", 2.0, "ValueError: 2.0 counts no batches)"),
+    "epoch 0": ("losses.epoch", 0, "ValueError: 0 counts no batches)"),
+    "batches -1": ("losses.batches", -1, "ValueError: 0 counts no batches)"),
+    "seconds": ("seconds", "soon", f"{MUST}ValueError: could not convert string to float"),
+    "settings": ("settings", 3, f"{MUST}TypeError: 'int' object is not iterable)"),
+    "some settings": ("settings", {"epochs": 3}, "holds no settings of a training"),
+    "images": ("images", "others", "its training had other images than those of --data"),
+    "batch": ("losses.batches", 11, "stands at batch 11 of epoch 4, which this training does not"),
+    "place": ("settings.epochs", 1, "stands at batch 0 of epoch 4, which this training does not"),
 }
+"""Where the content is changed, to what (... takes it out), and what is said."""
 
 
-@pytest.mark.parametrize(("harm", "message"), HARMS.values(), ids=HARMS)
+def harmed(content: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
+    if not place:
+        return value
+    name, _, below = place.partition(".")
+    changed = {**content, name: harmed(content.get(name), below, value)}
+    return {name: value for name, value in changed.items() if value is not ...}
+
+
+@pytest.mark.parametrize(("place", "value", "message"), HARMS.values(), ids=HARMS)
 def test_harmed_checkpoint_is_refused_and_left_as_it_is(
     halfway: dict[str, Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    harm: Callable[[dict[str, Any]], Any],
+    place: str,
+    value: Any,
     message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    torch.save(harm(halfway), "checkpoint.pt")
+    torch.save(harmed(halfway, place, value), "checkpoint.pt")
     before = Path("checkpoint.pt").read_bytes()
 
     assert main(["train", "--out", ".", "--resume"]) == 2
