@@ -9,11 +9,12 @@ from typing import Any
 
 from blitz.harness import contents
 from blitz.harness.outcomes import Outcome, Results
-from blitz.harness.report import gather, page, releases, speed
+from blitz.harness.report import gather, page, releases
 from blitz.harness.report.failures import Failures
 from blitz.harness.selection import META, NO_ACCELERATOR, Selected, Selection
 from blitz.harness.texts import Message, texts
 from blitz.harness.verdict import ExitState
+from blitz.measuring.throughput import Machine
 from tests import small_house
 from tests.forked import Done, gate
 
@@ -111,9 +112,9 @@ def _run(
     )
 
 
-def html(run: gather.Run, lang: str = "en", measured: speed.Measured | None = None) -> str:
+def html(run: gather.Run, lang: str = "en", machine: Machine | None = None) -> str:
     """The page of a run."""
-    return page.html(run, texts(lang, run.contents.pages[0].file.parent), measured).decode()
+    return page.html(run, texts(lang, run.contents.pages[0].file.parent), machine).decode()
 
 
 VOID = {"meta", "link", "input", "br", "img"}

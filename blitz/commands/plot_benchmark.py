@@ -21,13 +21,14 @@ def run(args: argparse.Namespace) -> int:
     """Write the picture, print where each accelerator overtakes its cpu, and return 0."""
     from blitz import plots
     from blitz.base import files
+    from blitz.harness.benchmarks import verdicts
     from blitz.measuring import picture, throughput
 
-    machines = throughput.named_apart([throughput.read(file) for file in args.files])
+    machines = [throughput.read(file) for file in args.files]
     drawn = plots.png(picture.throughput_over_width(machines))
     files.write(args.out, drawn, "the picture")
     for machine in machines:
-        for sentence in throughput.verdicts(machine.points, machine.no_accelerator):
+        for sentence in verdicts(machine.points, machine.no_accelerator):
             print(f"{machine.name}: {sentence}")
     print(f"wrote {args.out}")
     return 0

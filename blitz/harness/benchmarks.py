@@ -14,6 +14,8 @@ from _pytest.terminal import TerminalReporter  # pytest 8.3 does not export it
 
 from blitz.base import backend
 from blitz.base.versions import stack
+from blitz.harness.selection import NO_ACCELERATOR
+from blitz.harness.texts import Message
 from blitz.measuring import step_breakdown, throughput
 from blitz.measuring.throughput import Point
 
@@ -132,18 +134,37 @@ def _grid(points: Sequence[Point], no_accelerator: str | None) -> Iterator[str]:
         yield f"{point.device}: {point.name}, {point.threads} threads of the host"
     if any(point.disturbed for point in points):
         yield "* on a busy machine, also when measured again: not to be believed"
-    yield from throughput.verdicts(points, no_accelerator)
+    yield from map(str, verdicts(points, no_accelerator))
+
+
+def verdicts(points: Sequence[Point], no_accelerator: str | None) -> Iterator[Message]:
+    """Yield where each accelerator overtakes the cpu, or why none was measured."""
+    if throughput.kinds(points) in ([], ["cpu"]):
+        reason: Message | str = no_accelerator or Message("throughput.not_asked")
+        if reason == NO_ACCELERATOR:
+            reason = Message("machine.none_found")
+        yield Message("throughput.no_accelerator", {"reason": reason})
+    for kind in throughput.kinds(points):
+        for batch in throughput.batches(points):
+            cpu, other = (throughput.curve(points, each, batch) for each in ("cpu", kind))
+            widths = sorted(cpu.keys() & other.keys())
+            if widths and kind != "cpu":
+                found = throughput.overtakes_from(points, kind, batch)
+                yield _verdict(kind, batch, widths, found)
+
+
+def _verdict(kind: str, batch: int, widths: list[int], found: int | None) -> Message:
+    key = "overtakes_from_smallest" if found == widths[0] else "overtakes"
+    if found is None:
+        key = "never_at" if len(widths) == 1 else "never"
+    values = {"width": found or widths[0], "first": widths[0], "last": widths[-1]}
+    return Message(f"throughput.{key}", {"kind": kind, "batch": batch, **values})
 
 
 def _grid_line(width: int, batch: int, cpu: Point | None, other: Point | None) -> str:
     speed_up = f"{other.rate / cpu.rate:.2f} x" if cpu and other else "—"
-    return f"{width:>7}{batch:>7}{_rate(cpu):>14}{_rate(other):>14}{speed_up:>10}"
-
-
-def _rate(point: Point | None) -> str:
-    if point is None:
-        return "—"
-    return f"{point.rate:,.0f}{'*' if point.disturbed else ''}"
+    figures = [point.figure if point else "—" for point in (cpu, other)]
+    return f"{width:>7}{batch:>7}{figures[0]:>14}{figures[1]:>14}{speed_up:>10}"
 
 
 def _where_steps_go(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:

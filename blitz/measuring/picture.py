@@ -25,11 +25,8 @@ def throughput_over_width(machines: Sequence[Machine]) -> "Figure":
     A machine without an accelerator is said to have none; nothing is drawn that was not measured.
 
     Raises:
-        ValueError: there is no machine.
         NoMatplotlib: matplotlib is not installed.
     """
-    if not machines:
-        raise ValueError("there are no results to draw. Give those of one machine at least.")
     sizes = throughput.batches(point for machine in machines for point in machine.points)
     figure = plots.blank_figure(1.5 + 3.6 * len(sizes), 5.2)
     panels = figure.subplots(1, len(sizes), sharey=True, squeeze=False)[0]
@@ -119,8 +116,7 @@ def _notes(machines: Sequence[Machine]) -> Iterator[str]:
     """Yield what a figure needs to be believed: versions, date, rounds; and what is missing."""
     for machine in machines:
         which = f"{machine.name}: " if len(machines) > 1 else ""
-        rounds = sorted({point.rounds for point in machine.points})
-        span = f"{rounds[0]}" if len(rounds) == 1 else f"{rounds[0]} to {rounds[-1]}"
+        span = " to ".join(str(rounds) for rounds in dict.fromkeys(machine.rounds))
         yield (
             f"{which}torch {machine.versions.get('torch', 'of an unknown version')}, float32, "
             f"{machine.date}; median and quartiles of {span} rounds"

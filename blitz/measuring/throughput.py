@@ -4,21 +4,18 @@ The rows are those of ``pytest --benchmark-only``, as its ``--benchmark-json`` f
 """
 
 import json
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from blitz.base.errors import BlitzError
 from blitz.measuring.calm import BUSY
+from blitz.measuring.step_breakdown import PARTS
 
 GRID = "training"
 """The ``row`` of a benchmark that belongs to the grid of widths and batches."""
-
-
-class ResultsError(BlitzError, ValueError):
-    """A file that does not hold the results of the benchmarks; the message says what is amiss."""
 
 
 @dataclass(frozen=True)
@@ -54,17 +51,44 @@ class Point:
         """Return the device's type: ``cpu``, ``cuda``, …"""
         return self.device.partition(":")[0]
 
+    @property
+    def figure(self) -> str:
+        """Return the rate as it is shown, with a star where it is in doubt."""
+        return f"{self.rate:,.0f}{'*' if self.disturbed else ''}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where a step goes, for one device, feed, width and batch size.
+
+    Attributes:
+        shares: Of the parts; they add up to 1.
+        busy: The share of the time in which the device computes; None where it is not known.
+        bound: What holds the step up: ``feed``, ``launch`` or ``compute``.
+        figure: That says so.
+    """
+
+    device: str
+    feed: str
+    width: int
+    batch: int
+    shares: Mapping[str, float]
+    busy: float | None
+    bound: str
+    figure: str
+
 
 @dataclass(frozen=True)
 class Machine:
     """The results of one run.
 
     Attributes:
-        name: What the run is called in a picture.
+        name: What the run is called in a picture: its file as it was given, without the suffix.
         points: Of the grid.
         no_accelerator: Why none was measured; None where one was.
         versions: Of torch and others, by name.
         date: When the run was, as text.
+        steps: What was taken apart.
     """
 
     name: str
@@ -72,6 +96,13 @@ class Machine:
     no_accelerator: str | None
     versions: Mapping[str, str]
     date: str
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def rounds(self) -> tuple[int, int]:
+        """Return how many rounds a point has at least, and at most."""
+        found = [point.rounds for point in self.points]
+        return min(found), max(found)
 
 
 def point(info: Mapping[str, Any]) -> Point | None:
@@ -92,31 +123,47 @@ def point(info: Mapping[str, Any]) -> Point | None:
     )
 
 
-def read(file: str | os.PathLike[str]) -> Machine:
+def _step(info: Mapping[str, Any]) -> Step:
+    bound = re.match(r"(feed|launch|compute)-bound: \D*([\d.]+%?) ", info["bound"])
+    if bound is None:
+        raise ValueError(f"a step is bound by {info['bound']!r}, which is not known")
+    return Step(
+        device=str(info["device"]),
+        feed=str(info["feed"]),
+        width=int(info["width"]),
+        batch=int(info["batch"]),
+        shares={part: float(info["parts"][part]) for part in PARTS},
+        busy=None if info["busy"] is None else float(info["busy"]),
+        bound=bound[1],
+        figure=bound[2],
+    )
+
+
+def read(file: Path) -> Machine:
     """Return the results in a file that ``--benchmark-json`` wrote.
 
     Raises:
-        ResultsError: the file cannot be read, or holds something else.
+        BlitzError: the file cannot be read, or holds something else.
     """
     remedy = "Give a file that `pytest --benchmark-only --benchmark-json FILE` wrote."
     try:
-        content = json.loads(Path(file).read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
         rows = [row["extra_info"] for row in content["benchmarks"]]
         machine = content["machine_info"].get("blitz", {})
         points = tuple(found for row in rows if (found := point(row)) is not None)
+        steps = tuple(_step(row) for row in rows if row.get("parts"))
         versions = dict(rows[0]["versions"]) if points else {}
         date = str(content["datetime"])[:10]
     except OSError as error:
-        raise ResultsError(
-            f"{file}: cannot be read: {error.strerror or error}. {remedy}"
-        ) from error
+        raise BlitzError(f"{file}: cannot be read: {error.strerror or error}. {remedy}") from error
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ResultsError(
+        raise BlitzError(
             f"{file}: not the results of the benchmarks ({type(error).__name__}: {error}). {remedy}"
         ) from error
     if not points:
-        raise ResultsError(f"{file}: holds no throughput of the training step. {remedy}")
-    return Machine(Path(file).stem, points, machine.get("no accelerator"), versions, date)
+        raise BlitzError(f"{file}: holds no throughput of the training step. {remedy}")
+    name, why = str(file.with_suffix("")), machine.get("no accelerator")
+    return Machine(name, points, why, versions, date, steps)
 
 
 def batches(points: Iterable[Point]) -> list[int]:
@@ -148,63 +195,3 @@ def overtakes_from(points: Sequence[Point], kind: str, batch: int) -> int | None
             break
         found = width
     return found
-
-
-@dataclass(frozen=True)
-class Crossover:
-    """Where one kind of accelerator overtakes the cpu at one batch size.
-
-    Attributes:
-        kind: Of accelerator.
-        batch: Images in a batch.
-        width: From which on it is faster; None where it is not.
-        first: The smallest width measured on both.
-        last: The largest.
-    """
-
-    kind: str
-    batch: int
-    width: int | None
-    first: int
-    last: int
-
-    def __str__(self) -> str:
-        if self.width is None:
-            one = self.first == self.last
-            measured = f"width {self.first}" if one else f"{self.first} to {self.last}"
-            return (
-                f"{self.kind} never overtakes cpu at batch {self.batch} "
-                f"(widths measured: {measured})."
-            )
-        smallest = ", the smallest measured," if self.width == self.first else ""
-        return f"{self.kind} overtakes cpu from width {self.width}{smallest} at batch {self.batch}."
-
-
-def crossovers(points: Sequence[Point]) -> Iterator[Crossover]:
-    """Yield one for each accelerator and batch size that have a width in common with the cpu."""
-    for kind in kinds(points):
-        for batch in batches(points):
-            cpu, other = (curve(points, each, batch) for each in ("cpu", kind))
-            widths = sorted(cpu.keys() & other.keys())
-            if widths and kind != "cpu":
-                width = overtakes_from(points, kind, batch)
-                yield Crossover(kind, batch, width, widths[0], widths[-1])
-
-
-def verdicts(points: Sequence[Point], no_accelerator: str | None) -> Iterator[str]:
-    """Yield each crossover in a sentence, or that there is no accelerator."""
-    if kinds(points) in ([], ["cpu"]):
-        yield f"no accelerator was measured: {no_accelerator or 'it was not asked for'}"
-    yield from map(str, crossovers(points))
-
-
-def named_apart(machines: Sequence[Machine]) -> list[Machine]:
-    """Return the same, with a number behind a name that several of them have."""
-    # Files from several machines may all be called results.json.
-    names = [machine.name for machine in machines]
-    return [
-        replace(machine, name=f"{machine.name} ({names[: place + 1].count(machine.name)})")
-        if names.count(machine.name) > 1
-        else machine
-        for place, machine in enumerate(machines)
-    ]

@@ -11,15 +11,12 @@ from blitz.base import files
 from blitz.base.errors import BlitzError
 from blitz.harness.contents import Contents
 from blitz.harness.outcomes import Results
-from blitz.harness.report import releases, speed
+from blitz.harness.report import releases
 from blitz.harness.report.failures import Failures
 from blitz.harness.selection import Selection
 from blitz.harness.texts import LANGUAGES, Message, Texts, texts
 from blitz.harness.verdict import ExitState
-
-
-class ReportError(BlitzError):
-    """A report that cannot be written as asked; the message says why, and what to do."""
+from blitz.measuring import throughput
 
 
 @dataclass(frozen=True)
@@ -27,7 +24,7 @@ class Request:
     """A report that was asked for, with all that can be read before the run.
 
     Attributes:
-        measured: What came of the benchmarks; None where no file of theirs was given.
+        machine: What the benchmarks measured; None where no file of theirs was given.
         probes: What the releases of torch did.
         sources: The text of each file of tests, as it is when the run begins.
         failures: Keeps the texts of failed tests; to be registered as a plugin.
@@ -35,7 +32,7 @@ class Request:
 
     path: Path
     texts: Texts
-    measured: speed.Measured | None
+    machine: throughput.Machine | None
     probes: tuple[releases.Probe, ...]
     contents: Contents
     sources: dict[Path, str]
@@ -53,18 +50,18 @@ class Request:
         """Write the page, whole or not at all.
 
         Raises:
-            ReportError: it cannot be written there.
+            BlitzError: it cannot be written there.
         """
         from blitz.harness.report import gather, page  # jinja2 is for those who want a page
 
         of_the_run = (faults, ending, images, threads, self.probes)
         source = (self.contents, self.sources, selection, results, self.failures)
         run = gather.Run(*source, *of_the_run)
-        content = page.html(run, self.texts, self.measured)
+        content = page.html(run, self.texts, self.machine)
         try:
             files.write(self.path, content)
         except OSError as error:
-            raise ReportError(
+            raise BlitzError(
                 f"--report {self.path}: cannot be written: {error.strerror or error}. Choose a "
                 "file in a folder that has room and that you may write to."
             ) from error
@@ -112,7 +109,7 @@ def requested(
     if path is None:
         for option, value in (("--lang", lang), ("--report-benchmark", benchmark)):
             if value is not None:
-                raise ReportError(
+                raise BlitzError(
                     f"{option} {value} is for a report, and none is asked for. Add --report "
                     f"FILE.html, or leave {option} out."
                 )
@@ -125,7 +122,7 @@ def requested(
     return Request(
         folder / path,
         words,
-        None if benchmark is None else speed.read(folder / benchmark),
+        None if benchmark is None else throughput.read(folder / benchmark),
         releases.load(spec / "releases.json"),
         table,
         {file: file.read_text(encoding="utf-8") for file in sources},
@@ -142,6 +139,6 @@ def _check_place(path: Path, named: Path) -> None:
                 return
         except OSError as error:
             fault = f"the folder {path.parent}: {error.strerror or error}"
-    raise ReportError(
+    raise BlitzError(
         f"--report {named}: {fault}. Name a file in an existing folder that you may write to."
     )

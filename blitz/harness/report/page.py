@@ -14,6 +14,7 @@ from blitz.harness.outcomes import FAILED
 from blitz.harness.report import gather, speed
 from blitz.harness.texts import Said, Texts, code_parts
 from blitz.measuring.step_breakdown import PARTS
+from blitz.measuring.throughput import Machine
 
 HERE = Path(__file__).parent
 
@@ -25,22 +26,22 @@ LIMIT = 1_000_000
 LITTLE_ROOM = 10_000
 
 
-def html(run: gather.Run, texts: Texts, measured: speed.Measured | None = None) -> bytes:
+def html(run: gather.Run, texts: Texts, machine: Machine | None = None) -> bytes:
     """Return the page of ``run`` in the language of ``texts``, in UTF-8."""
-    page = _render(run, texts, measured)
+    page = _render(run, texts, machine)
     if len(page) < LIMIT:
         return page
-    return _render(replace(run, room=LITTLE_ROOM), texts, measured)
+    return _render(replace(run, room=LITTLE_ROOM), texts, machine)
 
 
-def _render(run: gather.Run, texts: Texts, measured: speed.Measured | None) -> bytes:
+def _render(run: gather.Run, texts: Texts, machine: Machine | None) -> bytes:
     script = _asset("page.js")
     style = re.sub(r"\s+", " ", _asset("style.css"))
     page = _template().render(
         r=gather.Report(run, texts),
         t=texts,
         english=Markup("" if texts.lang == "en" else ' lang="en"'),
-        speed=None if measured is None else speed.speed(measured, texts),
+        speed=None if machine is None else speed.section(machine, texts),
         style=Markup(style.replace("; ", ";").replace(" {", "{").replace("{ ", "{")),
         script=Markup(script),
         # The page's policy names its script: no other one runs.

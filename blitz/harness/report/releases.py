@@ -10,10 +10,6 @@ from typing import Any
 from blitz.base.errors import BlitzError
 
 
-class ReleasesError(BlitzError):
-    """The file of releases does not hold what it is to hold; the message says what is amiss."""
-
-
 @dataclass(frozen=True)
 class Probe:
     """One question that was put to the releases.
@@ -49,7 +45,7 @@ def load(file: Path) -> tuple[Probe, ...]:
     """Return the probes in ``file``; none where there is no such file.
 
     Raises:
-        ReleasesError: it holds something else.
+        BlitzError: it holds something else.
     """
     if not file.exists():
         return ()
@@ -67,9 +63,8 @@ def load(file: Path) -> tuple[Probe, ...]:
             for name, row in content["probes"].items()
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ReleasesError(
-            f"{file}: {type(error).__name__}: {error}. Put it back as it came."
-        ) from error
+        what = f"{type(error).__name__}: {error}"
+        raise BlitzError(f"{file}: {what}. Put it back as it came.") from error
 
 
 def _cells(seen: Mapping[str, Any], releases: Iterable[str]) -> dict[str, tuple[bool | None, str]]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
+from blitz.base.errors import BlitzError
 from blitz.harness import contents
 from blitz.harness.report import releases
 from tests import locales
@@ -173,7 +174,7 @@ class TestReading:
         file = tmp_path / "releases.json"
         file.write_text(content, encoding="utf-8")
 
-        with pytest.raises(releases.ReleasesError) as refused:
+        with pytest.raises(BlitzError) as refused:
             releases.load(file)
 
         assert str(refused.value).startswith(f"{file}: {said}")

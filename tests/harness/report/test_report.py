@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from blitz.harness import contents, texts
-from blitz.harness.report import speed
 from blitz.harness.selection import META, Selected, Selection
 from blitz.harness.texts import Message
 from blitz.harness.verdict import ExitState
+from blitz.measuring import throughput
 from tests import report_pages as pages
 from tests.report_pages import BENCHMARK, SPEC, Node, a_run, cells, claim, html, read, whole_run
 
@@ -425,7 +425,7 @@ class TestMachine:
 @cache
 def whole(lang: str) -> tuple[str, Node]:
     """The page of the real specification where everything held, as it is and as a tree."""
-    source = html(whole_run(lambda n: "held"), lang, speed.read(BENCHMARK))
+    source = html(whole_run(lambda n: "held"), lang, throughput.read(BENCHMARK))
     return source, read(source)
 
 
@@ -445,7 +445,7 @@ OF_THE_TRANSLATION = [
 class TestWholeSpecification:
     @pytest.mark.parametrize("lang", texts.LANGUAGES)
     def test_page_stays_under_a_megabyte_even_where_everything_fails(self, lang: str) -> None:
-        broken = html(whole_run(lambda n: "broken"), lang, speed.read(BENCHMARK))
+        broken = html(whole_run(lambda n: "broken"), lang, throughput.read(BENCHMARK))
 
         assert len(whole(lang)[0].encode()) < 1_000_000
         assert len(broken.encode()) < 1_000_000

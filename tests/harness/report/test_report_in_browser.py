@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from blitz.harness import texts
-from blitz.harness.report import speed
 from blitz.harness.verdict import ExitState
+from blitz.measuring import throughput
 from tests.report_pages import BENCHMARK, html, whole_run
 
 sync_api = pytest.importorskip(
@@ -38,7 +38,7 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder: Path = tmp_path_factory.mktemp("report")
     run = whole_run(lambda n: "broken" if n in BROKEN else "held", ending=ExitState(1))
     for lang in texts.LANGUAGES:
-        content = html(run, lang, speed.read(BENCHMARK))
+        content = html(run, lang, throughput.read(BENCHMARK))
         (folder / f"{lang}.html").write_text(content, encoding="utf-8")
     return {lang: (folder / f"{lang}.html").as_uri() for lang in texts.LANGUAGES}
 
