@@ -17,21 +17,18 @@ import blitz
 from blitz.base.errors import BlitzError
 from blitz.base.versions import installed
 
-CHANGE = {"Calls", "Checkpoint", "RunningLoss", "Use"}
+CHANGE = {"Calls", "Checkpoint", "RunningLoss"}
 """The records that are there to be written to; all others stay as they were made."""
 
 KINDS = {
     RuntimeError: {
         "DataError",
         "Diverged",
-        "DistributedError",
         "DownloadError",
         "PhotoError",
-        "RunFolderError",
         "UnusableDevice",
-        "WeightsError",
     },
-    ValueError: {"FeedError", "ResultsError", "ShareError"},
+    ValueError: {"ResultsError"},
     ImportError: {"NoMatplotlib"},
 }
 """Errors that code which knows nothing of this package can catch, by Python's names for them."""

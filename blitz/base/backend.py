@@ -119,24 +119,23 @@ def forked_generators(used: Iterable[torch.device]) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=[]))
         for device in used:
-            if has_generator(device):
-                stack.callback(set_generator_state, device, generator_state(device))
+            state = generator_state(device)
+            if state is not None:
+                stack.callback(set_generator_state, device, state)
         yield
 
 
-def has_generator(device: torch.device) -> bool:
-    """Return whether an accelerator's random generator can be read and set."""
+def generator_state(device: torch.device) -> torch.Tensor | None:
+    """Return the state of an accelerator's generator; None where it cannot be read and set."""
     module = module_of(device)
-    if not (hasattr(module, "get_rng_state") and hasattr(module, "set_rng_state")):
-        return False
-    return isinstance(generator_state(device), torch.Tensor)  # torchax 0.0.13 gives a list
-
-
-def generator_state(device: torch.device) -> torch.Tensor:
-    """Return the state of an accelerator's random generator, where it :func:`has_generator`."""
-    module = torch.get_device_module(device)
-    state: torch.Tensor = module.get_rng_state(*_arguments(module.get_rng_state, device))
-    return state
+    if (
+        module is None
+        or not hasattr(module, "set_rng_state")
+        or not hasattr(module, "get_rng_state")
+    ):
+        return None
+    state = module.get_rng_state(*_arguments(module.get_rng_state, device))
+    return state if isinstance(state, torch.Tensor) else None  # torchax 0.0.13 gives a list
 
 
 def set_generator_state(device: torch.device, state: torch.Tensor) -> None:

@@ -1,41 +1,25 @@
 """Ctrl-C and SIGTERM between two steps of a training instead of in the middle of one."""
 
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
-
-
-class Deferred:
-    """The signal by which the process was asked to stop.
-
-    Attributes:
-        signal: Its number; None before there was one.
-    """
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Note the signal; raise KeyboardInterrupt for a second one."""
-        # The step that is under way may hang on a device; a second Ctrl-C is no mistake.
-        if self.signal is not None:
-            raise KeyboardInterrupt
-        self.signal = number
 
 
 @contextmanager
-def deferred() -> Iterator[Deferred]:
-    """Note Ctrl-C and SIGTERM instead of ending at once; a second one ends at once.
+def deferred() -> Iterator[list[int]]:
+    """Note Ctrl-C and SIGTERM in the list that is yielded, instead of ending; a second one ends.
 
-    Python delivers signals to the main thread: in another one this changes nothing.
+    For the main thread, which Python delivers signals to.
     """
-    asked = Deferred()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-    former = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
+    asked: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        # The step that is under way may hang on a device; a second Ctrl-C is no mistake.
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    former = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield asked
     finally:

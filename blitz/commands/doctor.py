@@ -14,10 +14,6 @@ from blitz.preflight import Finding, Verdict
 NVIDIA, AMD = Path("/proc/driver/nvidia/version"), Path("/dev/kfd")
 
 
-class BadRequest(BlitzError):
-    """An option of the command that cannot be used."""
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``python -m blitz doctor``."""
     arguments.add_devices(
@@ -32,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     for module in args.imports:
         # The first part alone: find_spec would import the parents of a dotted name here.
         if importlib.util.find_spec(module.partition(".")[0]) is None:
-            raise BadRequest(f"--import {module}: there is no module of this name. Install it.")
+            raise BlitzError(f"--import {module}: there is no module of this name. Install it.")
     names = _names(args.device)
     with ThreadPoolExecutor() as pool:  # each thread waits for a process
         findings = pool.map(
@@ -50,7 +46,7 @@ def _names(asked_for: str | None) -> list[str]:
     if asked_for is not None:
         names = [name.strip() for name in asked_for.split(",")]
         if "" in names or "meta" in names:
-            raise BadRequest(
+            raise BlitzError(
                 f"--device {asked_for!r}: give names such as cpu, cuda, cuda:1 or mps. There is "
                 "nothing to try on meta, which has no values."
             )

@@ -65,44 +65,32 @@ class Accuracy:
 def evaluate(net: nn.Module, loader: Batches) -> Accuracy:
     """Count, over all batches, how many images ``net`` names right, in all and for each class.
 
-    Any batch size gives the same counts, a short last batch included. No gradient is recorded; the
-    net is in evaluation mode meanwhile, and each of its modules in its former mode afterwards.
-
-    Raises:
-        ValueError: the loader gave no batch.
+    Any batch size gives the same counts, a short last batch included.
 
     Tutorial: "Test the network on the test data".
     """
     correct: Counter[int] = Counter()
     total: Counter[int] = Counter()
-    classes = 0
-    with _evaluation(net):
-        for images, labels in loader:
-            outputs = net(_beside(net, images))
-            labels = labels.cpu()
-            classes = outputs.shape[1]
-            total.update(labels.tolist())
-            correct.update(labels[outputs.argmax(1).cpu() == labels].tolist())
-    if not total:
-        raise ValueError(
-            "the loader gave no batch to test the net on. Give one over a data set with images, "
-            "and not an iterator, which is empty after one pass."
-        )
-    return Accuracy(
-        class_correct=tuple(correct[label] for label in range(classes)),
-        class_total=tuple(total[label] for label in range(classes)),
-    )
+    for images, labels in loader:
+        labels = labels.cpu()
+        right = predict(net, images).cpu() == labels
+        total.update(labels.tolist())
+        correct.update(labels[right].tolist())
+    classes = range(len(CLASSES))
+    return Accuracy(tuple(correct[c] for c in classes), tuple(total[c] for c in classes))
 
 
 def predict(net: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """Return the class with the highest score for each of N images, int64, on the net's device.
 
-    Which of several equal scores wins depends on the device.
+    Which of several equal scores wins depends on the device. No gradient is recorded; the net is in
+    evaluation mode meanwhile, and each of its modules in its former mode afterwards.
 
     Tutorial: "Test the network on the test data".
     """
+    parameter = next(net.parameters(), images)
     with _evaluation(net):
-        scores: torch.Tensor = net(_beside(net, images))
+        scores: torch.Tensor = net(images.to(parameter.device))
         return scores.argmax(1)
 
 
@@ -118,9 +106,3 @@ def _evaluation(net: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in training.items():
             module.training = mode
-
-
-def _beside(net: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """Return ``images`` on the device of the net's parameters, if it has any."""
-    parameter = next(net.parameters(), None)
-    return images if parameter is None else images.to(parameter.device)

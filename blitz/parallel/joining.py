@@ -24,10 +24,6 @@ ENDLESS = timedelta(days=20)
 _LOST = re.compile(r"gloo|by peer|NCCL|Broken pipe|timed out|aborted", re.IGNORECASE)
 
 
-class DistributedError(BlitzError, RuntimeError):
-    """Processes that cannot work together; the message says why and what to do."""
-
-
 @contextmanager
 def joined(device: str | None = None, limit: float = 0.0) -> Iterator[Processes]:
     """Yield the processes that torchrun started with this one; one alone without torchrun.
@@ -41,14 +37,14 @@ def joined(device: str | None = None, limit: float = 0.0) -> Iterator[Processes]
         limit: Seconds that the others wait for a process before it counts as hung; 0 for no end.
 
     Raises:
-        DistributedError: ``device`` names a single device, and there are several processes.
+        BlitzError: ``device`` names a single device, and there are several processes.
         SystemExit: in the place of any other error of several processes.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ALONE
         return
     if device is not None and ":" in device:
-        raise DistributedError(
+        raise BlitzError(
             f"device {device!r}: each process has a device of its own. Name the kind alone: "
             f"--device {device.partition(':')[0]}"
         )

@@ -22,7 +22,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from blitz import data, devices
+from blitz import devices
 from blitz.base.errors import UnusableDevice
 from blitz.learning import evaluation
 from blitz.learning.evaluation import Accuracy
@@ -266,9 +266,7 @@ def evaluate(net: nn.Module, images: TensorDataset, processes: Processes = ALONE
     rank = processes.rank
     # No sampler: slices of tensors, so that a rest needs no repeated image.
     own = TensorDataset(*(tensor[rank.rank :: rank.processes] for tensor in images.tensors))
-    counted = Accuracy((0,) * len(data.CLASSES), (0,) * len(data.CLASSES))
-    if len(own):
-        counted = evaluation.evaluate(net, DataLoader(own, 100))
+    counted = evaluation.evaluate(net, DataLoader(own, 100))
     classes = len(counted.class_total)
     counts = processes.total([*counted.class_correct, *counted.class_total])
     return Accuracy(tuple(counts[:classes]), tuple(counts[classes:]))

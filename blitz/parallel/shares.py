@@ -29,10 +29,6 @@ WHOLE = Rank()
 """The only process, which has all of every batch."""
 
 
-class ShareError(BlitzError, ValueError):
-    """A batch that cannot be shared out among the processes; the message says what to do."""
-
-
 @dataclass(frozen=True)
 class Share:
     """One process's images: of every batch of an epoch, each n-th one.
@@ -48,7 +44,7 @@ class Share:
         rank: Which process this is.
 
     Raises:
-        ShareError: ``batch_size`` is less than the processes, so that some would never have any.
+        BlitzError: ``batch_size`` is less than the processes, so that some would never have any.
     """
 
     count: int
@@ -57,7 +53,7 @@ class Share:
 
     def __post_init__(self) -> None:
         if self.batch_size < self.rank.processes:
-            raise ShareError(
+            raise BlitzError(
                 f"a batch of {self.batch_size} cannot be shared out among {self.rank.processes} "
                 "processes: --batch-size is that of all of them together. Give "
                 f"{self.rank.processes} or more, or start fewer processes."

@@ -8,10 +8,9 @@ from typing import Any
 import torch
 
 from blitz.base import backend, files
-from blitz.base.errors import first_line
+from blitz.base.errors import BlitzError, first_line
 from blitz.learning.running_loss import Report, RunningLoss
 from blitz.learning.step import TrainingStep
-from blitz.training.folder import RunFolderError
 
 KIND, FORMAT = "blitz checkpoint", 3
 
@@ -60,23 +59,23 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
     """Read the checkpoint in ``path``, its tensors on the cpu.
 
     Raises:
-        RunFolderError: there is none, it is damaged or of another format, or it would run code.
+        BlitzError: there is none, it is damaged or of another format, or it would run code.
     """
     try:
         content = files.read_tensors(path, "a checkpoint")
     except files.ReadError as error:
-        raise RunFolderError(f"{path}: {error}. {_REMEDY}") from error
+        raise BlitzError(f"{path}: {error}. {_REMEDY}") from error
     if not isinstance(content, dict) or content.get("kind") != KIND:
-        raise RunFolderError(f"{path}: is not a checkpoint. {_REMEDY}")
+        raise BlitzError(f"{path}: is not a checkpoint. {_REMEDY}")
     if (number := content.get("format")) != FORMAT:
-        raise RunFolderError(
+        raise BlitzError(
             f"{path}: is in format {number!r}, and this version reads format {FORMAT}. Go on with "
             "the version of blitz that wrote it, or start anew with another --out."
         )
     try:
         return Checkpoint(**{name: kind(content[name]) for name, kind in _KINDS.items()})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RunFolderError(f"{path}: {_damage(error)}. {_REMEDY}") from error
+        raise BlitzError(f"{path}: {_damage(error)}. {_REMEDY}") from error
 
 
 def _damage(error: Exception) -> str:
@@ -106,8 +105,9 @@ def state_of(step: TrainingStep) -> dict[str, Any]:
     """Return what a training changes, by name: net, optimizer and generators."""
     # The net draws no numbers in training; one with dropout would.
     generators = {"cpu": torch.get_rng_state()}
-    if backend.has_generator(step.device):
-        generators[str(step.device)] = backend.generator_state(step.device)
+    state = backend.generator_state(step.device)
+    if state is not None:
+        generators[str(step.device)] = state
     return {
         "net": step.net.state_dict(),
         "optimizer": step.optimizer.state_dict(),
@@ -119,7 +119,7 @@ def restore(path: str | os.PathLike[str], checkpoint: Checkpoint, step: Training
     """Put a new training step, and the generators, into the state of ``checkpoint``.
 
     Raises:
-        RunFolderError: it is not the state of such a net and optimizer. ``path`` is named.
+        BlitzError: it is not the state of such a net and optimizer. ``path`` is named.
     """
     parameters = list(step.net.parameters())
     try:
@@ -134,9 +134,9 @@ def restore(path: str | os.PathLike[str], checkpoint: Checkpoint, step: Training
         groups = step.optimizer.state_dict()["param_groups"]
         step.optimizer.load_state_dict({"state": state, "param_groups": groups})
         torch.set_rng_state(checkpoint.generators["cpu"])
-        if backend.has_generator(step.device):
+        if backend.generator_state(step.device) is not None:
             # Every process has a device of its own; the first wrote the state of its own.
             (generator,) = (value for name, value in checkpoint.generators.items() if name != "cpu")
             backend.set_generator_state(step.device, generator)
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise RunFolderError(f"{path}: {_damage(error)}. {_REMEDY}") from error
+        raise BlitzError(f"{path}: {_damage(error)}. {_REMEDY}") from error

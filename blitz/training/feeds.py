@@ -43,10 +43,6 @@ GATHERED = 64 * 2**20
 _VALUES = 3 * 32 * 32  # of an image
 
 
-class FeedError(BlitzError, ValueError):
-    """A feed that cannot be used here."""
-
-
 def order(count: int, seed: int, epoch: int) -> torch.Tensor:
     """Return the order of ``count`` images in an epoch (from 1): an int64 permutation."""
     # A generator of its own: torch's stays where it was, and an epoch can be drawn by itself.
@@ -215,8 +211,8 @@ def make(
         rank: Which of several processes gets these batches.
 
     Raises:
-        FeedError: there is no such feed, or not for this device, memory or number of processes.
-        ShareError: there are fewer images in a batch than processes.
+        BlitzError: there is no such feed, or not for this device, memory or number of processes.
+        BlitzError: there are fewer images in a batch than processes.
         UnusableDevice: ``device`` is meta.
     """
     if device.type == "meta":
@@ -230,7 +226,7 @@ def make(
     chosen = fastest if name is None else name
     obstacle = obstacles.get(chosen, "there is none of this name")
     if obstacle is not None:
-        raise FeedError(
+        raise BlitzError(
             f"feed {chosen!r} cannot be used: {obstacle}. Choose another of {', '.join(NAMES)}."
         )
     settings = (batch_size, seed, device, rank)

@@ -12,10 +12,6 @@ from blitz.base import files
 from blitz.base.errors import BlitzError
 
 
-class RunFolderError(BlitzError, RuntimeError):
-    """A folder, or a file in it, that a training cannot use; the message says what to do."""
-
-
 class Content(Enum):
     """How far the training in a folder has come."""
 
@@ -61,7 +57,7 @@ class RunFolder:
         A folder that was made for it and stays empty is removed.
 
         Raises:
-            RunFolderError: the folder cannot be made, or another training is writing there.
+            BlitzError: the folder cannot be made, or another training is writing there.
         """
         new = not self.path.exists()
         # Of a file in the folder: filelock does not lock folders, which Windows cannot either.
@@ -71,11 +67,11 @@ class RunFolder:
             lock.acquire()
         # filelock's Timeout is an OSError: it has to come first.
         except Timeout as error:
-            raise RunFolderError(
+            raise BlitzError(
                 f"another training is writing to {self.path}. Wait for it, or choose another --out."
             ) from error
         except OSError as error:
-            raise RunFolderError(
+            raise BlitzError(
                 f"{self.path} cannot be made or written to: {error.strerror or error}. Choose "
                 "another --out."
             ) from error

@@ -19,7 +19,6 @@ from blitz.parallel.processes import ALONE, Processes
 from blitz.parallel.step import DistributedStep
 from blitz.training import checkpoint, feeds
 from blitz.training.checkpoint import Checkpoint
-from blitz.training.folder import RunFolderError
 from blitz.training.settings import Settings
 
 CHUNK_IMAGES = 16384
@@ -105,15 +104,15 @@ class Training:
         )
 
     def go_on_from(self, saved: Checkpoint, where: Path) -> None:
-        """Take over the state ``saved``, read from ``where``; raise RunFolderError if unfit."""
+        """Take over the state ``saved``, read from ``where``; raise BlitzError if unfit."""
         if saved.images != self.images_digest:
-            raise RunFolderError(
+            raise BlitzError(
                 f"{where}: its training had other images than those of --data. Give the folder "
                 "that it had, or start anew with another --out."
             )
         running = saved.losses
         if running.batches > self.feed.batches or running.epoch > self.settings.epochs + 1:
-            raise RunFolderError(
+            raise BlitzError(
                 f"{where}: stands at batch {running.batches} of epoch {running.epoch}, which this "
                 "training does not have. Start anew with another --out."
             )

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from blitz import devices
+from blitz.base.errors import BlitzError
 from blitz.base.versions import installed, stack
 from blitz.data import CLASSES, Images
 from blitz.learning.evaluation import Accuracy
-from blitz.training.folder import RunFolderError
 from blitz.training.loop import Training
 
 FORMAT = 2
@@ -56,13 +56,13 @@ def content(record: Mapping[str, Any]) -> bytes:
 def read(path: Path) -> tuple[dict[str, Any], float]:
     """Return the plain settings and the accuracy that are recorded in ``path``.
 
-    Raises RunFolderError if it is no such file.
+    Raises BlitzError if it is no such file.
     """
     try:
         record = json.loads(path.read_bytes())
         return {**record["settings"], "device": record["device"]}, float(record["accuracy"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunFolderError(
+        raise BlitzError(
             f"{path} is not the result of a training ({type(error).__name__}: {error}). Choose "
             "another --out."
         ) from error

@@ -12,6 +12,7 @@ import torch
 
 from blitz import classifier, data, devices, plots
 from blitz.base import interrupts
+from blitz.base.errors import BlitzError
 from blitz.data import Images
 from blitz.learning import evaluation
 from blitz.learning.evaluation import Accuracy
@@ -19,7 +20,7 @@ from blitz.learning.running_loss import Report
 from blitz.parallel.processes import Processes
 from blitz.training import checkpoint, record, settings, weights
 from blitz.training.checkpoint import Checkpoint
-from blitz.training.folder import Content, RunFolder, RunFolderError
+from blitz.training.folder import Content, RunFolder
 from blitz.training.loop import Training
 from blitz.training.settings import Settings
 
@@ -39,7 +40,7 @@ class Prepared(NamedTuple):
 def refuse_to_overwrite(
     folder: RunFolder, *, resume: bool, processes: Processes, command: str
 ) -> None:
-    """Raise RunFolderError if a training in ``folder`` would overwrite something.
+    """Raise BlitzError if a training in ``folder`` would overwrite something.
 
     With ``resume``, or when torchrun restarts its own, it goes on with what is there; the message
     names the ``command`` that does.
@@ -58,13 +59,13 @@ def refuse_to_overwrite(
         Content.FINISHED: "Choose another --out, or move it away.",
         Content.OTHER: "Choose another --out, or move them away.",
     }[content]
-    raise RunFolderError(f"{folder.path} holds {content.value}; nothing was changed. {remedy}")
+    raise BlitzError(f"{folder.path} holds {content.value}; nothing was changed. {remedy}")
 
 
 def finished(folder: RunFolder, given: Mapping[str, Any]) -> float | None:
     """Return the accuracy of the finished training in ``folder``; None if there is none.
 
-    Raises RunFolderError for other settings than those given, or a damaged result.
+    Raises BlitzError for other settings than those given, or a damaged result.
     """
     if folder.content() is not Content.FINISHED:
         return None
@@ -77,7 +78,7 @@ def finished(folder: RunFolder, given: Mapping[str, Any]) -> float | None:
 def prepare(folder: RunFolder, given: Mapping[str, Any]) -> Prepared:
     """Read the checkpoint, if there is one, and all images.
 
-    Raises RunFolderError (for other settings than those given, too) or DataError.
+    Raises BlitzError (for other settings than those given, too) or DataError.
     """
     saved = checkpoint.load(folder.checkpoint) if folder.checkpoint.exists() else None
     if saved is None:
@@ -141,7 +142,7 @@ def run(
     with interrupts.deferred() as asked:
         for reports in training.chunks():
             show(reports)
-            stop = processes.largest(asked.signal or 0)  # all of them stop after the same batch
+            stop = processes.largest(sum(asked))  # all of them stop after the same batch
             if processes.leads and (stop or time.monotonic() - saved_at >= every):
                 checkpoint.save(folder.checkpoint, training.checkpoint())
                 saved_at = time.monotonic()

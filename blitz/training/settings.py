@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from blitz import devices
+from blitz.base.errors import BlitzError
 from blitz.classifier import Net
 from blitz.training import tuning
-from blitz.training.folder import RunFolderError
 
 CPU = torch.device("cpu")
 
@@ -77,20 +77,20 @@ def _threads(settings: Settings, device: torch.device) -> int:
 def resumed(given: Mapping[str, Any], saved: Mapping[str, Any], where: Path) -> Settings:
     """Return the plain settings ``saved`` in ``where``, with those in ``given`` that may change.
 
-    Raises RunFolderError where one differs that may not, or ``saved`` holds no settings.
+    Raises BlitzError where one differs that may not, or ``saved`` holds no settings.
     """
     # Exact types: torch.save keeps bool apart from int, and a float where an int is due is forged.
     kinds = {field.name: {type(field.default)} for field in fields(Settings)}
     kinds |= {"data": {str, type(None)}, "feed": {str, type(None)}, "device": {str}}
     if saved.keys() != kinds.keys() or any(type(saved[key]) not in kinds[key] for key in kinds):
-        raise RunFolderError(f"{where}: holds no settings of a training. Choose another --out.")
+        raise BlitzError(f"{where}: holds no settings of a training. Choose another --out.")
     differing = [
         f"--{name.replace('_', '-')} {value} (there: {saved[name]})"
         for name, value in given.items()
         if name not in Settings.FREE and str(value) != str(saved[name])
     ]
     if differing:
-        raise RunFolderError(
+        raise BlitzError(
             f"{where}: its training has other settings than those given: {', '.join(differing)}. "
             "Leave them out to go on with it, or start anew with another --out."
         )

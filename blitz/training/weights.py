@@ -21,10 +21,6 @@ _REMEDY = (
 )
 
 
-class WeightsError(BlitzError, RuntimeError):
-    """Weights that cannot be read; the message names the path, the fault and the remedy."""
-
-
 def save(net: nn.Module, path: str | os.PathLike[str]) -> None:
     """Write the weights of ``net`` (its state_dict, nothing else) to ``path``, whole or not at all.
 
@@ -42,7 +38,7 @@ def load(path: str | os.PathLike[str], device: torch.device | None = None) -> Ne
     runs; the random generator is left as it was.
 
     Raises:
-        WeightsError: there is no such file, it is damaged, holds something else than the weights
+        BlitzError: there is no such file, it is damaged, holds something else than the weights
             of such a net, or would run code.
 
     Tutorial: "Test the network on the test data".
@@ -50,10 +46,10 @@ def load(path: str | os.PathLike[str], device: torch.device | None = None) -> Ne
     try:
         content = files.read_tensors(path, "a file of weights")
     except files.ReadError as error:
-        raise WeightsError(f"{path}: {error}. {_REMEDY}") from error
+        raise BlitzError(f"{path}: {error}. {_REMEDY}") from error
     state = _state_in(content)
     if not state:
-        raise WeightsError(
+        raise BlitzError(
             f"{path}: holds a {type(content).__name__} without weights by name. {_REMEDY}"
         )
     first = state.get(_FIRST, torch.empty(()))
@@ -63,9 +59,7 @@ def load(path: str | os.PathLike[str], device: torch.device | None = None) -> Ne
     # Ours first: load_state_dict names all differences, some dozen lines for another net.
     fault = _difference(state, net.state_dict())
     if fault is not None:
-        raise WeightsError(
-            f"{path}: cannot be the weights of the tutorial's net: {fault}. {_REMEDY}"
-        )
+        raise BlitzError(f"{path}: cannot be the weights of the tutorial's net: {fault}. {_REMEDY}")
     net.to_empty(device="cpu").load_state_dict(state)
     return net.to(device)
 

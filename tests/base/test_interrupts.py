@@ -1,7 +1,6 @@
 """Ctrl-C and SIGTERM that are noted, and obeyed where it suits."""
 
 import signal
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -28,20 +27,6 @@ def test_handlers_are_put_back(former: signal.Handlers) -> None:
         raise ValueError("inside")
 
     assert [signal.getsignal(number) for number in BOTH] == [former, former]
-
-
-def test_other_threads_change_nothing() -> None:
-    before, seen = [signal.getsignal(number) for number in BOTH], []
-
-    def defer() -> None:
-        with interrupts.deferred() as asked:
-            seen.append((asked.signal, [signal.getsignal(number) for number in BOTH]))
-
-    thread = threading.Thread(target=defer)
-    thread.start()
-    thread.join(10)
-
-    assert seen == [(None, before)]
 
 
 def test_worker_ignores_ctrl_c_and_nothing_else() -> None:

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from blitz import classifier, data
 from blitz.base import backend, interrupts
-from blitz.base.errors import UnusableDevice
+from blitz.base.errors import BlitzError, UnusableDevice
 from blitz.learning import evaluation
 from blitz.learning.step import TrainingStep
 from blitz.parallel.shares import WHOLE, Rank
@@ -370,7 +370,7 @@ class TestChoice:
             ("resident", "all images fit the memory of cpu"),
             ("loader", "30 images need 1 MiB, and cpu has 1 MiB free"),
         ]
-        with pytest.raises(feeds.FeedError, match=r"'resident' cannot be used: .* Choose another"):
+        with pytest.raises(BlitzError, match=r"'resident' cannot be used: .* Choose another"):
             make("resident", images)
 
     @pytest.mark.parametrize(
@@ -407,8 +407,8 @@ class TestChoice:
     @pytest.mark.parametrize(
         ("wrong", "error", "words"),
         [
-            ({"name": "fast"}, feeds.FeedError, "this name. Choose another of loader, resident"),
-            ({"name": "captured"}, feeds.FeedError, "CUDA graphs, which cpu does not have"),
+            ({"name": "fast"}, BlitzError, "this name. Choose another of loader, resident"),
+            ({"name": "captured"}, BlitzError, "CUDA graphs, which cpu does not have"),
             ({"device": torch.device("meta")}, UnusableDevice, "no values"),
         ],
     )

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from blitz.training.folder import Content, RunFolder, RunFolderError
+from blitz.base.errors import BlitzError
+from blitz.training.folder import Content, RunFolder
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ class TestHeld:
         with RunFolder(tmp_path).held():
             assert not half.exists()
             half.touch()
-            with pytest.raises(RunFolderError) as refused, RunFolder(tmp_path).held():
+            with pytest.raises(BlitzError) as refused, RunFolder(tmp_path).held():
                 pass
             assert half.exists()
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from blitz import data
+from blitz.base.errors import BlitzError
 from blitz.base.versions import installed
 from blitz.learning.evaluation import Accuracy
 from blitz.learning.running_loss import Report
 from blitz.parallel.shares import Rank
 from blitz.training import record
-from blitz.training.folder import RunFolderError
 from blitz.training.settings import Settings
 
 WHOLE = {"settings": {"seed": 3}, "device": "cpu", "accuracy": 50}
@@ -90,5 +90,5 @@ def test_that_lacks_something_is_refused(tmp_path: Path, wrong: dict[str, Any], 
     file = tmp_path / "result.json"
     file.write_bytes(record.content({**WHOLE, **wrong}))
 
-    with pytest.raises(RunFolderError, match=rf"json is not the result of a training \({fault}"):
+    with pytest.raises(BlitzError, match=rf"json is not the result of a training \({fault}"):
         record.read(file)

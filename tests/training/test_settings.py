@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from blitz import devices
+from blitz.base.errors import BlitzError
 from blitz.training import settings
-from blitz.training.folder import RunFolderError
 from blitz.training.settings import Settings
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
@@ -48,13 +48,13 @@ class TestResumed:
 
         assert settings.resumed({}, saved, WHERE).device == CUDA
         assert settings.resumed({"device": CUDA}, saved, WHERE).device == CUDA
-        with pytest.raises(RunFolderError, match=r"--device cuda:1 \(there: cuda:0\)"):
+        with pytest.raises(BlitzError, match=r"--device cuda:1 \(there: cuda:0\)"):
             settings.resumed({"device": torch.device("cuda", 1)}, saved, WHERE)
 
     def test_differing_ones_are_named(self) -> None:
         given = {"batch_size": 4, "workers": 2, "lr": 0.5, "exact": True}
 
-        with pytest.raises(RunFolderError) as refused:
+        with pytest.raises(BlitzError) as refused:
             settings.resumed(given, SAVED, WHERE)
 
         assert str(refused.value).startswith(
@@ -78,5 +78,5 @@ class TestResumed:
         ids=str,
     )
     def test_those_that_are_none_are_refused(self, wrong: dict[str, Any]) -> None:
-        with pytest.raises(RunFolderError, match=r"c\.pt: holds no settings of a training"):
+        with pytest.raises(BlitzError, match=r"c\.pt: holds no settings of a training"):
             settings.resumed({}, {**SAVED, **wrong}, WHERE)

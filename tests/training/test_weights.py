@@ -12,9 +12,9 @@ import torch
 from torch import nn
 from torch.optim import swa_utils
 
+from blitz.base.errors import BlitzError
 from blitz.classifier import Net
 from blitz.training import weights
-from blitz.training.weights import WeightsError
 from tests.conftest import MakesFolder
 
 
@@ -165,7 +165,7 @@ def test_what_is_refused_names_fault_and_remedy_in_a_line(
 ) -> None:
     path.write_bytes(content)
 
-    with pytest.raises(WeightsError, match=words) as refused:
+    with pytest.raises(BlitzError, match=words) as refused:
         weights.load(path)
 
     said = str(refused.value)
@@ -186,7 +186,7 @@ def test_code_in_a_file_does_not_run(
     content = {**STATE, "more": MakesFolder(trace)}
     path.write_bytes(bytes_of(content, _use_new_zipfile_serialization=not old))
 
-    with pytest.raises(WeightsError, match="nothing of it was run"):
+    with pytest.raises(BlitzError, match="nothing of it was run"):
         weights.load(path)
 
     assert not trace.exists()
