@@ -43,20 +43,6 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {lang: (folder / f"{lang}.html").as_uri() for lang in texts.LANGUAGES}
 
 
-@pytest.fixture
-def lang() -> str:
-    """The language of the page; a test may ask for another."""
-    return "en"
-
-
-@pytest.fixture
-def address(addresses: dict[str, str], lang: str) -> str:
-    return addresses[lang]
-
-
-both = pytest.mark.parametrize("lang", texts.LANGUAGES)
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with sync_api.sync_playwright() as playwright:
@@ -65,51 +51,32 @@ def browser() -> Iterator[Any]:
         started.close()
 
 
-FAULTS: list[str] = []
-"""What the browser complained of, and what it asked for beside the page."""
-
-FRESH = """() => {
-  history.replaceState(null, "", location.pathname);
-  document.getElementById("all").click();
-  for (const test of document.querySelectorAll("details.t")) {
-    test.open = test.querySelector(".c.broken") !== null;
-  }
-  document.activeElement.blur();
-  scrollTo(0, 0);
-}"""
+@pytest.fixture
+def lang() -> str:
+    """The language of the page; a test may ask for another."""
+    return "en"
 
 
-@pytest.fixture(scope="module")
-def tabs(browser: Any, addresses: dict[str, str]) -> dict[str, Any]:
-    """The pages, open: to open one takes longer than what most tests do with it."""
-    return {lang: _opened(browser, address) for lang, address in addresses.items()}
-
-
-def _opened(browser: Any, address: str) -> Any:
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
-    page = context.new_page()
-    page.set_default_timeout(10_000)
-    page.on("console", lambda said: FAULTS.append(f"console: {said.type}: {said.text}"))
-    page.on("pageerror", lambda error: FAULTS.append(f"error: {error}"))
-    page.on(
-        "request",
-        lambda asked: asked.url.startswith((address, "data:")) or FAULTS.append(asked.url),
-    )
-    page.goto(address)
-    return page
+both = pytest.mark.parametrize("lang", texts.LANGUAGES)
 
 
 @pytest.fixture
-def page(tabs: dict[str, Any], lang: str) -> Iterator[Any]:
-    """The page as if just opened; whatever a test does, the browser has nothing to complain of."""
-    opened = tabs[lang]
-    opened.set_viewport_size({"width": 1280, "height": 900})
-    opened.emulate_media(color_scheme="light", media="screen")
-    opened.evaluate(FRESH)
-    sync_api.expect(opened.locator("article.claim[hidden]")).to_have_count(0)
-    FAULTS.clear()
-    yield opened
-    assert FAULTS == []
+def page(browser: Any, addresses: dict[str, str], lang: str) -> Iterator[Any]:
+    """The page; whatever a test does, the browser has nothing to complain of, nor asks for more."""
+    faults = []
+    page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    page.set_default_timeout(10_000)
+    page.on("console", lambda said: faults.append(f"console: {said.type}: {said.text}"))
+    page.on("pageerror", lambda error: faults.append(f"error: {error}"))
+    page.on("request", lambda asked: faults.append(asked.url))
+    page.goto(addresses[lang])
+    yield page
+    page.close()
+    assert {fault.partition(",")[0].partition("#")[0] for fault in faults} <= {
+        addresses[lang],
+        "data:",
+        "data:image/svg+xml;base64",
+    }
 
 
 def shown(page: Any) -> list[str]:
@@ -120,34 +87,30 @@ def shown(page: Any) -> list[str]:
     return found
 
 
-class TestOpening:
-    @both
-    def test_page_opens_in_less_than_a_second(self, page: Any) -> None:
-        took = 0.0
-        for _ in range(10):  # the machine may be busy with other work
-            page.reload()
-            took = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
-            if 0 < took < 1000:
-                break
+@both
+def test_page_opens_in_less_than_a_second(page: Any) -> None:
+    took = 0.0
+    for _ in range(10):  # the machine may be busy with other work
+        page.reload()
+        took = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
+        if 0 < took < 1000:
+            break
 
-        assert 0 < took < 1000
+    assert 0 < took < 1000
 
-    def test_broken_claims_are_open_and_markup_in_them_is_text(self, page: Any) -> None:
-        opened = page.locator("details.t[open]")
 
-        assert opened.count() == len(BROKEN)
-        assert page.locator("details.t[open] .c.broken").count() == len(BROKEN)
-        text = opened.first.locator(".failure pre")
-        assert text.is_visible()
-        assert "AssertionError: <b>not so</b>" in text.inner_text()
+@both
+def test_broken_claims_are_open_and_markup_in_them_is_text(page: Any, lang: str) -> None:
+    opened = page.locator("details.t[open]")
+    said = page.locator(".verdict p").first.inner_text()
 
-    @both
-    def test_words_are_of_the_page_s_language(self, page: Any, lang: str) -> None:
-        said = page.locator(".verdict p").first.inner_text()
-
-        assert bool(re.search("[\u4e00-\u9fff]", said)) == (lang == "zh")
-        broken = page.locator("article.claim:has(.c.broken)").count()
-        assert str(broken) in re.findall(r"\d+", said)
+    assert opened.count() == page.locator("details.t[open] .c.broken").count() == len(BROKEN)
+    text = opened.first.locator(".failure pre")
+    assert text.is_visible()
+    assert "AssertionError: <b>not so</b>" in text.inner_text()
+    assert bool(re.search("[\u4e00-\u9fff]", said)) == (lang == "zh")
+    broken = page.locator("article.claim:has(.c.broken)").count()
+    assert str(broken) in re.findall(r"\d+", said)
 
 
 class TestFinding:
@@ -158,12 +121,10 @@ class TestFinding:
         page.check("#broken")
 
         found = shown(page)
-        assert 0 < len(found) <= len(BROKEN)
         assert page.locator("details.t:visible").count() == len(BROKEN)
-        assert re.findall(r"\d+", page.locator("#shown").inner_text())[:1] in (
-            [str(len(found))],
-            [str(len(everything))],  # Chinese says the whole first
-        )
+        assert {str(len(found)), str(len(everything))} <= {
+            *re.findall(r"\d+", page.locator("#shown").inner_text())
+        }
         page.click("#all")
         sync_api.expect(page.locator("form.filtered")).to_have_count(0)
         assert shown(page) == everything
@@ -178,7 +139,6 @@ class TestFinding:
 
     def test_by_device(self, page: Any) -> None:
         labels = page.locator("#device option").all_inner_texts()
-        assert labels[1:3] == ["cpu", "meta"] or "meta" in labels
 
         page.select_option("#device", label="meta")
 
@@ -212,47 +172,31 @@ class TestFinding:
         assert shown(page) == ["C09"]
         assert page.locator("#C09 p.row").is_visible()
 
-    def test_enter_in_the_search_field_stays_on_the_page(self, page: Any) -> None:
+    def test_search_for_nothing_there_says_so_and_enter_stays_on_the_page(self, page: Any) -> None:
         page.evaluate("window.same = true")
-        page.fill("#search", "n34")
+        page.fill("#search", "no such words as these")
 
         page.press("#search", "Enter")
 
-        assert shown(page) == ["N34"]
-        assert page.evaluate("window.same && location.search === ''")
-
-    def test_search_for_nothing_there_says_so_and_all_can_be_shown_again(self, page: Any) -> None:
-        everything = len(shown(page))
-
-        page.fill("#search", "no such words as these")
-        page.wait_for_selector("#nothing:visible")
-
+        assert page.locator("#nothing").is_visible()
         assert shown(page) == []
-        page.click("#all")
-        sync_api.expect(page.locator("form.filtered")).to_have_count(0)
-        page.wait_for_selector("#nothing", state="hidden")
-        assert len(shown(page)) == everything
+        assert page.evaluate("window.same && location.search === ''")
 
 
 class TestLinks:
-    def test_link_to_a_claim_shows_and_opens_it(self, page: Any, address: str) -> None:
-        page.goto(f"{address}#N34")
+    def test_link_to_a_claim_shows_and_opens_it_also_where_a_filter_hides_it(
+        self, page: Any
+    ) -> None:
+        page.check("#broken")
+        sync_api.expect(page.locator("#N34")).to_be_hidden()
+
+        page.locator("#untrue a.key[href='#N34']").first.click()
 
         page.wait_for_selector("#N34 details.t[open] pre.code:visible")
+        assert not page.is_checked("#broken")
         top = page.locator("#N34").evaluate("claim => claim.getBoundingClientRect().top")
         bar = page.locator("#filters").evaluate("bar => bar.getBoundingClientRect().bottom")
         assert bar <= top + 1 < 900
-
-    def test_link_to_a_claim_that_a_filter_hides_takes_the_filter_back(self, page: Any) -> None:
-        page.check("#broken")
-        page.wait_for_selector("form.filtered")
-        links = page.locator("#untrue a.key").evaluate_all("all => all.map(a => a.hash)")
-        hidden = next(link for link in links if link.removeprefix("#") not in shown(page))
-
-        page.locator(f"#untrue a.key[href='{hidden}']").first.click()
-
-        page.wait_for_selector(f"{hidden}:visible")
-        assert not page.is_checked("#broken")
 
     def test_contents_lead_to_the_sections(self, page: Any) -> None:
         link = page.locator("#toc ol ol a").nth(20)
@@ -264,25 +208,7 @@ class TestLinks:
         assert 0 <= top < 450
 
 
-THEME = "getComputedStyle(document.body).backgroundColor"
-
-
-class TestThemes:
-    def test_theme_is_the_system_s(self, page: Any) -> None:
-        light = page.evaluate(THEME)
-
-        page.emulate_media(color_scheme="dark")
-
-        assert page.evaluate(THEME) != light
-
-    def test_texts_stand_out_from_what_is_behind_them(self, page: Any) -> None:
-        page.evaluate("location.hash = '#N34'")
-        page.wait_for_selector("#N34 pre.code:visible")
-
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)
-            assert page.evaluate(CONTRAST) == []
-
+BACKGROUND = "getComputedStyle(document.body).backgroundColor"
 
 CONTRAST = """() => {
   const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
@@ -309,7 +235,18 @@ CONTRAST = """() => {
 }"""
 
 
-class TestSizes:
+class TestLooks:
+    def test_themes_are_the_system_s_and_texts_stand_out_in_both(self, page: Any) -> None:
+        page.locator("#N34 details.t").first.evaluate("test => { test.open = true; }")
+
+        backgrounds = set()
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            backgrounds.add(page.evaluate(BACKGROUND))
+            assert page.evaluate(CONTRAST) == []
+
+        assert len(backgrounds) == 2
+
     def test_nothing_has_to_be_scrolled_sideways(self, page: Any) -> None:
         for width in (320, 390, 800, 1280, 2560):
             page.set_viewport_size({"width": width, "height": 800})
@@ -326,12 +263,10 @@ class TestSizes:
         )
         assert "cpu" in said
 
-
-class TestPrint:
     def test_print_is_light_and_leaves_out_what_paper_cannot_do(self, page: Any) -> None:
         page.emulate_media(color_scheme="dark", media="print")
 
-        assert page.evaluate(THEME) == "rgb(255, 255, 255)"
+        assert page.evaluate(BACKGROUND) == "rgb(255, 255, 255)"
         for name in ("nav", ".fields", ".skip"):
             assert page.locator(name).first.is_hidden(), name
         assert page.locator("#T01 .s").first.is_visible()
@@ -341,7 +276,6 @@ class TestPrint:
 
 class TestKeyboard:
     def test_first_stop_skips_to_the_claims(self, page: Any) -> None:
-        page.reload()
         page.keyboard.press("Tab")
         skip = page.evaluate(
             "[document.activeElement.className, document.activeElement.getBoundingClientRect().top]"
@@ -367,23 +301,12 @@ class TestKeyboard:
         assert style[0] == "solid"
         assert style[1] >= 2
 
-    def test_everything_that_can_be_clicked_can_be_reached(self, page: Any) -> None:
-        out = page.evaluate(
-            "[...document.querySelectorAll('[onclick], [tabindex]')].map(e => e.outerHTML)"
-            ".filter(e => !/^<(section|div|pre)/.test(e))"
-        )
 
-        assert out == []
-        assert page.locator("a:not([href])").count() == 0
+def test_page_can_be_read_without_scripts(browser: Any, addresses: dict[str, str]) -> None:
+    page = browser.new_page(java_script_enabled=False)
 
+    page.goto(addresses["en"])
 
-class TestWithoutScripts:
-    def test_page_can_be_read(self, browser: Any, address: str) -> None:
-        context = browser.new_context(java_script_enabled=False)
-        page = context.new_page()
-
-        page.goto(address)
-
-        assert page.locator("#T01 .s").first.is_visible()
-        assert page.locator(".fields").is_hidden()
-        context.close()
+    assert page.locator("#T01 .s").first.is_visible()
+    assert page.locator(".fields").is_hidden()
+    page.close()
