@@ -11,7 +11,7 @@ import torch
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One recorded operation.
+    """One recorded operation, and with it the graph below, down to its leaves.
 
     Attributes:
         name: The class of autograd's node, such as ``MulBackward0`` or ``AccumulateGrad``.
@@ -30,7 +30,7 @@ class Node:
         return self.name.rstrip("0123456789").removesuffix("Backward")
 
     def nested(self) -> str:
-        """Return the graph below as nested calls: ``Sub(Mul(Pow(Leaf), None), Pow(Leaf))``.
+        """Return the graph as nested calls: ``Sub(Mul(Pow(Leaf), None), Pow(Leaf))``.
 
         For small graphs: a shared node is written out wherever it is used.
         """
@@ -39,16 +39,9 @@ class Node:
         below = ", ".join("None" if node is None else node.nested() for node in self.inputs)
         return f"{self.operation}({below})"
 
-
-@dataclass(frozen=True, eq=False)
-class Graph:
-    """The graph behind one tensor, from its root (the node that made it) down to its leaves."""
-
-    root: Node
-
-    def nodes(self) -> list[Node]:
-        """Return every node once, root first, in the order of a depth-first walk."""
-        return [node for node, _, seen in _walk(self.root) if node is not None and not seen]
+    def nodes(self) -> list["Node"]:
+        """Return every node once, this one first, in the order of a depth-first walk."""
+        return [node for node, _, seen in _walk(self) if node is not None and not seen]
 
     def leaves(self) -> list[torch.Tensor]:
         """Return the tensors that gradients are accumulated in, in the order of the walk."""
@@ -59,11 +52,11 @@ class Graph:
         return [node.name for node in self.nodes()]
 
     def __str__(self) -> str:
-        return "\n".join("  " * depth + _line(node, seen) for node, depth, seen in _walk(self.root))
+        return "\n".join("  " * depth + _line(node, seen) for node, depth, seen in _walk(self))
 
 
-def of(tensor: torch.Tensor) -> Graph:
-    """Return the graph behind ``tensor``, of any shape, on any device.
+def of(tensor: torch.Tensor) -> Node:
+    """Return the graph behind ``tensor``, of any shape, on any device: the node that made it.
 
     Raises:
         ValueError: ``tensor`` was not computed from anything that requires grad.
@@ -73,7 +66,7 @@ def of(tensor: torch.Tensor) -> Graph:
             f"tensor of shape {tuple(tensor.shape)} has no graph: its grad_fn is None. Compute it "
             "from a tensor with requires_grad=True, outside torch.no_grad()."
         )
-    return Graph(_record(tensor.grad_fn))
+    return _record(tensor.grad_fn)
 
 
 def _record(root: torch.autograd.graph.Node) -> Node:

@@ -223,7 +223,7 @@ class TestDifferentiation:
         result = (a * 2).exp().sum()
 
         assert result.requires_grad
-        assert graph.of(result).root.nested() == "Sum(Exp(Mul(Leaf, None)))"
+        assert graph.of(result).nested() == "Sum(Exp(Mul(Leaf, None)))"
 
     def test_q_is_minus_12_and_65(self, a: Tensor, b: Tensor) -> None:
         """For a = [2, 3] and b = [6, 4], Q = 3a³ - b² is [-12, 65]."""
@@ -405,7 +405,7 @@ class TestComputationalGraph:
         Q = 3 * a**3 - b**2
 
         assert list(map(id, graph.of(Q).leaves())) == [id(a), id(b)]
-        assert graph.of(Q).root.name == Q.grad_fn.name() == "SubBackward0"
+        assert graph.of(Q).name == Q.grad_fn.name() == "SubBackward0"
 
     def test_forward_computes_and_records(self, a: Tensor, b: Tensor) -> None:
         """The forward pass records functions, and computes the same as without, bit for bit."""
@@ -453,7 +453,7 @@ class TestComputationalGraph:
         """The graph of Q subtracts b squared from 3 times a cubed, on six nodes down to a and b."""
         Q = 3 * a**3 - b**2
 
-        assert graph.of(Q).root.nested() == "Sub(Mul(Pow(Leaf), None), Pow(Leaf))"
+        assert graph.of(Q).nested() == "Sub(Mul(Pow(Leaf), None), Pow(Leaf))"
         assert len(graph.of(Q).nodes()) == 6
 
     @pytest.mark.mistaken(text="After each call of backward() a new graph is begun.")

@@ -412,7 +412,7 @@ class TestRecap:
 
         recorded = graph.of(x * y)
 
-        assert recorded.root.name == "MulBackward0"
+        assert recorded.name == "MulBackward0"
         assert list(map(id, recorded.leaves())) == [id(x), id(y)]
 
 

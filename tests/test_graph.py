@@ -42,16 +42,16 @@ class TestOf:
     def test_leaf_used_twice_is_one_node(self, leaf: torch.Tensor) -> None:
         found = graph.of(leaf * leaf)
 
-        assert found.root.inputs[0] is found.root.inputs[1]
+        assert found.inputs[0] is found.inputs[1]
         assert len(found.nodes()) == 2
 
     def test_custom_function_goes_by_its_own_name_and_is_no_leaf(self, leaf: torch.Tensor) -> None:
         found = graph.of(Square.apply(leaf) * 2)
 
-        square = found.root.inputs[0]
+        square = found.inputs[0]
         assert (square.name, square.operation) == ("SquareBackward", "Square")
         assert square.leaf is None
-        assert found.root.nested() == "Mul(Square(Leaf), None)"
+        assert found.nested() == "Mul(Square(Leaf), None)"
 
     @pytest.mark.parametrize(
         ("compute", "operation"),
@@ -65,7 +65,7 @@ class TestOf:
     def test_operation_is_the_name_without_backward_and_its_number(
         self, leaf: torch.Tensor, compute: Any, operation: str
     ) -> None:
-        assert graph.of(compute(leaf)).root.operation == operation
+        assert graph.of(compute(leaf)).operation == operation
 
     def test_deep_graph_needs_no_deep_stack(self, leaf: torch.Tensor) -> None:
         y = leaf

@@ -477,7 +477,7 @@ class TestComputationalGraph:
 
         found = graph.of(shared * shared + shared.sin())
 
-        square, sine = found.root.inputs
+        square, sine = found.inputs
         assert square.inputs[0] is square.inputs[1] is sine.inputs[0]
         assert len(found.nodes()) == 6
 
@@ -485,7 +485,7 @@ class TestComputationalGraph:
         """A constant or an untracked input leaves no node in the graph."""
         found = graph.of(3 * a + b.detach())
 
-        assert found.root.nested() == "Add(Mul(Leaf, None), None)"
+        assert found.nested() == "Add(Mul(Leaf, None), None)"
         assert found.leaves()[0] is a
 
     def test_network_computes_the_same_with_and_without_tracking(

@@ -599,7 +599,7 @@ class TestFunctions:
 
         recorded = graph.of(operation(x))
 
-        assert recorded.root.name == node
+        assert recorded.name == node
         assert [id(leaf) for leaf in recorded.leaves()] == [id(x)]
 
     def test_one_operation_may_make_several_nodes(self, device: torch.device) -> None:
@@ -732,7 +732,7 @@ class TestGraphOfTheLoss:
         """Each node of the loss's graph has the nodes of its operation's inputs, in their order."""
         loss = nn.MSELoss()(net(images), target)
 
-        assert graph.of(loss).root.nested() == (
+        assert graph.of(loss).nested() == (
             "MseLoss("  # of the output and the target, which is not tracked
             "Addmm(Leaf, Relu("  # fc3: bias, input, weight transposed
             "Addmm(Leaf, Relu("  # fc2
@@ -752,8 +752,8 @@ class TestGraphOfTheLoss:
 
         assert set(map(id, leaves)) == set(map(id, net.parameters()))
         assert len(leaves) == 10
-        assert recorded.root.inputs[0].leaf is net.fc3.bias
-        assert recorded.root.inputs[2].inputs[0].leaf is net.fc3.weight
+        assert recorded.inputs[0].leaf is net.fc3.bias
+        assert recorded.inputs[2].inputs[0].leaf is net.fc3.weight
 
     def test_target_gets_no_gradient(
         self, net: Net, images: torch.Tensor, target: torch.Tensor

@@ -1,10 +1,8 @@
 """Folders of images: which files are taken, what they become, what is refused."""
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -50,19 +48,6 @@ class TestFolder:
 
         assert labels[0] == labels[1] != labels[2]
         assert labels[0] != sorted(labels[0])
-
-    def test_order_does_not_depend_on_the_file_system(
-        self, folder: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        walk, pixels = os.walk, pixels_of(data.load("train", folder))
-
-        def backwards(*given: Any, **named: Any) -> Any:
-            for root, folders, files in [*walk(*given, **named)][::-1]:
-                yield root, folders, files[::-1]
-
-        monkeypatch.setattr(os, "walk", backwards)
-
-        assert pixels_of(data.load("train", folder)) == pixels
 
     def test_count_takes_as_many_of_each_class(self, folder: Path) -> None:
         images = data.load("train", folder, count=20)
