@@ -6,6 +6,7 @@ argparse turns their ArgumentTypeError into one line that names the option.
 import argparse
 import math
 from collections.abc import Callable
+from typing import Any
 
 DATA = (
     "the images: the folder that holds cifar-10-batches-py/, or one with train/<class>/ and "
@@ -41,37 +42,29 @@ def add_devices(add: Callable[..., object], choice: str, *, limit: float) -> Non
     )
 
 
-def whole(least: int) -> Callable[[str], int]:
-    """Return a parser of whole numbers from ``least`` to the largest that int64 holds."""
-
-    def parse(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = least - 1
-        if not least <= number < 2**63:
-            raise argparse.ArgumentTypeError(f"{text!r}: give a whole number, {least} or more")
-        return number
-
-    return parse
-
-
-def number(fits: Callable[[float], bool], wanted: str) -> Callable[[str], float]:
+def number(
+    fits: Callable[[Any], bool], wanted: str, kind: Callable[[str], Any] = float
+) -> Callable[[str], Any]:
     """Return a parser of the numbers that ``fits`` accepts; ``wanted`` is what the error asks for.
 
     Infinity and NaN, which ``float()`` takes too, are refused.
     """
 
-    def parse(text: str) -> float:
+    def parse(text: str) -> Any:
         try:
-            found = float(text)
+            found = kind(text)
         except ValueError:
             found = math.nan
-        if not (math.isfinite(found) and fits(found)):
+        if not (fits(found) and math.isfinite(found)):
             raise argparse.ArgumentTypeError(f"{text!r}: give {wanted}")
         return found
 
     return parse
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers from ``least`` to the largest that int64 holds."""
+    return number(lambda found: least <= found < 2**63, f"a whole number, {least} or more", int)
 
 
 rate = number(lambda found: found > 0, "a number above 0")

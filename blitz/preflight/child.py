@@ -22,10 +22,13 @@ from blitz.preflight.findings import LIMIT, Finding, Verdict
 from blitz.preflight.trial import tell
 
 SCRIPT = """
-import sys
+import json, sys
 from blitz.preflight.trial import tell
-tell(sys.argv[2], sys.argv[3:], sys.argv[1])
+tell(*json.loads(sys.argv[1]))
 """
+
+Arguments = tuple[str, list[str], str]
+"""What :func:`tell` takes."""
 
 AFTER_KILL = 5.0
 """Seconds to wait for a killed child; one that is stuck in its driver never ends."""
@@ -49,7 +52,7 @@ def check(
         words, errors = Path(folder, "words"), Path(folder, "errors")
         words.touch()
         errors.touch()
-        code = run(device, modules, words, errors, limit)
+        code = run((device, list(modules), str(words)), errors, limit)
         return _finding(device, words, errors, code, limit, time.monotonic() - begin)
 
 
@@ -62,11 +65,9 @@ def _can_fork(device: str, modules: Sequence[str]) -> bool:
     return not backend.finds_accelerator()
 
 
-def _forked(
-    device: str, modules: Sequence[str], words: Path, errors: Path, limit: float
-) -> int | None:
+def _forked(arguments: Arguments, errors: Path, limit: float) -> int | None:
     """Run the trial in a copy of this process; return its exit code, None if it was killed."""
-    child = get_context("fork").Process(target=_in_copy, args=(device, modules, words, errors))
+    child = get_context("fork").Process(target=_in_copy, args=(arguments, errors))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of threads, none of which is needed
         child.start()
@@ -79,20 +80,18 @@ def _forked(
             child.join(AFTER_KILL)
 
 
-def _in_copy(device: str, modules: Sequence[str], words: Path, errors: Path) -> None:
+def _in_copy(arguments: Arguments, errors: Path) -> None:
     with errors.open("w") as stream:
         os.dup2(stream.fileno(), 2)
-    tell(device, modules, str(words))
+    tell(*arguments)
 
 
-def _spawned(
-    device: str, modules: Sequence[str], words: Path, errors: Path, limit: float
-) -> int | None:
+def _spawned(arguments: Arguments, errors: Path, limit: float) -> int | None:
     """Run the trial in a new process; return its exit code, None if it was killed."""
     here = [str(Path(__file__).resolve().parents[2]), *(path for path in sys.path if path)]
     with errors.open("w") as stream:
         child = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(words), device, *modules],
+            [sys.executable, "-c", SCRIPT, json.dumps(arguments)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=stream,
@@ -104,15 +103,10 @@ def _spawned(
     except subprocess.TimeoutExpired:
         return None
     finally:
-        _kill(child)
-
-
-def _kill(child: subprocess.Popen[bytes]) -> None:
-    """Kill ``child`` unless it has ended, and leave it after a while."""
-    # Not terminate(): a plug-in may have a handler for SIGTERM.
-    child.kill()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        child.wait(AFTER_KILL)
+        # Not terminate(): a plug-in may have a handler for SIGTERM.
+        child.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(AFTER_KILL)
 
 
 def _finding(
