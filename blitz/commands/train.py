@@ -246,11 +246,5 @@ def _command(args: argparse.Namespace) -> str:
     # torchrun sets it: the processes of this machine, as --nproc-per-node says.
     beside = os.environ.get("LOCAL_WORLD_SIZE", "1")
     started_by = ["python"] if beside == "1" else ["torchrun", "--nproc-per-node", beside]
-    words = [*started_by, "-m", "blitz", "train", "--out", args.out]
-    for name in ("data", "mirror", *SETTINGS):
-        value = getattr(args, name)
-        if value is not None:
-            words.append(f"--{name.replace('_', '-')}")
-            # --exact takes no value.
-            words += [] if value is True else [str(value)]
-    return shlex.join([*words, *(["--download"] if args.download else []), "--resume"])
+    words = [word for word in args.words if word != "--resume"]
+    return shlex.join([*started_by, "-m", "blitz", *words, "--resume"])

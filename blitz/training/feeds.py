@@ -61,15 +61,19 @@ class Feed(ABC):
     """
 
     name: str
+    why = "it was asked for"
 
     def __init__(
-        self, count: int, batch_size: int, seed: int, device: torch.device, rank: Rank = WHOLE
+        self, images: Images, share: Share, seed: int, device: torch.device, workers: int
     ) -> None:
-        self.share = Share(count, batch_size, rank)
-        self.batch_size = self.share.own_size
-        self.seed, self.device = seed, device
-        self.batches = -(-count // batch_size)
-        self.why = "it was asked for"
+        self.share, self.seed, self.device, self.workers = share, seed, device, workers
+        self.batch_size = share.own_size
+        self.batches = -(-share.count // share.batch_size)
+        self._take(images)
+
+    @abstractmethod
+    def _take(self, images: Images) -> None:
+        """Put the training set where the batches are made of it."""
 
     def train(
         self, step: TrainingStep, epoch: int, start: int = 0, chunk: int = 100
@@ -121,18 +125,16 @@ class Feed(ABC):
 class _Loader(Feed):
     name = "loader"
 
-    def __init__(self, images: Images, workers: int, *settings: Any) -> None:
-        super().__init__(len(images), *settings)
+    def _take(self, images: Images) -> None:
         # Its own copy with the transform: the images given stay PIL images.
         self._images = Images(images.items, images.labels, images.origin, data.transform())
-        self._workers = workers
 
     def _batches(self, indices: torch.Tensor) -> Iterator[Batch]:
         loader = DataLoader(
             self._images,
             self.batch_size,
             sampler=indices.tolist(),
-            num_workers=self._workers,
+            num_workers=self.workers,
             generator=torch.Generator(),  # else it draws a number from torch's own
             worker_init_fn=interrupts.left_to_parent,
         )
@@ -142,8 +144,7 @@ class _Loader(Feed):
 class _Resident(Feed):
     name = "resident"
 
-    def __init__(self, images: Images, *settings: Any) -> None:
-        super().__init__(len(images), *settings)
+    def _take(self, images: Images) -> None:
         # Normalised on the cpu, where the bits are those of the loader's transform.
         self._images, self._labels = (
             tensor.to(self.device) for tensor in data.normalized(images).tensors
@@ -189,6 +190,9 @@ class _Captured(_Resident):
         return self._recording
 
 
+_KINDS: dict[str, type[Feed]] = {kind.name: kind for kind in (_Loader, _Resident, _Captured)}
+
+
 def make(
     name: str | None,
     images: Images,
@@ -229,12 +233,8 @@ def make(
         raise BlitzError(
             f"feed {chosen!r} cannot be used: {obstacle}. Choose another of {', '.join(NAMES)}."
         )
-    settings = (batch_size, seed, device, rank)
-    feed: Feed
-    if chosen == "loader":
-        feed = _Loader(images, workers, *settings)
-    else:
-        feed = (_Captured if chosen == "captured" else _Resident)(images, *settings)
+    share = Share(len(images), batch_size, rank)
+    feed = _KINDS[chosen](images, share, seed, device, workers)
     if name is None:
         fits = f"all images fit the memory of {device}"
         replays = ", which replays captured steps" if chosen == "captured" else ""

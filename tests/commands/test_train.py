@@ -56,7 +56,7 @@ def test_command_that_goes_on_has_all_that_was_given(
     train.out.mkdir()
     (train.out / "checkpoint.pt").touch()
     out = shlex.quote(str(train.out))
-    given = f"--out {out} --data 'my images' --batch-size 8 --lr 0.5 --exact"
+    given = f"--out {out} --data 'my images' --lr 0.5 --exact --at-least 45"
 
     assert main(["train", *shlex.split(given)]) == 2
 

@@ -226,7 +226,7 @@ class TestAnotherNumberOfProcesses:
 
         assert (first.code, second.code) == (143, 143)
         assert "interrupted; all is saved. Go on with:" in first.output
-        assert "  torchrun --nproc-per-node 2 -m blitz train --out" in first.output
+        assert "  torchrun --nproc-per-node 2 -m blitz train --data" in first.output
         assert second.output == ""
         assert codes(train(2, "--resume")) == [0, 0]
         assert_same_end(out, two)

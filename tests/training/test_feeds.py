@@ -13,7 +13,7 @@ from blitz.base import backend, interrupts
 from blitz.base.errors import BlitzError, UnusableDevice
 from blitz.learning import evaluation
 from blitz.learning.step import TrainingStep
-from blitz.parallel.shares import WHOLE, Rank
+from blitz.parallel.shares import WHOLE, Rank, Share
 from blitz.training import captured as graphs
 from blitz.training import feeds, tuning
 
@@ -256,7 +256,7 @@ class TestCaptured:
 
     @pytest.fixture
     def captured(self, images: data.Images) -> feeds._Captured:
-        return feeds._Captured(images, 4, 3, CPU)
+        return feeds._Captured(images, Share(30, 4), 3, CPU, 0)
 
     def test_losses_and_weights_are_the_resident_feeds(
         self, images: data.Images, captured: feeds._Captured, recorded: list[Any]
