@@ -6,10 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, TensorDataset
 
 from blitz import data
-from blitz.learning import evaluation
 
 
 @pytest.fixture(scope="module")
@@ -47,27 +45,3 @@ class TestNormalized:
         assert torch.equal(values, transformed)
         assert (values.dtype, values.is_contiguous()) == (torch.float32, True)
         assert (labels.dtype, labels.tolist()) == (torch.int64, [7, *range(9)])
-
-
-class TestShortLastBatch:
-    """Ten images in batches of four: the last batch has two."""
-
-    @pytest.fixture
-    def images(self) -> TensorDataset:
-        return data.normalized(data.load("test", count=10))
-
-    @pytest.fixture
-    def net(self) -> torch.nn.Module:
-        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 10))
-
-    def test_counts_in_the_accuracy_as_two(
-        self, net: torch.nn.Module, images: TensorDataset
-    ) -> None:
-        inputs, labels = images.tensors
-        right = (net(inputs).argmax(1) == labels).tolist()
-
-        found = [evaluation.evaluate(net, DataLoader(images, size)) for size in (1, 3, 4, 10, 100)]
-
-        assert [accuracy.correct for accuracy in found] == [sum(right)] * 5
-        assert [accuracy.total for accuracy in found] == [10] * 5
-        assert len({accuracy.class_correct for accuracy in found}) == 1

@@ -16,11 +16,6 @@ needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a 
 
 
 class TestAccelerator:
-    def test_is_none_where_torch_finds_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
-
-        assert devices.accelerator() is None
-
     def test_is_none_where_the_driver_is_too_old_and_the_warning_is_kept(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -43,20 +38,18 @@ class TestAccelerator:
 
 
 class TestPick:
-    def test_is_the_cpu_without_an_accelerator(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(devices, "accelerator", lambda: None)
+    @pytest.mark.parametrize(("found", "picked"), [(None, "cpu"), ("meta", "meta")])
+    def test_is_the_accelerator_where_there_is_one(
+        self, monkeypatch: pytest.MonkeyPatch, found: str | None, picked: str
+    ) -> None:
+        monkeypatch.setattr(devices, "accelerator", lambda: found and torch.device(found))
 
-        assert devices.pick() == CPU
-
-    def test_is_the_accelerator_where_there_is_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(devices, "accelerator", lambda: torch.device("meta"))
-
-        assert devices.pick() == torch.device("meta")
+        assert devices.pick() == torch.device(picked)
 
     def test_does_not_pass_over_a_broken_accelerator(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(devices, "accelerator", lambda: torch.device("cuda:99"))
 
-        with pytest.raises(devices.UnusableDevice, match="device 'cuda:99' cannot be used"):
+        with pytest.raises(devices.UnusableDevice, match="device 'cuda:99' cannot be used: "):
             devices.pick()
 
 
@@ -82,10 +75,6 @@ class TestResolve:
 
         assert f"device {name!r} cannot be used: " in str(refusal.value)
         assert ("nvidia-smi" in str(refusal.value)) == (torch.version.cuda is not None)
-
-    def test_refuses_a_gpu_that_is_not_there(self) -> None:
-        with pytest.raises(devices.UnusableDevice, match="device 'cuda:99' cannot be used: "):
-            devices.resolve("cuda:99")
 
     @pytest.mark.parametrize("name", ["privateuseone", "vulkan", "xla"])
     def test_refuses_a_device_without_its_backend(self, name: str) -> None:
@@ -143,14 +132,10 @@ class TestWhyUnusable:
         )
 
 
-class TestDescribe:
-    def test_cpu_has_its_name_only(self) -> None:
-        assert devices.describe(CPU) == "cpu"
+def test_gpu_is_described_with_its_model_and_others_by_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"Model {device.index}")
 
-    def test_gpu_has_its_model_beside_its_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"Model {device.index}")
-
-        assert devices.describe(torch.device("cuda:1")) == "cuda:1 (Model 1)"
-
-    def test_device_without_a_module_has_its_name_only(self) -> None:
-        assert devices.describe(torch.device("vulkan")) == "vulkan"
+    assert devices.describe(torch.device("cuda:1")) == "cuda:1 (Model 1)"
+    assert [devices.describe(torch.device(name)) for name in ("cpu", "vulkan")] == ["cpu", "vulkan"]

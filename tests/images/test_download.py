@@ -103,7 +103,8 @@ def status(code: int) -> Answer:
 class Server:
     """Answers requests by ``answers``, one after another; the last one for all that follow."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: Path) -> None:
+        self.root, self.part = root, root / f"{ARCHIVE}.part"
         self.answers: list[Answer] = [whole]
         self.asked: list[tuple[str, int]] = []
         outer = self
@@ -124,6 +125,10 @@ class Server:
         self.url = f"http://127.0.0.1:{self.httpd.server_port}/{ARCHIVE}"
         threading.Thread(target=self.httpd.serve_forever, args=(0.01,), daemon=True).start()
 
+    def fetch(self, **options: Any) -> Path:
+        """Download from here into ``root``."""
+        return download.fetch(self.root, **options)
+
     @property
     def starts(self) -> list[int]:
         """From which byte on each request asked."""
@@ -131,8 +136,9 @@ class Server:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    server = Server()
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path / "data")
+    server.root.mkdir()
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(CIFAR10, "url", server.url)  # no test reaches the real one
     monkeypatch.setattr(CIFAR10, "tgz_md5", md5(BODY).hexdigest())
@@ -144,17 +150,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     server.httpd.server_close()
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    (tmp_path / "data").mkdir()
-    return tmp_path / "data"
-
-
-@pytest.fixture
-def part(root: Path) -> Path:
-    return root / f"{ARCHIVE}.part"
-
-
 def is_complete(root: Path) -> bool:
     """Return whether all is there, and nothing else but the lock."""
     there = {file.name: file.read_bytes() for file in (root / BATCHES).iterdir()}
@@ -163,22 +158,22 @@ def is_complete(root: Path) -> bool:
 
 
 class TestFetch:
-    def test_brings_the_files_and_keeps_the_archive(self, server: Server, root: Path) -> None:
-        assert download.fetch(str(root)) == root
+    def test_brings_the_files_and_keeps_the_archive(self, server: Server) -> None:
+        assert download.fetch(str(server.root)) == server.root
 
-        assert is_complete(root)
-        assert (root / ARCHIVE).read_bytes() == BODY
-        download.fetch(root)
+        assert is_complete(server.root)
+        assert (server.root / ARCHIVE).read_bytes() == BODY
+        server.fetch()
         assert server.starts == [0]
 
     @pytest.mark.parametrize("harm", [Path.unlink, lambda file: file.write_bytes(b"x")])
     def test_repairs_a_damaged_file_from_the_archive(
-        self, server: Server, root: Path, harm: Callable[[Path], object]
+        self, server: Server, harm: Callable[[Path], object]
     ) -> None:
-        download.fetch(root)
-        harm(root / BATCHES / "data_batch_1")
+        server.fetch()
+        harm(server.root / BATCHES / "data_batch_1")
 
-        assert is_complete(download.fetch(root))
+        assert is_complete(server.fetch())
         assert len(server.asked) == 1
 
     @pytest.mark.parametrize(
@@ -189,10 +184,8 @@ class TestFetch:
             ("http://127.0.0.1:{port}/pub/my.tgz?key=1", "/pub/my.tgz?key=1"),
         ],
     )
-    def test_mirror_is_the_file_or_its_folder(
-        self, server: Server, root: Path, mirror: str, path: str
-    ) -> None:
-        download.fetch(root, mirror=mirror.format(port=server.httpd.server_port))
+    def test_mirror_is_the_file_or_its_folder(self, server: Server, mirror: str, path: str) -> None:
+        server.fetch(mirror=mirror.format(port=server.httpd.server_port))
 
         assert server.asked == [(path, 0)]
 
@@ -201,58 +194,56 @@ class TestResume:
     """What came is kept, and only the rest is asked for."""
 
     @pytest.mark.parametrize("fault", [truncated, broken_off, falling_silent])
-    def test_after_a_fault(self, server: Server, root: Path, fault: Answer) -> None:
+    def test_after_a_fault(self, server: Server, fault: Answer) -> None:
         server.answers = [fault, whole]
 
-        assert is_complete(download.fetch(root))
+        assert is_complete(server.fetch())
         assert server.starts == [0, HALF]
 
-    def test_by_the_next_call(self, server: Server, root: Path, part: Path) -> None:
+    def test_by_the_next_call(self, server: Server) -> None:
         server.answers = [truncated, status(503)]
         with pytest.raises(DownloadError) as failed:
-            download.fetch(root)
+            server.fetch()
         assert str(failed.value) == (
             f"{ARCHIVE}: the server answered 503 Service Unavailable. {HALF:,} of {len(BODY):,} "
             f"bytes were received from {server.url} and are kept: the same command goes on from "
             "there. Check the connection, or name another server with --mirror URL."
         )
-        assert part.read_bytes() == BODY[:HALF]
+        assert server.part.read_bytes() == BODY[:HALF]
 
         server.answers = [whole]
-        assert is_complete(download.fetch(root))
+        assert is_complete(server.fetch())
         assert server.starts == [0, HALF, HALF, HALF]
 
-    def test_from_what_another_program_left(self, server: Server, root: Path) -> None:
-        (root / ARCHIVE).write_bytes(BODY[:1000])
+    def test_from_what_another_program_left(self, server: Server) -> None:
+        (server.root / ARCHIVE).write_bytes(BODY[:1000])
 
-        assert is_complete(download.fetch(root))
+        assert is_complete(server.fetch())
         assert server.starts == [1000]
 
-    def test_where_the_server_sends_all_of_it_again(
-        self, server: Server, root: Path, part: Path
-    ) -> None:
-        part.write_bytes(BODY[:9])
+    def test_where_the_server_sends_all_of_it_again(self, server: Server) -> None:
+        server.part.write_bytes(BODY[:9])
         server.answers = [whole_whatever_is_asked]
 
-        assert is_complete(download.fetch(root))
+        assert is_complete(server.fetch())
 
-    def test_after_the_process_was_killed(self, server: Server, root: Path, part: Path) -> None:
+    def test_after_the_process_was_killed(self, server: Server) -> None:
         """SIGKILL in the midst of it: the lock is free, and what came is not fetched again."""
         server.answers = [slow, whole]
         with warnings.catch_warnings():  # the child touches none of this process's threads
             warnings.simplefilter("ignore", DeprecationWarning)
-            child = multiprocessing.get_context("fork").Process(target=download.fetch, args=(root,))
+            child = multiprocessing.get_context("fork").Process(target=server.fetch)
             child.start()
         end = time.monotonic() + 10
-        while not (part.exists() and part.stat().st_size > 5000):
+        while not (server.part.exists() and server.part.stat().st_size > 5000):
             assert time.monotonic() < end
             time.sleep(0.005)
 
         os.kill(child.pid, signal.SIGKILL)
         child.join()
 
-        received = part.stat().st_size
-        assert is_complete(download.fetch(root))
+        received = server.part.stat().st_size
+        assert is_complete(server.fetch())
         assert server.starts == [0, received]
 
 
@@ -268,33 +259,31 @@ FINAL = {
 class TestFaults:
     @pytest.mark.parametrize(("answers", "words", "requests"), FINAL.values(), ids=FINAL)
     def test_end_the_download_with_a_line(
-        self, server: Server, root: Path, answers: list[Answer], words: str, requests: int
+        self, server: Server, answers: list[Answer], words: str, requests: int
     ) -> None:
         server.answers = answers
 
         with pytest.raises(DownloadError, match=words):
-            download.fetch(root)
+            server.fetch()
 
         assert len(server.asked) in (requests, requests + 1)
-        assert not (root / ARCHIVE).exists()
+        assert not (server.root / ARCHIVE).exists()
 
-    def test_page_does_not_overwrite_what_came(
-        self, server: Server, root: Path, part: Path
-    ) -> None:
-        part.write_bytes(BODY[:HALF])
+    def test_page_does_not_overwrite_what_came(self, server: Server) -> None:
+        server.part.write_bytes(BODY[:HALF])
         server.answers = [page]
 
         with pytest.raises(DownloadError, match="this is another file"):
-            download.fetch(root)
+            server.fetch()
 
-        assert part.read_bytes() == BODY[:HALF]
+        assert server.part.read_bytes() == BODY[:HALF]
 
-    def test_server_that_is_not_there(self, server: Server, root: Path) -> None:
+    def test_server_that_is_not_there(self, server: Server) -> None:
         server.httpd.shutdown()
         server.httpd.server_close()
 
         with pytest.raises(DownloadError, match=r"no connection .*Check the connection"):
-            download.fetch(root)
+            server.fetch()
 
     @pytest.mark.parametrize(
         ("place", "mirror", "words"),
@@ -312,7 +301,7 @@ class TestFaults:
             download.fetch(tmp_path / place, mirror=mirror)
 
     def test_passing_answers_are_waited_out_ever_longer(
-        self, server: Server, root: Path, monkeypatch: pytest.MonkeyPatch
+        self, server: Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         waits: list[float] = []
         monkeypatch.setattr(download, "LONGEST_WAIT", 3)
@@ -321,22 +310,22 @@ class TestFaults:
         server.answers = [status(429), status(500), status(503), whole]
         told: list[Any] = []
 
-        assert is_complete(download.fetch(root, progress=lambda *said: told.append(said)))
+        assert is_complete(server.fetch(progress=lambda *said: told.append(said)))
         assert waits == [1, 2, 3]
         assert told[0] == (0, "the server answered 429 Too Many Requests; next try in 1 s")
 
-    def test_failures_that_brought_something_do_not_count(self, server: Server, root: Path) -> None:
+    def test_failures_that_brought_something_do_not_count(self, server: Server) -> None:
         server.answers = [*5 * [truncated], whole]
 
-        assert is_complete(download.fetch(root))
+        assert is_complete(server.fetch())
 
 
-def test_one_process_downloads_and_the_others_wait(server: Server, root: Path) -> None:
+def test_one_process_downloads_and_the_others_wait(server: Server) -> None:
     server.answers = [slow]
     told: list[tuple[int, str]] = []
 
     def fetch() -> None:
-        download.fetch(root, progress=lambda *said: told.append(said))
+        server.fetch(progress=lambda *said: told.append(said))
 
     threads = [threading.Thread(target=fetch) for _ in range(3)]
     for thread in threads:
@@ -344,6 +333,6 @@ def test_one_process_downloads_and_the_others_wait(server: Server, root: Path) -
     for thread in threads:
         thread.join(20)
 
-    assert is_complete(root)
+    assert is_complete(server.root)
     assert server.starts == [0]
     assert (len(BODY), "unpacking") in told

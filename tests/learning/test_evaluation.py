@@ -21,10 +21,12 @@ class Given(nn.Module):
 
 
 class TestEvaluate:
-    def test_counts_by_hand(self) -> None:
-        scores = torch.tensor([[0.0, 1.0, 2.0], [3.0, 1.0, 2.0], [0.0, 5.0, 2.0]])
+    @pytest.mark.parametrize("size", [1, 2, 3])
+    def test_counts_by_hand_in_batches_of_any_size(self, size: int) -> None:
+        scores = torch.tensor([[0.0, 1.0, 2.0], [3.0, 1.0, 2.0], [0.0, 5.0, 2.0]]).split(size)
+        labels = torch.tensor([2, 1, 1]).split(size)
 
-        accuracy = evaluation.evaluate(Given(), [(scores, torch.tensor([2, 1, 1]))])
+        accuracy = evaluation.evaluate(Given(), list(zip(scores, labels, strict=True)))
 
         assert accuracy == Accuracy((0, 1, 1, *7 * (0,)), (0, 2, 1, *7 * (0,)))
         assert (accuracy.correct, accuracy.total) == (2, 3)
