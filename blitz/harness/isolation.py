@@ -7,11 +7,18 @@ gets a new worker, for which the devices are tried again.
 """
 
 import contextlib
+import faulthandler
+import linecache
 import os
+import re
+import shutil
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Generator
 from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -39,6 +46,9 @@ CONTEXT_LOST = 86
 
 FAILED_INSIDE = 87
 """The exit code of a worker in which pytest itself failed: without memory it cannot report."""
+
+DUMP = "blitz_dump"
+"""Under which a worker is told the file that Python writes its stacks to as it dies."""
 
 STARTS, IN_A_ROW = 3, 20
 """Deaths of workers without a test, and of tests without one that ends, after which a run ends."""
@@ -109,9 +119,16 @@ class SupervisorPlugin:
             self._limit = max(self._limit, FACTOR * (monotonic() - began))
         self._deaths = self._idle_deaths = 0
 
+    @cached_property
+    def _dumps(self) -> Path:
+        folder = Path(tempfile.mkdtemp(prefix="blitz-"))
+        self._config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        return folder
+
     @pytest.hookimpl(optionalhook=True, tryfirst=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Try the devices again before a worker replaces one that died."""
+        node.workerinput[DUMP] = str(self._dumps / node.gateway.id)
         if self._deaths or self._idle_deaths:
             self._try_devices()
 
@@ -128,6 +145,7 @@ class SupervisorPlugin:
         report.longrepr = (
             f"hung: no end after {self._limit:g} s" if state == HUNG else f"crashed: {_cause(code)}"
         )
+        report.longrepr += self._where(report.node)
         found = self._locate(crashitem)
         if found is not None:
             report.user_properties = [*properties_of(*found), (OUTCOME, state)]
@@ -145,6 +163,16 @@ class SupervisorPlugin:
                 self._end(
                     f"{STARTS} workers died before they ran a test: {_cause(_exit_code(node))}"
                 )
+
+    def _where(self, worker: Any) -> str:
+        """Return the line of the specification that a worker was in as it died, if it is known."""
+        with contextlib.suppress(OSError):
+            dump = (self._dumps / worker.gateway.id).read_text(encoding="utf-8", errors="replace")
+            for file, number in re.findall(r'File "(.+)", line (\d+)', dump):
+                if Path(file).is_relative_to(self._config.rootpath / "spec"):
+                    line = linecache.getline(file, int(number)).strip()
+                    return f", in {Path(file).name}:{number}: {line}"
+        return ""
 
     def _end(self, why: str) -> None:
         session = self._config.pluginmanager.getplugin("dsession")
@@ -197,6 +225,13 @@ class LostContextPlugin:
     def __init__(self, config: pytest.Config, selection: Selection) -> None:
         self._worker, self._selection = xdist.is_worker(config), selection
         self._lost, self._running = "", False
+        self._dump = getattr(config, "workerinput", {}).get(DUMP)
+
+    def pytest_sessionstart(self) -> None:
+        """Have the stacks of a worker that dies written where the controller finds them."""
+        with contextlib.suppress(OSError):  # the controller may be on another machine
+            if self._dump:
+                faulthandler.enable(open(self._dump, "w"))  # noqa: SIM115  # open to the end
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:

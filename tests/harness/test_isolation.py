@@ -1,6 +1,7 @@
 """A test that kills, hangs or poisons its process costs that process, and the run tells of it."""
 
 import json
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -133,19 +134,24 @@ def test_test_that_ends_or_blocks_its_process_is_named_and_the_others_run(
     done = house("", "--device=cpu", "--test-limit=4", tests=HEAD + ENDINGS, claims=claims)
 
     assert done.code == 1
-    assert outcomes(tmp_path) == {
-        "T0": ("crashed", "crashed: the process died of SIGABRT"),
-        "T1": ("hung", "hung: no end after 4 s"),
+    found = outcomes(tmp_path)
+    # Whether enough memory is free again by then to report the error is chance.
+    assert found.pop("T4") in (
+        ("broken", "MemoryError"),
+        ("crashed", "crashed: pytest failed in its process, which may have had no memory left"),
+    )
+    assert found == {
+        "T0": (
+            "crashed",
+            "crashed: the process died of SIGABRT, in test_1.py:23: os.abort()",
+        ),
+        "T1": ("hung", "hung: no end after 4 s, in test_1.py:27: ctypes.PyDLL(None).sleep(60)"),
         "T2": ("crashed", "crashed: the process ended with exit code 4"),
         "T3": ("crashed", "crashed: the process ended with exit code 6"),
-        "T4": (
-            "crashed",
-            "crashed: pytest failed in its process, which may have had no memory left",
-        ),
         "T5": HELD,
     }
-    assert "  cpu:         1 claims held, 0 broken, 4 crashed, 1 hung, 0 not run" in done.output
-    told = "crashed: the process died of SIGABRT\ncrashed claim on cpu\nT0: It aborts.\n"
+    assert re.search(r"cpu: +1 claims held, [01] broken, [34] crashed, 1 hung, 0 not", done.output)
+    told = "test_1.py:23: os.abort()\ncrashed claim on cpu\nT0: It aborts.\n"
     assert told in done.output
     assert "died of SIGABRT" in (tmp_path / "a.html").read_text(encoding="utf-8")
     assert told in "".join(ElementTree.parse(tmp_path / "a.xml").getroot().itertext())
