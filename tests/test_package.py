@@ -21,14 +21,7 @@ CHANGE = {"Calls", "Checkpoint", "RunningLoss"}
 """The records that are there to be written to; all others stay as they were made."""
 
 KINDS = {
-    RuntimeError: {
-        "DataError",
-        "Diverged",
-        "DownloadError",
-        "PhotoError",
-        "UnusableDevice",
-    },
-    ValueError: {"ResultsError"},
+    RuntimeError: {"DataError", "Diverged", "DownloadError", "PhotoError", "UnusableDevice"},
     ImportError: {"NoMatplotlib"},
 }
 """Errors that code which knows nothing of this package can catch, by Python's names for them."""

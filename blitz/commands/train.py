@@ -34,7 +34,7 @@ from blitz.base.errors import BlitzError
 from blitz.commands import download
 
 if TYPE_CHECKING:
-    from blitz.parallel.processes import Processes
+    from blitz.parallel.processes import Group
     from blitz.training.folder import RunFolder
     from blitz.training.loop import Training
     from blitz.training.session import Prepared
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
         return code
 
 
-def _run(args: argparse.Namespace, folder: "RunFolder", processes: "Processes") -> int:
+def _run(args: argparse.Namespace, folder: "RunFolder", processes: "Group") -> int:
     from blitz.training import session
 
     prepared = processes.first(lambda: _prepare(args, folder, processes))
@@ -133,7 +133,7 @@ def _run(args: argparse.Namespace, folder: "RunFolder", processes: "Processes") 
 
 
 def _prepare(
-    args: argparse.Namespace, folder: "RunFolder", processes: "Processes"
+    args: argparse.Namespace, folder: "RunFolder", processes: "Group"
 ) -> "Prepared | float":
     """Return what the processes start from, or the accuracy where nothing is left to do."""
     from blitz.training import session
@@ -232,7 +232,7 @@ def _judged(args: argparse.Namespace, accuracy: float) -> int:
 
 
 def _interrupted(
-    args: argparse.Namespace, folder: "RunFolder", number: int, processes: "Processes"
+    args: argparse.Namespace, folder: "RunFolder", number: int, processes: "Group"
 ) -> int:
     """Print how to go on; return the exit code that shells give for a signal."""
     kept = "all is saved" if folder.checkpoint.exists() else "nothing was trained yet"

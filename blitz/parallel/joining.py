@@ -15,7 +15,7 @@ import torch.distributed as dist
 from blitz import devices
 from blitz.base.errors import BlitzError
 from blitz.parallel import processes as group
-from blitz.parallel.processes import ALONE, EndedElsewhere, Group, Processes
+from blitz.parallel.processes import ALONE, EndedElsewhere, Group
 from blitz.parallel.shares import Rank
 
 ENDLESS = timedelta(days=20)
@@ -25,7 +25,7 @@ _LOST = re.compile(r"gloo|by peer|NCCL|Broken pipe|timed out|aborted", re.IGNORE
 
 
 @contextmanager
-def joined(device: str | None = None, limit: float = 0.0) -> Iterator[Processes]:
+def joined(device: str | None = None, limit: float = 0.0) -> Iterator[Group]:
     """Yield the processes that torchrun started with this one; one alone without torchrun.
 
     What ends this process early is said at once, on stderr, before the others can notice; then

@@ -47,19 +47,40 @@ class EndedElsewhere(Exception):
     """Another process ended the common work, and said why."""
 
 
-class Processes:
-    """One process that trains by itself; what :class:`Group` does with several, it does alone.
+class Group:
+    """The processes of one training, as one of them sees it; one that is alone does all by itself.
+
+    Args:
+        store: What all of them can read and write.
+        rank: Which of them this is.
+        local_rank: Its number on this machine, and that of its device.
+        roll: A group of gloo with connections of its own, to ask who is there after one of the
+            others has broken; None for the default one.
 
     Attributes:
-        rank: Which of how many processes this is.
+        rank: As given.
         launch: Names the start of these processes by torchrun, the same after its restarts; empty
             where it was not torchrun.
         restarted: Whether torchrun started them again after one had failed.
     """
 
-    rank: Rank = WHOLE
-    launch = ""
-    restarted = False
+    def __init__(
+        self,
+        store: "Store",
+        rank: Rank = WHOLE,
+        local_rank: int = 0,
+        roll: dist.ProcessGroup | None = None,
+    ) -> None:
+        self.rank = rank
+        # The run is called "none" unless torchrun is told; its agent, our parent, tells it apart.
+        run = os.environ.get("TORCHELASTIC_RUN_ID", "")
+        self.launch = f"{run} {socket.gethostname()} {os.getppid()}" if run else ""
+        self.restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+        self._store = store
+        self._local_rank = local_rank
+        self._roll = roll
+        self._told = 0
+        self._last: deque[torch.Tensor] = deque(maxlen=8)
 
     @property
     def leads(self) -> bool:
@@ -69,79 +90,13 @@ class Processes:
     def device(self, device: str | torch.device) -> torch.device:
         """Return where this process trains, if the first trains on ``device``.
 
+        Of several processes each has the one of that kind with its own number on its machine.
+
         Raises:
             UnusableDevice: it cannot be used here, or there are fewer of them than processes.
         """
-        return devices.resolve(device)
-
-    def first(self, work: Callable[[], T]) -> T:
-        """Return what ``work()`` does in the first process; the others wait, however long.
-
-        Raises:
-            EndedElsewhere: it failed there. In the first process its own exception is raised.
-        """
-        return work()
-
-    def mean(self, numbers: Sequence[float]) -> list[float]:
-        """Return the means over the processes, number by number; in each of them the same bits."""
-        sums = self._reduced(torch.tensor(numbers, dtype=torch.float64))
-        means: list[float] = (sums / self.rank.processes).tolist()
-        return means
-
-    def total(self, counts: Sequence[int]) -> list[int]:
-        """Return the sums over the processes, count by count."""
-        totals: list[int] = self._reduced(torch.tensor(counts)).tolist()
-        return totals
-
-    def largest(self, number: int) -> int:
-        """Return the largest of the processes' numbers."""
-        return int(self._reduced(torch.tensor([number]), dist.ReduceOp.MAX))
-
-    def _reduced(
-        self, numbers: torch.Tensor, operation: dist.ReduceOp.RedOpType = dist.ReduceOp.SUM
-    ) -> torch.Tensor:
-        return numbers
-
-    def failed(self) -> None:
-        """Tell the others that this process ends before them, having said why."""
-
-
-ALONE = Processes()
-
-
-class Group(Processes):
-    """This process among several, which torchrun started.
-
-    Args:
-        store: What all of them can read and write.
-        rank: Which of them this is.
-        local_rank: Its number on this machine, and that of its device.
-        roll: A group of gloo with connections of its own, to ask who is there after one of the
-            others has broken; None for the default one.
-    """
-
-    def __init__(
-        self,
-        store: "Store",
-        rank: Rank,
-        local_rank: int,
-        roll: dist.ProcessGroup | None = None,
-    ) -> None:
-        self.rank = rank
-        # The run is called "none" unless torchrun is told; its agent, our parent, tells it apart.
-        run = os.environ.get("TORCHELASTIC_RUN_ID", "")
-        self.launch = f"{run} {socket.gethostname()} {os.getppid()}"
-        self.restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
-        self._store = store
-        self._local_rank = local_rank
-        self._roll = roll
-        self._told = 0
-        self._last: deque[torch.Tensor] = deque(maxlen=8)
-
-    def device(self, device: str | torch.device) -> torch.device:
-        """Return the one of ``device``'s kind that has this process's number on its machine."""
         named = torch.device(device)
-        if named.type in ("cpu", "meta"):
+        if self.rank.processes == 1 or named.type in ("cpu", "meta"):
             return devices.resolve(named)
         # torchrun numbers the processes of a machine from 0, as backends do their devices.
         module = torch.get_device_module(named)
@@ -156,15 +111,22 @@ class Group(Processes):
         return own
 
     def first(self, work: Callable[[], T]) -> T:
-        """Return what ``work()`` does in the first process; it has to be something that pickles."""
+        """Return what ``work()`` does in the first process; it has to be something that pickles.
+
+        The others wait, however long.
+
+        Raises:
+            EndedElsewhere: it failed there. In the first process its own exception is raised.
+        """
         # The others look from time to time instead of waiting in a broadcast, which has the
         # group's time-out: the first may be downloading for an hour.
         self._told += 1
         key = f"ready/{self._told}"
         if self.leads:
             result = work()
-            self._store.set(key, "")
-            self._sent(pickle.dumps(result))
+            if self.rank.processes > 1:
+                self._store.set(key, "")
+                self._sent(pickle.dumps(result))
             return result
         while not self._store.check([key]):
             if self._store.check([FAILED]):
@@ -191,14 +153,30 @@ class Group(Processes):
         self._last.append(numbers)
         return numbers
 
+    def mean(self, numbers: Sequence[float]) -> list[float]:
+        """Return the means over the processes, number by number; in each of them the same bits."""
+        sums = self._reduced(torch.tensor(numbers, dtype=torch.float64))
+        means: list[float] = (sums / self.rank.processes).tolist()
+        return means
+
+    def total(self, counts: Sequence[int]) -> list[int]:
+        """Return the sums over the processes, count by count."""
+        totals: list[int] = self._reduced(torch.tensor(counts)).tolist()
+        return totals
+
+    def largest(self, number: int) -> int:
+        """Return the largest of the processes' numbers."""
+        return int(self._reduced(torch.tensor([number]), dist.ReduceOp.MAX))
+
     def _reduced(
         self, numbers: torch.Tensor, operation: dist.ReduceOp.RedOpType = dist.ReduceOp.SUM
     ) -> torch.Tensor:
-        dist.all_reduce(self._kept(numbers), operation)
+        if self.rank.processes > 1:
+            dist.all_reduce(self._kept(numbers), operation)
         return numbers
 
     def failed(self) -> None:
-        """Tell the others, where the store is still there."""
+        """Tell the others that this process ends before them, having said why."""
         self._note(FAILED)
 
     def _note(self, key: str) -> None:
@@ -249,7 +227,10 @@ class Group(Processes):
         return ""
 
 
-def evaluate(net: nn.Module, images: TensorDataset, processes: Processes = ALONE) -> Accuracy:
+ALONE = Group(dist.HashStore())  # type: ignore[attr-defined]  # as Store is
+
+
+def evaluate(net: nn.Module, images: TensorDataset, processes: Group = ALONE) -> Accuracy:
     """Test ``net`` as :func:`blitz.learning.evaluation.evaluate` does, sharing the images out.
 
     Every image is counted once: of n processes each has every n-th of them, which is one more or

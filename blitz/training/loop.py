@@ -15,7 +15,7 @@ from blitz.data import Images
 from blitz.learning import running_loss
 from blitz.learning.running_loss import Report, RunningLoss
 from blitz.learning.step import TrainingStep
-from blitz.parallel.processes import ALONE, Processes
+from blitz.parallel.processes import ALONE, Group
 from blitz.parallel.step import DistributedStep
 from blitz.training import checkpoint, feeds
 from blitz.training.checkpoint import Checkpoint
@@ -57,7 +57,7 @@ class Training:
         seconds: Time spent in :meth:`chunks` so far.
     """
 
-    def __init__(self, settings: Settings, images: Images, processes: Processes = ALONE) -> None:
+    def __init__(self, settings: Settings, images: Images, processes: Group = ALONE) -> None:
         device = processes.device(settings.device)
         self.settings = settings
         self.processes = processes

@@ -17,7 +17,7 @@ from blitz.data import Images
 from blitz.learning import evaluation
 from blitz.learning.evaluation import Accuracy
 from blitz.learning.running_loss import Report
-from blitz.parallel.processes import Processes
+from blitz.parallel.processes import Group
 from blitz.training import checkpoint, record, settings, weights
 from blitz.training.checkpoint import Checkpoint
 from blitz.training.folder import Content, RunFolder
@@ -37,9 +37,7 @@ class Prepared(NamedTuple):
     test: Images
 
 
-def refuse_to_overwrite(
-    folder: RunFolder, *, resume: bool, processes: Processes, command: str
-) -> None:
+def refuse_to_overwrite(folder: RunFolder, *, resume: bool, processes: Group, command: str) -> None:
     """Raise BlitzError if a training in ``folder`` would overwrite something.
 
     With ``resume``, or when torchrun restarts its own, it goes on with what is there; the message
@@ -91,7 +89,7 @@ def prepare(folder: RunFolder, given: Mapping[str, Any]) -> Prepared:
 
 
 @contextmanager
-def begun(prepared: Prepared, folder: RunFolder, processes: Processes) -> Iterator[Training]:
+def begun(prepared: Prepared, folder: RunFolder, processes: Group) -> Iterator[Training]:
     """Yield the training, at its beginning or where its checkpoint stands, on its threads."""
     before = torch.get_num_threads()
     # From the settings, not from here: a resumed training sums as it did before.

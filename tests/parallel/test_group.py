@@ -47,6 +47,10 @@ class TestDevice:
         assert group_of(1).device("cuda") == torch.device("cuda:1")
         assert current == [torch.device("cuda:1")]
 
+    def test_of_one_alone_is_the_one_named(self, current: list[torch.device]) -> None:
+        assert processes.ALONE.device("cuda:1") == torch.device("cuda:1")
+        assert current == []
+
     def test_there_are_too_few_of(self, current: list[torch.device]) -> None:
         with pytest.raises(UnusableDevice, match="rank 2 is number 3 on this machine, which has 2"):
             group_of(2, 3).device("cuda")
@@ -55,13 +59,11 @@ class TestDevice:
 class TestStart:
     """How a process finds the others, by what torchrun gave it."""
 
-    @pytest.mark.parametrize(("given", "run"), [({}, ""), ({"TORCHELASTIC_RUN_ID": "x7"}, "x7")])
-    def test_launch_is_named_by_run_machine_and_agent(
-        self, given: dict[str, str], run: str
-    ) -> None:
-        os.environ |= given
+    def test_launch_is_named_by_run_machine_and_agent(self) -> None:
+        assert group_of(0).launch == ""
 
-        assert group_of(0).launch == f"{run} {socket.gethostname()} {os.getppid()}"
+        os.environ["TORCHELASTIC_RUN_ID"] = "x7"
+        assert group_of(0).launch == f"x7 {socket.gethostname()} {os.getppid()}"
 
     @pytest.mark.parametrize(
         ("asked", "accelerator", "backend"),
