@@ -71,17 +71,15 @@ def why_unusable(device: torch.device) -> str | None:
     # torch reports a missing backend as AssertionError, NotImplementedError or RuntimeError,
     # and a plug-in that is not loaded as ModuleNotFoundError.
     errors = (RuntimeError, AssertionError, ImportError)
+    there = None
     try:
         there = torch.arange(4.0).to(device)  # copied: a new backend may not make numbers yet
-    except errors as error:
-        return f"{_sentence(error)} {verdict_on(error).remedy}"
-    if there.device.type != device.type:
-        return f"a tensor for it came to lie on {there.device}. {Verdict.WRONG_VALUES.remedy}"
-    try:
+        if there.device.type != device.type:
+            return f"a tensor for it came to lie on {there.device}. {Verdict.WRONG_VALUES.remedy}"
         sums = (there + 1).cpu().tolist()
-    except NotImplementedError:
-        return None  # a backend that cannot add yet has a gap, not a fault
     except errors as error:
+        if there is not None and isinstance(error, NotImplementedError):
+            return None  # a backend that cannot add yet has a gap, not a fault
         return f"{_sentence(error)} {verdict_on(error).remedy}"
     if sums != [1.0, 2.0, 3.0, 4.0]:
         return f"[0, 1, 2, 3] + 1 came back as {sums}. {Verdict.WRONG_VALUES.remedy}"

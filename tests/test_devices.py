@@ -85,6 +85,23 @@ class TestResolve:
         assert str(refusal.value).endswith(Verdict.NOT_BUILT.remedy)
 
 
+class Broken:
+    """A tensor that raises ``error`` as it is made on the device, or as one is added to it."""
+
+    device = torch.device("xpu")
+
+    def __init__(self, error: Exception, when: str) -> None:
+        self.error, self.when = error, when
+
+    def to(self, device: torch.device) -> "Broken":
+        if self.when == "made":
+            raise self.error
+        return self
+
+    def __add__(self, other: int) -> None:
+        raise self.error
+
+
 class TestWhyUnusable:
     @pytest.mark.parametrize(
         ("error", "fault"),
@@ -104,20 +121,20 @@ class TestWhyUnusable:
     def test_tells_the_first_line_of_what_torch_reports(
         self, monkeypatch: pytest.MonkeyPatch, error: Exception, fault: str, when: str
     ) -> None:
-        class Broken:
-            device = torch.device("xpu")
-
-            def to(self, device: torch.device) -> "Broken":
-                if when == "made":
-                    raise error
-                return self
-
-            def __add__(self, other: int) -> None:
-                raise error
-
-        monkeypatch.setattr(torch, "arange", lambda *_: Broken())
+        monkeypatch.setattr(torch, "arange", lambda *_: Broken(error, when))
 
         assert devices.why_unusable(Broken.device).startswith(fault)
+
+    def test_device_that_cannot_add_yet_has_a_gap_and_no_fault(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lacks = NotImplementedError("not yet")
+
+        monkeypatch.setattr(torch, "arange", lambda *_: Broken(lacks, "added"))
+        assert devices.why_unusable(Broken.device) is None
+
+        monkeypatch.setattr(torch, "arange", lambda *_: Broken(lacks, "made"))
+        assert devices.why_unusable(Broken.device).startswith("not yet. ")
 
     def test_tries_nothing_on_meta(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch, "arange", None)

@@ -215,8 +215,8 @@ def make(
         rank: Which of several processes gets these batches.
 
     Raises:
-        BlitzError: there is no such feed, or not for this device, memory or number of processes.
-        BlitzError: there are fewer images in a batch than processes.
+        BlitzError: there is no such feed, or not for this device, memory or number of processes, or
+            there are fewer images in a batch than processes.
         UnusableDevice: ``device`` is meta.
     """
     if device.type == "meta":

@@ -51,17 +51,6 @@ class TestResumed:
         with pytest.raises(BlitzError, match=r"--device cuda:1 \(there: cuda:0\)"):
             settings.resumed({"device": torch.device("cuda", 1)}, saved, WHERE)
 
-    def test_differing_ones_are_named(self) -> None:
-        given = {"batch_size": 4, "workers": 2, "lr": 0.5, "exact": True}
-
-        with pytest.raises(BlitzError) as refused:
-            settings.resumed(given, SAVED, WHERE)
-
-        assert str(refused.value).startswith(
-            "c.pt: its training has other settings than those given: --batch-size 4 (there: 8), "
-            "--lr 0.5 (there: 0.001), --exact True (there: False). Leave them out"
-        )
-
     @pytest.mark.parametrize(
         "wrong",
         [
