@@ -7,6 +7,7 @@ torch's own settings (TF32, threads) are left as torch has them, and noted.
 
 import gc
 import itertools
+import statistics
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -50,6 +51,15 @@ def _allocated(device: torch.device) -> int:
     return backend.allocated_bytes(device) or 0
 
 
+@pytest.fixture(autouse=True)
+def _rounds(device: torch.device, request: pytest.FixtureRequest) -> None:
+    """Three rounds or more, of 0.1 s or more, by a clock that waits for the device."""
+    mark = request.node.get_closest_marker("benchmark")
+    options = {} if mark is None else mark.kwargs
+    rounds = {"timer": clock.clock(device), "min_time": 0.1, "min_rounds": 3}
+    request.node.add_marker(pytest.mark.benchmark(**options | rounds), append=False)
+
+
 Timed = Callable[..., Any]
 """Takes the work, its unit and amount; gives what the work gave."""
 
@@ -61,22 +71,11 @@ def timed(
     """Time ``work()`` in rounds, and note how many of ``unit`` there are a second."""
 
     def timed(work: Callable[[], Any], *, unit: str, amount: float = 1, **notes: Any) -> Any:
-        read = clock.clock(device)
-        plan = clock.plan(work, read) if benchmark.enabled else clock.Plan(times=1, rounds=1)
-
-        def a_round() -> Any:
-            for _ in range(plan.times):
-                result = work()
-            backend.synchronize(device)
-            return result
-
         benchmark.group = notes.pop("group", benchmark.group)
-        before = calm.usage()
-        result = benchmark.pedantic(
-            a_round, setup=lambda: backend.synchronize(device), rounds=plan.rounds
-        )
         if benchmark.enabled:
-            benchmark.extra_info["others"] = _calm(benchmark, a_round, read, before)
+            work()  # pays what is paid once: loading cuDNN takes a second
+        before = calm.usage()
+        result = benchmark(work)
         notes = {"precision": "float32", "width": None, "batch": None, "images/s": None} | notes
         benchmark.extra_info.update(benchmarks.about(device) | notes)
         if device.type == "cuda":
@@ -85,7 +84,9 @@ def timed(
                 "cudnn": torch.backends.cudnn.allow_tf32,
             }
         if benchmark.enabled:
-            benchmark.extra_info.update(_rates(benchmark, unit, amount * plan.times))
+            read = clock.clock(device)
+            benchmark.extra_info["others"] = _calm(benchmark, work, read, before)
+            benchmark.extra_info.update(_rates(benchmark, unit, amount))
             benchmark.extra_info["no-op seconds"] = clock.no_op_seconds(read)
             request.config.stash[benchmarks.rows_key].append(benchmark.extra_info)
         return result
@@ -94,24 +95,26 @@ def timed(
 
 
 def _calm(
-    benchmark: BenchmarkFixture, a_round: Callable[[], Any], read: clock.Clock, before: Any
+    benchmark: BenchmarkFixture, work: Callable[[], Any], read: clock.Clock, before: Any
 ) -> float | None:
     """Measure again while other processes take the cores; return the share that they took."""
-    rounds: list[float] = benchmark.stats.stats.data
+    calls, rounds = benchmark.stats.iterations, benchmark.stats.stats.data
     share = calm.others_share(before, calm.usage())
     if share is not None and share > calm.BUSY:
-        rounds[:], share = calm.measured(lambda: [clock.seconds(a_round, read) for _ in rounds])
+        again = lambda: [clock.seconds(work, read, calls) / calls for _ in rounds]  # noqa: E731
+        rounds[:], share = calm.measured(again)
     return share
 
 
 def _rates(benchmark: BenchmarkFixture, unit: str, amount: float) -> dict[str, float]:
-    low, middle, high = clock.quartiles(benchmark.stats.stats.data)
+    seconds = benchmark.stats.stats.data
+    low, middle, high = statistics.quantiles(seconds, n=4, method="inclusive")
     return {
         unit: amount / middle,
         f"{unit}, low": amount / high,
         f"{unit}, high": amount / low,
-        "rounds": len(benchmark.stats.stats.data),
-        "a round": amount,
+        "rounds": len(seconds),
+        "a round": amount * benchmark.stats.iterations,
     }
 
 

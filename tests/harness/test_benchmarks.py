@@ -206,6 +206,65 @@ def test_summary_comes_after_the_table_and_the_machine_is_noted(
     }
 
 
+def fixtures_of_benchmarks(until: str) -> str:
+    """What spec/bench_throughput.py holds before ``until``."""
+    source = (ROOT / "spec" / "bench_throughput.py").read_text(encoding="utf-8")
+    return source[: source.index(until)]
+
+
+NAPS = """
+import time
+from blitz.measuring import throughput
+
+@pytest.mark.benchmark(group="naps")
+def test_naps(timed, benchmark, device):
+    begun, due = time.perf_counter(), [0.0]
+    backend.synchronize = lambda device: time.sleep(max(0.0, due[0] - time.perf_counter()))
+
+    def nap_later():
+        now = time.perf_counter()
+        due[0] = min(max(due[0], now) + 0.01, now + 1)  # a clock that does not wait ends soon
+        return "asleep"
+
+    assert timed(nap_later, unit="naps/s", amount=2, width=6) == "asleep"
+
+    noted = benchmark.extra_info
+    assert noted["rounds"] >= 3
+    assert noted["a round"] >= 2 * 5
+    assert 20 < noted["naps/s, low"] <= noted["naps/s"] <= noted["naps/s, high"] < 201
+    assert noted["width"] == 6
+    assert noted["others"] == 0.1  # measured a third time
+    assert benchmark.group == "naps"
+    assert time.perf_counter() - begun < 10
+"""
+
+
+def test_rounds_are_long_enough_wait_for_the_device_and_are_repeated_on_a_busy_machine(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "synchronize", backend.synchronize)  # put back afterwards
+    shares = iter([0.9, 0.8, 0.1])
+    monkeypatch.setattr(calm, "others_share", lambda *_: next(shares))
+    pytester.makeconftest(DEVICE)
+    pytester.makepyfile(fixtures_of_benchmarks("class TestOperations") + NAPS)
+
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+
+    result.assert_outcomes(passed=1)
+
+
+DEVICE = """
+import pytest, torch
+from blitz.harness import benchmarks
+
+def pytest_configure(config):
+    config.stash[benchmarks.rows_key] = []
+
+@pytest.fixture
+def device():
+    return torch.device("cpu")
+"""
+
 ROWS = """
 @pytest.mark.parametrize("row", ["good", "bad"])
 def test_row(device, row):
@@ -218,12 +277,8 @@ def test_row_that_keeps_memory_fails(
 ) -> None:
     allocated = iter([10**6, 10**6, 10**6, 10**6 + 70_000])
     monkeypatch.setattr(backend, "allocated_bytes", lambda device: next(allocated))
-    bench = (ROOT / "spec" / "bench_throughput.py").read_text(encoding="utf-8")
-    fixtures = bench[: bench.index("@pytest.fixture\ndef timed")]
-    pytester.makeconftest(
-        "import pytest, torch\n@pytest.fixture\ndef device(): return torch.device('cpu')"
-    )
-    pytester.makepyfile(fixtures + ROWS)
+    pytester.makeconftest(DEVICE)
+    pytester.makepyfile(fixtures_of_benchmarks("@pytest.fixture\ndef timed") + ROWS)
 
     result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
 

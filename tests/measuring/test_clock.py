@@ -1,4 +1,4 @@
-"""Clocks that wait for a device, and rounds that are long enough."""
+"""Clocks that wait for a device."""
 
 import time
 from typing import Any
@@ -8,8 +8,6 @@ import torch
 
 from blitz import devices
 from blitz.measuring import clock
-from blitz.measuring.clock import FEWEST, MOST, ROUND, ROW, Plan
-from tests.clocks import Ticking
 
 CPU, XPU = torch.device("cpu"), torch.device("xpu", 0)
 
@@ -69,40 +67,3 @@ class TestClock:
 
         assert clock.no_op_seconds(lambda: next(readings)) == 3.0
         assert next(readings, None) is None
-
-    def test_quartiles_lie_within_the_values(self) -> None:
-        assert clock.quartiles([5.0, 1.0, 2.0, 4.0, 3.0]) == (2.0, 3.0, 4.0)
-
-
-class TestPlan:
-    @pytest.mark.parametrize("seconds", [1e-6, 1e-4, 0.003, 0.09, 0.5])
-    def test_round_is_long_enough_and_the_row_ends_in_time(self, seconds: float) -> None:
-        ticking = Ticking(seconds)
-
-        plan = clock.plan(ticking.work, ticking.read)
-
-        assert ROUND <= plan.times * seconds < max(3 * ROUND, 2 * seconds)
-        assert FEWEST <= plan.rounds <= MOST
-        assert plan.rounds * plan.times * seconds <= 1.1 * ROW
-        assert ticking.now >= 2 * min(seconds, ROUND)  # warm
-
-    @pytest.mark.parametrize(
-        ("durations", "plan", "calls"),
-        [
-            ((20.0,), Plan(1, FEWEST), 2),  # no more than needed
-            ((0.0,), Plan(2**20, MOST), None),  # it ends
-            ((0.0, 0.1), Plan(1, MOST), 2),  # a round's time, and no less
-            ((0.09,), Plan(2, MOST), 4),
-            ((0.0065,), Plan(16, MOST), 18),  # as many times more as are tried at once
-            ((0.0031,), Plan(39, MOST), 57),  # 120 ms, as was aimed at
-            ((1.5, 0.001), Plan(121, MOST), None),  # as the first convolution loads cuDNN
-        ],
-        ids=str,
-    )
-    def test_calls_of_a_round(
-        self, durations: tuple[float, ...], plan: Plan, calls: int | None
-    ) -> None:
-        ticking = Ticking(*durations)
-
-        assert clock.plan(ticking.work, ticking.read) == plan
-        assert calls in (None, ticking.calls)
