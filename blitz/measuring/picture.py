@@ -71,18 +71,9 @@ def _panel(axes: "Axes", machines: Sequence[Machine], batch: int) -> None:
 
 
 def _line(axes: "Axes", points: Sequence[Point], color: str, marker: str, label: str) -> None:
-    rates = [point.rate for point in points]
-    below = [max(0.0, point.rate - point.low) for point in points]
-    above = [max(0.0, point.high - point.rate) for point in points]
-    axes.errorbar(
-        [point.width for point in points],
-        rates,
-        yerr=[below, above],
-        color=color,
-        marker=marker,
-        capsize=3,
-        label=label,
-    )
+    widths, rates = [point.width for point in points], [point.rate for point in points]
+    bars = [[p.rate - p.low for p in points], [p.high - p.rate for p in points]]
+    axes.errorbar(widths, rates, bars, color=color, marker=marker, capsize=3, label=label)
     # A hollow marker: the figure stays, and shows that it is in doubt.
     for point in (point for point in points if point.disturbed):
         axes.plot(point.width, point.rate, marker=marker, color=color, markerfacecolor="white")

@@ -260,7 +260,6 @@ class TestBroken:
         assert page.one("div", cls="verdict").one("p").text.startswith(verdict)
 
 
-XPU = Selected("xpu", "xpu:0", gaps={"float64": "<none>"})
 T7 = "accelerators_add"
 
 
@@ -283,16 +282,8 @@ T7 = "accelerators_add"
             ["✓", "–", "", "", ""],
             "cuda:0 to cuda:1 by turns",
         ),
-        (
-            (XPU,),
-            [(T7, "T7", "xpu:0", "held")],
-            ["xpu:0", "meta", "none"],
-            ["✓", "", ""],
-            ["–", "", ""],
-            "unsupported on xpu:0float64",
-        ),
     ],
-    ids=["several accelerators", "shared by turns", "an accelerator alone"],
+    ids=["several accelerators", "shared by turns"],
 )
 def test_each_device_that_was_asked_has_a_column(
     tmp_path: Path,
@@ -303,8 +294,7 @@ def test_each_device_that_was_asked_has_a_column(
     sum_is_six: list[str],
     told: str,
 ) -> None:
-    held = HELD[:6] if pages.CPU in devices else []
-    page = read(html(a_run(tmp_path, [*held, *outcomes], selection=Selection(devices))))
+    page = read(html(a_run(tmp_path, [*HELD[:6], *outcomes], selection=Selection(devices))))
 
     assert [head.text for head in page.one("form").all("span", cls="h")] == columns
     assert cells(claim(page, "T7").one("details")) == accelerators_add

@@ -100,34 +100,17 @@ class TestOption:
         ("options", "said"),
         [
             (
-                "--report=none/page.html",
-                "--report none/page.html: the folder HERE/none: No such file or directory. Name a "
-                "file in an existing folder that you may write to.",
+                "--report=none/p.html",
+                "--report none/p.html: the folder HERE/none: No such file or ",
             ),
             (
                 "--report=spec",
-                "--report spec: is a folder. Name a file in an existing folder that you may write "
-                "to.",
+                "--report spec: is a folder. Name a file in an existing folder that ",
             ),
-            (
-                "--report=p.html --lang=xx",
-                "--lang xx: there is no such language. Choose en or zh.",
-            ),
-            (
-                "--lang=zh",
-                "--lang zh is for a report, and none is asked for. Add --report FILE.html, or "
-                "leave --lang out.",
-            ),
-            (
-                "--report-benchmark=b.json",
-                "--report-benchmark b.json is for a report, and none is asked for. Add --report "
-                "FILE.html, or leave --report-benchmark out.",
-            ),
-            (
-                "--report=p.html --report-benchmark=b.json",
-                "HERE/b.json: cannot be read: No such file or directory. Give a file that `pytest "
-                "--benchmark-only --benchmark-json FILE` wrote.",
-            ),
+            ("--report=p.html --lang=xx", "--lang xx: there is no such language. Choose en or zh."),
+            ("--lang=zh", "--lang zh is for a report, and none is asked for. Add --report FILE"),
+            ("--report-benchmark=b.json", "--report-benchmark b.json is for a report, and none is"),
+            ("--report=p.html --report-benchmark=b.json", "HERE/b.json: cannot be read: No such"),
             (
                 "--report=p.html --report-benchmark=pytest.ini",
                 "HERE/pytest.ini: not the results of the benchmarks (JSONDecodeError: ",
