@@ -230,8 +230,8 @@ ALL = [
     fault("random_numbers_that_are_not", {"uniform_": result(lambda t: t.fill_(0.5))}, "rand"),
 ]
 ALL += [
-    DeviceFault(name, faults, tests, names, issue)
-    for issue, name, faults, tests, names in published_faults.ROWS
+    DeviceFault(reported.split()[1], faults, tests, tuple(words.split(", ")), reported.split()[0])
+    for reported, (faults, tests, words) in published_faults.ROWS.items()
 ]
 SOUND = DeviceFault("nothing", {}, "of_an_operation or convol or sgd", ("",))
 BY_NAME = {fault.name: fault for fault in ALL}

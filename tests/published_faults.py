@@ -238,41 +238,31 @@ FILL = {
     for operation in ("uniform_", "normal_", "bernoulli_.float", "exponential_", "random_.from")
 }
 
-# The repository and number of the report, what it reports, operation → fault, the tests to run (as
-# after -k), and a word of which one has to stand in the sentence or the test that notices.
-ROWS: tuple[tuple[str, str, dict[str, Fault], str, tuple[str, ...]], ...] = (
+# The repository and number of the report and what it reports → operation → fault, the tests to run
+# (as after -k), and words of which one has to stand in the sentence or the test that notices.
+ROWS: dict[str, tuple[dict[str, Fault], str, str]] = {
     # Layouts
-    (
-        "pytorch/pytorch#192212",
-        "convolution_reads_weights_as_contiguous",
+    "pytorch/pytorch#192212 convolution_reads_weights_as_contiguous": (
         {"convolution": misread(read_as_contiguous, "weight")},
         "layer_takes_weights",
-        ("conv2d",),
+        "conv2d",
     ),
-    (
-        "pytorch/pytorch#180984",
-        "convolution_reads_some_channels_as_all",
+    "pytorch/pytorch#180984 convolution_reads_some_channels_as_all": (
         {"convolution": misread(first_channels_dense, "input")},
         "layer_takes_inputs",
-        ("conv2d",),
+        "conv2d",
     ),
-    (
-        "pytorch/pytorch#162730",
-        "linear_reads_weights_as_contiguous",
+    "pytorch/pytorch#162730 linear_reads_weights_as_contiguous": (
         {"addmm.out": _weight_read_as_contiguous},
         "layer_takes_weights",
-        ("linear",),
+        "linear",
     ),
-    (
-        "pytorch/pytorch#175189",
-        "batch_norm_backward_reads_channels_last_as_first",
+    "pytorch/pytorch#175189 batch_norm_backward_reads_channels_last_as_first": (
         {BATCH_NORM_BACK: misread(last_channels_first, "input")},
         "layer_takes",
-        ("batch_norm",),
+        "batch_norm",
     ),
-    (
-        "intel/torch-xpu-ops#1429",
-        "batch_norm_is_7_percent_off_in_channels_last",
+    "intel/torch-xpu-ops#1429 batch_norm_is_7_percent_off_in_channels_last": (
         {
             BATCH_NORM: spoil(
                 lambda given: last_channels_first(given["input"]) is not given["input"],
@@ -281,204 +271,144 @@ ROWS: tuple[tuple[str, str, dict[str, Fault], str, tuple[str, ...]], ...] = (
             )
         },
         "layer_takes",
-        ("batch_norm",),
+        "batch_norm",
     ),
-    (
-        "pytorch/pytorch#118115",
-        "addcdiv_reads_its_operand_as_contiguous",
+    "pytorch/pytorch#118115 addcdiv_reads_its_operand_as_contiguous": (
         {"addcdiv.out": misread(read_as_contiguous, "self")},
         "optimizer or in_place_method",
-        ("adam", "rmsprop", "addcdiv"),
+        "adam, rmsprop, addcdiv",
     ),
-    (
-        "pytorch/pytorch#118117",
-        "rprop_leaves_strided_parameters",
+    "pytorch/pytorch#118117 rprop_leaves_strided_parameters": (
         {"addcmul.out": _unchanged_where_strided},
         "optimizer_moves",
-        ("rprop",),
+        "rprop",
     ),
-    (
-        "pytorch/pytorch#165257",
-        "random_filling_of_a_view_is_lost",
-        FILL,
-        "random_filling",
-        ("random",),
-    ),
-    (
-        "pytorch/pytorch#94190",
-        "fill_goes_on_between_the_elements",
+    "pytorch/pytorch#165257 random_filling_of_a_view_is_lost": (FILL, "random_filling", "random"),
+    "pytorch/pytorch#94190 fill_goes_on_between_the_elements": (
         {"fill_.Scalar": _filled_contiguously},
         "filling_a_view",
-        ("fill",),
+        "fill",
     ),
-    (
-        "pytorch/pytorch#131736",
-        "softplus_of_moved_axes_is_zero",
+    "pytorch/pytorch#131736 softplus_of_moved_axes_is_zero": (
         {"softplus.out": spoil(strided("self"), zero)},
         "softplus",
-        ("softplus",),
+        "softplus",
     ),
-    (
-        "pytorch/pytorch#145203",
-        "bitwise_and_writes_its_output_as_contiguous",
+    "pytorch/pytorch#145203 bitwise_and_writes_its_output_as_contiguous": (
         {"bitwise_and.Tensor_out": _output_written_as_contiguous},
         "bitwise_and",
-        ("bitwise_and",),
+        "bitwise_and",
     ),
-    (
-        "pytorch/pytorch#85967",
-        "copy_reads_its_source_as_contiguous",
+    "pytorch/pytorch#85967 copy_reads_its_source_as_contiguous": (
         {"copy_": misread(read_as_contiguous, "src")},
         "copied_whole",
-        ("layout",),
+        "layout",
     ),
-    (
-        "pytorch/pytorch#80844",
-        "slices_far_into_a_storage_are_not_copied",
+    "pytorch/pytorch#80844 slices_far_into_a_storage_are_not_copied": (
         {"copy_": spoil(_far_into_its_storage, zero)},
         "storage",
-        ("storage", "far into"),
+        "storage, far into",
     ),
-    (
-        "torch-spyre/torch-spyre#2803",
-        "addition_drops_the_offset",
+    "torch-spyre/torch-spyre#2803 addition_drops_the_offset": (
         {"add.out": _dropping_the_offset},
         "in_every_layout and add",
-        ("add",),
+        "add",
     ),
-    (
-        "pytorch/pytorch#180201",
-        "gradients_of_a_sum_reach_the_first_row",
+    "pytorch/pytorch#180201 gradients_of_a_sum_reach_the_first_row": (
         {"mm.out": misread(_zero_after_the_first_row, "self")},
         "layer_takes_expanded",
-        ("linear",),
+        "linear",
     ),
     # Sizes
-    (
-        "pytorch/pytorch#96225",
-        "convolution_backward_counts_the_batch_in_16_bits",
+    "pytorch/pytorch#96225 convolution_backward_counts_the_batch_in_16_bits": (
         {"convolution_backward": _counting_the_batch_in_16_bits},
         "large_batches and conv2d",
-        ("conv2d",),
+        "conv2d",
     ),
-    (
-        "tensorflow/tensorflow#9870",
-        "convolution_is_zero_past_65535",
+    "tensorflow/tensorflow#9870 convolution_is_zero_past_65535": (
         {"convolution": spoil(larger("input", 65_536), from_row(65_535))},
         "large_batches and conv2d",
-        ("conv2d",),
+        "conv2d",
     ),
-    (
-        "pytorch/pytorch#177116",
-        "products_over_32768_rows_are_off",
+    "pytorch/pytorch#177116 products_over_32768_rows_are_off": (
         {"mm.out": spoil(larger("self", 32_769, 1), times(1000))},
         "large_batches and linear",
-        ("linear",),
+        "linear",
     ),
-    (
-        "ROCm/MIOpen#1109",
-        "batch_norm_backward_sees_768_samples",
+    "ROCm/MIOpen#1109 batch_norm_backward_sees_768_samples": (
         {BATCH_NORM_BACK: spoil(larger("input", 769), from_row(768), 0)},
         "large_batches and batch_norm",
-        ("batch_norm",),
+        "batch_norm",
     ),
-    (
-        "ROCm/MIOpen#2024",
-        "batch_norm_backward_of_odd_widths_misses_a_column",
+    "ROCm/MIOpen#2024 batch_norm_backward_of_odd_widths_misses_a_column": (
         {BATCH_NORM_BACK: spoil(lambda given: given["input"].shape[-1] % 2 == 1, times(1.1), 1)},
         "layer_takes",
-        ("batch_norm",),
+        "batch_norm",
     ),
-    (
-        "ROCm/MIOpen#248",
-        "batch_norm_without_variance_is_nan",
+    "ROCm/MIOpen#248 batch_norm_without_variance_is_nan": (
         {BATCH_NORM: spoil(_of_zero_variance, nan, 0)},
         "batch_norm",
-        ("batch normalization", "batch_norm"),
+        "batch normalization, batch_norm",
     ),
-    (
-        "pytorch/pytorch#92311",
-        "argmax_is_the_least_integer",
+    "pytorch/pytorch#92311 argmax_is_the_least_integer": (
         {"argmax.out": spoil(always, lambda t: t.fill_(INT64_MIN))},
         "argmax or largest",
-        ("argmax", "largest"),
+        "argmax, largest",
     ),
-    (
-        "pytorch/pytorch#112186",
-        "argmax_of_whole_numbers_is_zero",
+    "pytorch/pytorch#112186 argmax_of_whole_numbers_is_zero": (
         {"argmax.out": spoil(whole, zero)},
         "argmax",
-        ("argmax",),
+        "argmax",
     ),
-    (
-        "pytorch/pytorch#36482",
-        "argmax_of_a_large_tensor_is_wrong",
+    "pytorch/pytorch#36482 argmax_of_a_large_tensor_is_wrong": (
         {"argmax.out": spoil(_largest_first, lambda t: t.bitwise_and_(2**16 - 1))},
         "largest_of_a_million",
-        ("largest",),
+        "largest",
     ),
-    (
-        "pytorch/pytorch#90273",
-        "max_of_whole_numbers_is_zero",
+    "pytorch/pytorch#90273 max_of_whole_numbers_is_zero": (
         {"max": spoil(whole, zero)},
         "whole_number",
-        ("max",),
+        "max",
     ),
-    (
-        "pytorch/pytorch#187976",
-        "amax_of_whole_numbers_is_zero",
+    "pytorch/pytorch#187976 amax_of_whole_numbers_is_zero": (
         {"amax.out": spoil(whole, zero)},
         "amax",
-        ("amax",),
+        "amax",
     ),
-    (
-        "pytorch/pytorch#90635",
-        "cumsum_of_whole_numbers_is_unsummed",
+    "pytorch/pytorch#90635 cumsum_of_whole_numbers_is_unsummed": (
         {"cumsum.out": _unsummed},
         "cumsum",
-        ("cumsum",),
+        "cumsum",
     ),
-    (
-        "pytorch/pytorch#92329",
-        "cumsum_of_a_negative_dimension_takes_the_first",
+    "pytorch/pytorch#92329 cumsum_of_a_negative_dimension_takes_the_first": (
         {"cumsum.out": _over_the_first_dimension},
         "cumsum or expression",
-        ("cumsum",),
+        "cumsum",
     ),
     # Moments
-    (
-        "pytorch/pytorch#190632",
-        "convolution_backward_is_nan_once_in_40",
+    "pytorch/pytorch#190632 convolution_backward_is_nan_once_in_40": (
         {"convolution_backward": spoil(once_in(40), nan, 1)},
         "passes",
-        ("passes",),
+        "passes",
     ),
-    (
-        "pytorch/pytorch#181936",
-        "linear_backward_is_off_once_in_seven",
+    "pytorch/pytorch#181936 linear_backward_is_off_once_in_seven": (
         {"mm.out": spoil(once_in(7), times(1.5))},
         "passes",
-        ("passes",),
+        "passes",
     ),
-    (
-        "pytorch/pytorch#183825",
-        "layer_norm_backward_of_frozen_inputs_is_wrong",
+    "pytorch/pytorch#183825 layer_norm_backward_of_frozen_inputs_is_wrong": (
         {"native_layer_norm_backward": spoil(_of_frozen_inputs, times(2), 1)},
         "inputs_that_need_none",
-        ("layer_norm",),
+        "layer_norm",
     ),
-    (
-        "pytorch/pytorch#94226",
-        "nll_loss_backward_ignores_what_comes_in",
+    "pytorch/pytorch#94226 nll_loss_backward_ignores_what_comes_in": (
         {"nll_loss_backward.grad_input": _ignoring_what_comes_in},
         "cross_entropy",
-        ("cross_entropy",),
+        "cross_entropy",
     ),
-    (
-        "microsoft/DirectML#740",
-        "nll_loss_backward_of_single_losses_is_zero",
+    "microsoft/DirectML#740 nll_loss_backward_of_single_losses_is_zero": (
         {"nll_loss_backward.grad_input": spoil(lambda given: given["reduction"] == 0, zero)},
         "cross_entropy",
-        ("cross_entropy",),
+        "cross_entropy",
     ),
-)
+}
