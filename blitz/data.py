@@ -46,8 +46,6 @@ class Images(Dataset[tuple[Any, int]]):
         transform: Applied to the PIL image of an item; without it, the item is the PIL image.
     """
 
-    classes = CLASSES
-
     def __init__(
         self,
         items: np.ndarray | Sequence[str],

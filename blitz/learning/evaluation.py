@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from blitz.classifier import Loader
 from blitz.data import CLASSES
-from blitz.learning.step import Batches
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Accuracy:
         ]
 
 
-def evaluate(net: nn.Module, loader: Batches) -> Accuracy:
+def evaluate(net: nn.Module, loader: Loader) -> Accuracy:
     """Count, over all batches, how many images ``net`` names right, in all and for each class.
 
     Any batch size gives the same counts, a short last batch included.

@@ -3,7 +3,6 @@
 Tutorial: "Define a Loss function and optimizer", and the body of the loop in "Train the network".
 """
 
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -11,9 +10,6 @@ from torch import nn
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 """Images, N x 3 x 32 x 32, and labels, N int64."""
-
-Batches = Iterable[Sequence[torch.Tensor]]
-"""What a loader gives: pairs of images (N x 3 x 32 x 32) and labels (N), as list or tuple."""
 
 
 class TrainingStep:
@@ -24,6 +20,7 @@ class TrainingStep:
 
     Attributes:
         net: Any module from images to N x classes scores; trained in place.
+        forward: What gives the scores: the net, wrapped where several processes take the step.
         optimizer: SGD over its parameters, with the momentum of all steps so far.
         criterion: Cross-entropy.
         device: Where the net's parameters were when this was made.

@@ -41,7 +41,7 @@ class Checkpoint:
     optimizer: dict[str, Any]
     generators: dict[str, torch.Tensor]
     seconds: float
-    launch: str = ""
+    launch: str
 
 
 def save(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
