@@ -18,6 +18,7 @@ import platform
 import re
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -141,11 +142,6 @@ def kernels_for_cuda() -> Seen | None:
 
 
 @probe
-def transpose_of_three_dimensions() -> Seen | None:
-    return warned(lambda: shape(torch.ones(2, 3, 4).T))
-
-
-@probe
 def history_after_in_place_work() -> Seen | None:
     x = torch.tensor([1.0, 2.0], requires_grad=True)
     y = x * 2
@@ -212,12 +208,6 @@ def labels_in_the_summed_difference() -> Seen | None:
 
 
 @probe
-def backward_of_a_vector() -> Seen | None:
-    y = torch.ones(2, requires_grad=True) * 2
-    return is_refused(y.backward)
-
-
-@probe
 def class_of_a_node() -> Seen | None:
     node = (torch.ones(2, requires_grad=True) ** 2).grad_fn
     is_function = isinstance(node, torch.autograd.Function)
@@ -281,21 +271,9 @@ def node_of_the_output() -> Seen | None:
 
 
 @probe
-def convolution_of_a_single_sample() -> Seen | None:
-    conv = nn.Conv2d(1, 6, 3)
-    return is_refused(lambda: shape(conv(torch.ones(1, 32, 32))))
-
-
-@probe
 def cross_entropy_of_a_single_sample() -> Seen | None:
     loss = nn.CrossEntropyLoss()
     return is_refused(lambda: shape(loss(torch.ones(10), torch.tensor(3))))
-
-
-@probe
-def pooling_of_a_single_sample() -> Seen | None:
-    pool = nn.MaxPool2d(2)
-    return is_refused(lambda: shape(pool(torch.ones(1, 32, 32))))
 
 
 @probe
@@ -325,13 +303,6 @@ def net_zero_grad() -> Seen | None:
     net.zero_grad()
     grad = net.conv1.bias.grad
     return Seen(grad is not None and grad.tolist() == [0.0] * 6, str(grad))
-
-
-@probe
-def sgd_without_learning_rate() -> Seen | None:
-    sgd: Any = torch.optim.SGD  # the types know the newest answer alone
-    parameters = list(Net().parameters())
-    return is_refused(lambda: sgd(parameters).param_groups[0]["lr"])
 
 
 @probe
@@ -369,41 +340,12 @@ def range_of_an_image() -> Seen | None:
     return Seen(most <= 1, f"{least} to {most}")
 
 
-@probe
-def num_worker() -> Seen | None:
-    loader: Any = DataLoader
-    return works(lambda: loader([1, 2], num_worker=0))
-
-
-@probe
-def dataiter_next() -> Seen | None:
-    dataiter: Any = iter(DataLoader(TensorDataset(torch.ones(4, 2), torch.ones(4))))
-    return works(lambda: name(dataiter.next()))
-
-
-@probe
-def class_probabilities() -> Seen | None:
-    loss = nn.CrossEntropyLoss()
-    scores, targets = torch.zeros(2, 10), torch.full((2, 10), 0.1)
-    return is_refused(lambda: shape(loss(scores, targets)))
-
-
 def saved(thing: object) -> io.BytesIO:
     """Return a file of ``thing``, open at its beginning."""
     file = io.BytesIO()
     torch.save(thing, file)
     file.seek(0)
     return file
-
-
-@probe
-def file_of_weights() -> Seen | None:
-    return works(lambda: name(torch.load(saved(Net().state_dict()))))
-
-
-@probe
-def file_of_a_whole_net() -> Seen | None:
-    return works(lambda: name(torch.load(saved(nn.Linear(2, 2)))))
 
 
 # Chapter 5: several devices; older revisions
@@ -417,12 +359,6 @@ class Numbers:
 
 
 @probe
-def data_set_without_length() -> Seen | None:
-    numbers: Any = Numbers()
-    return works(lambda: DataLoader(numbers, shuffle=True))
-
-
-@probe
 def advice_of_data_parallel() -> Seen | None:
     advice = " ".join((nn.DataParallel.__doc__ or "").split())
     recommends = re.search(r"recommended to use :class:`[\w.~]*DistributedDataParallel`", advice)
@@ -431,16 +367,48 @@ def advice_of_data_parallel() -> Seen | None:
 
 
 @probe
-def char_tensor_to_numpy() -> Seen | None:
-    char = torch.tensor([-128, 127]).char()
-    return is_refused(lambda: char.numpy().dtype)
-
-
-@probe
 def integer_target() -> Seen | None:
     output = torch.zeros(10, requires_grad=True)
     done, answer = works(lambda: nn.MSELoss()(output, torch.arange(1, 11)).backward())
     return Seen(done, "ok" if done else answer)
+
+
+# What a call does that is all of the question: the way to judge it, and the call.
+LOADER: Any = DataLoader  # the types know the newest answers alone
+SGD: Any = torch.optim.SGD
+CALLS: dict[str, tuple[Callable[[Callable[[], object]], Seen], Callable[[], object]]] = {
+    "transpose_of_three_dimensions": (warned, lambda: shape(torch.ones(2, 3, 4).T)),
+    "backward_of_a_vector": (
+        is_refused,
+        lambda: (torch.ones(2, requires_grad=True) * 2).backward(),
+    ),
+    "convolution_of_a_single_sample": (
+        is_refused,
+        lambda: shape(nn.Conv2d(1, 6, 3)(torch.ones(1, 32, 32))),
+    ),
+    "pooling_of_a_single_sample": (
+        is_refused,
+        lambda: shape(nn.MaxPool2d(2)(torch.ones(1, 32, 32))),
+    ),
+    "sgd_without_learning_rate": (
+        is_refused,
+        lambda: SGD(list(Net().parameters())).param_groups[0]["lr"],
+    ),
+    "num_worker": (works, lambda: LOADER([1, 2], num_worker=0)),
+    "dataiter_next": (
+        works,
+        lambda: name(iter(LOADER(TensorDataset(torch.ones(4, 2), torch.ones(4)))).next()),
+    ),
+    "class_probabilities": (
+        is_refused,
+        lambda: shape(nn.CrossEntropyLoss()(torch.zeros(2, 10), torch.full((2, 10), 0.1))),
+    ),
+    "file_of_weights": (works, lambda: name(torch.load(saved(Net().state_dict())))),
+    "file_of_a_whole_net": (works, lambda: name(torch.load(saved(nn.Linear(2, 2))))),
+    "data_set_without_length": (works, lambda: LOADER(Numbers(), shuffle=True)),
+    "char_tensor_to_numpy": (is_refused, lambda: torch.tensor([-128, 127]).char().numpy().dtype),
+}
+PROBES.update({key: partial(judge, call) for key, (judge, call) in CALLS.items()})
 
 
 # The column of this release

@@ -202,7 +202,7 @@ class TestScript:
         release = script.names["release"]()
         unasked = {name for name, seen in script.seen.items() if seen is None}
 
-        assert list(script.seen) == list(PROBES)
+        assert script.seen.keys() == PROBES.keys()
         assert unasked <= {*UNANSWERED, "kernels_for_cuda"}
         assert script.complaints == ""
         for name in script.seen.keys() - unasked if release in RELEASES else ():
