@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
@@ -99,11 +99,7 @@ def _address(mirror: str) -> str:
 
 
 class _Fault(Exception):
-    """A try that failed; ``final`` where another one would fail too."""
-
-    def __init__(self, words: str, final: bool = False) -> None:
-        super().__init__(words)
-        self.final = final
+    """A try that failed: why, and whether another one would fail too."""
 
 
 def _download(url: str, archive: Path, progress: Progress) -> None:
@@ -119,21 +115,21 @@ def _download(url: str, archive: Path, progress: Progress) -> None:
         try:
             _receive(url, part, progress)
         except _Fault as fault:
+            (why, final), received = fault.args, _received(part)
             # A slow line breaks off often: tries that brought something are no failures in a row.
-            failures = 1 if _received(part) > before else failures + 1
-            if fault.final or failures >= TRIES:
+            failures = 1 if received > before else failures + 1
+            if final or failures >= TRIES:
                 raise DownloadError(
-                    f"{ARCHIVE}: {fault}. {_received(part):,} of {SIZE:,} bytes were received from "
-                    f"{url} and are kept: the same command goes on from there. Check the "
-                    "connection, or name another server with --mirror URL."
+                    f"{ARCHIVE}: {why}. {received:,} of {SIZE:,} bytes were received from {url} "
+                    "and are kept: the same command goes on from there. Check the connection, or "
+                    "name another server with --mirror URL."
                 ) from fault
             # 1, 2, 4, 8 s: a restarting server gets time, and five tries take 15 s
             wait = min(2.0 ** (failures - 1), LONGEST_WAIT)
-            progress(_received(part), f"{fault}; next try in {wait:.0f} s")
+            progress(received, f"{why}; next try in {wait:.0f} s")
             time.sleep(wait)
-    found = calculate_md5(part)
     # MD5 finds damage, not malice; the mirror is the user's own choice.
-    if found != CIFAR10.tgz_md5:
+    if (found := calculate_md5(part)) != CIFAR10.tgz_md5:
         part.unlink()
         raise DownloadError(
             f"{ARCHIVE} from {url}: its MD5 is {found}, and {CIFAR10.tgz_md5} is expected. It is "
@@ -153,15 +149,15 @@ def _receive(url: str, part: Path, progress: Progress) -> None:
     with response:
         if response.status != 206:  # the server ignores Range and sends all of it
             received = 0
-        length = None if response.length is None else received + response.length
+        length = received + (response.length or 0)
         if length != SIZE:  # before anything is overwritten: it may be the page of a hotel's Wi-Fi
-            raise _Fault(f"the server offers {length} bytes, so this is another file", final=True)
+            raise _Fault(f"the server offers {length} bytes, so this is another file", True)
         with open(part, "ab" if received else "wb") as file:
             while received < SIZE:
                 with _network():
                     block = response.read1(1 << 16)  # read() would wait for all 64 KiB
                 if not block:
-                    raise _Fault("the connection ended early")
+                    raise _Fault("the connection ended early", False)
                 file.write(block)
                 received += len(block)
                 progress(received, "")
@@ -175,14 +171,11 @@ def _network() -> Iterator[None]:
     except HTTPError as error:
         error.close()
         words = f"the server answered {error.code} {error.reason}"
-        raise _Fault(words, final=error.code not in PASSING) from error
-    except TimeoutError as error:
-        raise _Fault("the server fell silent") from error
-    except URLError as error:
-        final = isinstance(error.reason, ssl.SSLCertVerificationError)
-        raise _Fault(f"no connection ({error.reason})", final) from error
+        raise _Fault(words, error.code not in PASSING) from error
     except (OSError, http.client.HTTPException) as error:
-        raise _Fault(f"the connection broke ({type(error).__name__}: {error})") from error
+        cause = getattr(error, "reason", error)  # URLError's
+        final = isinstance(cause, ssl.SSLCertVerificationError)
+        raise _Fault(f"the connection failed ({type(cause).__name__}: {cause})", final) from error
 
 
 def _received(part: Path) -> int:

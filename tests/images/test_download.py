@@ -282,7 +282,7 @@ class TestFaults:
         server.httpd.shutdown()
         server.httpd.server_close()
 
-        with pytest.raises(DownloadError, match=r"no connection .*Check the connection"):
+        with pytest.raises(DownloadError, match=r"the connection failed .*Check the connection"):
             server.fetch()
 
     @pytest.mark.parametrize(
