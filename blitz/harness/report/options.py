@@ -57,14 +57,7 @@ class Request:
         of_the_run = (faults, ending, images, threads, self.probes)
         source = (self.contents, self.sources, selection, results, self.failures)
         run = gather.Run(*source, *of_the_run)
-        content = page.html(run, self.texts, self.machine)
-        try:
-            files.write(self.path, content)
-        except OSError as error:
-            raise BlitzError(
-                f"--report {self.path}: cannot be written: {error.strerror or error}. Choose a "
-                "file in a folder that has room and that you may write to."
-            ) from error
+        files.write(self.path, page.html(run, self.texts, self.machine), "the report")
 
 
 def add_options(addoption: Callable[..., None]) -> None:

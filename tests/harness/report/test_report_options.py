@@ -1,5 +1,6 @@
 """The options of the report, in runs of a small specification: what is refused, and written."""
 
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -136,16 +137,14 @@ class TestOption:
         (tmp_path / "page.html").write_text("<p>before</p>")
 
         def prepare() -> None:
-            from blitz.base import files
-
             def refuse(*_: object) -> None:
                 raise OSError(28, "No space left on device")
 
-            files.write = refuse
+            os.fsync = refuse
 
         done, page = report("--device=cpu", prepare=prepare)
 
         assert done.code == 1
         assert page.text == "before"
-        assert "page.html: cannot be written: No space left on device" in done.output
+        assert "page.html: the report cannot be written there: No space left" in done.output
         assert "Traceback" not in done.output
