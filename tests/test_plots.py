@@ -13,13 +13,12 @@ from blitz.learning.evaluation import Accuracy
 from blitz.learning.running_loss import Report
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # it could open a window
 
 
-@pytest.mark.usefixtures("matplotlib")
 class TestSampleGrid:
     def test_names_each_image(self) -> None:
         figure = plots.sample_grid(torch.zeros(10, 3, 4, 4), torch.arange(10))
@@ -51,7 +50,6 @@ class TestSampleGrid:
         assert frames == [{1.5}, {3.5}, {1.5}]
 
 
-@pytest.mark.usefixtures("matplotlib")
 class TestLossCurve:
     def test_shows_each_mean_over_its_batches(self) -> None:
         reports = [Report(1, 4, 2.0), Report(1, 6, 1.5, rest=True), Report(2, 4, 1.0)]
@@ -67,7 +65,6 @@ class TestLossCurve:
         assert spans == [[[0, 2.0], [4, 2.0]], [[4, 1.5], [6, 1.5]], [[6, 1.0], [10, 1.0]]]
 
 
-@pytest.mark.usefixtures("matplotlib")
 class TestClassBars:
     ACCURACY = Accuracy((3, 0, 0, 1, *6 * (0,)), (4, 0, 4, 2, *6 * (0,)))
 
@@ -85,7 +82,6 @@ class TestClassBars:
         assert legend == ["all classes: 40.0 %", "chance: 10 %"]
 
 
-@pytest.mark.usefixtures("matplotlib")
 def test_png_is_one_whatever_else_the_user_saves() -> None:
     import matplotlib as mpl
 

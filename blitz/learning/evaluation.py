@@ -1,9 +1,8 @@
-"""A net's test: its predictions, their names, and how many of them are right.
+"""A net's test: its predictions, and how many of them are right.
 
 Tutorial: "Test the network on the test data".
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from blitz.classifier import Loader
 from blitz.data import CLASSES
 
 
@@ -60,24 +58,6 @@ class Accuracy:
             f"Accuracy of {name:>5} : " + ("no images" if rate is None else f"{int(rate):2d} %")
             for name, rate in zip(CLASSES, self.class_percent, strict=True)
         ]
-
-
-def evaluate(net: nn.Module, loader: Loader) -> Accuracy:
-    """Count, over all batches, how many images ``net`` names right, in all and for each class.
-
-    Any batch size gives the same counts, a short last batch included.
-
-    Tutorial: "Test the network on the test data".
-    """
-    correct: Counter[int] = Counter()
-    total: Counter[int] = Counter()
-    for images, labels in loader:
-        labels = labels.cpu()
-        right = predict(net, images).cpu() == labels
-        total.update(labels.tolist())
-        correct.update(labels[right].tolist())
-    classes = range(len(CLASSES))
-    return Accuracy(tuple(correct[c] for c in classes), tuple(total[c] for c in classes))
 
 
 def predict(net: nn.Module, images: torch.Tensor) -> torch.Tensor:

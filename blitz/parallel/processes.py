@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from blitz import devices
 from blitz.base.errors import UnusableDevice
+from blitz.data import CLASSES
 from blitz.learning import evaluation
 from blitz.learning.evaluation import Accuracy
 from blitz.parallel.shares import WHOLE, Rank
@@ -231,7 +232,7 @@ ALONE = Group(dist.HashStore())  # type: ignore[attr-defined]  # as Store is
 
 
 def evaluate(net: nn.Module, images: TensorDataset, processes: Group = ALONE) -> Accuracy:
-    """Test ``net`` as :func:`blitz.learning.evaluation.evaluate` does, sharing the images out.
+    """Count how many of ``images`` the net names right, in all and for each class.
 
     Every image is counted once: of n processes each has every n-th of them, which is one more or
     less where they do not go round, and the counts are added. torch's DistributedSampler would
@@ -244,10 +245,13 @@ def evaluate(net: nn.Module, images: TensorDataset, processes: Group = ALONE) ->
 
     Tutorial: "Test the network on the test data".
     """
-    rank = processes.rank
+    rank, classes = processes.rank, len(CLASSES)
     # No sampler: slices of tensors, so that a rest needs no repeated image.
     own = TensorDataset(*(tensor[rank.rank :: rank.processes] for tensor in images.tensors))
-    counted = evaluation.evaluate(net, DataLoader(own, 100))
-    classes = len(counted.class_total)
-    counts = processes.total([*counted.class_correct, *counted.class_total])
+    correct, total = torch.zeros(2, classes, dtype=torch.int64)
+    for batch, labels in DataLoader(own, 100):
+        right = evaluation.predict(net, batch).cpu() == labels
+        correct += torch.bincount(labels[right], minlength=classes)
+        total += torch.bincount(labels, minlength=classes)
+    counts = processes.total([*correct.tolist(), *total.tolist()])
     return Accuracy(tuple(counts[:classes]), tuple(counts[classes:]))

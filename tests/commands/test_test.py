@@ -6,7 +6,7 @@ import pytest
 
 from blitz import data
 from blitz.__main__ import main
-from blitz.learning import evaluation
+from blitz.parallel.processes import evaluate
 from blitz.training import weights
 
 
@@ -16,9 +16,7 @@ def test_counts_what_the_net_names_right(
     assert main(["test", "--model", model, "--data", str(images), "--device", "cpu"]) == 0
 
     first, *figures = capsys.readouterr().out.splitlines()
-    accuracy = evaluation.evaluate(
-        weights.load(model), [data.normalized(data.load("test", images))[:]]
-    )
+    accuracy = evaluate(weights.load(model), data.normalized(data.load("test", images)))
     assert figures == [accuracy.line(), *accuracy.class_lines()]
     assert first == f"images: 12 of 12 test images of the class folders in {images}"
 

@@ -20,43 +20,33 @@ class Given(nn.Module):
         return scores
 
 
-class TestEvaluate:
-    @pytest.mark.parametrize("size", [1, 2, 3])
-    def test_counts_by_hand_in_batches_of_any_size(self, size: int) -> None:
-        scores = torch.tensor([[0.0, 1.0, 2.0], [3.0, 1.0, 2.0], [0.0, 5.0, 2.0]]).split(size)
-        labels = torch.tensor([2, 1, 1]).split(size)
+class TestPredict:
+    def test_is_the_class_with_the_highest_score(self) -> None:
+        labels = evaluation.predict(Given(), torch.tensor([[0.0, 1.0, 2.0], [3.0, 1.0, 2.0]]))
 
-        accuracy = evaluation.evaluate(Given(), list(zip(scores, labels, strict=True)))
-
-        assert accuracy == Accuracy((0, 1, 1, *7 * (0,)), (0, 2, 1, *7 * (0,)))
-        assert (accuracy.correct, accuracy.total) == (2, 3)
-        assert accuracy.percent == pytest.approx(200 / 3)
-        assert accuracy.class_percent[:3] == (None, 50, 100)
+        assert (labels.tolist(), labels.dtype) == ([2, 0], torch.int64)
 
     def test_runs_in_evaluation_mode_and_restores_each_module(self) -> None:
         first, last = Given(), Given()
         net = nn.Sequential(first, nn.Dropout().eval(), last).train()
         net[1].eval()
 
-        evaluation.evaluate(net, [(torch.eye(3), torch.arange(3))])
+        evaluation.predict(net, torch.eye(3))
 
         assert first.seen == last.seen == [(False, False)]
         assert [module.training for module in net] == [True, False, True]
         assert torch.is_grad_enabled()
 
     def test_images_go_where_the_net_is(self) -> None:
-        class Elsewhere(nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.weight = nn.Parameter(torch.ones(1, device="meta"))
+        assert evaluation.predict(nn.Linear(2, 3, device="meta"), torch.zeros(5, 2)).is_meta
 
-            def forward(self, images: torch.Tensor) -> torch.Tensor:
-                assert images.device == torch.device("meta")
-                return torch.eye(3)
 
-        accuracy = evaluation.evaluate(Elsewhere(), [(torch.zeros(3, 2), torch.arange(3))])
+def test_accuracy_of_all_and_of_each_class() -> None:
+    accuracy = Accuracy((0, 1, 1), (0, 2, 1))
 
-        assert accuracy.class_correct[:3] == (1, 1, 1)
+    assert (accuracy.correct, accuracy.total) == (2, 3)
+    assert accuracy.percent == pytest.approx(200 / 3)
+    assert accuracy.class_percent == (None, 50, 100)
 
 
 class TestLines:

@@ -7,6 +7,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.distributed as dist
+from torch import nn
+from torch.utils.data import TensorDataset
 
 from blitz import devices
 from blitz.base.errors import UnusableDevice
@@ -54,6 +56,17 @@ class TestDevice:
     def test_there_are_too_few_of(self, current: list[torch.device]) -> None:
         with pytest.raises(UnusableDevice, match="rank 2 is number 3 on this machine, which has 2"):
             group_of(2, 3).device("cuda")
+
+
+@pytest.mark.parametrize("count", [3, 100, 250])
+def test_right_answers_are_counted_in_batches_of_any_size(count: int) -> None:
+    scores, labels = torch.eye(10)[torch.arange(count) % 3], torch.arange(count) % 2
+
+    accuracy = processes.evaluate(nn.Identity(), TensorDataset(scores, labels))
+
+    right = [sum(n % 2 == n % 3 == label for n in range(count)) for label in (0, 1)]
+    assert accuracy.class_correct == (*right, *8 * (0,))
+    assert accuracy.class_total == ((count + 1) // 2, count // 2, *8 * (0,))
 
 
 class TestStart:

@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import DataLoader
 
 from blitz import classifier, data
 from blitz.base import backend, interrupts
 from blitz.base.errors import BlitzError, UnusableDevice
-from blitz.learning import evaluation
 from blitz.learning.step import TrainingStep
+from blitz.parallel.processes import evaluate
 from blitz.parallel.shares import WHOLE, Rank, Share
 from blitz.training import captured as graphs
 from blitz.training import feeds, tuning
@@ -342,8 +341,7 @@ class TestCapturedOnCuda:
             step = TrainingStep(classifier.Net().to(device), lr=0.01)
             feed = make(name, images, device=device)
             got = [loss for epoch in (1, 2, 3) for loss in losses(feed, step, epoch, chunk=30)]
-            tests = DataLoader(data.normalized(images), 100)
-            runs.append((got, evaluation.evaluate(step.net, tests).percent))
+            runs.append((got, evaluate(step.net, data.normalized(images)).percent))
 
         (expected, accuracy), (got, other) = runs
         assert len(got) == 300

@@ -296,7 +296,7 @@ class TestInterrupted:
         self, train: Train, reference: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(evaluation, "evaluate", interrupted)
+            patch.setattr(evaluation, "predict", interrupted)
             assert train() == 130
 
         assert train("--resume") == 0
