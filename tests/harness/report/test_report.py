@@ -259,6 +259,15 @@ class TestBroken:
         assert f"{sign} {name}" in page.one("details", cls="legend").text
         assert page.one("div", cls="verdict").one("p").text.startswith(verdict)
 
+    def test_test_that_was_skipped_says_why_or_which_device_it_needs(self, tmp_path: Path) -> None:
+        skipped = (*HELD[0][:3], "not run", "no <b>matplotlib</b>")
+
+        page = read(html(a_run(tmp_path, [skipped, *HELD[1:]])))
+
+        assert "cpu: 1 not run: no <b>matplotlib</b>" in claim(page, "T1").text
+        needs = "needs accelerator: torch finds no accelerator on this machine"
+        assert f"accelerator: 1 not run: {needs}" in claim(page, "T7").text
+
 
 T7 = "accelerators_add"
 
