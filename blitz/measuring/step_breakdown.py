@@ -41,18 +41,12 @@ class StepBreakdown:
 
     @property
     def bound(self) -> str:
-        """Return what holds the step up: ``feed-bound``, ``launch-bound`` or ``compute-bound``."""
-        if self.shares["data"] + self.shares["transfer"] > 0.5:
-            return "feed-bound"
-        return "launch-bound" if self.growth < 1.5 else "compute-bound"
-
-    @property
-    def words(self) -> str:
-        """Return the same with its reason."""
-        if self.bound == "feed-bound":
-            waiting = self.shares["data"] + self.shares["transfer"]
+        """Return what holds the step up, the feed, launching or computing, and what says so."""
+        waiting = self.shares["data"] + self.shares["transfer"]
+        if waiting > 0.5:
             return f"feed-bound: {waiting:.0%} of a step goes to data and transfer"
-        return f"{self.bound}: twice the images take {self.growth:.2f} times as long"
+        kind = "launch" if self.growth < 1.5 else "compute"
+        return f"{kind}-bound: twice the images take {self.growth:.2f} times as long"
 
 
 def measure(

@@ -108,7 +108,7 @@ class TestParts:
     ) -> None:
         parts = dict(zip(step_breakdown.PARTS, seconds, strict=True))
 
-        assert StepBreakdown(parts, busy=None, growth=growth).words == words
+        assert StepBreakdown(parts, busy=None, growth=growth).bound == words
 
 
 class TestKernels:
