@@ -6,13 +6,7 @@ import pytest
 from _pytest.terminal import TerminalReporter  # pytest 8.3 does not export it
 
 from blitz.base.errors import BlitzError
-from blitz.harness.contents import Claim, Contents, Place
-
-SAID = {
-    "upstream": "said by the English original only",
-    "older": "said by an older revision only",
-    "ours": "our own, not the tutorial's",
-}
+from blitz.harness.contents import SAID, Claim, Contents, Place
 
 
 class ClaimFilter:

@@ -18,7 +18,13 @@ from typing import Any
 from blitz.base.errors import BlitzError
 from blitz.harness.source import Test, Verdict, tests_of
 
-SAID = ("text", "upstream", "older", "ours")
+SAID = {
+    "text": "in the text followed",
+    "upstream": "only in the English original",
+    "older": "only in older revisions",
+    "ours": "our own",
+}
+"""Who makes a claim, in words."""
 
 
 @dataclass(frozen=True)

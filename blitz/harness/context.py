@@ -21,8 +21,7 @@ class RunContext:
 
     Attributes:
         named: Whether ``--device`` names the devices.
-        images: Where the images come from.
-        made: Whether they are made on the spot.
+        images: Where the images come from, in a few words.
         threads: How many threads of the cpu each process has.
         judged: Whether the run can fail without a failed test: benchmarks and workers cannot.
     """
@@ -33,7 +32,6 @@ class RunContext:
     profile: ProfilePlugin | None
     results: Results
     images: str
-    made: bool
     threads: int
     report: Request | None
     judged: bool

@@ -6,7 +6,7 @@ there gets in the way of backends that are written in Python themselves.
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
@@ -29,31 +29,25 @@ class Refusal:
     error: Exception
 
 
-@dataclass
-class Calls:
-    """What a test asked of torch on its device.
+class DeviceUse(TorchFunctionMode):
+    """What a test asks of torch on its device.
 
     Attributes:
-        made: The functions that it called.
-        dtypes: The dtypes that it named for tensors there.
+        count: How many calls took or gave a tensor on the device.
+        called: The functions that were called.
+        dtypes: The dtypes that were named for tensors there.
         refused: The last call that raised an error.
-        accelerator: Whether it asked which accelerator torch has.
+        accelerator: Whether it was asked which accelerator torch has.
     """
-
-    made: set[Any] = field(default_factory=set)
-    dtypes: set[torch.dtype] = field(default_factory=set)
-    refused: Refusal | None = None
-    accelerator: bool = False
-
-
-class DeviceUse(TorchFunctionMode):
-    """Counts the calls of torch that take or give a tensor on ``device``: ``count``."""
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()
         self.device = device
         self.count = 0
-        self.calls = Calls()
+        self.called: set[Any] = set()
+        self.dtypes: set[torch.dtype] = set()
+        self.refused: Refusal | None = None
+        self.accelerator = False
 
     def __torch_function__(
         self,
@@ -63,20 +57,20 @@ class DeviceUse(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         named = kwargs or {}
-        self.calls.made.add(func)
+        self.called.add(func)
         try:
             result = func(*args, **named)
         except Exception as error:
             # Without the tensors themselves and the frames that hold them: Module.to swaps a
             # parameter only where nothing else refers to it.
             given = _detached(args), _detached(named)
-            self.calls.refused = Refusal(func, *given, _without_frames(error))
+            self.refused = Refusal(func, *given, _without_frames(error))
             raise
         touches = _touches(self.device, result) or _touches(self.device, args)
         self.count += touches
         if touches:
             given = (*args, *named.values())
-            self.calls.dtypes.update(each for each in given if isinstance(each, torch.dtype))
+            self.dtypes.update(each for each in given if isinstance(each, torch.dtype))
         return result
 
     def check(self, fixtures: Iterable[Any] = ()) -> None:
@@ -111,7 +105,7 @@ def _detached(given: Any) -> Any:
 
 
 @contextlib.contextmanager
-def asked_for_accelerator(calls: Calls) -> Iterator[None]:
+def asked_for_accelerator(use: DeviceUse) -> Iterator[None]:
     """Note whether ``torch.accelerator`` is asked what there is."""
     there = torch.accelerator
     with (
@@ -121,7 +115,7 @@ def asked_for_accelerator(calls: Calls) -> Iterator[None]:
         try:
             yield
         finally:
-            calls.accelerator = whether.called or which.called
+            use.accelerator = whether.called or which.called
 
 
 def _touches(device: torch.device, thing: Any, deep: int = 0) -> bool:

@@ -6,7 +6,7 @@ import pytest
 
 from blitz.base.errors import first_line
 from blitz.harness import refusals, unsupported
-from blitz.harness.device_use import Calls, DeviceUse, asked_for_accelerator
+from blitz.harness.device_use import DeviceUse, asked_for_accelerator
 from blitz.harness.outcomes import (
     BROKEN,
     DEVICE,
@@ -25,7 +25,7 @@ from blitz.harness.outcomes import (
 from blitz.harness.profile import XFAIL, ProfilePlugin
 from blitz.harness.selection import Selection, kind
 
-CALLS = pytest.StashKey[Calls]()
+USE = pytest.StashKey[DeviceUse]()
 
 
 class JudgePlugin:
@@ -44,14 +44,14 @@ class JudgePlugin:
         if device is None or device.type == "cpu":
             return (yield)
         use = DeviceUse(device)
-        item.stash[CALLS] = use.calls
+        item.stash[USE] = use
 
         def from_torch(error: BaseException) -> bool:
-            return use.calls.refused is not None and use.calls.refused.error is error
+            return use.refused is not None and use.refused.error is error
 
         with (
             use,
-            asked_for_accelerator(use.calls),
+            asked_for_accelerator(use),
             refusals.in_any_words(lambda error: self._gap(item, error), from_torch),
         ):
             result = yield
@@ -104,7 +104,7 @@ class JudgePlugin:
         known = {} if selected is None else selected.gaps
         gap = unsupported.met(error, device.type, known)
         if gap is None and trying:  # a fixture that failed has made no calls that were noted
-            gap = unsupported.tried(error, device, known, item.stash.get(CALLS, Calls()))
+            gap = unsupported.tried(error, known, item.stash.get(USE, DeviceUse(device)))
         return gap
 
 

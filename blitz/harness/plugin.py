@@ -95,7 +95,6 @@ def _context(config: pytest.Config, spec: Path, contents: options.Table) -> RunC
         profile=_profile(config, chosen, contents),
         results=Results(),
         images=options.images(config.getoption("--data")),
-        made=config.getoption("--data") is None,
         threads=xdist.threads(config),
         report=asked,
         judged=not (config.getoption("benchmark_only") or xdist.is_worker(config)),

@@ -91,7 +91,7 @@ class RunEndPlugin:
             result = conformance.document(*found, run.images, run.threads)
             self._try(conformance.write, self._result, result)
         if run.report is not None:
-            images = None if run.made else run.images
+            images = run.images if self._config.getoption("--data") else None
             of_the_run = (run.selection, run.results, faults, ending, images, run.threads)
             self._try(run.report.write, *of_the_run)
 

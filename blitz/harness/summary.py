@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Collection, Iterator
 
 from blitz.base.versions import stack
-from blitz.harness.contents import Claim, Contents
+from blitz.harness.contents import SAID, Claim, Contents
 from blitz.harness.outcomes import (
     BROKEN,
     CRASHED,
@@ -18,13 +18,6 @@ from blitz.harness.outcomes import (
     Results,
 )
 from blitz.harness.selection import Selection
-
-SAID = {
-    "text": "in the text followed",
-    "upstream": "only in the English original",
-    "older": "only in older revisions",
-    "ours": "our own",
-}
 
 KINDS = {
     "tested": "tested",

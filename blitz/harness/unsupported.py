@@ -22,7 +22,7 @@ from torch.utils import _pytree
 from blitz import devices
 from blitz.base import backend
 from blitz.base.errors import first_line
-from blitz.harness.device_use import Calls, Refusal
+from blitz.harness.device_use import DeviceUse, Refusal
 from blitz.preflight import missing_in
 
 SPELLINGS = {
@@ -57,31 +57,28 @@ def met(error: BaseException | None, device_type: str, known: Mapping[str, str])
     return None
 
 
-def tried(
-    error: BaseException, device: torch.device, known: Mapping[str, str], calls: Calls
-) -> str | None:
+def tried(error: BaseException, known: Mapping[str, str], use: DeviceUse) -> str | None:
     """Return what the device lacks, as trying shows; None where that explains no failure.
 
     Args:
         error: What ended the test.
-        device: The test's device.
         known: The gaps that the preflight found.
-        calls: What the test asked of torch.
+        use: What the test asked of torch, on which device.
     """
-    refused = calls.refused
+    device, refused = use.device, use.refused
     if refused is not None and any(_is_same(cause, refused.error) for cause in _causes(error)):
         return _refusal(refused, device)
     if from_backend(error, device) or (_in_copying(error) and not _can_be_copied(device)):
         return f"{type(error).__name__}: {first_line(error)}"
     for dtype in known:
-        named = getattr(torch, dtype, None) in calls.dtypes
+        named = getattr(torch, dtype, None) in use.dtypes
         if dtype in SPELLINGS and (named or _says(error, dtype, known[dtype])):
             return dtype
-    if calls.accelerator and not _is_accelerator(device):
+    if use.accelerator and not _is_accelerator(device):
         return f"torch.accelerator does not know {device.type}"
-    if any(query in calls.made for query in LAYOUT) and not _has_strides(device):
+    if any(query in use.called for query in LAYOUT) and not _has_strides(device):
         return "strides"
-    if any(query in calls.made for query in ADDRESS) and not _has_addresses(device):
+    if any(query in use.called for query in ADDRESS) and not _has_addresses(device):
         return "addresses of storage"
     return None
 

@@ -23,13 +23,10 @@ def faults(
 
 
 def _ran_on(selected: Selected, results: Results) -> bool:
-    if selected.visible == 1:
-        return results.ran_on(selected.place) > 0
-    return any(
-        results.ran_on(name) > 0
-        for name in results.devices()
-        if name.startswith(f"{selected.device.type}:")
-    )
+    its = [selected.place]
+    if selected.visible > 1:
+        its = [n for n in results.devices() if n.startswith(f"{selected.device.type}:")]
+    return any(results.ran_on(name) for name in its)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from tests import small_house
 
 TOLD = {
     "T2": [
-        "said by the English original only",
+        "only in the English original",
         "spec/test_1.py:11  test_shape_is_three",
         "  holds: A tensor of three has shape three.",
         "spec/details/test_joining.py:2  test_sign_is_smaller",
@@ -35,11 +35,11 @@ TOLD = {
         "  true now: Biases are added.",
     ],
     "T10": [
-        "said by an older revision only",
+        "only in older revisions",
         "spec/test_1.py:38  test_back_again",
         "  holds, not true from 0.4.1 until 2.5: Whole numbers do.",
     ],
-    "M2": ["our own, not the tutorial's", "no test can check it: Nobody knows."],
+    "M2": ["our own", "no test can check it: Nobody knows."],
 }
 
 

@@ -23,7 +23,8 @@ def load(folder: Path, old: str = "", new: str = "") -> Contents:
 
 
 def test_file_says_pages_sections_and_claims(tmp_path: Path) -> None:
-    tensors, mistakes = load(tmp_path).pages
+    table = load(tmp_path, 'anchor = "leaving"', 'url = "https://b.org"\nanchor = "end"')
+    tensors, mistakes = table.pages
 
     assert (tensors.title, tensors.file.name, tensors.ours) == ("Tensors", "test_1.py", False)
     assert (mistakes.title, mistakes.file.name, mistakes.ours) == ("Mistakes", "test_2.py", True)
@@ -43,16 +44,9 @@ def test_file_says_pages_sections_and_claims(tmp_path: Path) -> None:
     )
     kinds = [claim.kind for claim in tensors.sections[0].claims]
     assert kinds[2:6] == ["tested", "erratum", "untestable", "benchmark"]
-
-
-def test_section_may_have_an_address_of_its_own(tmp_path: Path) -> None:
-    table = load(tmp_path, 'anchor = "leaving"', 'url = "https://b.org"\nanchor = "end"')
-
-    assert table.pages[0].sections[1].address == "https://b.org#end"
-
-
-def test_claims_are_counted_by_who_says_them(tmp_path: Path) -> None:
-    assert load(tmp_path).said() == {"text": 8, "upstream": 1, "older": 1, "ours": 2}
+    assert tensors.sections[1].address == "https://b.org#end"
+    assert table.said() == {"text": 8, "upstream": 1, "older": 1, "ours": 2}
+    assert table.misfits() == []
 
 
 def test_tests_have_places_whatever_file_they_stand_in(tmp_path: Path) -> None:
@@ -75,10 +69,6 @@ def test_verdict_is_the_one_on_torch_as_it_is(tmp_path: Path) -> None:
     found = {claim.key: table.verdict(claim.key) for claim, _ in table.claims()}
     verdicts = {key: verdict.kind for key, verdict in found.items() if verdict is not None}
     assert verdicts == {"T3": "changed", "T8": "mistaken", "T9": "mistaken"}
-
-
-def test_contents_that_fit_have_no_misfits(tmp_path: Path) -> None:
-    assert load(tmp_path).misfits() == []
 
 
 @pytest.mark.parametrize(

@@ -178,44 +178,40 @@ def test_limit_of_another_plug_in_stays_in_force(
     assert found["T2"] == ("broken", "ZeroDivisionError: division by zero")
 
 
-class TestRunThatIsEnded:
-    """Its tests tell the process that supervises them to end, and wait for that."""
-
-    BAD = (
-        "import os, time\n        for _ in range(20):\n            os.kill(os.getppid(), {})"
-        "\n            time.sleep(0.05)\n        time.sleep(60)"
+@pytest.mark.parametrize(
+    ("number", "times", "saved_every", "code"),
+    [
+        (signal.SIGINT, 1, 60.0, pytest.ExitCode.INTERRUPTED),
+        (signal.SIGTERM, 20, 60.0, pytest.ExitCode.INTERRUPTED),
+        (signal.SIGKILL, 1, 0.0, -signal.SIGKILL),
+    ],
+    ids=["SIGINT", "SIGTERM", "SIGKILL"],
+)
+def test_run_that_is_ended_leaves_what_is_known_in_its_files(
+    house: Callable[..., Done],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+    times: int,
+    saved_every: float,
+    code: int,
+) -> None:
+    monkeypatch.setattr(run_end, "SAVED_EVERY", saved_every)
+    bad = (
+        f"import os, time\n        for _ in range({times}):\n"
+        f"            os.kill(os.getppid(), {int(number)})\n            time.sleep(0.05)\n"
+        "        time.sleep(60)"
     )
 
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
-    def test_all_files_have_what_is_known(
-        self, house: Callable[..., Done], tmp_path: Path, number: signal.Signals
-    ) -> None:
-        bad = (
-            self.BAD.format(int(number))
-            if number == signal.SIGTERM
-            else ("import os, time; os.kill(os.getppid(), 2); time.sleep(60)")
-        )
+    done = house(bad, "--device=cpu", "--test-limit=50")
 
-        done = house(bad, "--device=cpu", "--test-limit=50")
-
-        assert done.code == pytest.ExitCode.INTERRUPTED
+    assert done.code == code
+    assert outcomes(tmp_path) == {"T1": HELD}
+    assert json.loads((tmp_path / "a.json").read_text())["faults"] != []
+    assert "The first holds." in (tmp_path / "a.html").read_text(encoding="utf-8")
+    if number != signal.SIGKILL:  # pytest is there to the end
         assert "1 claims held, 0 broken, 0 not run" in done.output
-        assert outcomes(tmp_path) == {"T1": HELD}
-        assert json.loads((tmp_path / "a.json").read_text())["faults"] != []
-        assert "The first holds." in (tmp_path / "a.html").read_text(encoding="utf-8")
         assert "test_first" in (tmp_path / "a.xml").read_text()
-
-    def test_killed_outright_it_leaves_what_was_saved(
-        self, house: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(run_end, "SAVED_EVERY", 0.0)
-
-        done = house("import os; os.kill(os.getppid(), 9)", "--device=cpu", "--test-limit=50")
-
-        assert done.code == -9
-        assert outcomes(tmp_path) == {"T1": HELD}
-        assert json.loads((tmp_path / "a.json").read_text())["faults"] != []
-        assert "The first holds." in (tmp_path / "a.html").read_text(encoding="utf-8")
 
 
 def test_time_a_test_may_take_follows_the_first_ones(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,52 +321,35 @@ pretend_backend.faults |= {
 ACCELERATED = Selection((Selected("cpu", "cpu"), Selected("xpu", "xpu:0")))
 
 
-class TestSupervise:
-    def config(self, **options: Any) -> Any:
-        given = {
-            "collectonly": False,
-            "usepdb": False,
-            "capture": "fd",
-            "numprocesses": None,
-            "tx": [],
-            "test_limit": None,
-            "maxworkerrestart": None,
-            "benchmark_only": False,
-        } | options
-        plugins = SimpleNamespace(hasplugin=lambda name: given.get("xdist", True))
-        option = SimpleNamespace(**given)
-        return SimpleNamespace(pluginmanager=plugins, option=option, getoption=given.__getitem__)
-
-    @pytest.mark.parametrize(
-        ("selection", "options"),
-        [(ACCELERATED, {}), (Selection((META,)), {"test_limit": 5.0})],
-        ids=["accelerator", "limit"],
+@pytest.mark.parametrize(
+    ("selection", "options", "supervised"),
+    [
+        (ACCELERATED, {}, True),
+        (Selection((META,)), {"test_limit": 5.0}, True),
+        (Selection((Selected("cpu", "cpu"), META)), {}, False),
+        (ACCELERATED, {"collectonly": True}, False),
+        (ACCELERATED, {"usepdb": True}, False),
+        (ACCELERATED, {"capture": "no"}, False),
+        (ACCELERATED, {"numprocesses": 0}, False),
+        (ACCELERATED, {"numprocesses": 2}, False),
+        (ACCELERATED, {"tx": ["ssh=there"]}, False),
+        (ACCELERATED, {"benchmark_only": True}, False),
+        (ACCELERATED, {"xdist": False}, False),
+    ],
+    ids=str,
+)
+def test_tests_run_in_one_worker_where_something_may_crash_and_nobody_asked_otherwise(
+    selection: Selection, options: dict[str, Any], supervised: bool
+) -> None:
+    usual = {"collectonly": False, "usepdb": False, "capture": "fd", "numprocesses": None}
+    usual |= {"tx": [], "test_limit": None, "maxworkerrestart": None, "benchmark_only": False}
+    option = SimpleNamespace(**usual | {"xdist": True} | options)
+    config: Any = SimpleNamespace(
+        pluginmanager=SimpleNamespace(hasplugin=lambda name: vars(option)[name]),
+        option=option,
+        getoption=lambda name: vars(option)[name],
     )
-    def test_tests_run_in_one_worker(self, selection: Selection, options: dict[str, Any]) -> None:
-        config = self.config(**options)
 
-        assert isolation.supervise(config, selection)
-        assert (config.option.numprocesses, config.option.tx) == (1, ["popen"])
-
-    @pytest.mark.parametrize(
-        "options",
-        [
-            {"collectonly": True},
-            {"usepdb": True},
-            {"capture": "no"},
-            {"numprocesses": 0},
-            {"numprocesses": 2},
-            {"tx": ["ssh=there"]},
-            {"benchmark_only": True},
-            {"xdist": False},
-        ],
-        ids=str,
-    )
-    def test_tests_run_as_they_were_asked_to(self, options: dict[str, Any]) -> None:
-        config = self.config(**options)
-
-        assert not isolation.supervise(config, ACCELERATED)
-        assert config.option.numprocesses == options.get("numprocesses")
-
-    def test_cpu_alone_needs_no_worker(self) -> None:
-        assert not isolation.supervise(self.config(), Selection((Selected("cpu", "cpu"), META)))
+    assert isolation.supervise(config, selection) is supervised
+    asked = options.get("numprocesses"), options.get("tx", [])
+    assert (option.numprocesses, option.tx) == ((1, ["popen"]) if supervised else asked)

@@ -9,41 +9,6 @@ from blitz.harness import options
 from tests import small_images
 
 
-@pytest.fixture
-def parser() -> pytest.Parser:
-    made = pytest.Parser(_ispytest=True)
-    options.add(made)
-    return made
-
-
-GIVEN = [
-    *("--device=cpu,meta", "--import=a", "--import", "b", "--preflight-limit=3"),
-    *("--require-accelerator", "--test-limit=0", "--known-gaps=p.toml", "--tolerances"),
-    *("--conformance", "c.json", "--data=d", "--claim", "N34,T01", "--report=r.html"),
-]
-
-
-def test_options_are_understood(parser: pytest.Parser) -> None:
-    none, given = vars(parser.parse([])), vars(parser.parse(GIVEN))
-
-    of_each = {name: (none[name], given[name]) for name in given if name != "file_or_dir"}
-    assert of_each == {
-        "device": (None, "cpu,meta"),
-        "imports": ([], ["a", "b"]),
-        "preflight_limit": (120.0, 3.0),
-        "require_accelerator": (False, True),
-        "test_limit": (None, 0.0),
-        "known_gaps": (None, Path("p.toml")),
-        "tolerances": (False, True),
-        "conformance": (None, Path("c.json")),
-        "data": (None, Path("d")),
-        "claim": (None, "N34,T01"),
-        "report": (None, Path("r.html")),
-        "lang": (None, None),
-        "report_benchmark": (None, None),
-    }
-
-
 def test_option_of_another_plug_in_is_shared() -> None:
     parser = pytest.Parser(_ispytest=True)
     parser.getgroup("playwright").addoption("--device", default=None, help="Device to emulate.")

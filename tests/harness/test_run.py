@@ -298,16 +298,6 @@ def test_openmp_is_told_how_to_wait_before_torch_is_loaded() -> None:
     assert told.stderr.strip() == "PASSIVE"
 
 
-def test_run_gives_back_assert_close_as_it_was(run: Callable[..., Any], tmp_path: Path) -> None:
-    before = torch.testing.assert_close
-    profile = tmp_path / "profile.toml"
-    profile.write_text('claims.T1 = { rtol = 0.1, reason = "It rounds." }')
-
-    run("--device", "cpu", "--known-gaps", str(profile))
-
-    assert torch.testing.assert_close is before
-
-
 @pytest.mark.parametrize("option", ["--report", "--conformance"])
 def test_run_that_is_refused_or_only_collects_leaves_the_file_of_an_earlier_one(
     run: Callable[..., Any], tmp_path: Path, option: str
@@ -430,7 +420,7 @@ class TestOneClaim:
 class TestVerdict:
     """What a run comes to, from made-up outcomes."""
 
-    CPU, ONE, ALL = Selected("cpu", "cpu"), Selected("xpu:1", "xpu:1"), Selected("xpu", "xpu:0", 2)
+    ONE, ALL = Selected("xpu:1", "xpu:1"), Selected("xpu", "xpu:0", 2)
 
     def results(self, *outcomes: tuple[str, str, str]) -> Any:
         found = Results()
@@ -439,18 +429,22 @@ class TestVerdict:
             found._outcomes[node] = Outcome(node, key, device, state)
         return found
 
-    def faults(self, found: Any, *devices: Selected, **options: Any) -> list[Message]:
-        settings = {"asked_for": True, "profile": None} | options
-        return verdict.faults(found, Selection(devices), **settings)
+    @pytest.mark.parametrize(
+        ("selected", "outcomes", "idle"),
+        [
+            (ALL, [("T1", "xpu:1", HELD)], None),
+            (ONE, [("T1", "xpu:1", HELD)], None),
+            (ONE, [("T1", "xpu:0", HELD)], "xpu:1"),
+            (ALL, [("T1", "cpu", HELD)], "xpu:0"),
+            (ALL, [("T1", "cpu", HELD), ("T1", "xpu:1", NOT_RUN)], "xpu:0"),
+        ],
+    )
+    def test_one_of_several_devices_at_work_is_enough(
+        self, selected: Selected, outcomes: list[tuple[str, str, str]], idle: str | None
+    ) -> None:
+        faults = verdict.faults(self.results(*outcomes), Selection((selected,)), True, None)
 
-    def test_one_of_several_devices_at_work_is_enough(self) -> None:
-        assert self.faults(self.results(("T1", "xpu:1", HELD)), self.ALL) == []
-        assert self.faults(self.results(("T1", "xpu:1", HELD)), self.ONE) == []
-        assert self.faults(self.results(("T1", "xpu:0", HELD)), self.ONE) != []
-        for elsewhere in [("T1", "cpu", HELD)], [("T1", "cpu", HELD), ("T1", "xpu:1", NOT_RUN)]:
-            assert self.faults(self.results(*elsewhere), self.ALL) == [
-                Message("fault.idle", {"device": "xpu:0"})
-            ]
+        assert faults == ([] if idle is None else [Message("fault.idle", {"device": idle})])
 
     @pytest.mark.parametrize(
         ("states", "ending", "faults", "key", "more"),

@@ -11,7 +11,7 @@ import torch
 
 from blitz.base import backend
 from blitz.harness import unsupported
-from blitz.harness.device_use import Calls, DeviceUse, Refusal, asked_for_accelerator
+from blitz.harness.device_use import DeviceUse, Refusal, asked_for_accelerator
 
 
 class TestGaps:
@@ -41,27 +41,22 @@ class TestGaps:
         assert unsupported.met(error, "cpu", self.KNOWN) == gap
 
     @pytest.mark.parametrize(
-        ("word", "dtype"),
+        ("dtype", "words"),
         [
-            ("float64", "float64"),
-            ("double", "float64"),
-            ("float16", "float16"),
-            ("half", "float16"),
+            ("float64", "float64 double"),
+            ("float16", "float16 half"),
             ("bfloat16", "bfloat16"),
-            ("int64", "int64"),
-            ("long", "int64"),
+            ("int64", "int64 long"),
             ("int32", "int32"),
-            ("uint8", "uint8"),
-            ("byte", "uint8"),
+            ("uint8", "uint8 byte"),
             ("bool", "bool"),
-            ("complex64", "complex64"),
-            ("complexfloat", "complex64"),
+            ("complex64", "complex64 complexfloat"),
         ],
     )
-    def test_dtype_has_the_names_that_torch_uses(self, word: str, dtype: str) -> None:
-        error = RuntimeError(f"{word} is not there")
-
-        assert unsupported.met(error, "cpu", {dtype: "unlike that"}) == dtype
+    def test_dtype_has_the_names_that_torch_uses(self, dtype: str, words: str) -> None:
+        for word in words.split():
+            error = RuntimeError(f"{word} is not there")
+            assert unsupported.met(error, "cpu", {dtype: "unlike that"}) == dtype
 
     def test_is_what_torch_lacks_for_the_device(self, monkeypatch: pytest.MonkeyPatch) -> None:
         module, other = SimpleNamespace(), SimpleNamespace()
@@ -92,13 +87,17 @@ class TestGaps:
 CPU = torch.device("cpu")
 
 
+def use(device: torch.device = CPU, **found: Any) -> DeviceUse:
+    made = DeviceUse(device)
+    vars(made).update(found)
+    return made
+
+
 def raised(function: Any, *arguments: Any) -> Exception:
     """The error of a call, with its traceback."""
-    try:
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - of whatever kind
         function(*arguments)
-    except Exception as error:
-        return error
-    raise AssertionError("nothing was raised")
+    return caught.value
 
 
 class OnlyOnDevice:
@@ -117,36 +116,33 @@ class OnlyOnDevice:
 class TestTrying:
     """What trying shows where the words are not known."""
 
-    def refused(self, function: Any, *arguments: Any) -> tuple[Exception, Calls]:
+    def refused(self, function: Any, *arguments: Any) -> tuple[Exception, DeviceUse]:
         error = raised(function, *arguments)
-        return error, Calls(refused=Refusal(function, arguments, {}, error))
+        return error, use(refused=Refusal(function, arguments, {}, error))
 
     def test_call_that_the_cpu_performs_is_one_that_the_device_lacks(self) -> None:
         function = OnlyOnDevice("nix da")
         weight = torch.ones(2, requires_grad=True)
-        error, calls = self.refused(function, weight, [torch.device("cuda:0"), "cuda"])
+        error, made = self.refused(function, weight, [torch.device("cuda:0"), "cuda"])
 
-        assert unsupported.tried(error, CPU, {}, calls) == "a call: 'nix da'"
+        assert unsupported.tried(error, {}, made) == "a call: 'nix da'"
         (tensor, devices), _ = function.given[1]
         assert (tensor.requires_grad, tensor.is_leaf, devices) == (True, True, [CPU, "cpu"])
 
-    def test_call_that_the_cpu_refuses_too_shows_no_gap(self) -> None:
-        error, calls = self.refused(torch.mm, torch.ones(2, 3), torch.ones(2, 3))
+    def test_call_that_the_cpu_refuses_too_or_that_did_not_end_the_test_shows_no_gap(self) -> None:
+        error, made = self.refused(torch.mm, torch.ones(2, 3), torch.ones(2, 3))
+        _, caught = self.refused(OnlyOnDevice("caught by the test"))
 
-        assert unsupported.tried(error, CPU, {}, calls) is None
-
-    def test_error_of_another_call_shows_no_gap(self) -> None:
-        _, calls = self.refused(OnlyOnDevice("caught by the test"))
-
-        assert unsupported.tried(AssertionError("1 == 2"), CPU, {}, calls) is None
+        assert unsupported.tried(error, {}, made) is None
+        assert unsupported.tried(AssertionError("1 == 2"), {}, caught) is None
 
     def test_device_that_no_longer_answers_lacks_nothing(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(unsupported.devices, "why_unusable", lambda device: "gone")
-        error, calls = self.refused(OnlyOnDevice("lost"))
+        error, made = self.refused(OnlyOnDevice("lost"))
 
-        assert unsupported.tried(error, CPU, {}, calls) is None
+        assert unsupported.tried(error, {}, made) is None
 
     @pytest.mark.parametrize(
         ("words", "gap"),
@@ -157,9 +153,9 @@ class TestTrying:
     )
     def test_backward_is_judged_by_its_words(self, words: str, gap: str | None) -> None:
         error = KeyError(words)
-        calls = Calls(refused=Refusal(torch.Tensor.backward, (torch.ones(1),), {}, error))
+        made = use(refused=Refusal(torch.Tensor.backward, (torch.ones(1),), {}, error))
 
-        assert unsupported.tried(error, CPU, {}, calls) == gap
+        assert unsupported.tried(error, {}, made) == gap
 
     @pytest.mark.parametrize(
         ("words", "named", "gap"),
@@ -178,79 +174,81 @@ class TestTrying:
     ) -> None:
         known = {"int64": "came back as torch.int32: [0, 1]"}
 
-        assert unsupported.tried(AssertionError(words), CPU, known, Calls(dtypes=named)) == gap
+        assert unsupported.tried(AssertionError(words), known, use(dtypes=named)) == gap
 
-    def test_test_of_strides_needs_strides(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        calls, error = Calls(made={torch.Tensor.stride}), AssertionError("(2, 1) == (1, 2)")
+    @pytest.mark.parametrize(
+        ("asked", "answer", "of", "gap"),
+        [
+            ("stride", (3, 1), "LAYOUT", "strides"),
+            ("data_ptr", 0, "ADDRESS", "addresses of storage"),
+        ],
+    )
+    def test_test_of_strides_or_addresses_needs_them(
+        self, monkeypatch: pytest.MonkeyPatch, asked: str, answer: Any, of: str, gap: str
+    ) -> None:
+        made = use(called={getattr(torch.Tensor, asked)})
+        assert unsupported.tried(AssertionError(), {}, made) is None
 
-        assert unsupported.tried(error, CPU, {}, calls) is None
-        monkeypatch.setattr(torch.Tensor, "stride", lambda x: (3, 1))
-        calls.made.add(torch.Tensor.stride)
-        monkeypatch.setattr(unsupported, "LAYOUT", (torch.Tensor.stride,))
-        assert unsupported.tried(error, CPU, {}, calls) == "strides"
-        assert unsupported.tried(error, CPU, {}, Calls()) is None
+        monkeypatch.setattr(torch.Tensor, asked, lambda x: answer)
+        monkeypatch.setattr(unsupported, of, tuple(made.called))
 
-    def test_test_of_addresses_needs_addresses(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(torch.Tensor, "data_ptr", lambda x: 0)
-        monkeypatch.setattr(unsupported, "ADDRESS", (torch.Tensor.data_ptr,))
-        calls = Calls(made={torch.Tensor.data_ptr})
-
-        assert unsupported.tried(AssertionError(), CPU, {}, calls) == "addresses of storage"
+        assert unsupported.tried(AssertionError(), {}, made) == gap
+        assert unsupported.tried(AssertionError(), {}, use()) is None
 
     def test_test_of_torch_accelerator_needs_to_be_known_there(self) -> None:
-        meta, calls = torch.device("meta"), Calls()
-        with asked_for_accelerator(calls):
+        made = use(torch.device("meta"))
+        with asked_for_accelerator(made):
             pass
-        assert unsupported.tried(AssertionError(), meta, {}, calls) is None
+        assert unsupported.tried(AssertionError(), {}, made) is None
 
-        with asked_for_accelerator(calls):
+        with asked_for_accelerator(made):
             torch.accelerator.is_available()
 
-        gap = unsupported.tried(AssertionError(), meta, {}, calls)
+        gap = unsupported.tried(AssertionError(), {}, made)
         assert gap == "torch.accelerator does not know meta"
 
     def test_error_of_the_backends_own_code_is_a_refusal(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         error = raised(OnlyOnDevice("mine"))
-        assert unsupported.tried(error, CPU, {}, Calls()) is None
+        assert unsupported.tried(error, {}, use()) is None
 
         monkeypatch.setattr(backend, "folders_of", lambda device: [Path(__file__).parent])
 
-        assert unsupported.tried(error, CPU, {}, Calls()) == "KeyError: 'mine'"
+        assert unsupported.tried(error, {}, use()) == "KeyError: 'mine'"
         lost = raised(OnlyOnDevice("element 0 of tensors does not require grad"))
-        assert unsupported.tried(lost, CPU, {}, Calls()) is None
+        assert unsupported.tried(lost, {}, use()) is None
 
     def test_copying_is_tried(self, monkeypatch: pytest.MonkeyPatch) -> None:
         error = raised(copy.deepcopy, sys._getframe())
-        assert unsupported.tried(error, CPU, {}, Calls()) is None
+        assert unsupported.tried(error, {}, use()) is None
 
         monkeypatch.setattr(torch.Tensor, "__deepcopy__", lambda x, memo: 1 / 0)
 
-        gap = unsupported.tried(error, CPU, {}, Calls())
+        gap = unsupported.tried(error, {}, use())
         assert gap == "TypeError: cannot pickle 'frame' object"
 
 
-class TestCalls:
+class TestUse:
     """What is noted of a test's calls."""
 
     def test_dtype_counts_where_it_is_named_for_the_device(self) -> None:
-        with DeviceUse(torch.device("meta")) as use:
+        with DeviceUse(torch.device("meta")) as made:
             torch.zeros(1, dtype=torch.int64)
             torch.zeros(1, dtype=torch.float64, device="meta").to(torch.int32)
 
-        assert use.calls.dtypes == {torch.float64, torch.int32}
+        assert made.dtypes == {torch.float64, torch.int32}
 
     def test_last_error_is_kept_with_its_call(self) -> None:
         one, other = torch.ones(2, 3), torch.ones(2, 3)
 
-        with DeviceUse(CPU) as use:
+        with DeviceUse(CPU) as made:
             error = raised(torch.mm, one, other)
 
-        refused = use.calls.refused
+        refused = made.refused
         assert refused is not None
         assert (refused.function, refused.error.args) == (torch.mm, error.args)
         assert refused.error.__traceback__ is None  # its frames would keep the arguments
         assert refused.arguments[0] is not one
         assert torch.equal(refused.arguments[0], one)
-        assert torch.mm in use.calls.made
+        assert torch.mm in made.called
