@@ -209,9 +209,11 @@ class SupervisorPlugin:
     def _worker_of(self, node: str) -> Any:
         scheduler = self._config.pluginmanager.getplugin("dsession").sched
         for worker in scheduler.nodes:
+            chapters = getattr(scheduler, "assigned_work", {}).get(worker, {}).values()
             pending = getattr(scheduler, "node2pending", {}).get(worker)
+            running = pending and scheduler.collection[pending[0]] == node
             alone = len(scheduler.nodes) == 1
-            if alone or (pending and scheduler.collection[pending[0]] == node):
+            if alone or running or any(chapter.get(node) is False for chapter in chapters):
                 return _process(worker)
         return None
 
@@ -225,13 +227,16 @@ class LostContextPlugin:
     def __init__(self, config: pytest.Config, selection: Selection) -> None:
         self._worker, self._selection = xdist.is_worker(config), selection
         self._lost, self._running = "", False
-        self._dump = getattr(config, "workerinput", {}).get(DUMP)
+        self._config = config
 
     def pytest_sessionstart(self) -> None:
         """Have the stacks of a worker that dies written where the controller finds them."""
+        dump = getattr(self._config, "workerinput", {}).get(DUMP)
         with contextlib.suppress(OSError):  # the controller may be on another machine
-            if self._dump:
-                faulthandler.enable(open(self._dump, "w"))  # noqa: SIM115  # open to the end
+            if dump:
+                file = open(dump, "w")  # noqa: SIM115  # until the run ends
+                self._config.add_cleanup(file.close)
+                faulthandler.enable(file)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:

@@ -81,6 +81,42 @@ class XdistBridge:
         self._selection, self._profile = selection, profile
 
     @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
+        """Hand out whole chapters: two workers would train a chapter's net twice."""
+        if config.option.dist != "load" or workers(config) == 1:
+            return None
+        from xdist.scheduler import LoadScopeScheduling
+
+        class ChapterScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+            def _split_scope(self, nodeid: str) -> str:
+                return nodeid.split("::")[0].split("/")[-1]
+
+            def remove_node(self, node: Any) -> str | None:
+                """Return the test that a worker died of, and do not run it again as xdist would."""
+                for tests in self.assigned_work[node].values():
+                    for test, done in tests.items():
+                        if not done:
+                            tests[test] = True
+                            super().remove_node(node)
+                            return str(test)
+                super().remove_node(node)
+                return None
+
+        config.option.loadscopereorder = False  # the largest chapters first are not the longest
+        return ChapterScheduling(config, log)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> None:
+        """Begin, in one of several workers, with the file that waits for processes to start."""
+        if is_worker(config) and workers(config) > 1:
+            waiting = {
+                item.path for item in items if "several" in getattr(item, "fixturenames", ())
+            }
+            items.sort(key=lambda item: item.path not in waiting)
+
+    @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a worker which devices there are."""
         node.workerinput[KEY] = self._selection().packed()

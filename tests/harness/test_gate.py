@@ -1,6 +1,7 @@
 """The gate for any device: what it refuses, what it contains, and what it writes down."""
 
 import json
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -323,3 +324,15 @@ class TestXdist:
             "hung": 0,
             "crashed": 1,
         }
+
+    def test_worker_gets_whole_chapters(self, tmp_path: Path) -> None:
+        details = small_house.make_whole(tmp_path) / "details"
+        (details / "test_joining.py").rename(details / "test_1.py")
+        for folder in (details, details.parent):
+            (folder / "__init__.py").touch()
+
+        done = gate(tmp_path, "-n2", "-v", "--device=cpu,meta")
+
+        ran = set(re.findall(r"\[(gw\d)\].* spec/(?:details/)?(test_\d)\.py", done.output))
+        assert sorted(file for _, file in ran) == ["test_1", "test_2"]
+        assert sorted(worker for worker, _ in ran) == ["gw0", "gw1"]
