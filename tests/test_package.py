@@ -17,7 +17,7 @@ import blitz
 from blitz.base.errors import BlitzError
 from blitz.base.versions import installed
 
-CHANGE = {"Calls", "Checkpoint", "RunningLoss"}
+CHANGE = {"Checkpoint", "RunningLoss"}
 """The records that are there to be written to; all others stay as they were made."""
 
 KINDS = {

@@ -47,7 +47,7 @@ class JudgePlugin:
         item.stash[USE] = use
 
         def from_torch(error: BaseException) -> bool:
-            return use.refused is not None and use.refused.error is error
+            return use.refused is not None and unsupported.is_same(error, use.refused.error)
 
         with (
             use,

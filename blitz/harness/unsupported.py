@@ -66,7 +66,7 @@ def tried(error: BaseException, known: Mapping[str, str], use: DeviceUse) -> str
         use: What the test asked of torch, on which device.
     """
     device, refused = use.device, use.refused
-    if refused is not None and any(_is_same(cause, refused.error) for cause in _causes(error)):
+    if refused is not None and any(is_same(cause, refused.error) for cause in _causes(error)):
         return _refusal(refused, device)
     if from_backend(error, device) or (_in_copying(error) and not _can_be_copied(device)):
         return f"{type(error).__name__}: {first_line(error)}"
@@ -83,7 +83,8 @@ def tried(error: BaseException, known: Mapping[str, str], use: DeviceUse) -> str
     return None
 
 
-def _is_same(cause: BaseException, refused: Exception) -> bool:
+def is_same(cause: BaseException, refused: Exception) -> bool:
+    """Return whether an error is the one that was noted, which is kept as a copy."""
     return type(cause) is type(refused) and cause.args == refused.args
 
 
@@ -97,6 +98,9 @@ def _refusal(refused: Refusal, device: torch.device) -> str | None:
         return None if re.search(OF_AUTOGRAD, str(refused.error)) else said
     try:
         arguments, named = _on_cpu((refused.arguments, refused.named))
+    except Exception:  # a device that computes late cannot give what it should have computed
+        return said
+    try:
         refused.function(*arguments, **named)
     except Exception:  # the cpu may refuse as it likes
         return None

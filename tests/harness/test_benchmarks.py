@@ -185,6 +185,7 @@ def test_row(benchmark, request):
 def test_summary_comes_after_the_table_and_the_machine_is_noted(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # this may be one itself
     monkeypatch.setattr(os, "getloadavg", lambda: (1.11, 2.22, 3.33))
     monkeypatch.setattr(os, "cpu_count", lambda: 7)
     spec = small_house.make(pytester.path, small_house.PAGE + 'T1 = { untestable = "So." }', "")
@@ -242,6 +243,7 @@ def test_naps(timed, benchmark, device):
 def test_rounds_are_long_enough_wait_for_the_device_and_are_repeated_on_a_busy_machine(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # this may be one itself
     monkeypatch.setattr(backend, "synchronize", backend.synchronize)  # put back afterwards
     shares = iter([0.9, 0.8, 0.1])
     monkeypatch.setattr(calm, "others_share", lambda *_: next(shares))

@@ -98,6 +98,25 @@ def missing(kernel: Any) -> Callable[..., Any]:
     return refuse
 
 
+def refusing(kernel: Any) -> Callable[..., Any]:
+    def refuse(**arguments: Any) -> None:
+        raise AssertionError("these do not fit")
+
+    return refuse
+
+
+@needs_python_backends
+def test_device_may_refuse_with_an_error_of_another_kind(house: Callable[..., Done]) -> None:
+    tests = CLOSE.replace(
+        "assert torch.ones(3, device=device).cumsum(0).tolist() == [1.0, 2.0, 3.0]",
+        "with pytest.raises(RuntimeError, match='words'): torch.ones(3, device=device).cumsum(0)",
+    )
+
+    done = house("--device=pretend", tests=tests, prepare=pretend(**{"cumsum.out": refusing}))
+
+    assert "pretend:0:   3 claims held, 0 broken, 0 not run (4 tests ran)" in done.output
+
+
 @needs_python_backends
 class TestProofOfWork:
     def test_test_that_never_used_its_device_fails(self, house: Callable[..., Done]) -> None:

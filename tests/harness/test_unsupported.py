@@ -136,6 +136,18 @@ class TestTrying:
         assert unsupported.tried(error, {}, made) is None
         assert unsupported.tried(AssertionError("1 == 2"), {}, caught) is None
 
+    def test_tensor_that_a_late_device_cannot_give_is_what_it_lacks(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def late(self: torch.Tensor) -> None:
+            raise RuntimeError("no lowering of isnan")
+
+        monkeypatch.setattr(unsupported.devices, "why_unusable", lambda device: None)
+        monkeypatch.setattr(torch.Tensor, "cpu", late)
+        error, made = self.refused(torch.Tensor.cpu, torch.ones(1))
+
+        assert unsupported.tried(error, {}, made) == "torch.Tensor.cpu: no lowering of isnan"
+
     def test_device_that_no_longer_answers_lacks_nothing(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
