@@ -173,7 +173,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     # pytest collects garbage five times as it ends; what is loaded by now stays anyway.
     gc.freeze()
     atexit.register(gc.unfreeze)  # what is frozen at the end, triton's nanobind reports as leaked
-    if any("several" in getattr(item, "fixturenames", ()) for item in session.items):
+    if any(map(xdist.forks, session.items)):
         # The first DistributedDataParallel imports torch._dynamo, which takes seconds.
         get_context("forkserver").set_forkserver_preload(["torch._dynamo", "torchvision"])
         if not xdist.is_worker(session.config):  # of several workers, one will need it

@@ -34,6 +34,11 @@ def has_workers(config: pytest.Config) -> bool:
     return bool(config.getoption("tx", None)) and not config.getoption("collectonly")
 
 
+def forks(item: pytest.Item) -> bool:
+    """Return whether a test runs several processes, which a server forks."""
+    return "several" in getattr(item, "fixturenames", ())
+
+
 def threads(config: pytest.Config) -> int:
     """Return the threads of each process: the cores are shared out."""
     return max(1, torch.get_num_threads() // workers(config))
@@ -93,14 +98,12 @@ class XdistBridge:
 
             def remove_node(self, node: Any) -> str | None:
                 """Return the test that a worker died of, and do not run it again as xdist would."""
-                for tests in self.assigned_work[node].values():
-                    for test, done in tests.items():
-                        if not done:
-                            tests[test] = True
-                            super().remove_node(node)
-                            return str(test)
+                chapters: list[dict[str, bool]] = list(self.assigned_work[node].values())
+                left = [(c, test) for c in chapters for test, done in c.items() if not done]
+                for chapter, crashed in left[:1]:
+                    chapter[crashed] = True
                 super().remove_node(node)
-                return None
+                return left[0][1] if left else None
 
         config.option.loadscopereorder = False  # the largest chapters first are not the longest
         return ChapterScheduling(config, log)
@@ -111,9 +114,7 @@ class XdistBridge:
     ) -> None:
         """Begin, in one of several workers, with the file that waits for processes to start."""
         if is_worker(config) and workers(config) > 1:
-            waiting = {
-                item.path for item in items if "several" in getattr(item, "fixturenames", ())
-            }
+            waiting = {item.path for item in items if forks(item)}
             items.sort(key=lambda item: item.path not in waiting)
 
     @pytest.hookimpl(optionalhook=True)
