@@ -72,10 +72,6 @@ def timed(
 
     def timed(work: Callable[[], Any], *, unit: str, amount: float = 1, **notes: Any) -> Any:
         benchmark.group = notes.pop("group", benchmark.group)
-        if benchmark.enabled:
-            work()  # pays what is paid once: loading cuDNN takes a second
-        before = calm.usage()
-        result = benchmark(work)
         notes = {"precision": "float32", "width": None, "batch": None, "images/s": None} | notes
         benchmark.extra_info.update(benchmarks.about(device) | notes)
         if device.type == "cuda":
@@ -83,27 +79,24 @@ def timed(
                 "matmul": torch.backends.cuda.matmul.allow_tf32,
                 "cudnn": torch.backends.cudnn.allow_tf32,
             }
-        if benchmark.enabled:
-            read = clock.clock(device)
-            benchmark.extra_info["others"] = _calm(benchmark, work, read, before)
-            benchmark.extra_info.update(_rates(benchmark, unit, amount))
-            benchmark.extra_info["no-op seconds"] = clock.no_op_seconds(read)
-            request.config.stash[benchmarks.rows_key].append(benchmark.extra_info)
+        if not benchmark.enabled:
+            return benchmark(work)
+        work()  # pays what is paid once: loading cuDNN takes a second
+        result, others = calm.measured(lambda: _measure(benchmark, work, clock.clock(device)))
+        benchmark.extra_info.update(_rates(benchmark, unit, amount), others=others)
+        request.config.stash[benchmarks.rows_key].append(benchmark.extra_info)
         return result
 
     return timed
 
 
-def _calm(
-    benchmark: BenchmarkFixture, work: Callable[[], Any], read: clock.Clock, before: Any
-) -> float | None:
-    """Measure again while other processes take the cores; return the share that they took."""
+def _measure(benchmark: BenchmarkFixture, work: Callable[[], Any], read: clock.Clock) -> Any:
+    """Measure ``work()`` in rounds, which replace those of an earlier measurement."""
+    if benchmark.stats is None:
+        return benchmark(work)  # works once, and chooses the number of rounds and of calls
     calls, rounds = benchmark.stats.iterations, benchmark.stats.stats.data
-    share = calm.others_share(before, calm.usage())
-    if share is not None and share > calm.BUSY:
-        again = lambda: [clock.seconds(work, read, calls) / calls for _ in rounds]  # noqa: E731
-        rounds[:], share = calm.measured(again)
-    return share
+    rounds[:] = [clock.seconds(work, read, calls) / calls for _ in rounds]
+    return work()
 
 
 def _rates(benchmark: BenchmarkFixture, unit: str, amount: float) -> dict[str, float]:

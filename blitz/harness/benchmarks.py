@@ -114,11 +114,6 @@ def lines(rows: Sequence[Mapping[str, Any]], no_accelerator: str | None) -> Iter
         yield ""
         yield from _where_steps_go(taken_apart)
     yield from (_floor(row) for row in rows if "kernel microseconds" in row)
-    clocks = {row["device"]: row["no-op seconds"] for row in rows if "no-op seconds" in row}
-    if clocks:
-        yield ""
-        costs = ", ".join(f"{cost * 1e6:.1f} µs on {device}" for device, cost in clocks.items())
-        yield f"timing nothing costs {costs}; a round takes 0.1 s or more, or one call"
 
 
 def _grid(points: Sequence[Point], no_accelerator: str | None) -> Iterator[str]:

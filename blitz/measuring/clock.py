@@ -4,7 +4,6 @@ Work on an accelerator is queued and done later. A clock that is read without wa
 the queueing took; one that waits after every operation adds the waits to each of them.
 """
 
-import statistics
 import time
 from collections.abc import Callable
 
@@ -42,8 +41,3 @@ def seconds(work: Callable[[], object], read: Clock, times: int = 1) -> float:
     for _ in range(times):
         work()
     return read() - start
-
-
-def no_op_seconds(read: Clock) -> float:
-    """Return what timing nothing costs: the median of a hundred pairs of readings."""
-    return statistics.median(seconds(lambda: None, read) for _ in range(100))

@@ -96,8 +96,8 @@ def test_findings_are_printed_in_order_and_one_bad_device_is_1(
     ]
 
 
-def test_no_accelerator_is_sound_unless_one_was_asked_for(
-    trials: Trials, capsys: pytest.CaptureFixture[str]
+def test_no_accelerator_is_sound_unless_one_was_asked_for_or_the_system_sees_one(
+    trials: Trials, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trials.found[ANY] = Finding(ANY, Verdict.NO_DRIVER, "RuntimeError: none", "find the device")
 
@@ -108,3 +108,8 @@ def test_no_accelerator_is_sound_unless_one_was_asked_for(
 
     trials.found[ANY] = Finding(ANY, Verdict.CRASHED, stage="compute")
     assert main(["doctor"]) == 1
+
+    trials.found["cuda"] = Finding("cuda", Verdict.NO_DRIVER, "RuntimeError: none", "import torch")
+    (tmp_path / "NVIDIA").touch()
+    assert main(["doctor"]) == 1
+    assert "cuda: NOT USABLE: no such device, no driver" in capsys.readouterr().out
