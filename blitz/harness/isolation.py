@@ -253,7 +253,7 @@ class LostContextPlugin:
         report = yield
         device = device_of(item)
         if report.failed and device is not None and kind(device) == "accelerator":
-            fault = _fault(device)
+            fault = devices.why_unusable(device)
             if fault is not None:
                 self._lost = f"{device} no longer answers: {fault.splitlines()[0]}"
                 report.sections.append(("context lost", self._lost))
@@ -281,13 +281,6 @@ class LostContextPlugin:
             pytest.exit(
                 f"{self._lost}. Leave out -s, --pdb and -n 0, and a new process takes over."
             )
-
-
-def _fault(device: torch.device) -> str | None:
-    try:
-        return devices.why_unusable(device)
-    except Exception as error:  # a lost device may raise anything
-        return f"{type(error).__name__}: {error}"
 
 
 def _process(worker: Any) -> Any:

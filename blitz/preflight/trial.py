@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from blitz.base.errors import first_line
+from blitz.base.errors import UnusableDevice, first_line
 from blitz.base.versions import installed
 from blitz.preflight.faults import WrongValues, missing_in, verdict_on
 from blitz.preflight.findings import ANY, Verdict
@@ -76,9 +76,7 @@ def trial(device_name: str, modules: Sequence[str], say: Say) -> None:
     # Made on the cpu and moved: what any backend can do first.
     x = torch.arange(9.0).to(device)
     say("facts", _facts_of_device(torch, x.device))
-    if x.device.type != device.type or device.index not in (None, x.device.index):
-        raise WrongValues(f"a tensor for {device_name} came to lie on {x.device}")
-    _compute(torch, x, say)
+    compute(torch, x, device, say)
     if device.type != "cpu":
         _probe(torch, x.device, say)
 
@@ -96,7 +94,16 @@ def _found(torch: ModuleType, name: str) -> "Device":
     return device
 
 
-def _compute(torch: ModuleType, x: "Tensor", say: Say) -> None:
+def compute(torch: ModuleType, x: "Tensor", device: "Device", say: Say) -> None:
+    """Copy ``x``, which is 0 to 8 made for ``device``, back from it, and compute with it there.
+
+    Raises:
+        Exception: whatever the device makes of it, except that it lacks an operation.
+    """
+    from blitz.base import backend  # imports torch
+
+    if x.device.type != device.type or device.index not in (None, x.device.index):
+        raise WrongValues(f"a tensor for {device} came to lie on {x.device}")
     say("stage", "copy back")
     _compare("a tensor copied back", x.cpu().tolist(), [0, 1, 2, 3, 4, 5, 6, 7, 8])
     say("stage", "go to NumPy")
@@ -108,9 +115,8 @@ def _compute(torch: ModuleType, x: "Tensor", say: Say) -> None:
             raise WrongValues(f"2 x + 1 lives on {sums.device}, not on {x.device}")
         say("stage", "synchronise")
         # Errors of kernels that were queued come here, and not with the copy that follows.
-        wait = getattr(getattr(torch, x.device.type, None), "synchronize", None)
-        if x.device.type != "cpu" and wait is not None:
-            wait()
+        with contextlib.suppress(UnusableDevice):  # there is no way to wait
+            backend.synchronize(x.device)
         say("stage", "copy the result back")
         _compare("2 x + 1", sums.cpu().tolist(), [1, 3, 5, 7, 9, 11, 13, 15, 17])
 
