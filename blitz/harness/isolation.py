@@ -23,7 +23,6 @@ from time import monotonic
 from typing import Any
 
 import pytest
-import torch
 
 from blitz import devices, preflight
 from blitz.harness import xdist
