@@ -17,7 +17,7 @@ from blitz.learning.running_loss import Report, RunningLoss
 from blitz.learning.step import TrainingStep
 from blitz.parallel.processes import ALONE, Group
 from blitz.parallel.step import DistributedStep
-from blitz.training import checkpoint, feeds
+from blitz.training import feeds
 from blitz.training.checkpoint import Checkpoint
 from blitz.training.settings import Settings
 
@@ -100,7 +100,8 @@ class Training:
             curve=self.curve,
             seconds=self.seconds,
             launch=self.processes.launch,
-            **checkpoint.state_of(self._step),
+            net=self.net.state_dict(),
+            optimizer=self._step.optimizer.state_dict(),
         )
 
     def go_on_from(self, saved: Checkpoint, where: Path) -> None:
@@ -110,13 +111,8 @@ class Training:
                 f"{where}: its training had other images than those of --data. Give the folder "
                 "that it had, or start anew with another --out."
             )
-        running = saved.losses
-        if running.batches > self.feed.batches or running.epoch > self.settings.epochs + 1:
-            raise BlitzError(
-                f"{where}: stands at batch {running.batches} of epoch {running.epoch}, which this "
-                "training does not have. Start anew with another --out."
-            )
-        checkpoint.restore(where, saved, self._step)
+        self.net.load_state_dict(saved.net)
+        self._step.optimizer.load_state_dict(saved.optimizer)
         self.losses, self.curve, self.seconds = saved.losses, saved.curve, saved.seconds
 
     def chunks(self) -> Iterator[list[Report]]:

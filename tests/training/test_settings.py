@@ -51,21 +51,7 @@ class TestResumed:
         with pytest.raises(BlitzError, match=r"--device cuda:1 \(there: cuda:0\)"):
             settings.resumed({"device": torch.device("cuda", 1)}, saved, WHERE)
 
-    @pytest.mark.parametrize(
-        "wrong",
-        [
-            {"epochs": "3"},
-            {"epochs": 3.0},
-            {"lr": 1},
-            {"exact": 1},
-            {"device": 0},
-            {"data": 3},
-            {"feed": ["resident"]},
-            {"more": 1},
-            {"seed": None},
-        ],
-        ids=str,
-    )
-    def test_those_that_are_none_are_refused(self, wrong: dict[str, Any]) -> None:
+    @pytest.mark.parametrize("saved", [{**SAVED, "more": 1}, {"seed": 3}], ids=["more", "less"])
+    def test_those_that_are_none_are_refused(self, saved: dict[str, Any]) -> None:
         with pytest.raises(BlitzError, match=r"c\.pt: holds no settings of a training"):
-            settings.resumed({}, {**SAVED, **wrong}, WHERE)
+            settings.resumed({}, saved, WHERE)
