@@ -30,6 +30,9 @@ from torch.utils.data import DataLoader, TensorDataset
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Work = Callable[[], object]
+    Judge = Callable[[Work], "Seen | None"]
+
 FILE = Path(__file__).parents[1] / "spec" / "releases.json"
 LONGEST = 100  # characters of an answer
 
@@ -44,41 +47,52 @@ class Seen(NamedTuple):
 PROBES: dict[str, Callable[[], Seen | None]] = {}
 
 
-def probe(ask: Callable[[], Seen | None]) -> Callable[[], Seen | None]:
-    """Register a function under its name; it returns None where the machine cannot ask."""
-    PROBES[ask.__name__] = ask
-    return ask
+def probe(judge: Judge) -> Callable[[Work], Work]:
+    """Register a function under its name, and how what it does is judged."""
+
+    def register(work: Work) -> Work:
+        PROBES[work.__name__] = partial(judge, work)
+        return work
+
+    return register
 
 
-class Net(nn.Module):
-    """LeNet with 3x3 kernels for grey images of 32x32, as chapter three has it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(1, 6, 3)
-        self.conv2 = nn.Conv2d(6, 16, 3)
-        self.fc1 = nn.Linear(16 * 6 * 6, 120)
-        self.fc2 = nn.Linear(120, 84)
-        self.fc3 = nn.Linear(84, 10)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, 1, 32, 32) to (N, 10)."""
-        x = F.max_pool2d(F.relu(self.conv1(x)), 2)
-        x = F.max_pool2d(F.relu(self.conv2(x)), 2)
-        x = x.view(-1, 16 * 6 * 6)
-        return self.fc3(F.relu(self.fc2(F.relu(self.fc1(x)))))
+def by_itself(work: Callable[[], Seen | None]) -> Seen | None:
+    """Return what ``work`` says it saw; None where the machine cannot ask."""
+    return work()
 
 
-def net_and_loss() -> tuple[Net, torch.Tensor, torch.Tensor]:
-    """Return a net, its output for a random image, and the mean squared error of that."""
-    net = Net()
-    out = net(torch.randn(1, 1, 32, 32))
-    return net, out, nn.MSELoss()(out, torch.randn(1, 10))
+def gives(told: str) -> Judge:
+    """Return a judge of what a call gives: as told where it is ``told``."""
+
+    def judge(work: Work) -> Seen:
+        answer = short(work())
+        return Seen(answer == told, answer)
+
+    return judge
 
 
-def name(node: Any) -> str:
-    """Return the name of a node of the graph."""
-    return type(node).__name__
+def works(work: Work) -> Seen:
+    """Return what ``work`` gives; as told where it raises nothing."""
+    try:
+        return Seen(True, short(work()))
+    except Exception as error:
+        return Seen(False, refusal(error))
+
+
+def is_refused(work: Work) -> Seen:
+    """Return what ``work`` gives; as told where it raises."""
+    done, answer = works(work)
+    return Seen(not done, answer)
+
+
+def without_a_warning(work: Work) -> Seen:
+    """Return what ``work`` gives and the kinds of warnings; as told where there are none."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = work()
+    kinds = sorted({warning.category.__name__ for warning in caught})
+    return Seen(not kinds, ", ".join([str(result), *kinds]))
 
 
 def short(words: object) -> str:
@@ -92,18 +106,27 @@ def refusal(error: Exception) -> str:
     return short(f"{type(error).__name__}: " + re.sub(r"^[\w.]+\(\) ", "", str(error)))
 
 
-def works(work: Callable[[], object]) -> Seen:
-    """Return what ``work`` gives; as told where it raises nothing."""
-    try:
-        return Seen(True, short(work()))
-    except Exception as error:
-        return Seen(False, refusal(error))
+def net() -> nn.Sequential:
+    """Return LeNet with 3x3 kernels for grey images of 32x32, as chapter three has it."""
+    maps = nn.Conv2d(1, 6, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 3), nn.ReLU()
+    flat = nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16 * 6 * 6, 120), nn.ReLU()
+    return nn.Sequential(*maps, *flat, nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10))
 
 
-def is_refused(work: Callable[[], object]) -> Seen:
-    """Return what ``work`` gives; as told where it raises."""
-    done, answer = works(work)
-    return Seen(not done, answer)
+def output(of: nn.Module) -> torch.Tensor:
+    """Return what a net makes of a random image."""
+    result: torch.Tensor = of(torch.randn(1, 1, 32, 32))
+    return result
+
+
+def loss(of: nn.Module) -> torch.Tensor:
+    """Return the mean squared error of that."""
+    return F.mse_loss(output(of), torch.randn(1, 10))
+
+
+def name(node: Any) -> str:
+    """Return the name of a node of the graph, or of another object's class."""
+    return type(node).__name__
 
 
 def shape(tensor: torch.Tensor) -> tuple[int, ...]:
@@ -111,26 +134,17 @@ def shape(tensor: torch.Tensor) -> tuple[int, ...]:
     return tuple(tensor.shape)
 
 
-def warned(work: Callable[[], object]) -> Seen:
-    """Return what ``work`` gives and the kinds of warnings; as told where there are none."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        result = work()
-    kinds = sorted({warning.category.__name__ for warning in caught})
-    return Seen(not kinds, ", ".join([str(result), *kinds]))
-
-
 # Chapter 1: tensors
 
 
-@probe
-def array_of_uint16() -> Seen | None:
+@probe(works)
+def array_of_uint16() -> object:
     import numpy as np
 
-    return works(lambda: torch.from_numpy(np.ones(2, dtype=np.uint16)).dtype)
+    return torch.from_numpy(np.ones(2, dtype=np.uint16)).dtype
 
 
-@probe
+@probe(by_itself)
 def kernels_for_cuda() -> Seen | None:
     if torch.version.cuda is None:
         return None  # no kernel for CUDA in such a build, whatever the release has
@@ -141,41 +155,38 @@ def kernels_for_cuda() -> Seen | None:
     return Seen(False, f"CPU alone: {', '.join(lacking)}") if lacking else None
 
 
-@probe
-def history_after_in_place_work() -> Seen | None:
+@probe(gives("no history"))
+def history_after_in_place_work() -> object:
     x = torch.tensor([1.0, 2.0], requires_grad=True)
     y = x * 2
     y.add_(1)
     if y.grad_fn is None:
-        return Seen(True, "no grad_fn")
+        return "no history"
     y.pow(2).sum().backward()
     assert x.grad is not None
-    right = x.grad.tolist() == [12.0, 20.0]  # of (2x + 1)²: 4 (2x + 1)
-    return Seen(not right, f"{name(y.grad_fn)}, grad {x.grad.tolist()}")
+    return f"{name(y.grad_fn)}, grad {x.grad.tolist()}"  # of (2x + 1)²: 4 (2x + 1)
 
 
 # Chapter 2: autograd
 
 
-@probe
-def parameters_after_backward() -> Seen | None:
+@probe(gives("changed"))
+def parameters_after_backward() -> object:
     net = nn.Linear(3, 2)
     before = net.weight.tolist()
     net(torch.ones(1, 3)).sum().backward()
-    changed = net.weight.tolist() != before
-    return Seen(changed, "changed" if changed else "as before, .grad filled")
+    return "changed" if net.weight.tolist() != before else "as before, .grad filled"
 
 
-@probe
-def moves_by_the_absolute_error() -> Seen | None:
+@probe(gives("by 0.5 and 5.0"))
+def moves_by_the_absolute_error() -> object:
     error = torch.tensor([1.0, 10.0], requires_grad=True)
     error.abs().sum().backward()
     torch.optim.SGD([error], lr=0.5).step()
-    near, far = 1.0 - error[0].item(), 10.0 - error[1].item()
-    return Seen(far == 10 * near, f"by {near} and {far}")
+    return f"by {1.0 - error[0].item()} and {10.0 - error[1].item()}"
 
 
-@probe
+@probe(by_itself)
 def pretrained_flag() -> Seen | None:
     from torchvision.models import resnet, resnet18
 
@@ -189,13 +200,12 @@ def pretrained_flag() -> Seen | None:
 
     real, home.load_state_dict_from_url = home.load_state_dict_from_url, download
     try:
-        as_told, kinds = warned(lambda: name(resnet18(pretrained=True)))
+        return without_a_warning(lambda: resnet18(pretrained=True) and files[0])
     finally:
         home.load_state_dict_from_url = real
-    return Seen(as_told, kinds.replace("ResNet", files[0]))
 
 
-@probe
+@probe(by_itself)
 def labels_in_the_summed_difference() -> Seen | None:
     data = torch.arange(6.0).view(2, 3)
     gradients = []
@@ -207,39 +217,37 @@ def labels_in_the_summed_difference() -> Seen | None:
     return Seen(gradients[0] != gradients[1], f"{gradients[0]}, {gradients[1]}")
 
 
-@probe
-def class_of_a_node() -> Seen | None:
+@probe(gives("of class Function"))
+def class_of_a_node() -> object:
     node = (torch.ones(2, requires_grad=True) ** 2).grad_fn
     is_function = isinstance(node, torch.autograd.Function)
-    return Seen(is_function, "of class Function" if is_function else "not of class Function")
+    return "of class Function" if is_function else "not of class Function"
 
 
-@probe
-def graphs_of_two_forward_passes() -> Seen | None:
+@probe(gives("one graph"))
+def graphs_of_two_forward_passes() -> object:
     a = torch.ones(2, requires_grad=True)
     first, second = a**2, a**2
-    same = first.grad_fn is second.grad_fn
-    return Seen(same, "one graph" if same else "a graph for each forward pass")
+    return "one graph" if first.grad_fn is second.grad_fn else "a graph for each forward pass"
 
 
-@probe
+@probe(by_itself)
 def second_backward() -> Seen | None:
     y = torch.ones(2, requires_grad=True).pow(2).sum()
     y.backward()
     return is_refused(y.backward)
 
 
-@probe
-def optimizer_of_the_head() -> Seen | None:
+@probe(gives("62 of 62"))
+def optimizer_of_the_head() -> object:
     from torchvision.models import resnet18
 
     model = resnet18()
     optimizer = torch.optim.SGD(model.fc.parameters(), lr=0.01, momentum=0.9)
-    held, there = len(optimizer.param_groups[0]["params"]), len(list(model.parameters()))
-    return Seen(held == there, f"{held} of {there}")
+    return f"{len(optimizer.param_groups[0]['params'])} of {len(list(model.parameters()))}"
 
 
-@probe
+@probe(by_itself)
 def step_on_an_accelerator() -> Seen | None:
     module = getattr(torch, "accelerator", None)  # from 2.6 on
     if module is not None and module.is_available():
@@ -264,80 +272,47 @@ def step_on_an_accelerator() -> Seen | None:
 # Chapter 3: neural networks
 
 
-@probe
-def node_of_the_output() -> Seen | None:
-    _, out, _ = net_and_loss()
-    return Seen(name(out.grad_fn) == "AddmmBackward", name(out.grad_fn))
-
-
-@probe
+@probe(by_itself)
 def cross_entropy_of_a_single_sample() -> Seen | None:
-    loss = nn.CrossEntropyLoss()
-    return is_refused(lambda: shape(loss(torch.ones(10), torch.tensor(3))))
+    cross_entropy = nn.CrossEntropyLoss()
+    return is_refused(lambda: shape(cross_entropy(torch.ones(10), torch.tensor(3))))
 
 
-@probe
-def node_of_the_loss() -> Seen | None:
-    _, _, loss = net_and_loss()
-    return Seen(name(loss.grad_fn) == "MseLossBackward", name(loss.grad_fn))
-
-
-@probe
-def gradient_in_between() -> Seen | None:
+@probe(gives("tensor([1., 1.])"))
+def gradient_in_between() -> object:
     y = torch.ones(2, requires_grad=True) * 2
     y.sum().backward()
-    return Seen(y.grad is not None, str(y.grad))
+    return y.grad
 
 
-@probe
-def third_node() -> Seen | None:
-    _, _, loss = net_and_loss()
-    third = loss.grad_fn.next_functions[0][0].next_functions[0][0]
-    return Seen(name(third).startswith("Relu"), name(third))
+@probe(gives("ReluBackward"))
+def third_node() -> object:
+    first = loss(net()).grad_fn
+    assert first is not None
+    return name(first.next_functions[0][0].next_functions[0][0])
 
 
-@probe
-def net_zero_grad() -> Seen | None:
-    net, _, loss = net_and_loss()
-    loss.backward()
-    net.zero_grad()
-    grad = net.conv1.bias.grad
-    return Seen(grad is not None and grad.tolist() == [0.0] * 6, str(grad))
+ZEROS = "tensor([0., 0., 0., 0., 0., 0.])"
 
 
-@probe
-def optimizer_zero_grad() -> Seen | None:
-    net, _, loss = net_and_loss()
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
-    loss.backward()
-    optimizer.zero_grad()
-    grad = net.conv1.bias.grad
-    return Seen(grad is not None and grad.tolist() == [0.0] * 6, str(grad))
-
-
-@probe
-def first_pooling() -> Seen | None:
-    maps = F.max_pool2d(nn.Conv2d(1, 6, 5)(torch.ones(1, 1, 32, 32)), 2)
-    return Seen(shape(maps) == (1, 16, 14, 14), str(shape(maps)))
+def zeroed(of: Callable[[nn.Module], Any]) -> object:
+    """Return the gradients of a bias after backward and ``zero_grad`` of what ``of`` gives."""
+    layer = nn.Linear(1, 6)
+    layer(torch.ones(1, 1)).sum().backward()
+    of(layer).zero_grad()
+    return layer.bias.grad
 
 
 # Chapter 4: the classifier
 
 
-@probe
-def home_of_the_loader() -> Seen | None:
-    package = DataLoader.__module__.rpartition(".")[0]
-    return Seen(package.startswith("torchvision"), package)
-
-
-@probe
-def range_of_an_image() -> Seen | None:
+@probe(gives("0 to 1"))
+def range_of_an_image() -> object:
     from torchvision.datasets import FakeData
 
     image, _ = FakeData(size=1, image_size=(3, 32, 32))[0]
     bands = image.getextrema()
-    least, most = min(low for low, _ in bands), max(high for _, high in bands)
-    return Seen(most <= 1, f"{least} to {most}")
+    return f"{min(low for low, _ in bands)} to {max(high for _, high in bands)}"
 
 
 def saved(thing: object) -> io.BytesIO:
@@ -358,30 +333,24 @@ class Numbers:
         return float(index)
 
 
-@probe
-def advice_of_data_parallel() -> Seen | None:
+@probe(gives("recommends nothing else"))
+def advice_of_data_parallel() -> object:
     advice = " ".join((nn.DataParallel.__doc__ or "").split())
     recommends = re.search(r"recommended to use :class:`[\w.~]*DistributedDataParallel`", advice)
-    answer = "recommends DistributedDataParallel" if recommends else "recommends nothing else"
-    return Seen(not recommends, answer)
+    return "recommends DistributedDataParallel" if recommends else "recommends nothing else"
 
 
-@probe
-def integer_target() -> Seen | None:
-    output = torch.zeros(10, requires_grad=True)
-    done, answer = works(lambda: nn.MSELoss()(output, torch.arange(1, 11)).backward())
-    return Seen(done, "ok" if done else answer)
-
-
-# What a call does that is all of the question: the way to judge it, and the call.
+# What a call does that is all of the question: how it is judged, and the call.
 LOADER: Any = DataLoader  # the types know the newest answers alone
 SGD: Any = torch.optim.SGD
-CALLS: dict[str, tuple[Callable[[Callable[[], object]], Seen], Callable[[], object]]] = {
-    "transpose_of_three_dimensions": (warned, lambda: shape(torch.ones(2, 3, 4).T)),
+CALLS: dict[str, tuple[Judge, Work]] = {
+    "transpose_of_three_dimensions": (without_a_warning, lambda: shape(torch.ones(2, 3, 4).T)),
     "backward_of_a_vector": (
         is_refused,
         lambda: (torch.ones(2, requires_grad=True) * 2).backward(),
     ),
+    "node_of_the_output": (gives("AddmmBackward"), lambda: name(output(net()).grad_fn)),
+    "node_of_the_loss": (gives("MseLossBackward"), lambda: name(loss(net()).grad_fn)),
     "convolution_of_a_single_sample": (
         is_refused,
         lambda: shape(nn.Conv2d(1, 6, 3)(torch.ones(1, 32, 32))),
@@ -390,10 +359,17 @@ CALLS: dict[str, tuple[Callable[[Callable[[], object]], Seen], Callable[[], obje
         is_refused,
         lambda: shape(nn.MaxPool2d(2)(torch.ones(1, 32, 32))),
     ),
+    "net_zero_grad": (gives(ZEROS), lambda: zeroed(lambda layer: layer)),
+    "optimizer_zero_grad": (gives(ZEROS), lambda: zeroed(lambda layer: SGD(layer.parameters(), 1))),
+    "first_pooling": (
+        gives("(1, 16, 14, 14)"),
+        lambda: shape(F.max_pool2d(nn.Conv2d(1, 6, 5)(torch.ones(1, 1, 32, 32)), 2)),
+    ),
     "sgd_without_learning_rate": (
         is_refused,
-        lambda: SGD(list(Net().parameters())).param_groups[0]["lr"],
+        lambda: SGD(list(net().parameters())).param_groups[0]["lr"],
     ),
+    "home_of_the_loader": (gives("torchvision"), lambda: LOADER.__module__.rpartition(".")[0]),
     "num_worker": (works, lambda: LOADER([1, 2], num_worker=0)),
     "dataiter_next": (
         works,
@@ -403,7 +379,13 @@ CALLS: dict[str, tuple[Callable[[Callable[[], object]], Seen], Callable[[], obje
         is_refused,
         lambda: shape(nn.CrossEntropyLoss()(torch.zeros(2, 10), torch.full((2, 10), 0.1))),
     ),
-    "file_of_weights": (works, lambda: name(torch.load(saved(Net().state_dict())))),
+    "integer_target": (
+        works,
+        lambda: (
+            F.mse_loss(torch.zeros(10, requires_grad=True), torch.arange(10)).backward() or "ok"
+        ),
+    ),
+    "file_of_weights": (works, lambda: name(torch.load(saved(net().state_dict())))),
     "file_of_a_whole_net": (works, lambda: name(torch.load(saved(nn.Linear(2, 2))))),
     "data_set_without_length": (works, lambda: LOADER(Numbers(), shuffle=True)),
     "char_tensor_to_numpy": (is_refused, lambda: torch.tensor([-128, 127]).char().numpy().dtype),
