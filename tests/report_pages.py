@@ -2,17 +2,19 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from blitz import data
 from blitz.harness import contents
+from blitz.harness.context import RunContext
 from blitz.harness.outcomes import Outcome, Results
-from blitz.harness.report import gather, page, releases
-from blitz.harness.report.failures import Failures
+from blitz.harness.report import page, releases
+from blitz.harness.report.options import Request
 from blitz.harness.selection import META, NO_ACCELERATOR, Selected, Selection
-from blitz.harness.texts import Message, texts
+from blitz.harness.texts import english, texts
 from blitz.harness.verdict import ExitState
 from blitz.measuring.throughput import Machine
 from tests import small_house
@@ -53,7 +55,15 @@ def run_in(
     return gate(folder, *options, prepare=prepare)
 
 
-def a_run(folder: Path, outcomes: Sequence[tuple[str, ...]], **other: Any) -> gather.Run:
+class Run(NamedTuple):
+    """A run, as far as it came, and what its page is made of besides."""
+
+    context: RunContext
+    request: Request
+    ending: ExitState
+
+
+def a_run(folder: Path, outcomes: Sequence[tuple[str, ...]], **other: Any) -> Run:
     """A run of the small specification with these outcomes, without running anything.
 
     Args:
@@ -62,59 +72,57 @@ def a_run(folder: Path, outcomes: Sequence[tuple[str, ...]], **other: Any) -> ga
         other: Fields of the run; ``failed`` gives the texts of failures by test's name.
     """
     furnish(folder)
-    table = contents.load(folder / "spec" / "contents.toml")
-    results, failures = Results(), Failures()
+    results, failed = Results(), other.pop("failed", {})
     for name, key, device, state, *reason in outcomes:
         node = f"spec/test_1.py::TestJoining::test_{name}"
-        results._outcomes[node] = Outcome(node, key, device, state, *reason)
-    for name, text in other.pop("failed", {}).items():
-        failures._texts[f"spec/test_1.py::TestJoining::test_{name}"] = text
-    return _run(table, results, failures, folder / "spec", **other)
+        outcome = Outcome(node, key, device, state, *reason)
+        results._outcomes[node] = replace(outcome, text=failed.get(name, ""))
+    return _run(contents.load(folder / "spec" / "contents.toml"), results, **other)
 
 
-def whole_run(state: Callable[[int], str], **other: Any) -> gather.Run:
+def whole_run(state: Callable[[int], str], **other: Any) -> Run:
     """A run of the real specification on the cpu, in which the n-th test came to ``state(n)``."""
     table = contents.load(SPEC / "contents.toml")
-    results, failures = Results(), Failures()
+    results = Results()
     for number, place in enumerate(table.places()):
         if place.test.benchmark or place.test.kinds == ("accelerator",):
             continue
-        node = f"spec/{place.file.name}::{place.test.class_name}::test_{place.test.id}"
+        node = f"spec/{place.test.file.name}::{place.test.class_name}::test_{place.test.id}"
         device = "cpu" if "cpu" in place.test.kinds else (*place.test.kinds, "no device")[-1]
         if device == "accelerator":
             continue
         came = state(number)
-        reason = "" if came == "held" else "AssertionError: <b>not so</b>"
-        results._outcomes[node] = Outcome(node, place.claim.key, device, came, reason)
-        if came == "broken":
-            failures._texts[node] = f"E  AssertionError: <b>not so</b>\n{'<x> & ' * 400}"
-    return _run(table, results, failures, SPEC, **other)
+        held = came == "held"
+        text = "" if held else f"E  AssertionError: <b>not so</b>\n{'<x> & ' * 400}"
+        results._outcomes[node] = Outcome(node, place.claim.key, device, came, text=text)
+    return _run(table, results, **other)
 
 
-def _run(
-    table: contents.Contents, results: Results, failures: Failures, spec: Path, **other: Any
-) -> gather.Run:
-    files = {place.file for place in table.places()}
+def _run(table: contents.Contents, results: Results, **other: Any) -> Run:
+    ending = other.pop("ending", ExitState())
     given: dict[str, Any] = {
         "selection": Selection((CPU, META), missing=NO_ACCELERATOR),
-        "faults": list[Message](),
-        "ending": ExitState(),
-        "images": None,
+        "named": False,
+        "images": data.describe(None),
         "threads": 2,
-        "probes": releases.load(spec / "releases.json"),
     }
-    return gather.Run(
-        contents=table,
-        sources={file: file.read_text(encoding="utf-8") for file in files},
-        results=results,
-        failures=failures,
-        **(given | other),
+    context = RunContext(
+        contents=lambda: table, profile=None, results=results, judged=True, **(given | other)
     )
+    files = {place.test.file for place in table.places()}
+    sources = {file: file.read_text(encoding="utf-8") for file in files}
+    probes = releases.load(_spec(context) / "releases.json")
+    return Run(context, Request(Path("page.html"), english(), None, probes, sources), ending)
 
 
-def html(run: gather.Run, lang: str = "en", machine: Machine | None = None) -> str:
+def _spec(context: RunContext) -> Path:
+    return context.contents().pages[0].file.parent
+
+
+def html(run: Run, lang: str = "en", machine: Machine | None = None) -> str:
     """The page of a run."""
-    return page.html(run, texts(lang, run.contents.pages[0].file.parent), machine).decode()
+    asked = replace(run.request, texts=texts(lang, _spec(run.context)), machine=machine)
+    return page.html(run.context, asked, run.ending).decode()
 
 
 VOID = {"meta", "link", "input", "br", "img"}

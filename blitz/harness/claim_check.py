@@ -47,7 +47,7 @@ class ClaimCheckPlugin:
         """Return place and device of a test by its id alone; None for one that checks no claim."""
         test_id, parameters = parts_of(node)
         place = self._contents().place(test_id)
-        if place is None or place.file.name != Path(node.partition("::")[0]).name:
+        if place is None or place.test.file.name != Path(node.partition("::")[0]).name:
             return None
         used = (s.place for s in self._selection.devices if s.name in parameters)
         return place, next(used, NO_DEVICE)

@@ -65,7 +65,7 @@ def told(claim: Claim, contents: Contents) -> Iterator[str]:
 
 
 def _told_of_test(place: Place) -> Iterator[str]:
-    where = place.file.relative_to(place.page.file.parents[1]).as_posix()
+    where = place.test.file.relative_to(place.page.file.parents[1]).as_posix()
     yield f"{where}:{place.test.lines[0]}  test_{place.test.id}"
     verdict, sentence = place.test.verdict, place.test.sentence
     if verdict is None:

@@ -17,33 +17,29 @@ from blitz.base import backend, files
 from blitz.base.errors import BlitzError
 from blitz.base.versions import stack
 from blitz.harness.contents import Contents
+from blitz.harness.context import RunContext
 from blitz.harness.outcomes import FAILED, HELD, NO_DEVICE, NOT_RUN, RANK, Outcome, Results, worst
-from blitz.harness.selection import Selection
-from blitz.harness.tolerances import Row
+from blitz.harness.verdict import ExitState, sentence
 
 FORMAT, VERSION = "blitz conformance", 2
 
 
-def document(
-    contents: Contents,
-    selection: Selection,
-    results: Results,
-    tolerances: list[Row],
-    faults: list[str],
-    images: str,
-    threads: int,
-) -> dict[str, Any]:
+def document(run: RunContext, ending: ExitState) -> dict[str, Any]:
     """Return the whole result of a run as ``docs/conformance.md`` says."""
+    contents, results, faults = run.contents(), run.results, run.faults()
+    told = [str(fault) for fault in faults]
+    if ending.broken_off:  # what did not run may be broken
+        told.append(str(sentence(results, faults, ending)))
     by_claim: dict[str, list[Outcome]] = {}
     for outcome in results:
         by_claim.setdefault(outcome.key, []).append(outcome)
     return {
         "format": FORMAT,
         "version": VERSION,
-        "environment": environment(selection, images, threads),
+        "environment": environment(run),
         "counts": {device: _counts(device, results) for device in results.devices()},
-        "passed": not faults and not results.failed(),
-        "faults": faults,
+        "passed": not told and not results.failed(),
+        "faults": told,
         "claims": [
             {
                 "key": claim.key,
@@ -55,11 +51,11 @@ def document(
             }
             for claim, section in contents.claims()
         ],
-        "tolerances": [asdict(row) for row in tolerances],
+        "tolerances": [asdict(row) for row in run.tolerances()],
     }
 
 
-def environment(selection: Selection, images: str, threads: int) -> dict[str, Any]:
+def environment(run: RunContext) -> dict[str, Any]:
     """Return what the result depends on: versions, machine, devices, images, and when it was."""
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -67,8 +63,8 @@ def environment(selection: Selection, images: str, threads: int) -> dict[str, An
         "cuda": torch.version.cuda,
         "hip": torch.version.hip,
         "platform": platform.platform(),
-        "threads": threads,
-        "images": images,
+        "threads": run.threads,
+        "images": run.images,
         "devices": [
             {
                 "name": selected.place,
@@ -78,9 +74,9 @@ def environment(selection: Selection, images: str, threads: int) -> dict[str, An
                 "shared_by_workers": selected.visible,
                 "unsupported": selected.gaps,
             }
-            for selected in selection.devices
+            for selected in run.selection.devices
         ],
-        "missing_accelerator": selection.missing,
+        "missing_accelerator": run.selection.missing,
     }
 
 
@@ -114,16 +110,10 @@ def _verdict(contents: Contents, key: str) -> dict[str, str | None]:
     return {"verdict": verdict.kind, "error_of": error_of}
 
 
-def write(path: Path, result: dict[str, Any]) -> None:
-    """Write a result; the file appears whole or not at all."""
-    text = json.dumps(result, indent=1, ensure_ascii=False)
-    try:
-        files.write(path, f"{text}\n".encode())
-    except OSError as error:
-        raise BlitzError(
-            f"--conformance {path}: cannot be written: {error.strerror or error}. Choose a file in "
-            "a folder that has room and that you may write to."
-        ) from error
+def write(path: Path, run: RunContext, ending: ExitState) -> None:
+    """Write the result of a run; the file appears whole or not at all."""
+    text = json.dumps(document(run, ending), indent=1, ensure_ascii=False)
+    files.write(path, f"{text}\n".encode(), "the result")
 
 
 def read(path: Path) -> dict[str, Any]:

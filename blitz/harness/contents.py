@@ -96,11 +96,6 @@ class Place:
     page: Page
     test: Test
 
-    @property
-    def file(self) -> Path:
-        """Return the file that the test stands in."""
-        return self.test.file
-
 
 class Contents:
     """The pages with their claims, and the tests of the specification.

@@ -9,7 +9,6 @@ from blitz.harness import verdict
 from blitz.harness.contents import Contents
 from blitz.harness.outcomes import Results
 from blitz.harness.profile import ProfilePlugin
-from blitz.harness.report.options import Request
 from blitz.harness.selection import Selection
 from blitz.harness.texts import Message
 from blitz.harness.tolerances import Row, table
@@ -33,7 +32,6 @@ class RunContext:
     results: Results
     images: str
     threads: int
-    report: Request | None
     judged: bool
 
     def faults(self) -> list[Message]:

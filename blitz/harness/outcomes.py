@@ -24,6 +24,9 @@ RAN = (HELD, KNOWN, *FAILED)
 
 NO_DEVICE = "no device"
 
+KEPT = 20_000
+"""Characters of the text of a failure that are kept, from its end, where the error stands."""
+
 KEY, DEVICE, VERDICT, SECTION = "claim", "device", "verdict", "section"
 SENTENCE, OUTCOME, PROFILE = "sentence", "outcome", "profile"
 
@@ -43,6 +46,7 @@ class Outcome:
         state: One of :data:`RANK`; docs/conformance.md says what each means.
         reason: Why it was not run, what is unsupported, or the first line of the error.
         profile: What the profile did about it; empty where it says nothing.
+        text: The end of what pytest tells of a failure, and of what the test printed.
     """
 
     node: str
@@ -51,6 +55,7 @@ class Outcome:
     state: str
     reason: str = ""
     profile: str = ""
+    text: str = ""
 
 
 class Results:
@@ -79,6 +84,7 @@ class Results:
                 state,
                 _reason(report),
                 marks.get(PROFILE, ""),
+                _text(report) if report.failed else "",
             )
 
     def __iter__(self) -> Iterator[Outcome]:
@@ -127,6 +133,15 @@ def _reason(report: pytest.TestReport) -> str:
     crash = getattr(report.longrepr, "reprcrash", None)
     text = crash.message if crash is not None else str(report.longrepr or "")
     return text.strip().splitlines()[0] if text.strip() else ""
+
+
+def _text(report: pytest.TestReport) -> str:
+    printed = [
+        f"\n--- {title} ---\n{content.rstrip()}"
+        for title, content in report.sections
+        if title.startswith("Captured") and content.strip()
+    ]
+    return "\n".join([report.longreprtext, *printed])[-KEPT:]
 
 
 def get_property(item: pytest.Item, name: str) -> str | None:

@@ -56,7 +56,8 @@ def pytest_configure(config: pytest.Config) -> None:
     spec = config.rootpath / "spec"
     contents = cache(lambda: load(spec / "contents.toml"))
     try:
-        run = _context(config, spec, contents)
+        asked = report.requested(config, spec, contents)
+        run = _context(config, contents)
         keys = config.getoption("--claim")
         claim = None if keys is None else ClaimFilter(contents(), keys.split(","))
     except BlitzError as error:
@@ -66,14 +67,13 @@ def pytest_configure(config: pytest.Config) -> None:
     checked = ClaimCheckPlugin(spec, contents, chosen)
     parts: list[object] = [
         checked,
-        RunEndPlugin(config, run),
+        RunEndPlugin(config, run, asked),
         run.results,
         isolation.LostContextPlugin(config, chosen),
         JudgePlugin(chosen, gaps),
         BenchmarkSummary(config, chosen.missing),
     ]
     parts += [part for part in (gaps, claim) if part is not None]
-    parts += [] if run.report is None else [run.report.failures]
     supervisor = isolation.SupervisorPlugin(config, chosen, checked.locate)
     if isolation.supervise(config, chosen) or (xdist.has_workers(config) and not worker):
         parts.append(supervisor)
@@ -85,8 +85,7 @@ def pytest_configure(config: pytest.Config) -> None:
         _turn_tf32_off()
 
 
-def _context(config: pytest.Config, spec: Path, contents: options.Table) -> RunContext:
-    asked = report.requested(config, spec, contents)
+def _context(config: pytest.Config, contents: options.Table) -> RunContext:
     chosen = _selection(config)
     return RunContext(
         contents=contents,
@@ -96,7 +95,6 @@ def _context(config: pytest.Config, spec: Path, contents: options.Table) -> RunC
         results=Results(),
         images=options.images(config.getoption("--data")),
         threads=xdist.threads(config),
-        report=asked,
         judged=not (config.getoption("benchmark_only") or xdist.is_worker(config)),
     )
 

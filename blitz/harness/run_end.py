@@ -15,6 +15,7 @@ from _pytest.terminal import TerminalReporter  # pytest 8.3 does not export it
 from blitz.base.errors import BlitzError
 from blitz.harness import conformance, summary, verdict, xdist
 from blitz.harness.context import RunContext
+from blitz.harness.report.options import Request
 
 SAVED_EVERY = 60.0
 """Seconds between two writings of what is known so far; each takes about one."""
@@ -26,12 +27,13 @@ class RunEndPlugin:
     Args:
         config: Pytest's.
         run: The run.
+        report: The page that is asked for.
     """
 
-    def __init__(self, config: pytest.Config, run: RunContext) -> None:
+    def __init__(self, config: pytest.Config, run: RunContext, report: Request | None) -> None:
         asked: Path | None = config.getoption("--conformance")
         self._result = None if config.getoption("collectonly") else asked
-        self._config, self._run = config, run
+        self._config, self._run, self._report = config, run, report
         self._ending: verdict.ExitState | None = None
         self._unwritten: dict[str, None] = {}
         self._saved = monotonic()
@@ -60,9 +62,9 @@ class RunEndPlugin:
             faults = run.faults()
             for fault in faults:
                 write(f"FAILED: {fault}", red=True, bold=True)
-            if run.report is not None and self._ending is not None and not self._unwritten:
+            if self._report is not None and self._ending is not None and not self._unwritten:
                 said = verdict.sentence(run.results, faults, self._ending)
-                write(f"{said} The report: {run.report.path}")
+                write(f"{said} The report: {self._report.path}")
         for words in self._unwritten:
             write(f"FAILED: {words}", red=True, bold=True)
 
@@ -80,20 +82,14 @@ class RunEndPlugin:
 
     def _write(self, ending: verdict.ExitState) -> None:
         """Write all that was asked for; what cannot be written is kept for the summary."""
-        run, self._ending = self._run, ending
+        self._ending = ending
         self._unwritten.clear()
-        faults = run.faults()
         if self._result is not None:
-            words = [str(fault) for fault in faults]
-            if ending.broken_off:  # what did not run may be broken
-                words.append(str(verdict.sentence(run.results, faults, ending)))
-            found = (run.contents(), run.selection, run.results, run.tolerances(), words)
-            result = conformance.document(*found, run.images, run.threads)
-            self._try(conformance.write, self._result, result)
-        if run.report is not None:
-            images = run.images if self._config.getoption("--data") else None
-            of_the_run = (run.selection, run.results, faults, ending, images, run.threads)
-            self._try(run.report.write, *of_the_run)
+            self._try(conformance.write, self._result, self._run, ending)
+        if self._report is not None:
+            from blitz.harness.report import page  # jinja2 is for those who want a page
+
+            self._try(page.write, self._run, self._report, ending)
 
     def _try(self, write: Callable[..., None], *what: object) -> None:
         try:

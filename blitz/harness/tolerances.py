@@ -80,7 +80,7 @@ def _by_default(dtype: torch.dtype) -> tuple[str, str]:
 
 def _in_the_source(contents: Contents) -> Iterator[tuple[str, str, str]]:
     """Yield (claim and test, rtol, atol) of every call that gives its own."""
-    for file in dict.fromkeys(place.file for place in contents.places()):
+    for file in dict.fromkeys(place.test.file for place in contents.places()):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             name = getattr(node, "name", None) or ""  # None in an except clause without "as"
             place = contents.place(name.removeprefix("test_")) if name[:5] == "test_" else None

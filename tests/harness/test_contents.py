@@ -52,7 +52,7 @@ def test_file_says_pages_sections_and_claims(tmp_path: Path) -> None:
 def test_tests_have_places_whatever_file_they_stand_in(tmp_path: Path) -> None:
     table = load(tmp_path)
 
-    found = {p.test.id: (p.claim.key, p.file.name) for p in table.places()}
+    found = {p.test.id: (p.claim.key, p.test.file.name) for p in table.places()}
     assert found["sum_is_six"] == ("T1", "test_1.py")
     assert found["sign_is_smaller"] == ("T2", "test_joining.py")
     assert found["sum_is_quick"] == ("T6", "bench_throughput.py")

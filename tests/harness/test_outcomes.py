@@ -41,6 +41,16 @@ def taken_in(*reports: pytest.TestReport) -> list[Outcome]:
     return list(found)
 
 
+def test_text_of_a_failure_is_what_pytest_tells_and_what_the_test_printed() -> None:
+    failed = report("failed", longrepr="E  2 is not 3")
+    failed.sections = [("Captured stdout call", "\n out\n\n"), ("Captured log call", " \n")]
+    failed.sections += [("broken claim on cpu", "T1"), ("Captured stderr call", "err")]
+
+    printed = "--- Captured stdout call ---\n\n out\n\n--- Captured stderr call ---\nerr"
+    assert taken_in(failed)[0].text == f"E  2 is not 3\n\n{printed}"
+    assert taken_in(report())[0].text == ""
+
+
 class TestReports:
     @pytest.mark.parametrize(
         ("reports", "state"),

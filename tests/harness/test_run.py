@@ -113,7 +113,7 @@ def test_result_that_cannot_be_written_fails_the_run(run: Callable[..., Any]) ->
     result = run("--device=cpu", "--conformance", "nowhere/a.json")
 
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["FAILED: --conformance nowhere/a.json: cannot be written: *"])
+    result.stdout.fnmatch_lines(["FAILED: nowhere/a.json: the result cannot be written there: *"])
 
 
 def test_header_and_summary_name_the_machine_and_count_claims_on_each_device(

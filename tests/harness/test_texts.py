@@ -1,11 +1,10 @@
-"""The words of the report in its languages, and the texts of failed tests."""
+"""The words of the report in its languages."""
 
 from pathlib import Path
 
 import pytest
 
 from blitz.harness import texts
-from blitz.harness.report import failures
 from blitz.harness.texts import Message
 
 
@@ -72,47 +71,3 @@ class TestTexts:
         self, words: str, parts: list[tuple[bool, str]]
     ) -> None:
         assert texts.code_parts(words) == parts
-
-
-class TestFailures:
-    def report(self, outcome: str, text: str, *sections: tuple[str, str]) -> pytest.TestReport:
-        return pytest.TestReport(
-            "a.py::b", ("a.py", 1, "b"), {}, outcome, text, "call", list(sections)
-        )
-
-    def test_failure_is_kept_with_what_the_test_printed(self) -> None:
-        kept = failures.Failures()
-
-        kept.pytest_runtest_logreport(self.report("passed", "", ("Captured stdout call", "out")))
-        assert kept.get("a.py::b") == ""
-        kept.pytest_runtest_logreport(
-            self.report(
-                "failed",
-                "\n\ndef test_X\nE  \x1b[31mred\x1b[0m X\n\n",
-                ("Captured stdout call", "\n out\r\n\n"),
-                ("Captured log call", " \n"),
-                ("Other", "unseen"),
-                ("Captured stderr call", "err"),
-            )
-        )
-
-        first = (
-            "def test_X\nE  red X\n\n--- Captured stdout call ---\n\n out\n"
-            "\n--- Captured stderr call ---\nerr"
-        )
-        assert kept.get("a.py::b") == first
-        kept.pytest_runtest_logreport(self.report("failed", "at its end"))
-        assert kept.get("a.py::b") == f"{first}\n\nat its end"
-        assert kept.get("a.py::c") == ""
-
-    @pytest.mark.parametrize(
-        ("text", "printable"),
-        [
-            ("a\r\nb\rc\nd\te", "a\nb\nc\nd\te"),
-            ("\x1b[1;31mred\x1b[0m \x1b[?25lhidden", "red hidden"),
-            ("\x1b alone \x00\x08\x0b\x1f\x7f", "\ufffd alone " + "\ufffd" * 5),
-            ("\ud800 \udfff \ufffe \uffff \ue000 é", "\ufffd \ufffd \ufffd \ufffd \ue000 é"),
-        ],
-    )
-    def test_no_character_is_left_that_a_page_may_not_hold(self, text: str, printable: str) -> None:
-        assert failures.printable(text) == printable

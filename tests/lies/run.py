@@ -153,7 +153,7 @@ def _tests_of_claims(spec: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for place in contents.load(spec / "contents.toml").places():
         inside = "" if place.test.class_name is None else f"::{place.test.class_name}"
-        address = f"{place.file}{inside}::test_{place.test.id}"
+        address = f"{place.test.file}{inside}::test_{place.test.id}"
         if not place.test.benchmark:
             found.setdefault(place.claim.key, []).append(address)
     return found

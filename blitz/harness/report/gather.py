@@ -1,23 +1,24 @@
 """What the page shows of a run: the template goes through the contents and asks for the rest."""
 
+import re
 import textwrap
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 
 from markupsafe import Markup, escape
 
+from blitz import data
 from blitz.harness import conformance, outcomes, summary, verdict
 from blitz.harness.benchmarks import cpu_name
-from blitz.harness.contents import SAID, Claim, Contents, parts_of
-from blitz.harness.outcomes import BROKEN, FAILED, HELD, NO_DEVICE, NOT_RUN, Outcome, Results, worst
+from blitz.harness.contents import SAID, Claim, parts_of
+from blitz.harness.context import RunContext
+from blitz.harness.outcomes import BROKEN, FAILED, HELD, NO_DEVICE, NOT_RUN, Outcome, worst
 from blitz.harness.report import highlight
-from blitz.harness.report.failures import Failures, printable
+from blitz.harness.report.options import Request
 from blitz.harness.report.releases import Probe
-from blitz.harness.selection import NO_ACCELERATOR, Selection
+from blitz.harness.selection import NO_ACCELERATOR
 from blitz.harness.source import Test
-from blitz.harness.texts import Message, Said, Texts
+from blitz.harness.texts import Said
 from blitz.harness.verdict import ExitState
 
 SIGNS = {
@@ -37,67 +38,47 @@ RARE = (outcomes.CRASHED, outcomes.HUNG, outcomes.KNOWN)
 # Of each test: one that fails with each of 43 expressions fails for one reason.
 FAILURES_SHOWN = 5
 
-# Failing tests from which on one failure of each is shown.
+# Failures from which on one of each test is shown, and tests of which any is shown: where so many
+# fail, most do for one reason.
 MANY = 100
 
-# Tests whose failures are shown: where more fail, most do for one reason.
-FAILING_SHOWN = 150
+# Bytes of the text of one failure, from its end, where the error stands; and of all of them, so
+# that the page opens within a second where everything fails: in Chinese it has 984 kB (2026-11).
+FAILURE_MOST, FAILURES_MOST = 8000, 40_000
 
-# Bytes of the text of one failure, from its end, where the error stands.
-FAILURE_MOST = 8000
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run, as far as it came.
-
-    Attributes:
-        sources: The text of each file of tests, as it was when the run began.
-        faults: Why it must not count as a success, beside what failed.
-        images: Where the images come from; None where they are made on the spot.
-        room: Bytes for the texts of failures, so that the page opens where everything fails.
-    """
-
-    contents: Contents
-    sources: Mapping[Path, str]
-    selection: Selection
-    results: Results
-    failures: Failures
-    faults: Sequence[Message]
-    ending: ExitState
-    images: str | None
-    threads: int
-    probes: Sequence[Probe] = ()
-    room: int = 120_000
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 
 class Report:
     """Answers what the template asks about a run, in the language of the page.
 
     Attributes:
+        faults: Why the run must not count as a success, beside what failed.
         columns: The devices; the kind of one that is not there; "no device".
         broken: The keys of the claims that failed on any device.
         states: The states that the page explains.
     """
 
-    def __init__(self, run: Run, texts: Texts) -> None:
-        self.run, self._texts = run, texts
-        self.verdict = verdict.sentence(run.results, run.faults, run.ending)
+    def __init__(self, run: RunContext, asked: Request, ending: ExitState) -> None:
+        self.run, self.contents, self.faults = run, run.contents(), run.faults()
+        self._request, self._texts, self._ending = asked, asked.texts, ending
+        self.verdict = verdict.sentence(run.results, self.faults, ending)
         self._outcomes: dict[str, list[Outcome]] = defaultdict(list)
         for outcome in run.results:
             self._outcomes[parts_of(outcome.node)[0]].append(outcome)
         self._tests: dict[str, list[Test]] = defaultdict(list)
-        for place in run.contents.places():
+        for place in self.contents.places():
             self._tests[place.claim.key].append(place.test)
-        asked = [name for tests in self._tests.values() for t in tests for name in self._asked(t)]
-        self.columns = sorted({*run.results.devices(), *asked}, key=summary.cpu_first)
+        devices = {name for tests in self._tests.values() for t in tests for name in self._asked(t)}
+        self.columns = sorted(devices | {*run.results.devices()}, key=summary.cpu_first)
         self.broken = {outcome.key for outcome in run.results if outcome.state in FAILED}
         seen = {outcome.state for outcome in run.results}
         self.states = [state for state in SIGNS if state not in RARE or state in seen]
         failed = {test: len(self.failed(test)) for test in self._outcomes if self.failed(test)}
         most = FAILURES_SHOWN if sum(failed.values()) <= MANY else 1
-        self._shown = {test: min(failed[test], most) for test in list(failed)[:FAILING_SHOWN]}
-        self._room = min(FAILURE_MOST, run.room // max(1, sum(self._shown.values())))
+        self._failing = len(failed)
+        self._shown = {test: min(failed[test], most) for test in list(failed)[:MANY]}
+        self._room = min(FAILURE_MOST, FAILURES_MOST // max(1, sum(self._shown.values())))
 
     # The head of the page
 
@@ -115,7 +96,7 @@ class Report:
     def machine(self) -> Iterator[tuple[str, str]]:
         """Yield what the result depends on: what it is called, and what it is."""
         texts, selection = self._texts, self.run.selection
-        found = conformance.environment(selection, self.run.images or "", self.run.threads)
+        found = conformance.environment(self.run)
         yield texts("machine.date"), found["date"].replace("T", " ").replace("+00:00", " UTC")
         names = ("torch", "torchvision", "NumPy", "Python")
         versions = [f"{name} {found[name.lower()]}" for name in names]
@@ -132,7 +113,8 @@ class Report:
                 lacks = texts("machine.unsupported_on", device=selected.place)
                 yield lacks, ", ".join(selected.gaps)
         yield texts("machine.threads"), str(self.run.threads)
-        yield texts("machine.images"), self.run.images or texts("machine.images_made")
+        made = self.run.images == data.describe(None)
+        yield texts("machine.images"), texts("machine.images_made") if made else self.run.images
 
     def _devices(self) -> Iterator[str]:
         for selected in self.run.selection.devices:
@@ -149,25 +131,26 @@ class Report:
 
     def accounts(self) -> Iterator[str]:
         """Yield how many claims there are, by who says them and by what became of them."""
-        said = self.run.contents.said()
+        said = self.contents.said()
         counts = {who: said[who] for who in SAID}
         yield self._texts("counts.said", all=said.total(), **counts)
-        kinds = Counter(claim.kind for claim, _ in self.run.contents.claims())
+        kinds = Counter(claim.kind for claim, _ in self.contents.claims())
         names = ("tested", "benchmark", "erratum", "untestable")
         yield self._texts("counts.accounts", **{name: kinds[name] for name in names})
 
     def notes(self) -> Iterator[str]:
-        """Yield what the verdict says nothing about: claims that were not run, or only in part."""
+        """Yield what the verdict says nothing about: what was not run, and what is not shown."""
         if self.run.selection.missing:
             yield self._texts("counts.none_on_accelerator", reason=self._missing())
         none, part = self._unreached()
         if none or part:
-            off = self.run.ending.broken_off
-            yield self._texts("run.broken_off" if off else "run.subset")
+            yield self._texts("run.broken_off" if self._ending.broken_off else "run.subset")
         if none:
             yield self._texts("counts.not_reached", count=none)
         if part:
             yield self._texts("counts.in_part", count=part)
+        if self._failing > MANY:
+            yield self._texts("counts.few_shown", shown=MANY, failed=self._failing)
 
     def _unreached(self) -> tuple[int, int]:
         """Return of how many tested claims no test, or only some, came to a result."""
@@ -208,7 +191,7 @@ class Report:
 
     def probes(self, key: str) -> list[Probe]:
         """Return what the releases of torch did, where they were asked about a claim."""
-        return [probe for probe in self.run.probes if key in probe.claims]
+        return [probe for probe in self._request.probes if key in probe.claims]
 
     def tests(self, claim: Claim) -> list[Test]:
         """Return the tests of a claim."""
@@ -235,12 +218,12 @@ class Report:
     def code(self, test: Test) -> Markup:
         """Return the source of a test, in colours."""
         first, last = test.lines
-        lines = self.run.sources[test.file].split("\n")[first - 1 : last]
+        lines = self._request.sources[test.file].split("\n")[first - 1 : last]
         return highlight.python(textwrap.dedent("\n".join(lines)))
 
     def place(self, test: Test) -> str:
         """Return file and line of a test."""
-        folder = self.run.contents.pages[0].file.parents[1]
+        folder = self.contents.pages[0].file.parents[1]
         return f"{test.file.relative_to(folder).as_posix()}:{test.lines[0]}"
 
     def failed(self, test_id: str) -> list[Outcome]:
@@ -252,7 +235,7 @@ class Report:
         return [self._failure(o) for o in self.failed(test.id)[: self._shown.get(test.id, 0)]]
 
     def _failure(self, outcome: Outcome) -> tuple[str, str, str, int]:
-        text = self.run.failures.get(outcome.node) or printable(outcome.reason)
+        text = printable(outcome.text or outcome.reason)
         cut = max(0, len(text) - self._room)
         while (excess := len(escape(text[cut:]).encode()) - self._room) > 0:
             cut += max(1, excess // 6)  # the most that one character can take, or nearly
@@ -273,7 +256,7 @@ class Report:
 
     def _reason(self, outcome: Outcome) -> str:
         """Return why a test was not run; a device that it lacks is told in the page's language."""
-        place = self.run.contents.place(parts_of(outcome.node)[0])
+        place = self.contents.place(parts_of(outcome.node)[0])
         kinds = () if place is None else place.test.kinds
         asked = {selected.place for selected in self.run.selection.devices}
         if outcome.state == NOT_RUN and kinds and outcome.device == kinds[0] not in asked:
@@ -286,3 +269,9 @@ class Report:
         if missing == NO_ACCELERATOR:
             return self._texts("machine.none_found")
         return missing or self._texts("claim.needs_none_fits")
+
+
+def printable(text: str) -> str:
+    """Return ``text`` without a terminal's colours; other characters that no page may hold as �."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return _CONTROL.sub(lambda found: "" if found[0].startswith("\x1b[") else "\ufffd", text)

@@ -1,4 +1,4 @@
-"""What is asked for with ``--report``: checked before anything runs, and written when it ended."""
+"""What is asked for with ``--report``, checked before anything runs."""
 
 import tempfile
 from collections.abc import Callable
@@ -7,15 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from blitz.base import files
 from blitz.base.errors import BlitzError
 from blitz.harness.contents import Contents
-from blitz.harness.outcomes import Results
 from blitz.harness.report import releases
-from blitz.harness.report.failures import Failures
-from blitz.harness.selection import Selection
-from blitz.harness.texts import LANGUAGES, Message, Texts, texts
-from blitz.harness.verdict import ExitState
+from blitz.harness.texts import LANGUAGES, Texts, texts
 from blitz.measuring import throughput
 
 
@@ -27,37 +22,13 @@ class Request:
         machine: What the benchmarks measured; None where no file of theirs was given.
         probes: What the releases of torch did.
         sources: The text of each file of tests, as it is when the run begins.
-        failures: Keeps the texts of failed tests; to be registered as a plugin.
     """
 
     path: Path
     texts: Texts
     machine: throughput.Machine | None
     probes: tuple[releases.Probe, ...]
-    contents: Contents
     sources: dict[Path, str]
-    failures: Failures
-
-    def write(
-        self,
-        selection: Selection,
-        results: Results,
-        faults: list[Message],
-        ending: ExitState,
-        images: str | None,
-        threads: int,
-    ) -> None:
-        """Write the page, whole or not at all.
-
-        Raises:
-            BlitzError: it cannot be written there.
-        """
-        from blitz.harness.report import gather, page  # jinja2 is for those who want a page
-
-        of_the_run = (faults, ending, images, threads, self.probes)
-        source = (self.contents, self.sources, selection, results, self.failures)
-        run = gather.Run(*source, *of_the_run)
-        files.write(self.path, page.html(run, self.texts, self.machine), "the report")
 
 
 def add_options(addoption: Callable[..., None]) -> None:
@@ -110,16 +81,13 @@ def requested(
     folder = config.invocation_params.dir
     words = texts("en" if lang is None else lang, spec)
     _check_place(folder / path, path)
-    table = contents()
-    sources = {place.file for place in table.places()}
+    sources = {place.test.file for place in contents().places()}
     return Request(
         folder / path,
         words,
         None if benchmark is None else throughput.read(folder / benchmark),
         releases.load(spec / "releases.json"),
-        table,
         {file: file.read_text(encoding="utf-8") for file in sources},
-        Failures(),
     )
 
 

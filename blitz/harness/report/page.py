@@ -3,42 +3,40 @@
 import base64
 import hashlib
 import re
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
 
+from blitz.base import files
+from blitz.harness.context import RunContext
 from blitz.harness.outcomes import FAILED
 from blitz.harness.report import gather, speed
-from blitz.harness.texts import Said, Texts, code_parts
+from blitz.harness.report.options import Request
+from blitz.harness.texts import Said, code_parts
+from blitz.harness.verdict import ExitState
 from blitz.measuring.step_breakdown import PARTS
-from blitz.measuring.throughput import Machine
 
 HERE = Path(__file__).parent
 
-# Bytes that the page stays under, so that it opens within a second. In Chinese, with every test
-# broken and the picture of the benchmarks, it has 984 kB (2026-11).
-LIMIT = 1_000_000
 
-# Bytes for the texts of failures where the page would pass the limit with more.
-LITTLE_ROOM = 10_000
+def write(run: RunContext, asked: Request, ending: ExitState) -> None:
+    """Write the page of ``run`` that was asked for, whole or not at all.
 
-
-def html(run: gather.Run, texts: Texts, machine: Machine | None = None) -> bytes:
-    """Return the page of ``run`` in the language of ``texts``, in UTF-8."""
-    page = _render(run, texts, machine)
-    if len(page) < LIMIT:
-        return page
-    return _render(replace(run, room=LITTLE_ROOM), texts, machine)
+    Raises:
+        BlitzError: it cannot be written there.
+    """
+    files.write(asked.path, html(run, asked, ending), "the report")
 
 
-def _render(run: gather.Run, texts: Texts, machine: Machine | None) -> bytes:
+def html(run: RunContext, asked: Request, ending: ExitState) -> bytes:
+    """Return the page in UTF-8."""
+    texts, machine = asked.texts, asked.machine
     script = _asset("page.js")
     style = re.sub(r"\s+", " ", _asset("style.css"))
     page = _template().render(
-        r=gather.Report(run, texts),
+        r=gather.Report(run, asked, ending),
         t=texts,
         english=Markup("" if texts.lang == "en" else ' lang="en"'),
         speed=None if machine is None else speed.section(machine, texts),

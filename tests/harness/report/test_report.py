@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from blitz.harness import contents, texts
+from blitz.harness.report import gather
 from blitz.harness.selection import META, Selected, Selection
-from blitz.harness.texts import Message
 from blitz.harness.verdict import ExitState
 from blitz.measuring import throughput
 from tests import report_pages as pages
@@ -35,7 +35,7 @@ LEAVING = [
 ]
 KEYS = [f"T{number}" for number in range(1, 11)]
 BROKEN = (*HELD[0][:3], "broken", "assert <b>")
-IDLE = Message("fault.idle", {"device": "xpu"})
+NAMED = {"named": True, "selection": Selection((Selected("xpu", "xpu"), Selected("mps", "mps")))}
 
 
 class TestPage:
@@ -313,21 +313,21 @@ def test_each_device_that_was_asked_has_a_column(
 
 class TestVerdict:
     @pytest.mark.parametrize(
-        ("outcomes", "faults", "ending", "tone", "said"),
+        ("outcomes", "asked", "ending", "tone", "said"),
         [
-            (HELD, [], ExitState(), "good", "Passed: 3 claims checked, all hold."),
-            ([BROKEN, *HELD[1:]], [], ExitState(1), "bad", "Failed: 3 claims checked, 1 broken."),
-            (HELD, [IDLE], ExitState(1), "bad", "Failed: nothing ran on xpu, which --device asks "),
-            (HELD, [], ExitState(3), "bad", "Failed: 3 claims checked, none broken, but pytest "),
-            ([], [], ExitState(5), "open", "Nothing is known: no claim was checked."),
-            (HELD, [], ExitState(2, broken_off=True), "bad", "Broken off: 3 claims checked before"),
+            (HELD, {}, ExitState(), "good", "Passed: 3 claims checked, all hold."),
+            ([BROKEN, *HELD[1:]], {}, ExitState(1), "bad", "Failed: 3 claims checked, 1 broken."),
+            (HELD, NAMED, ExitState(1), "bad", "Failed: nothing ran on xpu, which --device asks "),
+            (HELD, {}, ExitState(3), "bad", "Failed: 3 claims checked, none broken, but pytest "),
+            ([], {}, ExitState(5), "open", "Nothing is known: no claim was checked."),
+            (HELD, {}, ExitState(2, broken_off=True), "bad", "Broken off: 3 claims checked before"),
         ],
         ids=["held", "broken", "fault", "otherwise", "nothing", "broken off"],
     )
     def test_verdict_says_what_the_run_comes_to(
-        self, tmp_path: Path, outcomes: Any, faults: Any, ending: ExitState, tone: str, said: str
+        self, tmp_path: Path, outcomes: Any, asked: Any, ending: ExitState, tone: str, said: str
     ) -> None:
-        run = a_run(tmp_path, outcomes, faults=faults, ending=ending)
+        run = a_run(tmp_path, outcomes, ending=ending, **asked)
 
         verdict = read(html(run)).one("div", cls="verdict")
 
@@ -356,8 +356,7 @@ class TestVerdict:
     def test_each_fault_is_told_once_in_the_page_s_language(
         self, tmp_path: Path, lang: str, said: list[str]
     ) -> None:
-        faults = [IDLE, Message("fault.idle", {"device": "mps"})]
-        run = a_run(tmp_path, HELD, faults=faults, ending=ExitState(1))
+        run = a_run(tmp_path, HELD, ending=ExitState(1), **NAMED)
 
         told = [line.text for line in read(html(run, lang)).one("div", cls="verdict").all("p")]
 
@@ -431,10 +430,14 @@ SPECIFICATION = contents.load(SPEC / "contents.toml")
 class TestWholeSpecification:
     @pytest.mark.parametrize("lang", texts.LANGUAGES)
     def test_page_stays_under_a_megabyte_even_where_everything_fails(self, lang: str) -> None:
-        broken = html(whole_run(lambda n: "broken"), lang, throughput.read(BENCHMARK))
+        run = whole_run(lambda n: "broken")
+
+        broken = html(run, lang, throughput.read(BENCHMARK))
 
         assert len(whole(lang)[0].encode()) < 1_000_000
         assert len(broken.encode()) < 1_000_000
+        few = {"shown": 100, "failed": len(run.context.results)}
+        assert texts.texts(lang)("counts.few_shown", **few) in broken
 
     def test_page_is_well_formed_and_needs_nothing_from_elsewhere(self, page: Node) -> None:
         loads = [
@@ -488,6 +491,19 @@ def test_missing_translation_is_told_in_english_and_marked(tmp_path: Path) -> No
     assert claim(page, "T3").one("span", cls="s").text.startswith("习惯是 None。")
     told = claim(page, "T2").one("span", cls="s").one("span")
     assert (told.attributes["lang"], told.text) == ("en", "A tensor of three has shape three.")
+
+
+@pytest.mark.parametrize(
+    ("text", "printable"),
+    [
+        ("a\r\nb\rc\nd\te", "a\nb\nc\nd\te"),
+        ("\x1b[1;31mred\x1b[0m \x1b[?25lhidden", "red hidden"),
+        ("\x1b alone \x00\x08\x0b\x1f\x7f", "\ufffd alone " + "\ufffd" * 5),
+        ("\ud800 \udfff \ufffe \uffff \ue000 é", "\ufffd \ufffd \ufffd \ufffd \ue000 é"),
+    ],
+)
+def test_no_character_is_left_that_a_page_may_not_hold(text: str, printable: str) -> None:
+    assert gather.printable(text) == printable
 
 
 def test_page_costs_seconds_not_minutes() -> None:
