@@ -48,11 +48,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Choose devices, read what was asked for, and register the parts."""
     benchmarks, worker = config.getoption("benchmark_only"), xdist.is_worker(config)
-    if benchmarks and xdist.workers(config) > 1:
-        raise pytest.UsageError(
-            "--benchmark-only does not go with -n: workers that share the machine would time each "
-            "other. Run the benchmarks without -n."
-        )
     spec = config.rootpath / "spec"
     contents = cache(lambda: load(spec / "contents.toml"))
     try:
@@ -77,7 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
     supervisor = isolation.SupervisorPlugin(config, chosen, checked.locate)
     if isolation.supervise(config, chosen) or (xdist.has_workers(config) and not worker):
         parts.append(supervisor)
-    for part in (*parts, xdist.XdistBridge(lambda: supervisor.selection, gaps)):
+    for part in (*parts, xdist.XdistBridge(lambda: supervisor.selection)):
         config.pluginmanager.register(part)
     if worker:
         torch.set_num_threads(run.threads)
@@ -91,7 +86,7 @@ def _context(config: pytest.Config, contents: options.Table) -> RunContext:
         contents=contents,
         selection=chosen,
         named=config.getoption("--device") is not None,
-        profile=_profile(config, chosen, contents),
+        profile=_profile(config, contents),
         results=Results(),
         images=options.images(config.getoption("--data")),
         threads=xdist.threads(config),
@@ -112,15 +107,12 @@ def _selection(config: pytest.Config) -> selection.Selection:
     return chosen
 
 
-def _profile(
-    config: pytest.Config, chosen: selection.Selection, contents: options.Table
-) -> ProfilePlugin | None:
+def _profile(config: pytest.Config, contents: options.Table) -> ProfilePlugin | None:
     path = config.getoption("--known-gaps")
     if path is None:
         return None
     keys = [claim.key for claim, _ in contents().claims()]
-    alone = not chosen.of_kinds(["accelerator"])
-    return ProfilePlugin(profile.load(path, keys), contents, alone)
+    return ProfilePlugin(profile.load(path, keys), contents)
 
 
 def _turn_tf32_off() -> None:

@@ -26,7 +26,7 @@ import pytest
 import torch
 
 from blitz.base.errors import BlitzError
-from blitz.harness.contents import Contents
+from blitz.harness.contents import Contents, parts_of
 from blitz.harness.outcomes import (
     HELD,
     KEY,
@@ -64,21 +64,14 @@ class Profile:
     lines: dict[str, Line]
     device_type: str | None = None
 
-    def line(self, key: str, device: torch.device | None, alone: bool) -> Line | None:
-        """Return the line for a test of the claim ``key``; None where there is none.
-
-        Without an accelerator in the run (``alone``) a profile that names no device is for all.
-        """
+    def line(self, key: str, device: torch.device | None) -> Line | None:
+        """Return the line for a test of the claim ``key``; None where there is none."""
+        line, named = self.lines.get(key), self.device_type
         if device is None:  # a backend can change what is done on the cpu too, as torchax does
-            line = self.lines.get(key)
-            named = self.device_type is not None and not alone
-            return line if named and line is not None and line.action == XFAIL else None
-        fits = (
-            device.type == self.device_type
-            if self.device_type
-            else alone or kind(device) == "accelerator"
-        )
-        return self.lines.get(key) if fits else None
+            fits = named is not None and line is not None and line.action == XFAIL
+        else:
+            fits = device.type == named if named else kind(device) == "accelerator"
+        return line if fits else None
 
 
 def load(path: Path, keys: Iterable[str]) -> Profile:
@@ -134,31 +127,23 @@ class ProfilePlugin:
     Args:
         profile: The profile.
         contents: Gives the claims and their tests.
-        alone: Whether the run has no accelerator.
-
-    Attributes:
-        whole: The keys whose tests are all part of the run; lines of others are not judged.
     """
 
-    def __init__(self, profile: Profile, contents: Callable[[], Contents], alone: bool) -> None:
-        self.profile = profile
-        self.whole: set[str] = set()
-        self._contents, self._alone = contents, alone
+    def __init__(self, profile: Profile, contents: Callable[[], Contents]) -> None:
+        self.profile, self._contents = profile, contents
         self._left_out: set[str | None] = set()
 
     def line_of(self, item: pytest.Item) -> Line | None:
         """Return the line for a test; None where the profile says nothing about it."""
         key = get_property(item, KEY)
-        return None if key is None else self.profile.line(key, device_of(item), self._alone)
+        return None if key is None else self.profile.line(key, device_of(item))
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Mark the tests that have a line; the items know their keys by now."""
+        """Skip the tests that a line leaves out; the items know their keys by now."""
         for item in items:
             line = self.line_of(item)
-            if line is not None:
-                put_property(item, PROFILE, line.action)
-                if line.action == SKIP:
-                    item.add_marker(pytest.mark.skip(reason=f"profile: {line.reason}"))
+            if line is not None and line.action == SKIP:
+                item.add_marker(pytest.mark.skip(reason=f"profile: {line.reason}"))
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         """Remember the claims that are not checked whole."""
@@ -166,12 +151,14 @@ class ProfilePlugin:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Work out :attr:`whole` from the items of the run and the tests of each claim."""
-        functions = (item for item in session.items if isinstance(item, pytest.Function))
-        ids = {f.originalname.removeprefix("test_") for f in functions if get_property(f, KEY)}
+        """Mark the tests that their line is judged by: where all of the claim's are in the run."""
+        ids = {parts_of(item.nodeid)[0] for item in session.items if get_property(item, KEY)}
         claims = [claim for claim, _ in self._contents().claims()]
-        self.whole = {claim.key for claim in claims if claim.tests and ids.issuperset(claim.tests)}
-        self.whole -= self._left_out
+        whole = {claim.key for claim in claims if ids.issuperset(claim.tests)} - self._left_out
+        for item in session.items:
+            line = self.line_of(item)
+            if line is not None and line.key in whole:
+                put_property(item, PROFILE, line.action)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
@@ -191,7 +178,7 @@ class ProfilePlugin:
         faults = []
         for key, line in self.profile.lines.items():
             tests = [o for o in results if o.key == key and o.profile and o.state != NOT_RUN]
-            if key not in self.whole or not tests:
+            if not tests:
                 continue
             if line.action == XFAIL and not any(o.state == KNOWN for o in tests):
                 faults.append(("fault.stale_xfail", key))

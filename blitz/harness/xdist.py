@@ -11,7 +11,6 @@ import torch
 from filelock import FileLock
 
 from blitz import data
-from blitz.harness.profile import ProfilePlugin
 from blitz.harness.selection import Selection
 
 KEY = "blitz"
@@ -75,15 +74,14 @@ def shared(folder: Path, name: str, load: Callable[[], data.Images]) -> data.Ima
 
 
 class XdistBridge:
-    """A pytest plugin: devices go to the workers, and what they collected comes back.
+    """A pytest plugin: devices and whole chapters go to the workers.
 
     Args:
         selection: Gives the devices of the run as they are now.
-        profile: The profile in force.
     """
 
-    def __init__(self, selection: Callable[[], Selection], profile: ProfilePlugin | None) -> None:
-        self._selection, self._profile = selection, profile
+    def __init__(self, selection: Callable[[], Selection]) -> None:
+        self._selection = selection
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
@@ -121,16 +119,3 @@ class XdistBridge:
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a worker which devices there are."""
         node.workerinput[KEY] = self._selection().packed()
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: Any) -> None:
-        """Hear from a worker whose claims it collected whole; one that crashed says nothing."""
-        if self._profile is not None:
-            self._profile.whole |= set(getattr(node, "workeroutput", {}).get(KEY, ()))
-
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """In a worker: leave for the controller what it is to hear."""
-        if is_worker(session.config):
-            whole = () if self._profile is None else self._profile.whole
-            left: dict[str, Any] = session.config.workeroutput  # type: ignore[attr-defined]  # xdist's
-            left[KEY] = sorted(whole)

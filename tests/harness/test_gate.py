@@ -71,9 +71,9 @@ def house(tmp_path: Path) -> Callable[..., Done]:
 
 
 @pytest.fixture
-def profile(tmp_path: Path) -> Callable[[str], str]:
-    def write(text: str) -> str:
-        (tmp_path / "profile.toml").write_text(text)
+def profile(tmp_path: Path) -> Callable[..., str]:
+    def write(claims: str, device: str = "cpu") -> str:
+        (tmp_path / "profile.toml").write_text(f'device = "{device}"\n[claims]\n{claims}')
         return f"--known-gaps={tmp_path / 'profile.toml'}"
 
     return write
@@ -183,26 +183,26 @@ class TestGaps:
 
 class TestProfile:
     def test_skip_and_its_reason_are_shown(
-        self, house: Callable[..., Done], profile: Callable[[str], str]
+        self, house: Callable[..., Done], profile: Callable[..., str]
     ) -> None:
-        done = house("--device=cpu", profile('[claims]\nT2 = { skip = "it takes an hour" }'))
+        done = house("--device=cpu", profile('T2 = { skip = "it takes an hour" }'))
 
         assert done.code == 0
         assert "2 not run: profile: it takes an hour" in done.output
 
     def test_claim_that_fails_as_foreseen_is_a_known_gap(
-        self, house: Callable[..., Done], profile: Callable[[str], str]
+        self, house: Callable[..., Done], profile: Callable[..., str]
     ) -> None:
-        done = house("--device=cpu", profile('[claims]\nT3 = { xfail = "rounds" }'), tests=TESTS)
+        done = house("--device=cpu", profile('T3 = { xfail = "rounds" }'), tests=TESTS)
 
         assert done.code == 0
         assert "2 claims held, 0 broken, 1 known gap, 0 not run (4 tests ran)" in done.output
         assert "1 known gap: profile: rounds" in done.output
 
     def test_line_is_stale_where_it_holds_and_not_judged_by_a_part_of_its_tests(
-        self, house: Callable[..., Done], profile: Callable[[str], str], tmp_path: Path
+        self, house: Callable[..., Done], profile: Callable[..., str], tmp_path: Path
     ) -> None:
-        line = profile('[claims]\nT2 = { xfail = "no sums" }')
+        line = profile('T2 = { xfail = "no sums" }')
         details = tmp_path / "spec" / "details"
         details.mkdir(parents=True)
         elsewhere = 'def test_running_sums_of_nothing():\n    """There are none."""'
@@ -219,26 +219,26 @@ class TestProfile:
         assert "T2 is stale: xfail, but every test of it held" in done.output
 
     def test_tolerance_widens_what_needs_it(
-        self, house: Callable[..., Done], profile: Callable[[str], str]
+        self, house: Callable[..., Done], profile: Callable[..., str]
     ) -> None:
-        wider = profile('[claims]\nT3 = { rtol = 1e-3, atol = 0.0, reason = "bfloat16 inside" }')
+        wider = profile('T3 = { rtol = 1e-3, atol = 0.0, reason = "bfloat16 inside" }')
 
         assert house("--device=cpu", tests=TESTS).code == 1
         assert house("--device=cpu", wider, tests=TESTS).code == 0
 
     def test_tolerance_that_nothing_needs_is_stale(
-        self, house: Callable[..., Done], profile: Callable[[str], str]
+        self, house: Callable[..., Done], profile: Callable[..., str]
     ) -> None:
-        done = house("--device=cpu", profile('[claims]\nT3 = { rtol = 1e-3, reason = "once" }'))
+        done = house("--device=cpu", profile('T3 = { rtol = 1e-3, reason = "once" }'))
 
         assert done.code == 1
         assert "T3 is stale: no test of it needs the tolerance" in done.output
 
     @needs_python_backends
     def test_profile_is_for_accelerators_and_leaves_the_cpu_alone(
-        self, house: Callable[..., Done], profile: Callable[[str], str]
+        self, house: Callable[..., Done], profile: Callable[..., str]
     ) -> None:
-        line = profile('device = "pretend"\n[claims]\nT2 = { xfail = "no running sums yet" }')
+        line = profile('T2 = { xfail = "no running sums yet" }', "pretend")
         lacks = pretend(**{"cumsum.out": missing})
 
         done = house("--device=cpu,pretend", line, prepare=lacks)
@@ -250,10 +250,10 @@ class TestProfile:
 
 class TestTolerances:
     def test_table_shows_defaults_calls_and_profile(
-        self, house: Callable[..., Done], profile: Callable[[str], str]
+        self, house: Callable[..., Done], profile: Callable[..., str]
     ) -> None:
         own = CLOSE.replace("device=device))", "device=device), rtol=0, atol=1e-3)")
-        wider = profile('[claims]\nT2 = { atol = 0.5, reason = "sums in bfloat16" }')
+        wider = profile('T2 = { atol = 0.5, reason = "sums in bfloat16" }')
 
         done = house("--device=cpu", "--tolerances", "--collect-only", wider, tests=own)
 
@@ -297,7 +297,7 @@ def shared_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Done, Path]:
     """A run on two workers with a stale profile, in which a test kills its worker."""
     folder = tmp_path_factory.mktemp("house")
     small_house.make(folder, CONTENTS, WITH_A_CRASH)
-    (folder / "profile.toml").write_text('[claims]\nT3 = { xfail = "rounds" }')
+    (folder / "profile.toml").write_text('device = "cpu"\n[claims]\nT3 = { xfail = "rounds" }')
     options = ["-n2", "--device=cpu", "--known-gaps=profile.toml", "--junitxml=report.xml"]
     return gate(folder, *options, "--conformance=result.json"), folder
 

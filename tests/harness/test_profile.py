@@ -83,35 +83,19 @@ class TestFile:
 
 class TestLine:
     @pytest.mark.parametrize(
-        ("device_type", "alone", "fitting"),
-        [
-            (None, False, {CUDA, XPU}),
-            (None, True, {CUDA, XPU, CPU, META}),
-            ("cuda", False, {CUDA}),
-            ("cuda", True, {CUDA}),
-            ("cpu", False, {CPU}),
-        ],
+        ("device_type", "fitting"),
+        [(None, {CUDA, XPU}), ("cuda", {CUDA, None}), ("cpu", {CPU, None})],
+        ids=str,
     )
     def test_is_for_the_devices_that_the_profile_is_for(
-        self, device_type: str | None, alone: bool, fitting: set[torch.device]
+        self, device_type: str | None, fitting: set[torch.device | None]
     ) -> None:
         known = Profile(PATH, LINES, device_type)
 
-        for device in (CPU, CUDA, XPU, META):
-            assert known.line("T1", device, alone) == (SKIP if device in fitting else None)
-            assert known.line("T9", device, alone) is None
-        assert known.line("T1", None, alone) is None
-
-    @pytest.mark.parametrize(
-        ("device_type", "alone", "fits"),
-        [("jax", False, True), ("jax", True, False), (None, False, False)],
-    )
-    def test_failure_may_be_known_where_no_device_is_needed(
-        self, device_type: str | None, alone: bool, fits: bool
-    ) -> None:
-        known = Profile(Path("p"), {"T1": Line("T1", "xfail", "to() lets it through")}, device_type)
-
-        assert (known.line("T1", None, alone) is not None) == fits
+        for device in (CPU, CUDA, XPU, META, None):
+            assert known.line("T2", device) == (XFAIL if device in fitting else None)
+            assert known.line("T9", device) is None
+        assert known.line("T1", None) is None  # only a failure is foreseen where none is needed
 
 
 class TestWidening:
@@ -180,9 +164,7 @@ class TestStale:
     ) -> None:
         results: Any = [Outcome("x", key, "cuda:0", state, "", did) for state, did in outcomes]
         results.append(Outcome("y", "T9", "cuda:0", KNOWN, "", "xfail"))
-        judge: Any = ProfilePlugin(Profile(PATH, LINES), None, alone=False)
-        assert judge.stale(results) == []  # no claim's tests are known to be all there
-        judge.whole = {"T1", "T2", "T3"}
+        judge: Any = ProfilePlugin(Profile(PATH, LINES), None)
 
         faults = [] if fault is None else [Message(fault, {"profile": "backend.toml", "key": key})]
         assert judge.stale(results) == faults

@@ -93,7 +93,7 @@ def no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
         ("--import=torch_gpu_", "--import torch_gpu_: ModuleNotFoundError: No module named *"),
         ("--preflight-limit=-1", "*argument --preflight-limit: '-1': give *"),
         ("--test-limit=-1", "*argument --test-limit: '-1': give *"),
-        ("--benchmark-only -n 2", "--benchmark-only does not go with -n: *"),
+        ("--benchmark-only -n 2", "Can't have both --benchmark-only and *if xdist is on*"),
         ("--claim=x9,T1,t11", "--claim T11, X9: the contents have no such claim*"),
         ("--known-gaps=nowhere.toml", "profile nowhere.toml: *No such file*"),
         ("--data=nowhere", "--data: *nowhere*"),

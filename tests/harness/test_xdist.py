@@ -30,9 +30,8 @@ class WorkerConfig(Config):
     def __init__(self) -> None:
         super().__init__()
         node = SimpleNamespace(workerinput={"workerid": "gw1"})
-        xdist.XdistBridge(lambda: SELECTION, None).pytest_configure_node(node)
+        xdist.XdistBridge(lambda: SELECTION).pytest_configure_node(node)
         self.workerinput = node.workerinput
-        self.workeroutput: dict[str, Any] = {}
 
 
 class TestShares:
