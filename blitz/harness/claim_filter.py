@@ -6,7 +6,8 @@ import pytest
 from _pytest.terminal import TerminalReporter  # pytest 8.3 does not export it
 
 from blitz.base.errors import BlitzError
-from blitz.harness.contents import SAID, Claim, Contents, Place
+from blitz.harness.contents import Claim, Contents, Place
+from blitz.harness.texts import english
 
 
 class ClaimFilter:
@@ -54,7 +55,7 @@ class ClaimFilter:
 def told(claim: Claim, contents: Contents) -> Iterator[str]:
     """Yield what is known of ``claim``, a line for each thing: who says it, its tests, verdicts."""
     if claim.said != "text":
-        yield SAID[claim.said]
+        yield english()(f"said.{claim.said}")
     if claim.erratum is not None:
         yield f"slip in a listing: {claim.erratum}"
     if claim.untestable is not None:

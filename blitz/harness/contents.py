@@ -18,13 +18,12 @@ from typing import Any
 from blitz.base.errors import BlitzError
 from blitz.harness.source import Test, Verdict, tests_of
 
-SAID = {
-    "text": "in the text followed",
-    "upstream": "only in the English original",
-    "older": "only in older revisions",
-    "ours": "our own",
-}
-"""Who makes a claim, in words."""
+SAID = ("text", "upstream", "older", "ours")
+"""Who makes a claim: the text followed, its English original alone, an older revision, or we."""
+
+
+KINDS = ("tested", "benchmark", "erratum", "untestable")
+"""How a claim is accounted for."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Claim:
 
     @property
     def kind(self) -> str:
-        """Return how the claim is accounted for: tested, benchmark, erratum or untestable."""
+        """Return how the claim is accounted for, out of :data:`KINDS`."""
         if self.tests:
             return "tested"
         if self.benchmarks:

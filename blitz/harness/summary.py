@@ -2,10 +2,11 @@
 
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Collection, Iterator
 
 from blitz.base.versions import stack
-from blitz.harness.contents import SAID, Claim, Contents
+from blitz.harness.contents import KINDS, SAID, Claim, Contents
 from blitz.harness.outcomes import (
     BROKEN,
     CRASHED,
@@ -18,13 +19,7 @@ from blitz.harness.outcomes import (
     Results,
 )
 from blitz.harness.selection import Selection
-
-KINDS = {
-    "tested": "tested",
-    "benchmark": "left to the benchmarks (pytest --benchmark-only)",
-    "erratum": "slips in a listing",
-    "untestable": "no test can check",
-}
+from blitz.harness.texts import Texts, english
 
 
 def header(selection: Selection, threads: int, images: str) -> list[str]:
@@ -47,7 +42,7 @@ def header(selection: Selection, threads: int, images: str) -> list[str]:
 
 def lines(contents: Contents, results: Results, missing: str | None) -> Iterator[str]:
     """Yield the verdict: claims in all, what held on each device, what is no longer true."""
-    yield from _accounts(contents)
+    yield from (line.replace("`", "") for line in accounts(contents, english()))
     for device in sorted(results.devices(), key=cpu_first):
         yield from _device_lines(device, results)
     if missing is not None:
@@ -94,13 +89,13 @@ def wrapped(line: str, width: int) -> str:
     )
 
 
-def _accounts(contents: Contents) -> Iterator[str]:
-    said = contents.said()
-    yield f"{sum(said.values())} claims: " + ", ".join(
-        f"{said[who]} {words}" for who, words in SAID.items() if said[who]
-    )
-    kinds = [claim.kind for claim, _ in contents.claims()]
-    yield ", ".join(f"{kinds.count(kind)} {words}" for kind, words in KINDS.items())
+def accounts(contents: Contents, texts: Texts) -> list[str]:
+    """Return how many claims there are, by who says them and by what became of them."""
+    said, kinds = contents.said(), Counter(claim.kind for claim, _ in contents.claims())
+    return [
+        texts("counts.said", all=said.total(), **{who: said[who] for who in SAID}),
+        texts("counts.accounts", **{kind: kinds[kind] for kind in KINDS}),
+    ]
 
 
 def cpu_first(device: str) -> tuple[int, str]:

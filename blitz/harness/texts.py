@@ -52,31 +52,13 @@ class Texts:
     def __call__(self, key: str, /, **values: object) -> str:
         """Return the page's words under ``key``, with ``values`` in the places named for them.
 
-        A key that the language lacks is told in English.
-
         Raises:
             KeyError: there is no such key, or a value is missing.
         """
-        words = self.words[key] if key in self.words else english().words[key]
-        return words.format(**values)
+        return self.words[key].format(**values)
 
-    def heading(self, english: str) -> Said:
-        """Return the title of a page or the heading of a section."""
-        return self._said("headings", english, english)
-
-    def claim(self, test_id: str, english: str) -> Said:
-        """Return the sentence of a test: what is true."""
-        return self._said("claims", test_id, english)
-
-    def says(self, test_id: str, english: str) -> Said:
-        """Return what the tutorial says, where a test is marked as changed or mistaken."""
-        return self._said("says", test_id, english)
-
-    def row(self, key: str, english: str) -> Said:
-        """Return why a claim is an erratum, untestable or left to the benchmarks."""
-        return self._said("rows", key, english)
-
-    def _said(self, table: str, key: str, english: str) -> Said:
+    def of(self, table: str, key: str, english: str) -> Said:
+        """Return what a table of the specification's words has under ``key``, else the English."""
         if self.lang == "en":
             return Said(english)
         found = self.said.get(table, {}).get(key)
@@ -98,7 +80,7 @@ def texts(lang: str, spec: Path | None = None) -> Texts:
 
 @cache
 def english() -> Texts:
-    """Return the words of the page in English, by which every other language is measured."""
+    """Return the words of the page in English."""
     return Texts("en", _flat(_load(HERE / "en.toml")))
 
 

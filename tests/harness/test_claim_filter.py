@@ -9,7 +9,7 @@ from tests import small_house
 
 TOLD = {
     "T2": [
-        "only in the English original",
+        "The English original says it, the text followed does not.",
         "spec/test_1.py:11  test_shape_is_three",
         "  holds: A tensor of three has shape three.",
         "spec/details/test_joining.py:2  test_sign_is_smaller",
@@ -35,11 +35,11 @@ TOLD = {
         "  true now: Biases are added.",
     ],
     "T10": [
-        "only in older revisions",
+        "An older revision says it, the text followed does not.",
         "spec/test_1.py:38  test_back_again",
         "  holds, not true from 0.4.1 until 2.5: Whole numbers do.",
     ],
-    "M2": ["our own", "no test can check it: Nobody knows."],
+    "M2": ["It is our own, the tutorial does not say it.", "no test can check it: Nobody knows."],
 }
 
 

@@ -142,15 +142,19 @@ class TestProofOfWork:
 
 @needs_python_backends
 class TestGaps:
+    @pytest.mark.parametrize(
+        ("fault", "said"),
+        [(missing, "aten::cumsum.out"), (refusing, "torch.Tensor.cumsum: these do not fit")],
+    )
     def test_missing_operation_is_unsupported_and_not_broken(
-        self, house: Callable[..., Done]
+        self, house: Callable[..., Done], fault: Any, said: str
     ) -> None:
-        done = house("--device=pretend", prepare=pretend(**{"cumsum.out": missing}))
+        done = house("--device=pretend", prepare=pretend(**{"cumsum.out": fault}))
 
         assert done.code == 0
         assert (
             "  pretend:0:   2 claims held, 0 broken, 1 unsupported, 0 not run (3 tests ran)\n"
-            "               1 unsupported: aten::cumsum.out\n"
+            f"               1 unsupported: {said}\n"
         ) in done.output
 
     def test_dtype_that_the_device_refuses_is_unsupported(self, house: Callable[..., Done]) -> None:

@@ -127,7 +127,7 @@ def test_header_and_summary_name_the_machine_and_count_claims_on_each_device(
             "devices: cpu, meta; torch finds no accelerator on this machine",
             "threads: *",
             "images: made on the spot*",
-            "5 claims: 5 in the text followed",
+            "5 claims: 5 in the text followed, 0 only in the English original, *",
             "3 tested, 0 left to the benchmarks *, 1 slips in a listing, 1 no test can check",
             "  cpu: * 2 claims held, 0 broken, 0 not run (2 tests ran)",
             "  meta: * 1 claims held, 0 broken, 0 not run (1 tests ran)",

@@ -18,33 +18,12 @@ class TestTexts:
         assert texts.english().lang == "en"
         assert texts.texts("zh").lang == "zh"
 
-    @pytest.mark.parametrize("table", ["claims", "says", "rows", "headings"])
-    def test_each_table_has_its_own_words_and_english_ones_where_they_lack(
-        self, table: str
-    ) -> None:
-        chinese = texts.Texts("zh", {}, {table: {"key": "译文"}})
+    def test_table_without_a_word_gives_the_english_and_says_so(self) -> None:
+        chinese = texts.Texts("zh", {}, {"claims": {"key": "译文"}})
 
-        def said(words: texts.Texts) -> list[texts.Said]:
-            by_id = [
-                words.claim("key", "word"),
-                words.says("key", "word"),
-                words.row("key", "word"),
-            ]
-            return [*by_id, words.heading("key")]
-
-        place = ["claims", "says", "rows", "headings"].index(table)
-        expected = [*([texts.Said("word", "en")] * 3), texts.Said("key", "en")]
-        expected[place] = texts.Said("译文")
-        assert said(chinese) == expected
-        assert said(texts.english()) == [*([texts.Said("word")] * 3), texts.Said("key")]
-
-    def test_word_that_a_language_lacks_is_told_in_english(self) -> None:
-        some = texts.Texts("zh", {"fault.idle": "{device} 闲着"})
-
-        assert some("fault.idle", device="cuda") == "cuda 闲着"
-        assert some("state.held") == "held"
-        with pytest.raises(KeyError, match="no such key"):
-            some("no such key")
+        assert chinese.of("claims", "key", "word") == texts.Said("译文")
+        assert chinese.of("says", "key", "word") == texts.Said("word", "en")
+        assert texts.english().of("claims", "key", "word") == texts.Said("word")
 
     def test_message_says_the_messages_in_it_in_the_same_language(self) -> None:
         inner = Message("machine.none_found")

@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 from blitz import data
 from blitz.harness import conformance, outcomes, summary, verdict
 from blitz.harness.benchmarks import cpu_name
-from blitz.harness.contents import SAID, Claim, parts_of
+from blitz.harness.contents import Claim, parts_of
 from blitz.harness.context import RunContext
 from blitz.harness.outcomes import BROKEN, FAILED, HELD, NO_DEVICE, NOT_RUN, Outcome, worst
 from blitz.harness.report import highlight
@@ -53,6 +53,7 @@ class Report:
     """Answers what the template asks about a run, in the language of the page.
 
     Attributes:
+        accounts: How many claims there are, by who says them and by what became of them.
         faults: Why the run must not count as a success, beside what failed.
         columns: The devices; the kind of one that is not there; "no device".
         broken: The keys of the claims that failed on any device.
@@ -77,6 +78,7 @@ class Report:
         failed = {test: len(self.failed(test)) for test in self._outcomes if self.failed(test)}
         most = FAILURES_SHOWN if sum(failed.values()) <= MANY else 1
         self._failing = len(failed)
+        self.accounts = summary.accounts(self.contents, asked.texts)
         self._shown = {test: min(failed[test], most) for test in list(failed)[:MANY]}
         self._room = min(FAILURE_MOST, FAILURES_MOST // max(1, sum(self._shown.values())))
 
@@ -129,15 +131,6 @@ class Report:
         """Return how many claims are in each state on a device."""
         return Counter(self.run.results.claims(device).values())
 
-    def accounts(self) -> Iterator[str]:
-        """Yield how many claims there are, by who says them and by what became of them."""
-        said = self.contents.said()
-        counts = {who: said[who] for who in SAID}
-        yield self._texts("counts.said", all=said.total(), **counts)
-        kinds = Counter(claim.kind for claim, _ in self.contents.claims())
-        names = ("tested", "benchmark", "erratum", "untestable")
-        yield self._texts("counts.accounts", **{name: kinds[name] for name in names})
-
     def notes(self) -> Iterator[str]:
         """Yield what the verdict says nothing about: what was not run, and what is not shown."""
         if self.run.selection.missing:
@@ -187,7 +180,7 @@ class Report:
         for kind in ("erratum", "untestable", "benchmark"):
             reason = measured if kind == "benchmark" else getattr(claim, kind)
             if reason is not None:
-                yield kind, self._texts.row(claim.key, reason)
+                yield kind, self._texts.of("rows", claim.key, reason)
 
     def probes(self, key: str) -> list[Probe]:
         """Return what the releases of torch did, where they were asked about a claim."""
