@@ -3,8 +3,6 @@
 Tutorial: "Test the network on the test data".
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -63,26 +61,12 @@ class Accuracy:
 def predict(net: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """Return the class with the highest score for each of N images, int64, on the net's device.
 
-    Which of several equal scores wins depends on the device. No gradient is recorded; the net is in
-    evaluation mode meanwhile, and each of its modules in its former mode afterwards.
+    Which of several equal scores wins depends on the device. No gradient is recorded. The net's
+    mode is left as it is, as in the tutorial, whose net has no layer that depends on it.
 
     Tutorial: "Test the network on the test data".
     """
     parameter = next(net.parameters(), images)
-    with _evaluation(net):
+    with torch.no_grad():
         scores: torch.Tensor = net(images.to(parameter.device))
         return scores.argmax(1)
-
-
-@contextmanager
-def _evaluation(net: nn.Module) -> Iterator[None]:
-    """Switch to evaluation mode without gradients; give each module its own mode back after."""
-    # Module by module: net.train() would also wake those that were frozen on purpose.
-    training = {module: module.training for module in net.modules()}
-    net.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in training.items():
-            module.training = mode

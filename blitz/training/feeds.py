@@ -183,8 +183,8 @@ class _Captured(_Resident):
         yield from super()._chunks(step, indices[replayed:], chunk)
 
     def _recorded(self, step: TrainingStep, steps: int) -> Recording:
-        """Return the recording of ``steps`` steps, a new one where the last is stale."""
-        if self._recording is None or not self._recording.serves(step, steps):
+        """Return the recording of ``steps`` steps, a new one where the last is of others."""
+        if self._recording is None or self._recording.made_for != (step, steps):
             self._recording = None  # frees its memory before the next takes as much
             self._recording = Recording(step, steps, self.batch_size, self._images, self._labels)
         return self._recording
