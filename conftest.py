@@ -47,8 +47,8 @@ def train_images(
 def test_images(
     pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
 ) -> data.Images:
-    """The test images, as PIL images: no more than 1,000, as many of each class."""
-    return xdist.images(pytestconfig, tmp_path_factory.getbasetemp(), "test", 1000)
+    """The test images, as PIL images: no more than 400, as many of each class."""
+    return xdist.images(pytestconfig, tmp_path_factory.getbasetemp(), "test", 400)
 
 
 @pytest.fixture(scope="session")
