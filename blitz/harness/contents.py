@@ -129,6 +129,18 @@ class Contents:
         found = (place.test.untrue for place in self.places() if place.claim.key == key)
         return next((verdict for verdict in found if verdict is not None), None)
 
+    def untrue(self, upstream: bool) -> dict[str, list[tuple[Test, Verdict]]]:
+        """Return key → the tests that call a sentence of the claim untrue, and their verdicts.
+
+        Those of which the translation alone is wrong where ``upstream``, and the others if not.
+        """
+        found: dict[str, list[tuple[Test, Verdict]]] = {}
+        for place in self.places():
+            verdict = place.test.untrue
+            if verdict is not None and (verdict.upstream is not None) == upstream:
+                found.setdefault(place.claim.key, []).append((place.test, verdict))
+        return found
+
     def said(self) -> Counter[str]:
         """Return how many claims each of :data:`SAID` makes."""
         return Counter(claim.said for claim, _ in self.claims())

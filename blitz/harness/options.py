@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from blitz import data, preflight
+from blitz import preflight
 from blitz.base.arguments import add_devices, seconds
 from blitz.harness import isolation
 from blitz.harness.contents import Contents
@@ -87,11 +87,3 @@ def _add(addoption: Callable[..., None]) -> None:
         "text says, what is true and since when; with --collect-only, tell it at once",
     )
     report.add_options(addoption)
-
-
-def images(source: Path | None) -> str:
-    """Return where the images come from, in a few words; an error names ``--data``."""
-    try:
-        return data.describe(source)
-    except data.DataError as error:
-        raise data.DataError(f"--data: {error}") from error

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from blitz import data
 from blitz.base.errors import BlitzError
 from blitz.harness import (
     isolation,
@@ -88,7 +89,7 @@ def _context(config: pytest.Config, contents: options.Table) -> RunContext:
         named=config.getoption("--device") is not None,
         profile=_profile(config, contents),
         results=Results(),
-        images=options.images(config.getoption("--data")),
+        images=data.describe(config.getoption("--data")),
         threads=xdist.threads(config),
         judged=not (config.getoption("benchmark_only") or xdist.is_worker(config)),
     )

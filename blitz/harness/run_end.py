@@ -42,8 +42,8 @@ class RunEndPlugin:
         """Let SIGTERM, which a CI's time limit sends first, end the run as Ctrl-C does."""
         here = threading.current_thread() is threading.main_thread()
         if here and not xdist.is_worker(self._config):
-            before = signal.signal(signal.SIGTERM, _interrupt)
-            self._config.add_cleanup(lambda: _put_back(before))
+            before: Any = signal.signal(signal.SIGTERM, _interrupt)
+            self._config.add_cleanup(lambda: signal.signal(signal.SIGTERM, before))
 
     def pytest_runtest_logreport(self) -> None:
         """Write what is known so far now and then: a run can be killed outright."""
@@ -96,10 +96,6 @@ class RunEndPlugin:
             write(*what)
         except BlitzError as error:
             self._unwritten[str(error)] = None
-
-
-def _put_back(handler: Any) -> None:
-    signal.signal(signal.SIGTERM, handler)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -49,12 +49,6 @@ class Selected:
         """Return ``cpu``, ``meta`` or ``accelerator``."""
         return kind(self.device)
 
-    def for_worker(self, number: int) -> "Selected":
-        """Return the same for worker ``number`` (0, 1, …): one of the visible devices in turn."""
-        if self.visible == 1:
-            return self
-        return replace(self, place=f"{self.device.type}:{number % self.visible}")
-
     def __str__(self) -> str:
         """Return it as the head of a run names it."""
         model = f" ({self.model})" if self.model else ""
@@ -100,8 +94,12 @@ class Selection:
         return next((s for s in self.devices if s.device == device), None)
 
     def for_worker(self, number: int) -> "Selection":
-        """Return what worker ``number`` of an xdist run uses."""
-        return replace(self, devices=tuple(s.for_worker(number) for s in self.devices))
+        """Return what worker ``number`` (0, 1, …) uses: one of the visible devices in turn."""
+        own = (
+            s if s.visible == 1 else replace(s, place=f"{s.device.type}:{number % s.visible}")
+            for s in self.devices
+        )
+        return replace(self, devices=tuple(own))
 
     def packed(self) -> dict[str, Any]:
         """Return it as plain values, which can be sent to a worker."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 
 from blitz.base.versions import stack
-from blitz.harness.contents import KINDS, SAID, Claim, Contents
+from blitz.harness.contents import KINDS, SAID, Contents
 from blitz.harness.outcomes import (
     BROKEN,
     CRASHED,
@@ -59,21 +59,22 @@ def lines(contents: Contents, results: Results, missing: str | None) -> Iterator
 
 def untrue(contents: Contents, ran: Collection[str]) -> Iterator[str]:
     """Yield a line for each untrue sentence of the claims ``ran``, and the slips beside them."""
-    for page in contents.pages:
-        for section in page.sections:
-            if any(claim.key in ran for claim in section.claims):
-                for claim in section.claims:
-                    yield from _untrue(claim, contents, claim.key in ran)
+    tests = contents.untrue(upstream=False)
+    for claim, section in contents.claims():
+        if claim.erratum is not None and any(each.key in ran for each in section.claims):
+            yield f"  {claim.key}  slip in a listing: {claim.erratum}"
+        for test, verdict in tests.get(claim.key, []) if claim.key in ran else []:
+            what = "mistaken" if verdict.since is None else f"changed in {verdict.since}"
+            yield f"  {claim.key}  {what}: the text says {verdict.text} Now: {test.sentence}"
 
 
 def mistranslated(contents: Contents, ran: Collection[str]) -> Iterator[str]:
     """Yield a line for each sentence of the claims ``ran`` of which the English is right."""
-    for place in contents.places():
-        verdict, key = place.test.untrue, place.claim.key
-        if key in ran and verdict is not None and verdict.upstream is not None:
+    for key, tests in contents.untrue(upstream=True).items():
+        for test, verdict in tests if key in ran else []:
             yield (
                 f"  {key}  the text says {verdict.text} The English says {verdict.upstream} "
-                f"Now: {place.test.sentence}"
+                f"Now: {test.sentence}"
             )
 
 
@@ -115,14 +116,3 @@ def _device_lines(device: str, results: Results) -> Iterator[str]:
     for state in (CRASHED, HUNG, UNSUPPORTED, KNOWN, NOT_RUN):
         for reason, count in results.reasons(device, state).items():
             yield f"  {'':<13}{count} {state}: {reason}"
-
-
-def _untrue(claim: Claim, contents: Contents, ran: bool) -> Iterator[str]:
-    if claim.erratum is not None:
-        yield f"  {claim.key}  slip in a listing: {claim.erratum}"
-    for place in contents.places():
-        verdict = place.test.untrue
-        if ran and place.claim is claim and verdict is not None and verdict.upstream is None:
-            what = "mistaken" if verdict.since is None else f"changed in {verdict.since}"
-            now = place.test.sentence
-            yield f"  {claim.key}  {what}: the text says {verdict.text} Now: {now}"

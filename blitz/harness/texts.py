@@ -4,7 +4,6 @@ The page's own words are data: ``en.toml`` and ``zh.toml`` beside this file have
 the claims say is English in the specification; ``spec/<lang>.toml`` holds it in another language.
 """
 
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -106,12 +105,6 @@ class Message:
 
     def __str__(self) -> str:
         return self.said(english())
-
-
-def code_parts(words: str) -> list[tuple[bool, str]]:
-    """Return the text in its parts: (whether it stands in `backticks`, the part without them)."""
-    parts = re.split(r"`([^`]*)`", words)
-    return [(number % 2 == 1, part) for number, part in enumerate(parts) if part]
 
 
 def _load(file: Path) -> dict[str, Any]:

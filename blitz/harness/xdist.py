@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,20 +53,14 @@ def selection(config: pytest.Config) -> Selection:
 
 def images(config: pytest.Config, temporary: Path, split: str, count: int) -> data.Images:
     """Return at most ``count`` images of ``split``; one of xdist's workers loads them for all."""
-
-    def load() -> data.Images:
-        return data.load(split, config.getoption("--data"), count=count)
-
-    return shared(temporary.parent, split, load) if is_worker(config) else load()
-
-
-def shared(folder: Path, name: str, load: Callable[[], data.Images]) -> data.Images:
-    """Return the images that ``load`` gives, which the first process leaves in ``folder``."""
-    file = folder / f"{name}.npz"
-    with FileLock(folder / f"{name}.lock"):
+    load = partial(data.load, split, config.getoption("--data"), count=count)
+    if not is_worker(config):
+        return load()
+    file = temporary.parent / f"{split}.npz"
+    with FileLock(file.with_suffix(".lock")):
         if not file.exists():
             loaded = load()
-            beside = folder / f"{name}.part.npz"  # a process that dies here leaves no half file
+            beside = file.with_suffix(".part.npz")  # a process that dies here leaves no half file
             np.savez(beside, items=loaded.pixels(), labels=loaded.labels, origin=loaded.origin)
             beside.replace(file)
             return loaded

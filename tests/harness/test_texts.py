@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from blitz.harness import texts
 from blitz.harness.texts import Message
 
@@ -34,19 +32,3 @@ class TestTexts:
         assert outer.said(texts.texts("zh")) == "没有测量任何加速器：torch 在本机上没有找到加速器"
         assert Message("state.held").said(texts.english()) == "held"
         assert str(texts.Said("a word", "en")) == "a word"
-
-    @pytest.mark.parametrize(
-        ("words", "parts"),
-        [
-            ("", []),
-            ("plain", [(False, "plain")]),
-            ("`code`", [(True, "code")]),
-            ("a `b` c `d`", [(False, "a "), (True, "b"), (False, " c "), (True, "d")]),
-            ("``empty", [(False, "empty")]),
-            ("an `open end", [(False, "an `open end")]),
-        ],
-    )
-    def test_words_fall_into_code_and_other_text(
-        self, words: str, parts: list[tuple[bool, str]]
-    ) -> None:
-        assert texts.code_parts(words) == parts

@@ -27,8 +27,8 @@ class Config:
 class WorkerConfig(Config):
     """That of the second of three workers, as the controller made it."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
         node = SimpleNamespace(workerinput={"workerid": "gw1"})
         xdist.XdistBridge(lambda: SELECTION).pytest_configure_node(node)
         self.workerinput = node.workerinput
@@ -50,16 +50,18 @@ class TestBridge:
         assert xdist.selection(WorkerConfig()).devices[1].place == "xpu:1"
 
 
-def test_images_are_loaded_by_the_first_worker_alone(tmp_path: Path) -> None:
+def test_images_are_loaded_by_the_first_worker_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loads: list[str] = []
+    load = data.load
+    monkeypatch.setattr(data, "load", lambda *a, **kw: loads.append("loaded") or load(*a, **kw))
+    config = WorkerConfig(**{"--data": None})
 
-    def load() -> data.Images:
-        loads.append("loaded")
-        return data.load("train", None, count=10)
-
-    first = xdist.shared(tmp_path, "train", load)
-    again = xdist.shared(tmp_path, "train", load)
+    first = xdist.images(config, tmp_path / "gw0", "train", 10)
+    again = xdist.images(config, tmp_path / "gw1", "train", 10)
 
     assert loads == ["loaded"]
+    assert len(first.labels) == 10
     assert first.labels == again.labels
     assert (first.pixels() == again.pixels()).all()

@@ -159,17 +159,6 @@ class Report:
             part += any(reached) and not all(reached)
         return none, part
 
-    def untrue(self, upstream: bool) -> Iterator[tuple[str, list[Test]]]:
-        """Yield the claims that are untrue, with the tests that say so.
-
-        Those of which the translation alone is wrong where ``upstream``, and the others if not.
-        """
-        for key, tests in self._tests.items():
-            verdicts = [(test, test.untrue) for test in tests]
-            found = [t for t, v in verdicts if v is not None and bool(v.upstream) == upstream]
-            if found:
-                yield key, found
-
     # The claims
 
     def notes_on(self, claim: Claim) -> Iterator[tuple[str, Said]]:

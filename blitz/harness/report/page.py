@@ -7,14 +7,14 @@ from functools import cache
 from pathlib import Path
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from blitz.base import files
 from blitz.harness.context import RunContext
 from blitz.harness.outcomes import FAILED
 from blitz.harness.report import gather, speed
 from blitz.harness.report.options import Request
-from blitz.harness.texts import Said, code_parts
+from blitz.harness.texts import Said
 from blitz.harness.verdict import ExitState
 from blitz.measuring.step_breakdown import PARTS
 
@@ -73,8 +73,7 @@ def _template() -> jinja2.Template:
 
 def _coded(words: str) -> Markup:
     """Return the text, with what stands in `backticks` as code."""
-    parts = (Markup("<code>{}</code>" if code else "{}").format(p) for code, p in code_parts(words))
-    return Markup("").join(parts)
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(words))))
 
 
 def _said(what: Said) -> Markup:
