@@ -43,7 +43,11 @@ class RunEndPlugin:
         here = threading.current_thread() is threading.main_thread()
         if here and not xdist.is_worker(self._config):
             before: Any = signal.signal(signal.SIGTERM, _interrupt)
-            self._config.add_cleanup(lambda: signal.signal(signal.SIGTERM, before))
+
+            def put_back() -> None:
+                signal.signal(signal.SIGTERM, before)
+
+            self._config.add_cleanup(put_back)
 
     def pytest_runtest_logreport(self) -> None:
         """Write what is known so far now and then: a run can be killed outright."""
