@@ -13,6 +13,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils import backend_registration
+
+needs_python_backends = pytest.mark.skipif(
+    not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
+    reason=f"torch {torch.__version__} cannot register a backend written in Python",
+)
 
 # It imports much of torch on its first call: here, not in every copy. A backward pass must not be
 # run here: torch refuses one on a device in the copies of a process that has run any.

@@ -5,18 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-import torch
-from torch.utils import backend_registration
-
 from tests.device_faults import ALL, BY_NAME
+from tests.forked import needs_python_backends
 
 ROOT = Path(__file__).parents[1]
-
-needs_python_backends = pytest.mark.skipif(
-    not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
-    reason=f"torch {torch.__version__} cannot register a backend written in Python",
-)
 
 
 def test_faults_have_names_of_their_own_and_most_were_reported() -> None:

@@ -5,15 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
-from torch.utils import backend_registration
+
+from tests.forked import needs_python_backends
 
 ROOT = Path(__file__).parents[1]
 
-needs_python_backends = pytest.mark.skipif(
-    not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
-    reason=f"torch {torch.__version__} cannot register a backend written in Python",
-)
 
 PRETENDING = """
 import sys

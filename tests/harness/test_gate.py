@@ -10,18 +10,13 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
-from torch.utils import backend_registration
 
 from blitz.__main__ import main
 from tests import small_house
-from tests.forked import Done, gate
+from tests.forked import Done, gate, needs_python_backends
 
 ROOT = Path(__file__).parents[2]
 
-needs_python_backends = pytest.mark.skipif(
-    not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
-    reason=f"torch {torch.__version__} cannot register a backend written in Python",
-)
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs fork")
 
 CONTENTS = (

@@ -11,20 +11,14 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-import torch
-from torch.utils import backend_registration
 
 from blitz.harness import isolation, run_end
 from blitz.harness.selection import META, Selected, Selection
 from tests import small_house
-from tests.forked import Done, gate
+from tests.forked import Done, gate, needs_python_backends
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 
-needs_python_backends = pytest.mark.skipif(
-    not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
-    reason=f"torch {torch.__version__} cannot register a backend written in Python",
-)
 
 CLAIMS = 'T1 = ["first"]\nT2 = ["second"]\nT3 = ["third"]\n'
 

@@ -41,22 +41,13 @@ class TestGaps:
         assert unsupported.met(error, "cpu", self.KNOWN) == gap
 
     @pytest.mark.parametrize(
-        ("dtype", "words"),
-        [
-            ("float64", "float64 double"),
-            ("float16", "float16 half"),
-            ("bfloat16", "bfloat16"),
-            ("int64", "int64 long"),
-            ("int32", "int32"),
-            ("uint8", "uint8 byte"),
-            ("bool", "bool"),
-            ("complex64", "complex64 complexfloat"),
-        ],
+        ("dtype", "word"),
+        [("float16", "half"), ("uint8", "byte"), ("bool", "bool"), ("complex64", "complexfloat")],
     )
-    def test_dtype_has_the_names_that_torch_uses(self, dtype: str, words: str) -> None:
-        for word in words.split():
-            error = RuntimeError(f"{word} is not there")
-            assert unsupported.met(error, "cpu", {dtype: "unlike that"}) == dtype
+    def test_dtype_has_the_names_that_torch_uses(self, dtype: str, word: str) -> None:
+        error = RuntimeError(f"{word} is not there")
+
+        assert unsupported.met(error, "cpu", {dtype: "unlike that"}) == dtype
 
     def test_is_what_torch_lacks_for_the_device(self, monkeypatch: pytest.MonkeyPatch) -> None:
         module, other = SimpleNamespace(), SimpleNamespace()

@@ -108,28 +108,6 @@ class TestMarks:
         assert set(asked("pooling_of_a_single_sample").values()) == {False}
         assert both[0] == both[1]
 
-    @pytest.mark.parametrize(
-        ("name", "release"),
-        [
-            ("net_zero_grad", "2.0.1"),
-            ("optimizer_zero_grad", "2.0.1"),
-            ("dataiter_next", "1.13.1"),
-            ("node_of_the_output", "1.10.2"),
-            ("node_of_the_loss", "1.10.2"),
-            ("transpose_of_three_dimensions", "1.11.0"),
-            ("pretrained_flag", "1.12.1"),
-            ("file_of_a_whole_net", "2.6.0"),
-            ("sgd_without_learning_rate", "2.2.2"),
-            ("class_probabilities", "1.10.2"),
-        ],
-    )
-    def test_turn_is_at(self, name: str, release: str) -> None:
-        assert turn(name) == release
-
-    @pytest.mark.parametrize("name", ["backward_of_a_vector", "second_backward", "file_of_weights"])
-    def test_what_holds_held_in_every_release(self, name: str) -> None:
-        assert asked(name) == dict.fromkeys(RELEASES, True)
-
 
 class TestReading:
     """What the report makes of the file."""

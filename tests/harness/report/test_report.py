@@ -318,11 +318,9 @@ class TestVerdict:
             (HELD, {}, ExitState(), "good", "Passed: 3 claims checked, all hold."),
             ([BROKEN, *HELD[1:]], {}, ExitState(1), "bad", "Failed: 3 claims checked, 1 broken."),
             (HELD, NAMED, ExitState(1), "bad", "Failed: nothing ran on xpu, which --device asks "),
-            (HELD, {}, ExitState(3), "bad", "Failed: 3 claims checked, none broken, but pytest "),
             ([], {}, ExitState(5), "open", "Nothing is known: no claim was checked."),
-            (HELD, {}, ExitState(2, broken_off=True), "bad", "Broken off: 3 claims checked before"),
         ],
-        ids=["held", "broken", "fault", "otherwise", "nothing", "broken off"],
+        ids=["held", "broken", "fault", "nothing"],
     )
     def test_verdict_says_what_the_run_comes_to(
         self, tmp_path: Path, outcomes: Any, asked: Any, ending: ExitState, tone: str, said: str
@@ -334,33 +332,15 @@ class TestVerdict:
         assert tone in verdict.attributes["class"].split()
         assert verdict.one("p").text.startswith(said)
 
-    @pytest.mark.parametrize(
-        ("lang", "said"),
-        [
-            (
-                "en",
-                [
-                    "Failed: nothing ran on xpu, which --device asks for.",
-                    "Failed: nothing ran on mps, which --device asks for.",
-                ],
-            ),
-            (
-                "zh",
-                [
-                    "未通过：--device 要求的 xpu 上没有运行任何测试。",
-                    "未通过：--device 要求的 mps 上没有运行任何测试。",
-                ],
-            ),
-        ],
-    )
-    def test_each_fault_is_told_once_in_the_page_s_language(
-        self, tmp_path: Path, lang: str, said: list[str]
-    ) -> None:
+    def test_each_fault_is_told_once_in_the_page_s_language(self, tmp_path: Path) -> None:
         run = a_run(tmp_path, HELD, ending=ExitState(1), **NAMED)
 
-        told = [line.text for line in read(html(run, lang)).one("div", cls="verdict").all("p")]
+        told = [line.text for line in read(html(run, "zh")).one("div", cls="verdict").all("p")]
 
-        assert told[:2] == said
+        assert told[:2] == [
+            "未通过：--device 要求的 xpu 上没有运行任何测试。",
+            "未通过：--device 要求的 mps 上没有运行任何测试。",
+        ]
 
     @pytest.mark.parametrize(
         ("outcomes", "said"),

@@ -128,9 +128,6 @@ class TestOption:
         assert "collected" not in done.output
         assert not (tmp_path / "p.html").exists()
 
-    def test_collecting_alone_writes_nothing(self, report: Callable[..., Any]) -> None:
-        assert report("--device=cpu", "--collect-only")[1] is None
-
     def test_page_that_cannot_be_written_leaves_the_old_one_and_fails_the_run(
         self, report: Callable[..., Any], tmp_path: Path
     ) -> None:
