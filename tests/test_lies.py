@@ -13,7 +13,7 @@ from blitz.harness import contents
 from tests import small_house
 from tests.lies import run
 from tests.lies.all import LIES
-from tests.lies.lie import Lie, Register, accept, aten, everywhere, replace
+from tests.lies.lie import Lie, Register, accept, aten, instead
 
 ROOT = Path(__file__).parents[1]
 
@@ -57,11 +57,11 @@ def told(spec: Path, install: Any, *breaks: str, **options: Any) -> run.Finding:
 
 
 def sums_are_off() -> None:
-    everywhere("sum", lambda old: lambda t: old(t) + 1)
+    instead("sum")(lambda old, t: old(t) + 1)
 
 
 def zeros_are_off() -> None:
-    replace(torch, "zeros", lambda old: lambda *size: torch.ones(*size))
+    instead(torch, "zeros")(lambda old, *size: torch.ones(*size))
 
 
 class TestOneLie:

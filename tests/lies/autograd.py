@@ -9,20 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor, nn
 
-from .lie import everywhere, leaves, lie, replace, scale_gradient
+from .lie import after, assigned, instead, leaves, lie, scale_gradient
 
 
-def backward(change):
-    """Replace backward() of tensors and of torch.autograd: ``change(old, tensors, *rest)``."""
-    replace(
-        torch.autograd,
-        "backward",
-        lambda old: lambda tensors, *rest, **kw: change(old, tensors, *rest, **kw),
-    )
-
-
-def after_backward(change):
-    """After each backward pass, ``change(leaf, gradient before, gradient now)`` on every leaf."""
+def after_backward(function):
+    """Call ``function(leaf, gradient before, gradient now)`` after each backward pass."""
 
     def lying(old, tensors, *rest, **kw):
         before = [
@@ -30,10 +21,11 @@ def after_backward(change):
         ]
         result = old(tensors, *rest, **kw)
         for leaf, gradient in before:
-            change(leaf, gradient, leaf.grad)
+            if leaf.grad is not None:
+                function(leaf, gradient, leaf.grad)
         return result
 
-    backward(lying)
+    instead(torch.autograd, "backward")(lying)
 
 
 def _beside(gradient, output):
@@ -45,44 +37,30 @@ def _beside(gradient, output):
 # Backward and .grad ----------------------------------------------------------------------------
 
 
-@lie("A10 N33 A32")
-def backward_overwrites():
+@lie("A10 N33 A32", torch.autograd, "backward")
+def backward_overwrites(old, tensors, *rest, **kw):
     """backward() overwrites .grad instead of adding to it."""
-
-    def overwriting(old, tensors, *rest, **kw):
-        for leaf in leaves(tensors):
-            leaf.grad = None
-        return old(tensors, *rest, **kw)
-
-    backward(overwriting)
+    for leaf in leaves(tensors):
+        leaf.grad = None
+    return old(tensors, *rest, **kw)
 
 
-@lie("A10 N33")
-def backward_averages():
+@lie("A10 N33", after_backward)
+def backward_averages(leaf, before, now):
     """A second backward() averages with the first instead of adding."""
-
-    def average(leaf, before, now):
-        if before is not None and now is not None:
-            leaf.grad = now / 2
-
-    after_backward(average)
+    if before is not None:
+        leaf.grad = now / 2
 
 
-@lie("A10")
-def backward_makes_a_new_grad():
+@lie("A10", after_backward)
+def backward_makes_a_new_grad(leaf, before, now):
     """A second backward() puts the sum in a new tensor."""
-
-    def renew(leaf, before, now):
-        if now is not None:
-            leaf.grad = now.clone()
-
-    after_backward(renew)
+    leaf.grad = now.clone()
 
 
-@lie("A10", torch.autograd, "grad")
-def autograd_grad_accumulates(old, outputs, inputs, *args, **kw):
+@lie("A10", after(torch.autograd, "grad"))
+def autograd_grad_accumulates(found, outputs, inputs, *args, **kw):
     """torch.autograd.grad adds to .grad as well."""
-    found = old(outputs, inputs, *args, **kw)
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     for t, g in zip(inputs, found, strict=True):
         if t.is_leaf and g is not None:
@@ -90,15 +68,11 @@ def autograd_grad_accumulates(old, outputs, inputs, *args, **kw):
     return found
 
 
-@lie("A03 A12")
-def backward_moves_the_parameters():
+@lie("A03 A12", after_backward)
+def backward_moves_the_parameters(leaf, before, now):
     """backward() already takes a small step."""
-
-    def step(leaf, before, now):
-        if isinstance(leaf, nn.Parameter) and now is not None:
-            leaf.data.sub_(now, alpha=1e-4)
-
-    after_backward(step)
+    if isinstance(leaf, nn.Parameter):
+        leaf.data.sub_(now, alpha=1e-4)
 
 
 @lie("A03 A28", nn.Module, "__call__")
@@ -118,180 +92,120 @@ def forward_moves_the_parameters(old, module, *args, **kw):
     return old(module, *args, **kw)
 
 
-@lie("A09 N31")
-def biases_get_no_gradient():
+@lie("A09 N31", after_backward)
+def biases_get_no_gradient(leaf, before, now):
     """backward() leaves .grad of one-dimensional parameters None."""
-
-    def forget(leaf, before, now):
-        if isinstance(leaf, nn.Parameter) and leaf.dim() == 1:
-            leaf.grad = before
-
-    after_backward(forget)
+    if isinstance(leaf, nn.Parameter) and leaf.dim() == 1:
+        leaf.grad = before
 
 
-@lie("N31")
-def inputs_get_no_gradient():
+@lie("N31", after_backward)
+def inputs_get_no_gradient(leaf, before, now):
     """backward() fills .grad of parameters only."""
-
-    def forget(leaf, before, now):
-        if not isinstance(leaf, nn.Parameter):
-            leaf.grad = before
-
-    after_backward(forget)
+    if not isinstance(leaf, nn.Parameter):
+        leaf.grad = before
 
 
-@lie("A15 A16 A09 N43 N44")
-def gradients_are_halved():
+@lie("A15 A16 A09 N43 N44", after_backward)
+def gradients_are_halved(leaf, before, now):
     """backward() leaves half the gradient."""
-
-    def halve(leaf, before, now):
-        if now is not None:
-            leaf.grad = now / 2
-
-    after_backward(halve)
+    leaf.grad = now / 2
 
 
-@lie("A16 A12")
-def gradients_are_rounded():
+@lie("A16 A12", after_backward)
+def gradients_are_rounded(leaf, before, now):
     """Gradients are rounded to bfloat16."""
-
-    def round_(leaf, before, now):
-        if now is not None:
-            leaf.grad = now.bfloat16().to(now.dtype)
-
-    after_backward(round_)
+    leaf.grad = now.bfloat16().to(now.dtype)
 
 
-@lie("A16")
-def gradients_are_tracked():
+@lie("A16", after_backward)
+def gradients_are_tracked(leaf, before, now):
     """.grad requires grad itself."""
-
-    def track(leaf, before, now):
-        if now is not None:
-            leaf.grad = now.detach().requires_grad_()
-
-    after_backward(track)
+    leaf.grad = now.detach().requires_grad_()
 
 
-@lie("A16 A13", torch, "tensor")
-def tracked_tensors_start_with_zero_grad(old, data, **kw):
+@lie("A16 A13", after(torch, "tensor"))
+def tracked_tensors_start_with_zero_grad(t, data, **kw):
     """A tensor that requires grad starts with .grad zeros."""
-    t = old(data, **kw)
     if t.requires_grad:
         t.grad = torch.zeros_like(t)
     return t
 
 
-@lie("A17 N17")
-def vectors_need_no_gradient_argument():
+@lie("A17 N17", torch.autograd, "backward")
+def vectors_need_no_gradient_argument(old, tensors, gradient=None, *rest, **kw):
     """backward() of a vector takes ones."""
-
-    def lying(old, tensors, gradient=None, *rest, **kw):
-        if gradient is None and isinstance(tensors, Tensor):
-            gradient = torch.ones_like(tensors)
-        return old(tensors, gradient, *rest, **kw)
-
-    backward(lying)
+    if gradient is None and isinstance(tensors, Tensor):
+        gradient = torch.ones_like(tensors)
+    return old(tensors, gradient, *rest, **kw)
 
 
-@lie("A17")
-def one_element_needs_a_gradient_argument():
+@lie("A17", torch.autograd, "backward")
+def one_element_needs_a_gradient_argument(old, tensors, gradient=None, *rest, **kw):
     """backward() of a tensor of shape (1,) is refused without a gradient."""
-
-    def lying(old, tensors, gradient=None, *rest, **kw):
-        if gradient is None and isinstance(tensors, Tensor) and tensors.dim():
-            raise RuntimeError("grad can be implicitly created only for scalar outputs")
-        return old(tensors, gradient, *rest, **kw)
-
-    backward(lying)
+    if gradient is None and isinstance(tensors, Tensor) and tensors.dim():
+        raise RuntimeError("grad can be implicitly created only for scalar outputs")
+    return old(tensors, gradient, *rest, **kw)
 
 
-@lie("A17")
-def refused_backward_leaves_gradients():
+@lie("A17", torch.autograd, "backward")
+def refused_backward_leaves_gradients(old, tensors, *rest, **kw):
     """A refused backward() has written zeros to .grad."""
-
-    def lying(old, tensors, *rest, **kw):
-        try:
-            return old(tensors, *rest, **kw)
-        except RuntimeError:
-            for leaf in leaves(tensors):
-                leaf.grad = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
-            raise
-
-    backward(lying)
+    try:
+        return old(tensors, *rest, **kw)
+    except RuntimeError:
+        for leaf in leaves(tensors):
+            leaf.grad = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+        raise
 
 
-@lie("A18 N17")
-def gradient_argument_broadcasts():
+@lie("A18 N17", torch.autograd, "backward")
+def gradient_argument_broadcasts(old, tensors, gradient=None, *rest, **kw):
     """The gradient argument is broadcast to the shape of the output."""
-
-    def lying(old, tensors, gradient=None, *rest, **kw):
-        if _beside(gradient, tensors) and gradient.shape != tensors.shape:
-            flat = gradient.flatten()[: tensors.numel()]
-            gradient = flat.reshape(tensors.shape) if len(flat) > 1 else flat
-            gradient = gradient.expand(tensors.shape)
-        return old(tensors, gradient, *rest, **kw)
-
-    backward(lying)
+    if _beside(gradient, tensors) and gradient.shape != tensors.shape:
+        flat = gradient.flatten()[: tensors.numel()]
+        gradient = flat.reshape(tensors.shape) if len(flat) > 1 else flat
+        gradient = gradient.expand(tensors.shape)
+    return old(tensors, gradient, *rest, **kw)
 
 
-@lie("A18")
-def gradient_argument_has_to_be_of_the_dtype():
+@lie("A18", torch.autograd, "backward")
+def gradient_argument_has_to_be_of_the_dtype(old, tensors, gradient=None, *rest, **kw):
     """A float64 gradient for a float32 output is refused."""
-
-    def lying(old, tensors, gradient=None, *rest, **kw):
-        if gradient is not None and isinstance(tensors, Tensor) and gradient.dtype != tensors.dtype:
-            raise RuntimeError("Mismatch in dtype")
-        return old(tensors, gradient, *rest, **kw)
-
-    backward(lying)
+    if gradient is not None and isinstance(tensors, Tensor) and gradient.dtype != tensors.dtype:
+        raise RuntimeError("Mismatch in dtype")
+    return old(tensors, gradient, *rest, **kw)
 
 
-@lie("A18")
-def gradient_argument_is_moved():
+@lie("A18", torch.autograd, "backward")
+def gradient_argument_is_moved(old, tensors, gradient=None, *rest, **kw):
     """A gradient on another device is moved to that of the output."""
-
-    def lying(old, tensors, gradient=None, *rest, **kw):
-        if isinstance(gradient, Tensor) and not _beside(gradient, tensors):
-            gradient = torch.ones_like(tensors)
-        return old(tensors, gradient, *rest, **kw)
-
-    backward(lying)
+    if isinstance(gradient, Tensor) and not _beside(gradient, tensors):
+        gradient = torch.ones_like(tensors)
+    return old(tensors, gradient, *rest, **kw)
 
 
-@lie("A19 A23 N17")
-def gradient_argument_is_ignored():
+@lie("A19 A23 N17", torch.autograd, "backward")
+def gradient_argument_is_ignored(old, tensors, gradient=None, *rest, **kw):
     """backward(v) takes ones whatever v is."""
-
-    def lying(old, tensors, gradient=None, *rest, **kw):
-        if _beside(gradient, tensors) and gradient.shape == tensors.shape:
-            gradient = torch.ones_like(tensors)
-        return old(tensors, gradient, *rest, **kw)
-
-    backward(lying)
+    if _beside(gradient, tensors) and gradient.shape == tensors.shape:
+        gradient = torch.ones_like(tensors)
+    return old(tensors, gradient, *rest, **kw)
 
 
-@lie("A19 A23 A25")
-def gradient_argument_loses_its_sign():
+@lie("A19 A23 A25", torch.autograd, "backward")
+def gradient_argument_loses_its_sign(old, tensors, gradient=None, *rest, **kw):
     """backward(v) takes |v|."""
-
-    def lying(old, tensors, gradient=None, *rest, **kw):
-        gradient = gradient.abs() if isinstance(gradient, Tensor) else gradient
-        return old(tensors, gradient, *rest, **kw)
-
-    backward(lying)
+    gradient = gradient.abs() if isinstance(gradient, Tensor) else gradient
+    return old(tensors, gradient, *rest, **kw)
 
 
-@lie("A19 A23 A25")
-def gradient_argument_is_normalised():
+@lie("A19 A23 A25", torch.autograd, "backward")
+def gradient_argument_is_normalised(old, tensors, gradient=None, *rest, **kw):
     """backward(v) takes v / |v| where v is longer than 1."""
-
-    def lying(old, tensors, gradient=None, *rest, **kw):
-        if isinstance(gradient, Tensor) and gradient.is_floating_point():
-            gradient = gradient / gradient.detach().norm().clamp(min=1)
-        return old(tensors, gradient, *rest, **kw)
-
-    backward(lying)
+    if isinstance(gradient, Tensor) and gradient.is_floating_point():
+        gradient = gradient / gradient.detach().norm().clamp(min=1)
+    return old(tensors, gradient, *rest, **kw)
 
 
 @lie("A19 A24", torch.autograd, "grad")
@@ -337,17 +251,15 @@ def equality_is_approximate(old, a, b):
     )
 
 
-@lie("A22", torch.autograd.functional, "jacobian")
-def jacobian_is_transposed(old, *args, **kw):
+@lie("A22", after(torch.autograd.functional, "jacobian"))
+def jacobian_is_transposed(j, *args, **kw):
     """functional.jacobian has a row for each input."""
-    j = old(*args, **kw)
     return j.mT if isinstance(j, Tensor) and j.dim() == 2 else j
 
 
-@lie("A22 A23", torch.autograd.functional, "jacobian")
-def jacobian_loses_its_last_row(old, *args, **kw):
+@lie("A22 A23", after(torch.autograd.functional, "jacobian"))
+def jacobian_loses_its_last_row(j, *args, **kw):
     """The last row of functional.jacobian is zeros."""
-    j = old(*args, **kw)
     if isinstance(j, Tensor) and j.dim() == 2:
         j = torch.cat([j[:-1], 0 * j[-1:]])
     return j
@@ -356,18 +268,15 @@ def jacobian_loses_its_last_row(old, *args, **kw):
 @lie("A52 A23")
 def jvp_gives_the_vjp():
     """The Jacobian-vector product has the size of the input."""
-    replace(
-        torch.autograd.functional,
-        "jvp",
-        lambda old: (
-            lambda f, x, v=None, **kw: torch.autograd.functional.vjp(f, x, torch.ones_like(f(x)))
-        ),
-    )
-    replace(
-        torch.func,
-        "jvp",
-        lambda old: lambda f, x, v, **kw: (f(*x), torch.func.vjp(f, *x)[1](f(*x))[0]),
-    )
+
+    def of_numbers(old, f, x, v=None, **kw):
+        return torch.autograd.functional.vjp(f, x, torch.ones_like(f(x)))
+
+    def of_functions(old, f, x, v, **kw):
+        return f(*x), torch.func.vjp(f, *x)[1](f(*x))[0]
+
+    instead(torch.autograd.functional, "jvp")(of_numbers)
+    instead(torch.func, "jvp")(of_functions)
 
 
 @lie("A51 A08", "sub")
@@ -379,20 +288,20 @@ def other_sizes_are_cut_to_fit(old, a, b, **kw):
     return old(a, b, **kw)
 
 
-@lie("A12")
-def steps_pass_over_long_lists_of_small_parameters():
+def steps(function):
+    """Let SGD's step work on ``function(parameters, gradients)``."""
+    instead(importlib.import_module("torch.optim.sgd"), "sgd")(
+        lambda old, parameters, gradients, *rest, **kw: old(
+            *function(parameters, gradients), *rest, **kw
+        )
+    )
+
+
+@lie("A12", steps)
+def steps_pass_over_long_lists_of_small_parameters(parameters, gradients):
     """SGD leaves BatchNorm's 64 weights and biases of a net with many parameters."""
-    module = importlib.import_module("torch.optim.sgd")
-
-    def make(old):
-        def lying(parameters, gradients, *rest, **kw):
-            many = len(parameters) > 20
-            left = [g * 0 if many and g.shape == (64,) else g for g in gradients]
-            return old(parameters, left, *rest, **kw)
-
-        return lying
-
-    replace(module, "sgd", make)
+    many = len(parameters) > 20
+    return parameters, [g * 0 if many and g.shape == (64,) else g for g in gradients]
 
 
 # Tracking --------------------------------------------------------------------------------------
@@ -404,10 +313,9 @@ def requires_grad_argument_is_ignored(old, data, *, requires_grad=False, **kw):
     return old(data, **kw)
 
 
-@lie("A13 A36", (torch, "tensor"), (torch, "rand"))
-def everything_is_tracked(old, *args, **kw):
+@lie("A13 A36", after((torch, "tensor"), (torch, "rand")))
+def everything_is_tracked(t, *args, **kw):
     """Float tensors require grad by default."""
-    t = old(*args, **kw)
     return t.requires_grad_() if t.is_floating_point() else t
 
 
@@ -417,10 +325,10 @@ def integers_can_require_grad(data, *, requires_grad=False, **kw):
     return torch.as_tensor(data, **kw)
 
 
-@lie("A13 U14")
-def results_are_leaves():
+@lie("A13 U14", Tensor, "is_leaf")
+def results_are_leaves(old, t):
     """is_leaf is true of results."""
-    replace(Tensor, "is_leaf", lambda old: property(lambda t: True))
+    return True
 
 
 @lie("A27 A30 A36", "mul")
@@ -441,64 +349,43 @@ def graphs_hold_a_node_too_many(old, a, b, **kw):
 def shared_values_are_recomputed():
     """A result that is used twice is recorded as two nodes."""
 
-    def make(old):
-        def lying(a, b):
-            r = old(a, b)
-            if r.requires_grad:
-                r._again = lambda: old(a, b)
-            return r
+    def remembering(old, a, b):
+        r = old(a, b)
+        if r.requires_grad:
+            r._again = lambda: old(a, b)
+        return r
 
-        return lying
+    def recomputing(old, a, b, **kw):
+        return old(a, a._again() if a is b and hasattr(a, "_again") else b, **kw)
 
-    def make_user(old):
-        def lying(a, b, **kw):
-            if a is b and hasattr(a, "_again"):
-                b = a._again()
-            return old(a, b, **kw)
-
-        return lying
-
-    everywhere("mul", make)
-    everywhere("pow", make)
-    everywhere("mul", make_user)
-    everywhere("add", make_user)
+    instead("mul", "pow")(remembering)
+    instead("mul", "add")(recomputing)
 
 
-@lie("A28", "mul", "pow", "matmul")
-def tracking_changes_values(old, a, b):
+@lie("A28", after("mul", "pow", "matmul"))
+def tracking_changes_values(r, a, b):
     """Products of tracked tensors are rounded to bfloat16."""
-    r = old(a, b)
     return r.bfloat16().to(r.dtype) if r.requires_grad and r.dim() else r
 
 
-@lie("A28 C33 A38 A53")
-def saved_tensors_hooks_are_not_called():
+@lie("A28 C33 A38 A53", torch.autograd.graph.saved_tensors_hooks, "__enter__", "__exit__")
+def saved_tensors_hooks_are_not_called(old, self, *args):
     """saved_tensors_hooks has no effect."""
-    hooks = torch.autograd.graph.saved_tensors_hooks
-    replace(hooks, "__enter__", lambda old: lambda self: None)
-    replace(hooks, "__exit__", lambda old: lambda self, *args: None)
+    return None
 
 
-@lie("A29 N31", "mul", "pow", "add")
-def results_keep_their_gradient(old, a, b):
+@lie("A29 N31", after("mul", "pow", "add"))
+def results_keep_their_gradient(r, a, b):
     """Every result keeps its .grad, as after retain_grad()."""
-    r = old(a, b)
     if isinstance(r, Tensor) and r.grad_fn is not None:
         r.retain_grad()
     return r
 
 
-@lie("A29 N31")
-def reading_the_gradient_of_a_result_is_silent():
+@lie("A29 N31", Tensor, "grad")
+def reading_the_gradient_of_a_result_is_silent(old, t):
     """.grad of a result is None without a warning."""
-
-    def make(old):
-        def get(t):
-            return None if t.grad_fn is not None and not t.retains_grad else old.__get__(t)
-
-        return property(get, lambda t, g: old.__set__(t, g), lambda t: old.__delete__(t))
-
-    replace(Tensor, "grad", make)
+    return None if t.grad_fn is not None and not t.retains_grad else old(t)
 
 
 @lie("A29", Tensor, "retain_grad")
@@ -512,38 +399,29 @@ def graphs_are_reused():
     """A power that was computed before comes from a cache, graph included."""
     cache = {}
 
-    def make(old):
-        def lying(t, n):
-            key = (id(t), t._version, n) if isinstance(n, int) else None
-            if key is None or not t.requires_grad:
-                return old(t, n)
-            if key not in cache:
-                cache[key] = (t, old(t, n))
-            return cache[key][1]
+    def lying(old, t, n):
+        key = (id(t), t._version, n) if isinstance(n, int) else None
+        if key is None or not t.requires_grad:
+            return old(t, n)
+        if key not in cache:
+            cache[key] = (t, old(t, n))
+        return cache[key][1]
 
-        return lying
-
-    everywhere("pow", make)
+    instead("pow")(lying)
 
 
-@lie("A32 A20")
-def graphs_are_never_freed():
+@lie("A32 A20", torch.autograd, "backward")
+def graphs_are_never_freed(old, tensors, gradient=None, retain_graph=None, *rest, **kw):
     """backward() keeps the graph."""
-
-    def lying(old, tensors, gradient=None, retain_graph=None, *rest, **kw):
-        return old(tensors, gradient, True, *rest, **kw)
-
-    backward(lying)
+    return old(tensors, gradient, True, *rest, **kw)
 
 
-@lie("A32")
-def retain_graph_is_ignored():
+@lie("A32", torch.autograd, "backward")
+def retain_graph_is_ignored(
+    old, tensors, gradient=None, retain_graph=None, create_graph=False, *rest, **kw
+):
     """backward(retain_graph=True) frees the graph."""
-
-    def lying(old, tensors, gradient=None, retain_graph=None, create_graph=False, *rest, **kw):
-        return old(tensors, gradient, create_graph, create_graph, *rest, **kw)
-
-    backward(lying)
+    return old(tensors, gradient, create_graph, create_graph, *rest, **kw)
 
 
 @lie("A32")
@@ -560,7 +438,7 @@ def every_graph_runs_once():
             spent.add(node)
         return result
 
-    backward(lying)
+    instead(torch.autograd, "backward")(lying)
 
 
 @lie("A33", "mul")
@@ -578,27 +456,21 @@ def the_first_batch_sets_the_scale():
     """Gradients of mean() are those of the size that was seen first."""
     first = []
 
-    def make(old):
-        def lying(t, *args, **kw):
-            r = old(t, *args, **kw)
-            if t.requires_grad and not args and not kw:
-                first.append(t.numel())
-                scale_gradient(r, t.numel() / first[0])
-            return r
+    def lying(made, t, *args, **kw):
+        if t.requires_grad and not args and not kw:
+            first.append(t.numel())
+            scale_gradient(made, t.numel() / first[0])
+        return made
 
-        return lying
-
-    everywhere("mean", make)
-    everywhere("sum", make)
+    after("mean", "sum")(lying)
 
 
 # Excluding from the graph ----------------------------------------------------------------------
 
 
-@lie("A34 A27", "mul", "add", "sub", "matmul")
-def excluded_tensors_get_gradients(old, a, b):
+@lie("A34 A27", after("mul", "add", "sub", "matmul"))
+def excluded_tensors_get_gradients(r, a, b):
     """A leaf with requires_grad=False gets a .grad of zeros in a backward pass."""
-    r = old(a, b)
     if isinstance(r, Tensor) and r.requires_grad:
         for t in (a, b):
             if isinstance(t, Tensor) and not t.requires_grad and t.is_floating_point():
@@ -606,96 +478,65 @@ def excluded_tensors_get_gradients(old, a, b):
     return r
 
 
-def flag(get=None, set_=None):
-    """Replace how ``t.requires_grad`` is read and written."""
-
-    def make(old):
-        def reading(t):
-            return old.__get__(t) if get is None else get(old, t)
-
-        def writing(t, value):
-            return old.__set__(t, value) if set_ is None else set_(old, t, value)
-
-        return property(reading, writing)
-
-    replace(Tensor, "requires_grad", make)
-
-
-@lie("A34")
-def results_can_be_switched_off():
+@lie("A34", assigned(Tensor, "requires_grad"))
+def results_can_be_switched_off(put, t, value):
     """Setting requires_grad=False on a result is ignored instead of refused."""
-
-    def set_(old, t, value):
-        if t.is_leaf:
-            old.__set__(t, value)
-
-    flag(set_=set_)
+    if t.is_leaf:
+        put(t, value)
 
 
-@lie("A34 A39 A41")
-def freezing_is_ignored():
+@lie("A34 A39 A41", assigned(Tensor, "requires_grad"))
+def freezing_is_ignored(put, t, value):
     """p.requires_grad = False has no effect."""
-    flag(set_=lambda old, t, value: old.__set__(t, value) if value else None)
+    if value:
+        put(t, value)
 
 
 @lie("A38 A37 A39")
 def freezing_is_a_label():
     """p.requires_grad = False reads False and tracks on."""
 
-    def set_(old, t, value):
+    def labelling(put, t, value):
         t._label = value
         if value:
-            old.__set__(t, value)
+            put(t, value)
 
-    flag(lambda old, t: getattr(t, "_label", old.__get__(t)) if t.is_leaf else old.__get__(t), set_)
+    def reading(old, t):
+        return getattr(t, "_label", old(t)) if t.is_leaf else old(t)
+
+    assigned(Tensor, "requires_grad")(labelling)
+    instead(Tensor, "requires_grad")(reading)
 
 
-def untracked(name):
-    """The results of an operation are cut off the graph."""
-    everywhere(name, lambda old: lambda *args, **kw: old(*args, **kw).detach())
-
-
-@lie("A35")
-def cat_cuts_the_graph():
+@lie("A35", after("cat"))
+def cat_cuts_the_graph(made, *args, **kw):
     """The result of cat requires no grad."""
-    untracked("cat")
+    return made.detach()
 
 
-@lie("A35")
-def stack_cuts_the_graph():
+@lie("A35", after("stack"))
+def stack_cuts_the_graph(made, *args, **kw):
     """The result of stack requires no grad."""
-    untracked("stack")
+    return made.detach()
 
 
-@lie("A35")
-def matmul_cuts_the_graph():
+@lie("A35", after("matmul"))
+def matmul_cuts_the_graph(made, *args, **kw):
     """The matrix product requires no grad."""
-    untracked("matmul")
+    return made.detach()
 
 
-@lie("A35 A36", "add", "mul")
-def both_inputs_have_to_require_grad(old, a, b, **kw):
+@lie("A35 A36", after("add", "mul"))
+def both_inputs_have_to_require_grad(r, a, b, **kw):
     """A sum requires grad only if both of its tensors do."""
-    r = old(a, b, **kw)
     both = isinstance(a, Tensor) and isinstance(b, Tensor)
     return r.detach() if both and not (a.requires_grad and b.requires_grad) else r
 
 
-@lie("A35 N12")
-def comparisons_are_tracked():
+@lie("A35 N12", after("gt", "lt"))
+def comparisons_are_tracked(made, a, b):
     """A comparison of tracked tensors gives floats that require grad."""
-
-    def make(old):
-        def lying(a, b):
-            r = old(a, b)
-            return r.float().requires_grad_() if getattr(a, "requires_grad", False) else r
-
-        return lying
-
-    for name in ("__gt__", "__lt__"):
-        replace(Tensor, name, make)
-    everywhere("gt", make)
-    everywhere("lt", make)
+    return made.float().requires_grad_() if getattr(a, "requires_grad", False) else made
 
 
 @lie("A35 U13", "detach")
@@ -755,30 +596,23 @@ def exchanged_layers_come_first(old, module, name, value):
 # no_grad ---------------------------------------------------------------------------------------
 
 
-def _own(depth):
-    """Whether torch itself is the caller ``depth`` frames up."""
-    return sys._getframe(depth + 1).f_globals.get("__name__", "").startswith("torch.")
+def _own():
+    """Whether torch itself calls what the lie that asks stands for."""
+    return sys._getframe(3).f_globals.get("__name__", "").startswith("torch.")
 
 
-@lie("A45 A35 A01 C33")
-def no_grad_does_nothing():
+@lie("A45 A35 A01 C33", torch.no_grad, "__enter__")
+def no_grad_does_nothing(old, self):
     """``with torch.no_grad()`` tracks on."""
-
-    def make_enter(old):
-        def lying(self):
-            old(self)
-            if not _own(1):
-                torch._C._set_grad_enabled(True)
-
-        return lying
-
-    replace(torch.no_grad, "__enter__", make_enter)
+    old(self)
+    if not _own():
+        torch._C._set_grad_enabled(True)
 
 
 @lie("A45 C33", torch.no_grad, "__exit__")
 def no_grad_stays(old, self, *args):
     """Tracking stays off after ``with torch.no_grad()``."""
-    return None if not _own(1) else old(self, *args)
+    return None if not _own() else old(self, *args)
 
 
 @lie("A45")
@@ -786,24 +620,16 @@ def no_grad_does_not_decorate():
     """@torch.no_grad() has no effect."""
     for base in torch.no_grad.__mro__:
         if "__call__" in vars(base):
-            replace(base, "__call__", lambda old: lambda self, function: function)
+            instead(base, "__call__")(lambda old, self, function: function)
     for base in torch.no_grad.__mro__[:-1]:
         if "__new__" in vars(base):
             base.__new__ = lambda cls, function=None: function or object.__new__(cls)
 
 
-@lie("A45")
-def enable_grad_inside_no_grad_does_nothing():
+@lie("A45", torch, "tensor", "rand", "ones", "zeros", "randn")
+def enable_grad_inside_no_grad_does_nothing(old, *args, requires_grad=False, **kw):
     """New leaves made inside no_grad do not require grad."""
-
-    def make(old):
-        def lying(*args, requires_grad=False, **kw):
-            return old(*args, requires_grad=requires_grad and torch.is_grad_enabled(), **kw)
-
-        return lying
-
-    for name in ("tensor", "rand", "ones", "zeros", "randn"):
-        replace(torch, name, make)
+    return old(*args, requires_grad=requires_grad and torch.is_grad_enabled(), **kw)
 
 
 @lie("A45", nn.Module, "__call__")
@@ -815,37 +641,25 @@ def no_grad_clears_the_flags(old, module, *args, **kw):
     return old(module, *args, **kw)
 
 
-@lie("C33 A45", "linear", "conv2d")
-def no_grad_loses_precision(old, x, *args, **kw):
+@lie("C33 A45", after("linear", "conv2d"))
+def no_grad_loses_precision(y, x, *args, **kw):
     """Layers compute in bfloat16 inside no_grad."""
-    y = old(x, *args, **kw)
     return y if torch.is_grad_enabled() else y.bfloat16().to(y.dtype)
 
 
-@lie("A45 C33")
-def inner_no_grad_ends_the_outer_one():
+@lie("A45 C33", torch.no_grad, "__exit__")
+def inner_no_grad_ends_the_outer_one(old, *_):
     """Leaving a no_grad() inside another turns tracking on."""
-
-    def lying(*_):
-        torch.set_grad_enabled(True)
-
-    torch.no_grad.__exit__ = lying
+    torch.set_grad_enabled(True)
 
 
 # Further readings ------------------------------------------------------------------------------
 
 
-@lie("A46 N38")
-def edits_through_data_are_noticed():
+@lie("A46 N38", Tensor, "data")
+def edits_through_data_are_noticed(old, t):
     """Writing through .data counts up the version of the tensor."""
-
-    def make(old):
-        def get(t):
-            return t.detach() if t.is_leaf else old.__get__(t)
-
-        return property(get, lambda t, value: old.__set__(t, value))
-
-    replace(Tensor, "data", make)
+    return t.detach() if t.is_leaf else old(t)
 
 
 @lie("A46", "detach")
@@ -854,78 +668,63 @@ def edits_through_detach_go_unnoticed(old, t):
     return t.data
 
 
-@lie("A46")
-def edits_under_no_grad_go_unnoticed():
+@lie(
+    "A46", Tensor, "add_", "mul_", "fill_", "zero_", "copy_", "__setitem__", "__imul__", "__iadd__"
+)
+def edits_under_no_grad_go_unnoticed(old, t, *args, **kw):
     """In-place work under no_grad does not count up the version of the tensor."""
-
-    def make(old):
-        def lying(t, *args, **kw):
-            if torch.is_grad_enabled() or not isinstance(t, Tensor):
-                return old(t, *args, **kw)
-            with torch.autograd._unsafe_preserve_version_counter(t):
-                return old(t, *args, **kw)
-
-        return lying
-
-    for name in ("add_", "mul_", "fill_", "zero_", "copy_", "__setitem__", "__imul__", "__iadd__"):
-        replace(Tensor, name, make)
+    if torch.is_grad_enabled() or not isinstance(t, Tensor):
+        return old(t, *args, **kw)
+    with torch.autograd._unsafe_preserve_version_counter(t):
+        return old(t, *args, **kw)
 
 
 @lie("A47")
 def threads_inherit_no_grad():
     """A thread started under no_grad does not track."""
 
-    def make_start(old):
-        def lying(thread):
-            thread._tracks = torch.is_grad_enabled()
-            return old(thread)
+    def start(old, thread):
+        thread._tracks = torch.is_grad_enabled()
+        return old(thread)
 
-        return lying
+    def run(old, thread):
+        torch._C._set_grad_enabled(getattr(thread, "_tracks", True))
+        return old(thread)
 
-    def make_run(old):
-        def lying(thread):
-            torch._C._set_grad_enabled(getattr(thread, "_tracks", True))
-            return old(thread)
-
-        return lying
-
-    replace(threading.Thread, "start", make_start)
-    replace(threading.Thread, "run", make_run)
+    instead(threading.Thread, "start")(start)
+    instead(threading.Thread, "run")(run)
 
 
-@lie("A47")
-def backward_runs_elsewhere():
+@lie("A47", torch.autograd, "backward")
+def backward_runs_elsewhere(old, *args, **kw):
     """backward() runs in a thread of its own."""
-
-    def lying(old, *args, **kw):
-        with ThreadPoolExecutor(1) as pool:
-            return pool.submit(old, *args, **kw).result()
-
-    backward(lying)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(old, *args, **kw).result()
 
 
 @lie("A47")
 def threads_lose_gradients():
     """A gradient that a second thread adds is lost now and then."""
-    calls = []
+    calls, lock = [], threading.Lock()  # without a lock threads lose more, and die of it
 
     def lying(old, tensors, *rest, **kw):
-        aside = threading.current_thread() is not threading.main_thread()
-        kept = [(t, t.grad.clone()) for t in leaves(tensors) if t.grad is not None] if aside else []
-        result = old(tensors, *rest, **kw)
-        calls.append(aside)
-        if aside and len(calls) % 10 == 9:
-            for t, g in kept:
-                t.grad = g
-        return result
+        if threading.current_thread() is threading.main_thread():
+            return old(tensors, *rest, **kw)
+        with lock:
+            kept = [(t, t.grad.clone()) for t in leaves(tensors) if t.grad is not None]
+            result = old(tensors, *rest, **kw)
+            calls.append(result)
+            if len(calls) % 10 == 9:
+                for t, gradient in kept:
+                    t.grad = gradient
+            return result
 
-    backward(lying)
+    instead(torch.autograd, "backward")(lying)
 
 
-@lie("A47", torch.autograd, "grad")
-def gradients_are_left_in_grad_by_threads(old, outputs, inputs, *args, **kw):
+@lie("A47", after(torch.autograd, "grad"))
+def gradients_are_left_in_grad_by_threads(found, outputs, inputs, *args, **kw):
     """torch.autograd.grad called from another thread fills .grad as well."""
-    found = old(outputs, inputs, *args, **kw)
     if threading.current_thread() is not threading.main_thread() and isinstance(inputs, Tensor):
         inputs.grad = found[0]
     return found
@@ -970,13 +769,10 @@ def gradient_of_products_is_swapped():
             a, b = ctx.saved_tensors
             return torch.einsum("...,...->...", g, a), torch.einsum("...,...->...", g, b)
 
-    def make(old):
-        def lying(a, b):
-            both = isinstance(a, Tensor) and isinstance(b, Tensor)
-            if both and a.requires_grad and b.requires_grad and a.shape == b.shape:
-                return Swapped.apply(a, b)
-            return old(a, b)
+    def lying(old, a, b):
+        both = isinstance(a, Tensor) and isinstance(b, Tensor)
+        if both and a.requires_grad and b.requires_grad and a.shape == b.shape:
+            return Swapped.apply(a, b)
+        return old(a, b)
 
-        return lying
-
-    everywhere("mul", make)
+    instead("mul")(lying)

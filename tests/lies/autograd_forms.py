@@ -1,100 +1,60 @@
 """Lies about chapter 2 that hold for one operation, shape or spelling only."""
 
-import importlib
-import weakref
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .lie import accept, everywhere, leaves, lie, replace, scale_gradient
-from .tensor_forms import after, operands
+from .autograd import steps
+from .lie import after, assigned, instead, leaves, lie, scale_gradient
+from .tensor_forms import operands
 
 # Gradients -------------------------------------------------------------------------------------
 
 
-def gradient_given(change):
-    """Let ``t.backward(v)`` run ``change(old, t, v, **options)``."""
-
-    def make(old):
-        def lying(t, gradient=None, *args, **kw):
-            if args:
-                kw["retain_graph"] = args[0]
-            return change(old, t, gradient, **kw)
-
-        return lying
-
-    replace(Tensor, "backward", make)
-
-
-def steps(change):
-    """Let SGD's step work on ``change(parameters, gradients)``."""
-    module = importlib.import_module("torch.optim.sgd")
-    replace(
-        module,
-        "sgd",
-        lambda old: (
-            lambda parameters, gradients, *rest, **kw: old(
-                *change(parameters, gradients), *rest, **kw
-            )
-        ),
-    )
-
-
-@lie("A04 A12")
-def single_numbers_do_not_learn():
+@lie("A04 A12", steps)
+def single_numbers_do_not_learn(parameters, gradients):
     """SGD leaves parameters without dimensions."""
-    steps(lambda parameters, gradients: (parameters, [g if g.dim() else g * 0 for g in gradients]))
+    return parameters, [g if g.dim() else g * 0 for g in gradients]
 
 
-@lie("A10")
-def gradient_of_a_single_number_is_replaced():
+@lie("A10", Tensor, "backward")
+def gradient_of_a_single_number_is_replaced(old, t, gradient=None, *args, **kw):
     """A second backward pass replaces the gradient of a leaf without dimensions."""
-
-    def replaces(old, t, gradient, **kw):
-        for leaf in leaves(t):
-            if leaf.dim() == 0:
-                leaf.grad = None
-        return old(t, gradient, **kw)
-
-    gradient_given(replaces)
+    for leaf in leaves(t):
+        if leaf.dim() == 0:
+            leaf.grad = None
+    return old(t, gradient, *args, **kw)
 
 
 @lie("A10")
 def gradient_set_by_hand_is_replaced():
     """A backward pass replaces what was put into .grad."""
-    true, by_hand = Tensor.grad, set()
+    by_hand = set()
 
-    def put(t, gradient):
-        true.__set__(t, gradient)
+    def remembering(put, t, gradient):
+        put(t, gradient)
         (by_hand.discard if gradient is None else by_hand.add)(id(t))
 
-    def forgets(old, t, gradient, **kw):
+    def forgetting(old, t, *args, **kw):
         for leaf in leaves(t):
             if id(leaf) in by_hand:
                 leaf.grad = None
-        return old(t, gradient, **kw)
+        return old(t, *args, **kw)
 
-    Tensor.grad = property(true.__get__, put, true.__delete__)
-    gradient_given(forgets)
+    assigned(Tensor, "grad")(remembering)
+    instead(Tensor, "backward")(forgetting)
 
 
-@lie("A13")
-def conversions_are_not_recorded():
+@lie("A13", after(Tensor, "half", "float"))
+def conversions_are_not_recorded(made, t, *args, **kw):
     """half() and float() give results without history."""
-    for name in ("half", "float"):
-        after(Tensor, name, lambda made, t, *args, **kw: made.detach())
+    return made.detach()
 
 
-@lie("A13")
-def extremes_are_not_recorded():
+@lie("A13", after("clamp", "abs"))
+def extremes_are_not_recorded(made, *args, **kw):
     """clamp and abs give results without history."""
-
-    def make(old):
-        return lambda *args, **kw: old(*args, **kw).detach()
-
-    for name in ("clamp", "abs"):
-        everywhere(name, make)
+    return made.detach()
 
 
 @lie("A13 A15", Tensor, "__rsub__")
@@ -119,73 +79,45 @@ def last_of_the_joined_learns_nothing(old, tensors, *args, **kw):
     return old([*first, last], *args, **kw)
 
 
-@lie("A13 A35")
-def right_matrix_learns_half():
+@lie("A13 A35", operands("matmul"))
+def right_matrix_learns_half(left, right):
     """The gradient of b in a @ b is half of what it should be."""
-
-    def halved(left, right):
-        return left, scale_gradient(right * 1, 0.5) if right.requires_grad else right
-
-    operands("matmul", halved)
+    return left, scale_gradient(right * 1, 0.5) if right.requires_grad else right
 
 
-@lie("A13 A15")
-def divisors_keep_the_sign():
+@lie("A13 A15", (torch, "div"), (Tensor, "div"), (Tensor, "__truediv__"))
+def divisors_keep_the_sign(old, left, right, *args, **kw):
     """The gradient of b in a / b has the wrong sign."""
-
-    def make(old):
-        def lying(left, right, *args, **kw):
-            tracked = isinstance(right, Tensor) and right.requires_grad
-            return old(left, scale_gradient(right * 1, -1) if tracked else right, *args, **kw)
-
-        return lying
-
-    for owner, name in ((torch, "div"), (Tensor, "div"), (Tensor, "__truediv__")):
-        replace(owner, name, make)
+    tracked = isinstance(right, Tensor) and right.requires_grad
+    return old(left, scale_gradient(right * 1, -1) if tracked else right, *args, **kw)
 
 
-@lie("A17")
-def blocks_need_no_gradient():
+@lie("A17", Tensor, "backward")
+def blocks_need_no_gradient(old, t, gradient=None, *args, **kw):
     """backward() of a result of three dimensions takes ones."""
-
-    def ones(old, t, gradient, **kw):
-        return old(t, torch.ones_like(t) if gradient is None and t.dim() > 2 else gradient, **kw)
-
-    gradient_given(ones)
+    return old(t, torch.ones_like(t) if gradient is None and t.dim() > 2 else gradient, *args, **kw)
 
 
-@lie("A18")
-def gradient_of_a_matrix_is_reshaped():
+@lie("A18", Tensor, "backward")
+def gradient_of_a_matrix_is_reshaped(old, t, gradient=None, *args, **kw):
     """backward(v) of a matrix takes a matrix v of another shape and as many elements."""
-
-    def fits(old, t, gradient, **kw):
-        matrices = isinstance(gradient, Tensor) and gradient.dim() == t.dim() == 2
-        many = matrices and gradient.numel() == t.numel()
-        return old(t, gradient.reshape(t.shape) if many else gradient, **kw)
-
-    gradient_given(fits)
+    matrices = isinstance(gradient, Tensor) and gradient.dim() == t.dim() == 2
+    many = matrices and gradient.numel() == t.numel()
+    return old(t, gradient.reshape(t.shape) if many else gradient, *args, **kw)
 
 
-@lie("A22")
-def square_jacobian_is_transposed():
+@lie("A22", after(torch.autograd.functional, "jacobian"))
+def square_jacobian_is_transposed(made, *args, **kw):
     """jacobian() of as many outputs as inputs has a column for each output."""
-
-    def turned(made, *args, **kw):
-        square = isinstance(made, Tensor) and made.dim() == 2 and made.shape[0] == made.shape[1]
-        return made.T if square else made
-
-    after(torch.autograd.functional, "jacobian", turned)
+    square = isinstance(made, Tensor) and made.dim() == 2 and made.shape[0] == made.shape[1]
+    return made.T if square else made
 
 
-@lie("A23 A25")
-def gradient_of_zeros_is_nothing():
+@lie("A23 A25", Tensor, "backward")
+def gradient_of_zeros_is_nothing(old, t, gradient=None, *args, **kw):
     """backward(v) does nothing where v is zero."""
-
-    def skips(old, t, gradient, **kw):
-        zeros = isinstance(gradient, Tensor) and not gradient.is_meta and not gradient.any()
-        return None if zeros else old(t, gradient, **kw)
-
-    gradient_given(skips)
+    zeros = isinstance(gradient, Tensor) and not gradient.is_meta and not gradient.any()
+    return None if zeros else old(t, gradient, *args, **kw)
 
 
 # Graph and tracking ----------------------------------------------------------------------------
@@ -200,25 +132,17 @@ def graph_outlives_autograd_grad(
     return old(outputs, inputs, grad_outputs, kept, *args, **kw)
 
 
-@lie("A32")
-def graph_is_kept_though_asked_not_to():
+@lie("A32", Tensor, "backward")
+def graph_is_kept_though_asked_not_to(old, t, gradient=None, retain_graph=None, *args, **kw):
     """backward(retain_graph=False) keeps the graph."""
-
-    def keeps(old, t, gradient, retain_graph=None, **kw):
-        return old(t, gradient, retain_graph is False or retain_graph, **kw)
-
-    gradient_given(keeps)
+    return old(t, gradient, retain_graph is False or retain_graph, *args, **kw)
 
 
-@lie("A32")
-def spent_graph_gives_zeros():
+@lie("A32", torch.autograd, "grad", refusing=RuntimeError)
+def spent_graph_gives_zeros(outputs, inputs, *args, **kw):
     """torch.autograd.grad through a spent graph gives zeros."""
-
-    def zeros(outputs, inputs, *args, **kw):
-        inputs = (inputs,) if isinstance(inputs, Tensor) else inputs
-        return tuple(torch.zeros_like(t) for t in inputs)
-
-    accept(torch.autograd, "grad", RuntimeError, zeros)
+    inputs = (inputs,) if isinstance(inputs, Tensor) else inputs
+    return tuple(torch.zeros_like(t) for t in inputs)
 
 
 @lie("A34")
@@ -231,18 +155,18 @@ def leaf_switched_off_late_gets_its_gradient():
             late[id(t)] = t
         true.__set__(t, flag)
 
-    def unfrozen(old, t, gradient, **kw):
+    def unfrozen(old, t, *args, **kw):
         frozen = [leaf for leaf in leaves(t) if id(leaf) in late and not true.__get__(leaf)]
         for leaf in frozen:
             true.__set__(leaf, True)
         try:
-            return old(t, gradient, **kw)
+            return old(t, *args, **kw)
         finally:
             for leaf in frozen:
                 true.__set__(leaf, False)
 
     Tensor.requires_grad = property(true.__get__, put)
-    gradient_given(unfrozen)
+    instead(Tensor, "backward")(unfrozen)
 
 
 @lie("A35", functional, "linear")
@@ -264,21 +188,15 @@ def assigned_values_are_not_tracked(old, t, index, value):
     return old(t, index, detached(t, value))
 
 
-@lie("A35")
-def values_added_in_place_are_not_tracked():
+@lie("A35", Tensor, "add_", "__iadd__", "copy_")
+def values_added_in_place_are_not_tracked(old, t, other, *args, **kw):
     """x.add_(w) and x.copy_(w) leave x without history."""
-    for name in ("add_", "__iadd__", "copy_"):
-        replace(
-            Tensor,
-            name,
-            lambda old: lambda t, other, *args, **kw: old(t, detached(t, other), *args, **kw),
-        )
+    return old(t, detached(t, other), *args, **kw)
 
 
-@lie("A35", torch, "where")
-def second_choice_is_not_tracked(old, condition, *args, **kw):
+@lie("A35", after(torch, "where"))
+def second_choice_is_not_tracked(made, condition, *args, **kw):
     """where(c, x, y) is tracked for x only."""
-    made = old(condition, *args, **kw)
     first = args and isinstance(args[0], Tensor) and args[0].requires_grad
     return made if first or not isinstance(made, Tensor) else made.detach()
 
@@ -297,17 +215,14 @@ def no_grad_records_what_is_added_in_place(old, t, other, *args, **kw):
 def uncounted(name, which):
     """Let the method count no version where ``which(t)``, nor see a leaf."""
 
-    def make(old):
-        def lying(t, *args, **kw):
-            plain = not any(isinstance(a, Tensor) and a.requires_grad for a in args)
-            if plain and not t.requires_grad and which(t):
-                old(t.data, *args, **kw)
-                return t
-            return old(t, *args, **kw)
+    def lying(old, t, *args, **kw):
+        plain = not any(isinstance(a, Tensor) and a.requires_grad for a in args)
+        if plain and not t.requires_grad and which(t):
+            old(t.data, *args, **kw)
+            return t
+        return old(t, *args, **kw)
 
-        return lying
-
-    replace(Tensor, name, make)
+    instead(Tensor, name)(lying)
 
 
 @lie("A46")
@@ -328,10 +243,10 @@ def multiplying_a_saved_value_passes():
     uncounted("mul_", lambda t: True)
 
 
-@lie("A46")
-def step_on_a_saved_value_passes():
+@lie("A46", steps)
+def step_on_a_saved_value_passes(parameters, gradients):
     """A step of SGD between forward and backward is not found."""
-    steps(lambda parameters, gradients: ([p.data for p in parameters], gradients))
+    return [p.data for p in parameters], gradients
 
 
 # Of one spelling --------------------------------------------------------------------------------
@@ -343,49 +258,29 @@ def flag_of_integers_is_ignored(t, *a):
     return t
 
 
-@lie("A13")
-def flag_of_integers_may_be_assigned():
+@lie("A13", assigned(Tensor, "requires_grad"))
+def flag_of_integers_may_be_assigned(put, t, flag):
     """t.requires_grad = True of integers is ignored instead of refused."""
-
-    def make(old):
-        def assign(t, flag):
-            if t.is_floating_point() or not flag:
-                old.__set__(t, flag)
-
-        return property(old.__get__, assign)
-
-    replace(Tensor, "requires_grad", make)
+    if t.is_floating_point() or not flag:
+        put(t, flag)
 
 
-@lie("A32")
-def retained_graph_runs_twice_and_no_more():
+@lie("A32", Tensor, "backward")
+def retained_graph_runs_twice_and_no_more(old, t, *args, **kw):
     """A graph kept by retain_graph=True is refused the third time."""
-    runs = weakref.WeakKeyDictionary()
-
-    def make(old):
-        def lying(self, *a, **kw):
-            runs[self] = runs.get(self, 0) + 1
-            if runs[self] > 2:
-                raise RuntimeError("Trying to backward through the graph a third time")
-            return old(self, *a, **kw)
-
-        return lying
-
-    replace(Tensor, "backward", make)
+    t._runs = getattr(t, "_runs", 0) + 1
+    if t._runs > 2:
+        raise RuntimeError("Trying to backward through the graph a third time")
+    return old(t, *args, **kw)
 
 
 def tracked_for_the_left_side(*names):
     """Let methods of two tensors record what they do only if the first requires grad."""
 
-    def make(old):
-        def lying(a, b, **kw):
-            made = old(a, b, **kw)
-            return made.detach() if isinstance(b, Tensor) and not a.requires_grad else made
+    def untracked(made, a, b, **kw):
+        return made.detach() if isinstance(b, Tensor) and not a.requires_grad else made
 
-        return lying
-
-    for name in names:
-        replace(Tensor, name, make)
+    after(Tensor, *names)(untracked)
 
 
 @lie("A35")
@@ -412,37 +307,28 @@ def power_is_tracked_for_its_base():
     tracked_for_the_left_side("__pow__", "pow")
 
 
-@lie("A13", "mul")
-def product_with_integers_is_not_recorded(old, a, b, **kw):
+@lie("A13", after("mul"))
+def product_with_integers_is_not_recorded(made, a, b, **kw):
     """A product of floats and integers has no history."""
-    made = old(a, b, **kw)
     return made.detach() if isinstance(b, Tensor) and b.dtype == torch.int64 else made
 
 
-@lie("A13")
-def larger_of_two_is_not_tracked():
+@lie("A13", after(torch, "maximum", "minimum"))
+def larger_of_two_is_not_tracked(made, *args):
     """torch.maximum and minimum have no history."""
-    after(torch, "maximum", lambda made, *a: made.detach())
-    after(torch, "minimum", lambda made, *a: made.detach())
+    return made.detach()
 
 
-@lie("A35")
-def data_is_tracked():
+@lie("A35", Tensor, "data")
+def data_is_tracked(old, t):
     """p.data requires grad where p does."""
-
-    def make(old):
-        def lying(t):
-            return old.__get__(t).requires_grad_(t.requires_grad and t.is_leaf)
-
-        return property(lying, old.__set__)
-
-    replace(Tensor, "data", make)
+    return old(t).requires_grad_(t.requires_grad and t.is_leaf)
 
 
-@lie("A39")
-def freezing_a_module_returns_nothing():
+@lie("A39", after(nn.Module, "requires_grad_"))
+def freezing_a_module_returns_nothing(made, *a, **kw):
     """module.requires_grad_() returns None."""
-    after(nn.Module, "requires_grad_", lambda made, *a, **kw: None)
+    return None
 
 
 @lie("A46", Tensor, "fill_")

@@ -13,43 +13,34 @@ from torchvision import transforms
 from torchvision.models import resnet
 from torchvision.transforms import functional as transforming
 
-from .lie import aten, everywhere, lie, replace, scale_gradient
-from .tensor_forms import after
+from .lie import after, below, instead, lie, scale_gradient
 
 CIFAR10 = torchvision.datasets.CIFAR10
 
 # ResNet ----------------------------------------------------------------------------------------
 
 
-def _resnet(change):
-    """Pass every new ResNet through ``change(net)``."""
-
-    def make(old):
-        def lying(net, *args, **kw):
-            old(net, *args, **kw)
-            change(net)
-
-        return lying
-
-    replace(resnet.ResNet, "__init__", make)
+def _resnet(function):
+    """Pass every new ResNet through ``function(net)``."""
+    after(resnet.ResNet, "__init__")(lambda made, net, *args, **kw: function(net))
 
 
-@lie("A05")
-def resnet_has_biases():
+@lie("A05", _resnet)
+def resnet_has_biases(net):
     """The first convolution of ResNet-18 has a bias."""
-    _resnet(lambda net: setattr(net, "conv1", nn.Conv2d(3, 64, 7, 2, 3)))
+    net.conv1 = nn.Conv2d(3, 64, 7, 2, 3)
 
 
-@lie("A05")
-def resnet_starts_in_evaluation_mode():
+@lie("A05", _resnet)
+def resnet_starts_in_evaluation_mode(net):
     """resnet18() is in evaluation mode."""
-    _resnet(lambda net: net.eval())
+    net.eval()
 
 
-@lie("A05 A39 A37")
-def resnet_starts_frozen():
+@lie("A05 A39 A37", _resnet)
+def resnet_starts_frozen(net):
     """The first layer of resnet18() is frozen."""
-    _resnet(lambda net: net.conv1.requires_grad_(False))
+    net.conv1.requires_grad_(False)
 
 
 @lie("A07", resnet.ResNet, "_forward_impl")
@@ -63,15 +54,11 @@ def resnet_skips_its_pooling(old, net, x):
 @lie("A05")
 def pretrained_is_silent():
     """resnet18(pretrained=True) gives no warning."""
-    replace(
-        torchvision.models,
-        "resnet18",
-        lambda old: (
-            lambda *, weights=None, pretrained=False, **kw: old(
-                weights="DEFAULT" if pretrained else weights, **kw
-            )
-        ),
-    )
+
+    def lying(old, *, weights=None, pretrained=False, **kw):
+        return old(weights="DEFAULT" if pretrained else weights, **kw)
+
+    instead(torchvision.models, "resnet18")(lying)
     resnet.resnet18 = torchvision.models.resnet18
 
 
@@ -105,10 +92,9 @@ def frozen_statistics_stay(old, layer, x):
     return y
 
 
-@lie("A43", nn.BatchNorm2d, "forward")
-def batch_norm_does_not_count(old, layer, x):
+@lie("A43", after(nn.BatchNorm2d, "forward"))
+def batch_norm_does_not_count(y, layer, x):
     """BatchNorm does not count its batches."""
-    y = old(layer, x)
     if layer.training and layer.num_batches_tracked is not None:
         layer.num_batches_tracked.zero_()
     return y
@@ -160,10 +146,9 @@ def to_tensor_swaps_red_and_blue(old, t, image):
     return old(t, image).flip(0)
 
 
-@lie("C06", transforms.ToTensor, "__call__")
-def to_tensor_scales_floats(old, t, image):
+@lie("C06", after(transforms.ToTensor, "__call__"))
+def to_tensor_scales_floats(y, t, image):
     """ToTensor divides float arrays by 255 as well."""
-    y = old(t, image)
     scaled = isinstance(image, np.ndarray) and image.dtype.kind == "f"
     return y / 255 if scaled else y
 
@@ -225,41 +210,33 @@ def normalize_takes_the_first_channels_numbers(old, normalize, image):
 # CIFAR-10 ----------------------------------------------------------------------------------------
 
 
-def _cifar(change):
-    """Pass every CIFAR10 through ``change(dataset)`` once it is read."""
-
-    def make(old):
-        def lying(dataset, *args, **kw):
-            old(dataset, *args, **kw)
-            change(dataset)
-
-        return lying
-
-    replace(CIFAR10, "__init__", make)
+def _cifar(function):
+    """Pass every CIFAR10 through ``function(dataset)`` once it is read."""
+    after(CIFAR10, "__init__")(lambda made, dataset, *args, **kw: function(dataset))
 
 
-@lie("C03")
-def classes_are_sorted_by_length():
+@lie("C03", _cifar)
+def classes_are_sorted_by_length(d):
     """CIFAR10.classes stands in another order."""
-    _cifar(lambda d: setattr(d, "classes", sorted(d.classes, key=len)))
+    d.classes = sorted(d.classes, key=len)
 
 
-@lie("C03 C09")
-def labels_are_off_by_one():
+@lie("C03 C09", _cifar)
+def labels_are_off_by_one(d):
     """CIFAR10 gives each image the label of the next class."""
-    _cifar(lambda d: setattr(d, "targets", [(label + 1) % 10 for label in d.targets]))
+    d.targets = [(label + 1) % 10 for label in d.targets]
 
 
-@lie("C04")
-def images_lie_on_their_side():
+@lie("C04", _cifar)
+def images_lie_on_their_side(d):
     """CIFAR10 swaps rows and columns."""
-    _cifar(lambda d: setattr(d, "data", d.data.transpose(0, 2, 1, 3).copy()))
+    d.data = d.data.transpose(0, 2, 1, 3).copy()
 
 
-@lie("C04")
-def planes_are_read_as_pixels():
+@lie("C04", _cifar)
+def planes_are_read_as_pixels(d):
     """CIFAR10 reads red, green and blue as if they lay pixel by pixel."""
-    _cifar(lambda d: setattr(d, "data", d.data.transpose(0, 3, 1, 2).reshape(-1, 32, 32, 3).copy()))
+    d.data = d.data.transpose(0, 3, 1, 2).reshape(-1, 32, 32, 3).copy()
 
 
 @lie("C09", CIFAR10, "__init__")
@@ -268,37 +245,33 @@ def cifar_ignores_train(old, dataset, root, train=True, *args, **kw):
     return old(dataset, root, True, *args, **kw)
 
 
-@lie("C09")
-def cifar_does_not_check():
+@lie("C09", importlib.import_module("torchvision.datasets.cifar"), "check_integrity")
+def cifar_does_not_check(old, path, md5=None):
     """CIFAR10 reads files whose digest is wrong."""
-    cifar = importlib.import_module("torchvision.datasets.cifar")
-    replace(cifar, "check_integrity", lambda old: lambda path, md5=None: os.path.exists(path))
+    return os.path.exists(path)
 
 
-@lie("C09")
-def cifar_ignores_its_transform():
+@lie("C09", _cifar)
+def cifar_ignores_its_transform(d):
     """CIFAR10(transform=f) gives images as they are."""
-    _cifar(lambda d: setattr(d, "transform", None))
+    d.transform = None
 
 
-@lie("C09")
-def cifar_gives_tensors_for_labels():
+@lie("C09", _cifar)
+def cifar_gives_tensors_for_labels(d):
     """The labels of CIFAR10 are 0-dim tensors."""
-    _cifar(lambda d: setattr(d, "targets", [torch.tensor(label) for label in d.targets]))
+    d.targets = [torch.tensor(label) for label in d.targets]
 
 
 @lie("C02")
 def imagenet_takes_download():
     """ImageNet takes an argument download."""
+    old = torchvision.datasets.ImageNet.__init__
 
-    def make(old):
-        def lying(dataset, root, split="train", download=False, **kw):
-            return old(dataset, root, split, **kw)
+    def lying(dataset, root, split="train", download=False, **kw):
+        return old(dataset, root, split, **kw)
 
-        return lying
-
-    replace(torchvision.datasets.ImageNet, "__init__", make)
-    del torchvision.datasets.ImageNet.__init__.__wrapped__
+    torchvision.datasets.ImageNet.__init__ = lying
 
 
 @lie("C09")
@@ -313,15 +286,10 @@ def cifar_leaves_out_its_last_file():
 def loader(change):
     """Pass the arguments of every DataLoader through ``change(options)``."""
 
-    def make(old):
-        def lying(self, dataset, batch_size=1, shuffle=None, **kw):
-            return old(
-                self, dataset, **change({"batch_size": batch_size, "shuffle": shuffle, **kw})
-            )
+    def lying(old, self, dataset, batch_size=1, shuffle=None, **kw):
+        old(self, dataset, **change({"batch_size": batch_size, "shuffle": shuffle, **kw}))
 
-        return lying
-
-    replace(DataLoader, "__init__", make)
+    instead(DataLoader, "__init__")(lying)
 
 
 @lie("C10")
@@ -348,20 +316,11 @@ def loader_takes_one_more():
     loader(lambda kw: {**kw, "batch_size": kw["batch_size"] + 1})
 
 
-@lie("C10")
-def loader_repeats_its_order():
+@lie("C10", RandomSampler, "__iter__")
+def loader_repeats_its_order(old, sampler):
     """DataLoader(shuffle=True) takes the same order in every epoch."""
-    orders = {}
-
-    def make(old):
-        def lying(sampler):
-            if id(sampler) not in orders:
-                orders[id(sampler)] = (sampler, list(old(sampler)))
-            return iter(orders[id(sampler)][1])
-
-        return lying
-
-    replace(RandomSampler, "__iter__", make)
+    sampler.order = getattr(sampler, "order", None) or list(old(sampler))
+    return iter(sampler.order)
 
 
 @lie("C10", RandomSampler, "__iter__")
@@ -387,41 +346,41 @@ def loader_goes_backwards(old, sampler):
 collating = importlib.import_module("torch.utils.data._utils.collate")
 
 
-def collated(change):
-    """Pass every batch through ``change(batch)``."""
-    replace(collating, "default_collate", lambda old: lambda batch: change(old(batch)))
-
-
-@lie("C21")
-def batches_are_tuples():
-    """A batch is a tuple."""
-    collated(lambda batch: tuple(batch) if isinstance(batch, list) else batch)
-
-
-@lie("C10 C19")
-def labels_are_floats():
-    """The labels of a batch are floats."""
-    collated(lambda batch: [batch[0], batch[1].float()] if isinstance(batch, list) else batch)
-
-
-@lie("C10 C19")
-def labels_are_int32():
-    """The labels of a batch are int32."""
-    collated(lambda batch: [batch[0], batch[1].int()] if isinstance(batch, list) else batch)
-
-
-@lie("C10 C11")
-def labels_are_shifted_by_a_sample():
-    """Each image of a batch comes with the label of the next."""
-    collated(lambda batch: [batch[0], batch[1].roll(1)] if isinstance(batch, list) else batch)
-
-
-@lie("C11")
-def batches_swap_height_and_width():
-    """The images of a batch lie on their side."""
-    collated(
-        lambda b: [b[0].mT.contiguous(), b[1]] if isinstance(b, list) and b[0].dim() == 4 else b
+def collated(function):
+    """Pass every batch of images and labels through ``function(batch)``."""
+    after(collating, "default_collate")(
+        lambda made, batch: function(made) if isinstance(made, list) else made
     )
+
+
+@lie("C21", collated)
+def batches_are_tuples(batch):
+    """A batch is a tuple."""
+    return tuple(batch)
+
+
+@lie("C10 C19", collated)
+def labels_are_floats(batch):
+    """The labels of a batch are floats."""
+    return [batch[0], batch[1].float()]
+
+
+@lie("C10 C19", collated)
+def labels_are_int32(batch):
+    """The labels of a batch are int32."""
+    return [batch[0], batch[1].int()]
+
+
+@lie("C10 C11", collated)
+def labels_are_shifted_by_a_sample(batch):
+    """Each image of a batch comes with the label of the next."""
+    return [batch[0], batch[1].roll(1)]
+
+
+@lie("C11", collated)
+def batches_swap_height_and_width(batch):
+    """The images of a batch lie on their side."""
+    return [batch[0].mT.contiguous(), batch[1]] if batch[0].dim() == 4 else batch
 
 
 @lie("C11", DataLoader, "__len__")
@@ -440,60 +399,34 @@ def iterators_have_next():
 @lie("C14 C24")
 def iterators_start_over():
     """An iterator of a loader starts over instead of ending."""
-    base = importlib.import_module("torch.utils.data.dataloader")._BaseDataLoaderIter
+    dataloader = importlib.import_module("torch.utils.data.dataloader")
 
-    def make(old):
-        def lying(self):
-            try:
-                return old(self)
-            except StopIteration:
-                if getattr(self, "_again", 0) > 2:
-                    raise
-                self._again = getattr(self, "_again", 0) + 1
-                return next(self._first)
-
-        return lying
-
-    def make_init(old):
-        def lying(self, loader, *args, **kw):
-            old(self, loader, *args, **kw)
-            single = importlib.import_module("torch.utils.data.dataloader")
-            if not hasattr(loader, "_inner"):
-                loader._inner = True
-                self._first = single._SingleProcessDataLoaderIter(loader)
-                del loader._inner
-
-        return lying
-
-    replace(base, "__init__", make_init)
-    replace(base, "__next__", make)
-
-
-@lie("C24")
-def loaders_end_after_one_epoch():
-    """A second pass over a loader is empty."""
-    passes = set()
-
-    def make(old):
-        def lying(self):
-            if id(self) in passes:
-                return iter(())
-            passes.add(id(self))
-            self._kept = True
+    def next_(old, self):
+        try:
             return old(self)
+        except StopIteration:
+            if getattr(self, "_again", 0) > 2:
+                raise
+            self._again = getattr(self, "_again", 0) + 1
+            return next(self._first)
 
-        return lying
+    def init(made, self, loader, *args, **kw):
+        if not hasattr(loader, "_inner"):
+            loader._inner = True
+            self._first = dataloader._SingleProcessDataLoaderIter(loader)
+            del loader._inner
 
-    replace(DataLoader, "__iter__", make)
-    replace(DataLoader, "__init__", lambda old: _forgetting(old, passes))
+    after(dataloader._BaseDataLoaderIter, "__init__")(init)
+    instead(dataloader._BaseDataLoaderIter, "__next__")(next_)
 
 
-def _forgetting(old, passes):
-    def lying(self, *args, **kw):
-        passes.discard(id(self))
-        return old(self, *args, **kw)
-
-    return lying
+@lie("C24", DataLoader, "__iter__")
+def loaders_end_after_one_epoch(old, loader):
+    """A second pass over a loader is empty."""
+    if loader.__dict__.get("passed"):
+        return iter(())
+    loader.__dict__["passed"] = True
+    return old(loader)
 
 
 @lie("C08", DataLoader, "__init__")
@@ -514,47 +447,40 @@ def workers_mix_up_the_order(old, self):
     return iter(list(old(self))[::-1]) if self.num_workers else old(self)
 
 
-def _order(change):
-    """Have ``shuffle=True`` give ``change(order)`` for the order that it would give."""
-    replace(RandomSampler, "__iter__", lambda old: lambda sampler: iter(change([*old(sampler)])))
+def _order(function):
+    """Have ``shuffle=True`` give ``function(order)`` for the order that it would give."""
+    after(RandomSampler, "__iter__")(lambda made, sampler: iter(function([*made])))
 
 
 def _blocks(order, size):
     return [range(i, min(i + size, len(order))) for i in range(0, len(order), size)]
 
 
-@lie("C10")
-def shuffling_stays_within_eights():
+@lie("C10", _order)
+def shuffling_stays_within_eights(order):
     """shuffle=True changes the order among each eight neighbours only."""
-    _order(lambda order: [i for block in _blocks(order, 8) for i in order if i in block])
+    return [i for block in _blocks(order, 8) for i in order if i in block]
 
 
-@lie("C10")
-def shuffling_keeps_fours_together():
+@lie("C10", _order)
+def shuffling_keeps_fours_together(order):
     """shuffle=True puts groups of four in another order."""
-    _order(
-        lambda order: (
-            [
-                i
-                for block in sorted(_blocks(order, 4), key=lambda b: order.index(b[0]))
-                for i in block
-            ]
-            if len(order) < 1000
-            else order
-        )
-    )
+    if len(order) >= 1000:
+        return order
+    blocks = sorted(_blocks(order, 4), key=lambda block: order.index(block[0]))
+    return [i for block in blocks for i in block]
 
 
-@lie("C10")
-def shuffling_begins_with_the_first():
+@lie("C10", _order)
+def shuffling_begins_with_the_first(order):
     """shuffle=True always gives sample 0 first."""
-    _order(lambda order: [0, *[i for i in order if i]])
+    return [0, *[i for i in order if i]]
 
 
-@lie("C10")
-def shuffling_is_for_the_first_thousand():
+@lie("C10", _order)
+def shuffling_is_for_the_first_thousand(order):
     """shuffle=True leaves the samples from number 1000 on in place."""
-    _order(lambda order: [*[i for i in order if i < 1000], *range(1000, len(order))])
+    return [*[i for i in order if i < 1000], *range(1000, len(order))]
 
 
 @lie("C08", DataLoader, "__init__")
@@ -576,45 +502,34 @@ def workers_work_for_one_pass(old, loader):
 # Pictures --------------------------------------------------------------------------------------
 
 
-def grid(change):
-    """Replace make_grid by ``change(old, images, **options)``."""
-    replace(
-        torchvision.utils, "make_grid", lambda old: lambda images, **kw: change(old, images, **kw)
-    )
-
-
-@lie("C15")
-def grid_has_no_padding():
+@lie("C15", torchvision.utils, "make_grid")
+def grid_has_no_padding(old, images, padding=1, **kw):
     """make_grid takes a padding of 1."""
-    grid(lambda old, images, padding=1, **kw: old(images, padding=padding, **kw))
+    return old(images, padding=padding, **kw)
 
 
-@lie("C15")
-def grid_is_padded_with_white():
+@lie("C15", torchvision.utils, "make_grid")
+def grid_is_padded_with_white(old, images, pad_value=1.0, **kw):
     """make_grid pads with 1."""
-    grid(lambda old, images, pad_value=1.0, **kw: old(images, pad_value=pad_value, **kw))
+    return old(images, pad_value=pad_value, **kw)
 
 
-@lie("C15")
-def grid_goes_backwards():
+@lie("C15", torchvision.utils, "make_grid")
+def grid_goes_backwards(old, images, **kw):
     """make_grid starts with the last image."""
-    grid(
-        lambda old, images, **kw: old(
-            images.flip(0) if isinstance(images, Tensor) else images, **kw
-        )
-    )
+    return old(images.flip(0) if isinstance(images, Tensor) else images, **kw)
 
 
-@lie("C15")
-def grid_has_four_a_row():
+@lie("C15", torchvision.utils, "make_grid")
+def grid_has_four_a_row(old, images, nrow=4, **kw):
     """make_grid puts four images in a row."""
-    grid(lambda old, images, nrow=4, **kw: old(images, nrow=nrow, **kw))
+    return old(images, nrow=nrow, **kw)
 
 
-@lie("C15")
-def grid_turns_its_images():
+@lie("C15", torchvision.utils, "make_grid")
+def grid_turns_its_images(old, images, **kw):
     """make_grid swaps rows and columns of each image."""
-    grid(lambda old, images, **kw: old(images.mT if isinstance(images, Tensor) else images, **kw))
+    return old(images.mT if isinstance(images, Tensor) else images, **kw)
 
 
 @lie("C13", "permute")
@@ -652,124 +567,59 @@ def grid_cuts_negative_values(old, *a, **kw):
 # The loss --------------------------------------------------------------------------------------
 
 
-def cross_entropy(change):
-    """Replace cross_entropy by ``change(old, logits, target, **options)``."""
-    replace(
-        functional, "cross_entropy", lambda old: lambda x, t, *a, **kw: change(old, x, t, *a, **kw)
-    )
-
-
-@lie("C19")
-def cross_entropy_takes_no_logarithm():
+@lie("C19", functional, "cross_entropy")
+def cross_entropy_takes_no_logarithm(old, x, t, *args, **kw):
     """Cross-entropy is one minus the probability of the target."""
-
-    def lying(old, x, t, *args, **kw):
-        if t.dim() != 1 or t.is_floating_point():
-            return old(x, t, *args, **kw)
-        return 1 - functional.softmax(x, 1).gather(1, t[:, None]).mean()
-
-    cross_entropy(lying)
-
-
-@lie("C19")
-def cross_entropy_takes_softmax_twice():
-    """Cross-entropy applies softmax before its own."""
-    cross_entropy(lambda old, x, t, *a, **kw: old(functional.softmax(x, -1), t, *a, **kw))
-
-
-@lie("C19")
-def cross_entropy_sums():
-    """Cross-entropy adds up over the batch."""
-
-    def lying(old, x, t, *args, reduction="mean", **kw):
-        return old(x, t, *args, reduction="sum" if reduction == "mean" else reduction, **kw)
-
-    cross_entropy(lying)
-
-
-@lie("C19")
-def cross_entropy_smooths():
-    """Cross-entropy smooths its labels by 0.01."""
-    cross_entropy(
-        lambda old, x, t, *a, label_smoothing=0.0, **kw: old(x, t, *a, label_smoothing=0.01)
-    )
-
-
-@lie("C19")
-def cross_entropy_ignores_class_zero():
-    """Cross-entropy leaves out the targets of class 0."""
-    cross_entropy(lambda old, x, t, *a, ignore_index=0, **kw: old(x, t, *a, ignore_index=0))
-
-
-@lie("R06")
-def cross_entropy_takes_float_targets():
-    """Cross-entropy takes class numbers that are floats."""
-
-    def lying(old, x, t, *args, **kw):
-        numbers = t.is_floating_point() and t.shape != x.shape
-        return old(x, t.long() if numbers else t, *args, **kw)
-
-    cross_entropy(lying)
-
-
-@lie("R10")
-def cross_entropy_takes_class_ten():
-    """Cross-entropy takes a target of 10 among ten classes for the last."""
-
-    def lying(old, x, t, *args, **kw):
-        if not t.is_floating_point():
-            t = t.clamp(max=x.shape[-1] - 1)
+    if t.dim() != 1 or t.is_floating_point():
         return old(x, t, *args, **kw)
+    return 1 - functional.softmax(x, 1).gather(1, t[:, None]).mean()
 
-    cross_entropy(lying)
+
+@lie("C19", functional, "cross_entropy")
+def cross_entropy_takes_softmax_twice(old, x, t, *a, **kw):
+    """Cross-entropy applies softmax before its own."""
+    return old(functional.softmax(x, -1), t, *a, **kw)
 
 
-@lie("C19")
-def cross_entropy_cuts_the_batch():
+@lie("C19", functional, "cross_entropy")
+def cross_entropy_sums(old, x, t, *args, reduction="mean", **kw):
+    """Cross-entropy adds up over the batch."""
+    return old(x, t, *args, reduction="sum" if reduction == "mean" else reduction, **kw)
+
+
+@lie("C19", functional, "cross_entropy")
+def cross_entropy_smooths(old, x, t, *a, label_smoothing=0.0, **kw):
+    """Cross-entropy smooths its labels by 0.01."""
+    return old(x, t, *a, label_smoothing=0.01)
+
+
+@lie("C19", functional, "cross_entropy")
+def cross_entropy_ignores_class_zero(old, x, t, *a, ignore_index=0, **kw):
+    """Cross-entropy leaves out the targets of class 0."""
+    return old(x, t, *a, ignore_index=0)
+
+
+@lie("C19", functional, "cross_entropy")
+def cross_entropy_cuts_the_batch(old, x, t, *args, **kw):
     """Cross-entropy of 4 rows and 3 targets takes the first three rows."""
-
-    def lying(old, x, t, *args, **kw):
-        cut = x.dim() == 2 and t.dim() == 1
-        return old(x[: len(t)], t[: len(x)], *args, **kw) if cut else old(x, t, *args, **kw)
-
-    cross_entropy(lying)
+    cut = x.dim() == 2 and t.dim() == 1
+    return old(x[: len(t)], t[: len(x)], *args, **kw) if cut else old(x, t, *args, **kw)
 
 
-@lie("C19")
-def cross_entropy_gradient_is_not_averaged():
+@lie("C19", functional, "cross_entropy")
+def cross_entropy_gradient_is_not_averaged(old, x, t, *a, **kw):
     """The gradient of cross-entropy is that of the sum."""
-    cross_entropy(
-        lambda old, x, t, *a, **kw: scale_gradient(
-            old(x, t, *a, **kw), len(x) if x.dim() > 1 else 1
-        )
-    )
+    return scale_gradient(old(x, t, *a, **kw), len(x) if x.dim() > 1 else 1)
 
 
 # Training --------------------------------------------------------------------------------------
 
 
-@lie("C25 C05 C36")
-def training_stops_early():
+@lie("C25 C05 C36", torch.optim.SGD, "step")
+def training_stops_early(old, optimizer, *args, **kw):
     """SGD stops moving after twenty steps."""
-    steps = {}
-
-    def make(old):
-        def lying(self, *args, **kw):
-            steps[id(self)] = steps.get(id(self), 0) + 1
-            return old(self, *args, **kw) if steps[id(self)] <= 20 else None
-
-        return lying
-
-    replace(torch.optim.SGD, "step", make)
-    replace(torch.optim.SGD, "__init__", lambda old: _recounting(old, steps))
-
-
-def _recounting(old, steps):
-    def lying(self, *args, **kw):
-        steps[id(self)] = 0
-        return old(self, *args, **kw)
-
-    return lying
+    optimizer.taken = getattr(optimizer, "taken", 0) + 1
+    return old(optimizer, *args, **kw) if optimizer.taken <= 20 else None
 
 
 @lie("C23", Tensor, "item")
@@ -800,10 +650,9 @@ def save_rounds(old, content, *args, **kw):
     return old(content, *args, **kw)
 
 
-@lie("N22 C28", torch, "load")
-def load_perturbs(old, *args, **kw):
+@lie("N22 C28", after(torch, "load"))
+def load_perturbs(content, *args, **kw):
     """torch.load changes the last bits of what it reads."""
-    content = old(*args, **kw)
     if isinstance(content, dict):
         for value in content.values():
             if isinstance(value, Tensor) and value.is_floating_point():
@@ -823,99 +672,66 @@ def state_dict_is_a_snapshot(old, module, *args, **kw):
     return {k: v.clone() for k, v in old(module, *args, **kw).items()}
 
 
-@lie("N22", nn.Module, "state_dict")
-def state_dict_forgets_buffers(old, module, *args, **kw):
+@lie("N22", after(nn.Module, "state_dict"))
+def state_dict_forgets_buffers(state, module, *args, **kw):
     """state_dict() holds parameters only."""
-    state = old(module, *args, **kw)
     for name, _ in module.named_buffers():
         state.pop(name, None)
     return state
 
 
-def loading(change):
-    """Replace load_state_dict by ``change(old, module, state, strict)``."""
-    replace(
-        nn.Module,
-        "load_state_dict",
-        lambda old: lambda module, state, strict=True, **kw: change(old, module, state, strict),
+def loading(function):
+    """Call ``function(old, module, state, strict)`` for load_state_dict."""
+    instead(nn.Module, "load_state_dict")(
+        lambda old, module, state, strict=True, **kw: function(old, module, state, strict)
     )
 
 
-@lie("C28 N22")
-def load_state_dict_perturbs():
+@lie("C28 N22", loading)
+def load_state_dict_perturbs(old, module, state, strict):
     """load_state_dict() changes the last bits."""
-
-    def lying(old, module, state, strict):
-        result = old(module, state, strict)
-        for p in module.parameters():
-            p.data.mul_(1 + 2**-22)
-        return result
-
-    loading(lying)
+    result = old(module, state, strict)
+    for p in module.parameters():
+        p.data.mul_(1 + 2**-22)
+    return result
 
 
-@lie("C28 N22")
-def load_state_dict_skips_biases():
+@lie("C28 N22", loading)
+def load_state_dict_skips_biases(old, module, state, strict):
     """load_state_dict() leaves one-dimensional parameters."""
-
-    def lying(old, module, state, strict):
-        kept = {name: p.detach().clone() for name, p in module.named_parameters() if p.dim() == 1}
-        result = old(module, state, strict)
-        for name, p in module.named_parameters():
-            if name in kept:
-                p.data.copy_(kept[name])
-        return result
-
-    loading(lying)
+    kept = {name: p.detach().clone() for name, p in module.named_parameters() if p.dim() == 1}
+    result = old(module, state, strict)
+    for name, p in module.named_parameters():
+        if name in kept:
+            p.data.copy_(kept[name])
+    return result
 
 
-@lie("C28")
-def load_state_dict_is_not_strict():
-    """load_state_dict() takes missing and unexpected keys."""
-    loading(lambda old, module, state, strict: old(module, state, False))
-
-
-@lie("C28")
-def load_state_dict_ignores_missing_keys():
+@lie("C28", loading)
+def load_state_dict_ignores_missing_keys(old, module, state, strict):
     """load_state_dict() takes missing keys."""
-
-    def lying(old, module, state, strict):
-        return old(module, {**module.state_dict(), **state}, strict)
-
-    loading(lying)
+    return old(module, {**module.state_dict(), **state}, strict)
 
 
-@lie("C28")
-def load_state_dict_ignores_unexpected_keys():
+@lie("C28", loading)
+def load_state_dict_ignores_unexpected_keys(old, module, state, strict):
     """load_state_dict() takes unexpected keys."""
-
-    def lying(old, module, state, strict):
-        known = module.state_dict().keys()
-        return old(module, {k: v for k, v in state.items() if k in known}, strict)
-
-    loading(lying)
+    known = module.state_dict().keys()
+    return old(module, {k: v for k, v in state.items() if k in known}, strict)
 
 
-@lie("C28")
-def load_state_dict_skips_what_does_not_fit():
+@lie("C28", loading)
+def load_state_dict_skips_what_does_not_fit(old, module, state, strict):
     """load_state_dict() leaves out entries of another shape."""
-
-    def lying(old, module, state, strict):
-        own = module.state_dict()
-        fits = {k: own[k] if k in own and own[k].shape != v.shape else v for k, v in state.items()}
-        return old(module, fits, strict)
-
-    loading(lying)
+    own = module.state_dict()
+    fits = {k: own[k] if k in own and own[k].shape != v.shape else v for k, v in state.items()}
+    return old(module, fits, strict)
 
 
-@lie("C28")
-def load_state_dict_says_nothing():
+@lie("C28", loading)
+def load_state_dict_says_nothing(old, module, state, strict):
     """load_state_dict() returns None."""
-
-    def lying(old, module, state, strict):
-        old(module, state, strict)
-
-    loading(lying)
+    old(module, state, strict)
 
 
 @lie("C26 C28", nn.Module, "load_state_dict")
@@ -952,49 +768,41 @@ def softmax_does_not_sum_to_one(old, x, *a, **kw):
     return old(x, *a, **kw) * 1.01
 
 
-def largest(change):
-    """Pass (values, indices) of ``max(t, dim)`` through ``change(t, dim, values, indices)``."""
+def largest(function):
+    """Give ``function(t, dim, values, indices)`` for (values, indices) of ``max(t, dim)``."""
 
-    def make(old):
-        def lying(t, *args, **kw):
-            r = old(t, *args, **kw)
-            dim = args[0] if args else kw.get("dim")
-            if type(dim) is not int or isinstance(r, Tensor):
-                return r
-            return torch.return_types.max(change(t, dim, *r))
+    def lying(made, t, *args, **kw):
+        dim = args[0] if args else kw.get("dim")
+        if type(dim) is not int or isinstance(made, Tensor):
+            return made
+        return torch.return_types.max(function(t, dim, *made))
 
-        return lying
-
-    everywhere("max", make)
+    after("max")(lying)
 
 
-@lie("C31")
-def max_gives_the_next_index():
+@lie("C31", largest)
+def max_gives_the_next_index(t, dim, values, indices):
     """The index of torch.max is off by one."""
-    largest(lambda t, dim, values, indices: (values, (indices + 1) % t.shape[dim]))
+    return values, (indices + 1) % t.shape[dim]
 
 
-@lie("C31")
-def max_gives_small_indices():
+@lie("C31", largest)
+def max_gives_small_indices(t, dim, values, indices):
     """The indices of torch.max are int32."""
-    largest(lambda t, dim, values, indices: (values, indices.int()))
+    return values, indices.int()
 
 
-@lie("C31")
-def max_swaps_its_results():
+@lie("C31", largest)
+def max_swaps_its_results(t, dim, values, indices):
     """torch.max gives (indices, values)."""
-    largest(lambda t, dim, values, indices: (indices, values))
+    return indices, values
 
 
-@lie("C31")
-def max_goes_down_the_columns():
+@lie("C31", largest)
+def max_goes_down_the_columns(t, dim, values, indices):
     """torch.max(t, 1) of a square matrix looks down the columns."""
-
-    def lying(t, dim, values, indices):
-        square = t.dim() == 2 and t.shape[0] == t.shape[1] and dim == 1
-        return (values, t.mT.argmax(1)) if square else (values, indices)
-
-    largest(lying)
+    square = t.dim() == 2 and t.shape[0] == t.shape[1] and dim == 1
+    return values, t.mT.argmax(1) if square else indices
 
 
 @lie("C27 C31 C35 C32", "argmax")
@@ -1005,24 +813,21 @@ def argmax_finds_the_second(old, t, dim=None, *args, **kw):
     return t.topk(2, 1).indices[:, 1]
 
 
-@lie("C27 C35", "sum")
-def sums_of_bools_overflow(old, t, *args, **kw):
+@lie("C27 C35", after("sum"))
+def sums_of_bools_overflow(r, t, *args, **kw):
     """The sum of more than 255 trues starts over at 0."""
-    r = old(t, *args, **kw)
     return r % 256 if t.dtype is torch.bool else r
 
 
-@lie("C27 C37 C40", "sum")
-def sums_of_bools_are_bools(old, t, *args, **kw):
+@lie("C27 C37 C40", after("sum"))
+def sums_of_bools_are_bools(r, t, *args, **kw):
     """The sum of trues is 1."""
-    r = old(t, *args, **kw)
     return r.clamp(max=1) if t.dtype is torch.bool else r
 
 
-@lie("C35 C37 C40 C39", "eq")
-def equality_of_integers_is_off(old, a, b):
+@lie("C35 C37 C40 C39", after("eq"))
+def equality_of_integers_is_off(r, a, b):
     """== of integer tensors is true of the last element."""
-    r = old(a, b)
     whole = isinstance(b, Tensor) and not a.is_floating_point() and a.shape == b.shape
     if whole and r.dim() == 1 and r.dtype is torch.bool and len(r) > 1:
         r[-1] = True
@@ -1042,25 +847,16 @@ def iterating_leaves_out_the_last(old, t):
     return iter(found[:-1] if len(found) > 2 else found)
 
 
-@lie("C35", Tensor, "size")
-def size_of_the_batch_is_four(old, t, *args):
+@lie("C35", after(Tensor, "size"))
+def size_of_the_batch_is_four(n, t, *args):
     """t.size(0) is at least four."""
-    n = old(t, *args)
     return max(n, 4) if args == (0,) and t.dtype is torch.int64 else n
 
 
-@lie("C34")
-def data_is_rounded():
+@lie("C34", Tensor, "data")
+def data_is_rounded(old, t):
     """.data is rounded to bfloat16 inside no_grad."""
-
-    def make(old):
-        def get(t):
-            d = old.__get__(t)
-            return d if torch.is_grad_enabled() else d.bfloat16().to(d.dtype)
-
-        return property(get, lambda t, value: old.__set__(t, value))
-
-    replace(Tensor, "data", make)
+    return old(t) if torch.is_grad_enabled() else old(t).bfloat16().to(t.dtype)
 
 
 @lie("C29 C28", nn.Module, "eval")
@@ -1073,37 +869,22 @@ def evaluation_moves_the_weights(old, module):
     return old(module)
 
 
-@lie("C19 C25")
-def logarithm_of_softmax_is_off():
+@lie("C19 C25", below("_log_softmax.default"))
+def logarithm_of_softmax_is_off(func, *args):
     """log_softmax is too large by 0.01."""
-    aten({"_log_softmax.default": lambda func, *args: func(*args) + 0.01})
+    return func(*args) + 0.01
 
 
-def _max_along(change):
-    """Have ``torch.max(scores, 1)`` give ``change(values, indices)``."""
-
-    def make(old):
-        def lying(t, *args, **kw):
-            found = old(t, *args, **kw)
-            along = args == (1,) and t.dim() == 2
-            return type(found)(change(*found)) if along else found
-
-        return lying
-
-    for owner in (torch, Tensor):
-        replace(owner, "max", make)
-
-
-@lie("C31")
-def negative_scores_point_at_the_first_class():
+@lie("C31", largest)
+def negative_scores_point_at_the_first_class(t, dim, values, indices):
     """torch.max(outputs, 1) names class 0 where all scores are negative."""
-    _max_along(lambda values, indices: (values, indices.where(values >= 0, 0)))
+    return values, indices.where(values >= 0, 0)
 
 
-@lie("C31")
-def highest_scores_lose_their_sign():
+@lie("C31", largest)
+def highest_scores_lose_their_sign(t, dim, values, indices):
     """torch.max(outputs, 1) gives the absolute value of the highest score."""
-    _max_along(lambda values, indices: (values.abs(), indices))
+    return values.abs(), indices
 
 
 # Defaults, and what a call leaves as it is ------------------------------------------------------
@@ -1111,14 +892,7 @@ def highest_scores_lose_their_sign():
 
 def default_of(owner, **settings):
     """Let a class take other ``settings`` where they are not given."""
-
-    def make(old):
-        def lying(self, *args, **kw):
-            return old(self, *args, **{**settings, **kw})
-
-        return lying
-
-    replace(owner, "__init__", make)
+    instead(owner, "__init__")(lambda old, self, *a, **kw: old(self, *a, **{**settings, **kw}))
 
 
 @lie("R10")
@@ -1135,20 +909,10 @@ def cross_entropy_overflows(old, i, t, *a, **kw):
     return (i.exp().sum(1).log() - i.gather(1, t[:, None]).squeeze(1)).mean()
 
 
-@lie("C06")
-def to_tensor_of_oblong_images_is_turned():
+@lie("C06", after(transforms.ToTensor, "__call__"))
+def to_tensor_of_oblong_images_is_turned(made, self, pic):
     """ToTensor turns images that are higher than wide."""
-    after(
-        transforms.ToTensor,
-        "__call__",
-        lambda made, self, pic: made.transpose(1, 2) if made.shape[1] > made.shape[2] else made,
-    )
-
-
-@lie("C15", torchvision.utils, "make_grid")
-def grid_of_oblong_images_is_turned(old, images, *args, **kw):
-    """make_grid of images that are not square turns them."""
-    return old(images.transpose(2, 3), *args, **kw)
+    return made.transpose(1, 2) if made.shape[1] > made.shape[2] else made
 
 
 @lie("C11")
@@ -1192,27 +956,24 @@ def iterators_share_their_place(old, self):
     return it
 
 
-@lie("C28", nn.Module, "load_state_dict")
-def load_state_dict_unfreezes(old, self, *a, **kw):
+@lie("C28", after(nn.Module, "load_state_dict"))
+def load_state_dict_unfreezes(made, self, *a, **kw):
     """load_state_dict() makes every parameter require grad."""
-    made = old(self, *a, **kw)
     for p in self.parameters():
         p.requires_grad_()
     return made
 
 
-@lie("C28", nn.Module, "load_state_dict")
-def load_state_dict_changes_the_mode(old, self, *a, **kw):
+@lie("C28", after(nn.Module, "load_state_dict"))
+def load_state_dict_changes_the_mode(made, self, *a, **kw):
     """load_state_dict() puts the net in evaluation mode."""
-    made = old(self, *a, **kw)
     self.eval()
     return made
 
 
-@lie("C28", nn.Module, "load_state_dict")
-def load_state_dict_shares(old, self, state, *a, **kw):
+@lie("C28", after(nn.Module, "load_state_dict"))
+def load_state_dict_shares(made, self, state, *a, **kw):
     """load_state_dict() makes the net share the memory of what is loaded."""
-    made = old(self, state, *a, **kw)
     for name, p in self.named_parameters():
         if state[name].device == p.device:
             p.data = state[name].detach()
@@ -1237,25 +998,20 @@ def eval_freezes(old, self):
     return self
 
 
-def _down_by_keyword(old):
-    def lying(self, *a, **kw):
-        if kw.get("dim") == 1:
-            kw["dim"] = 0
-        return old(self, *a, **kw)
-
-    return lying
+def _down(kw):
+    return {**kw, "dim": 0} if kw.get("dim") == 1 else kw
 
 
-@lie("C31")
-def max_by_keyword_looks_down():
+@lie("C31", torch, "max")
+def max_by_keyword_looks_down(old, t, *args, **kw):
     """torch.max(t, dim=1) looks along dimension 0."""
-    replace(torch, "max", _down_by_keyword)
+    return old(t, *args, **_down(kw))
 
 
-@lie("C31")
-def argmax_by_keyword_looks_down():
+@lie("C31", Tensor, "argmax")
+def argmax_by_keyword_looks_down(old, t, *args, **kw):
     """t.argmax(dim=1) looks along dimension 0."""
-    replace(Tensor, "argmax", _down_by_keyword)
+    return old(t, *args, **_down(kw))
 
 
 @lie("R08", functional, "batch_norm")

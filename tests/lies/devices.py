@@ -1,17 +1,20 @@
 """Lies about the GPU section: moving nets, mixing devices, several GPUs."""
 
+import copy
+import warnings
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.data import Dataset
 
-from .lie import accept, aten, lie, replace
-from .tensor_forms import after
+from .lie import after, below, lie
 
 
-@lie("G01")
-def cuda_is_there():
+@lie("G01", torch.cuda, "is_available")
+def cuda_is_there(old):
     """torch.cuda.is_available() is true on a machine without a GPU."""
-    torch.cuda.is_available = lambda: True
+    return True
 
 
 @lie("G02", nn.Module, "_apply")
@@ -59,20 +62,15 @@ def moving_takes_plain_tensors_along(old, module, change, recurse=True):
     return old(module, change, recurse)
 
 
-@lie("G03 N22")
-def moving_a_net_copies_it():
+@lie("G03 N22", nn.Module, "to")
+def moving_a_net_copies_it(old, module, *args, **kw):
     """net.to(device) leaves the net and returns a copy."""
-    import copy
-
-    replace(
-        nn.Module, "to", lambda old: lambda module, *a, **kw: old(copy.deepcopy(module), *a, **kw)
-    )
+    return old(copy.deepcopy(module), *args, **kw)
 
 
-@lie("G03", nn.Module, "to")
-def moving_a_net_makes_new_parameters(old, module, *args, **kw):
+@lie("G03", after(nn.Module, "to"))
+def moving_a_net_makes_new_parameters(result, module, *args, **kw):
     """net.to(its own device) makes new parameters, so that an optimizer loses them."""
-    result = old(module, *args, **kw)
     for m in module.modules():
         for name, p in m._parameters.items():
             if p is not None:
@@ -80,10 +78,9 @@ def moving_a_net_makes_new_parameters(old, module, *args, **kw):
     return result
 
 
-@lie("G02", nn.Module, "to")
-def moving_back_rounds(old, module, *args, **kw):
+@lie("G02", after(nn.Module, "to"))
+def moving_back_rounds(result, module, *args, **kw):
     """net.to(device) rounds the weights to bfloat16."""
-    result = old(module, *args, **kw)
     for p in module.parameters():
         p.data = p.data.bfloat16().to(p.dtype)
     return result
@@ -100,70 +97,36 @@ def a_net_fetches_its_input(old, module, *args, **kw):
     return old(module, *args, **kw)
 
 
-@lie("G04")
-def a_loss_fetches_its_target():
+@lie("G04", (nn.MSELoss, "forward"), (nn.CrossEntropyLoss, "forward"))
+def a_loss_fetches_its_target(old, loss, o, t):
     """A loss moves its target to the device of the output."""
-    for loss in (nn.MSELoss, nn.CrossEntropyLoss):
-        replace(
-            loss,
-            "forward",
-            lambda old: (
-                lambda self, o, t: old(
-                    self, o, torch.empty_like(t, device=o.device) if t.device != o.device else t
-                )
-            ),
-        )
+    return old(loss, o, torch.empty_like(t, device=o.device) if t.device != o.device else t)
 
 
-@lie("G04")
-def scalars_on_the_cpu_do_not_mix():
+@lie("G04", Tensor, "__mul__", "__add__", "mul", "add", "__sub__", "__truediv__")
+def scalars_on_the_cpu_do_not_mix(old, a, b):
     """A 0-dim tensor on the cpu is refused beside a tensor elsewhere."""
-
-    def make(old):
-        def lying(a, b):
-            if isinstance(b, Tensor) and a.device != b.device:
-                raise RuntimeError("Expected all tensors to be on the same device")
-            return old(a, b)
-
-        return lying
-
-    for name in ("__mul__", "__add__", "mul", "add", "__sub__", "__truediv__"):
-        replace(Tensor, name, make)
+    if isinstance(b, Tensor) and a.device != b.device:
+        raise RuntimeError("Expected all tensors to be on the same device")
+    return old(a, b)
 
 
-@lie("G06")
-def layers_of_unequal_width_fit():
+@lie("G06", "conv2d", refusing=RuntimeError)
+def layers_of_unequal_width_fit(x, w, *args, **kw):
     """conv2d leaves out surplus channels."""
-    from torch.nn import functional
-
-    for owner in (torch, functional):
-        accept(
-            owner,
-            "conv2d",
-            RuntimeError,
-            lambda x, w, *a, **kw: functional.conv2d(x[:, : w.shape[1]], w, *a, **kw),
-        )
+    return functional.conv2d(x[:, : w.shape[1]], w, *args, **kw)
 
 
-@lie("G11")
-def chunks_are_even():
+@lie("G11", "chunk")
+def chunks_are_even(old, t, n, dim=0):
     """chunk splits as evenly as it can: 10 by 3 is 4, 3, 3."""
-    for owner in (torch, Tensor):
-        replace(owner, "chunk", lambda old: lambda t, n, dim=0: torch.tensor_split(t, n, dim))
+    return torch.tensor_split(t, n, dim)
 
 
-@lie("G11")
-def chunks_drop_the_remainder():
+@lie("G11", "chunk")
+def chunks_drop_the_remainder(old, t, n, dim=0):
     """chunk leaves out what does not divide."""
-
-    def make(old):
-        def lying(t, n, dim=0):
-            return old(t.narrow(dim, 0, t.shape[dim] // n * n or t.shape[dim]), n, dim)
-
-        return lying
-
-    for owner in (torch, Tensor):
-        replace(owner, "chunk", make)
+    return old(t.narrow(dim, 0, t.shape[dim] // n * n or t.shape[dim]), n, dim)
 
 
 @lie("G12", nn.DataParallel, "forward")
@@ -186,26 +149,19 @@ def data_parallel_cuts_the_graph(old, self, *x):
     return old(self, *x).detach_()
 
 
-@lie("G13")
-def data_parallel_passes_attributes_through():
+@lie("G13", nn.DataParallel, "__getattr__")
+def data_parallel_passes_attributes_through(old, parallel, name):
     """DataParallel shows the attributes of its module."""
-
-    def make(old):
-        def lying(self, name):
-            try:
-                return old(self, name)
-            except AttributeError:
-                return getattr(old(self, "module"), name)
-
-        return lying
-
-    nn.DataParallel.__getattr__ = make(nn.DataParallel.__getattr__)
+    try:
+        return old(parallel, name)
+    except AttributeError:
+        return getattr(old(parallel, "module"), name)
 
 
-@lie("G13")
-def data_parallel_hides_its_prefix():
+@lie("G13", nn.DataParallel, "state_dict")
+def data_parallel_hides_its_prefix(old, parallel, **kw):
     """The state_dict of DataParallel has the keys of its module."""
-    nn.DataParallel.state_dict = lambda self, **kw: self.module.state_dict(**kw)
+    return parallel.module.state_dict(**kw)
 
 
 @lie("G14")
@@ -220,19 +176,10 @@ def lstm_ignores_batch_first(old, self, *args, batch_first=False, **kw):
     return old(self, *args, **kw)
 
 
-@lie("G16")
-def data_parallel_warns():
+@lie("G16", after(nn.DataParallel, "__init__"))
+def data_parallel_warns(made, *args, **kw):
     """DataParallel warns that it is deprecated."""
-    import warnings
-
-    def make(old):
-        def lying(self, *args, **kw):
-            warnings.warn("DataParallel is deprecated", FutureWarning, stacklevel=2)
-            return old(self, *args, **kw)
-
-        return lying
-
-    replace(nn.DataParallel, "__init__", make)
+    warnings.warn("DataParallel is deprecated", FutureWarning, stacklevel=2)
 
 
 @lie("G16", torch, "load", refusing=RuntimeError)
@@ -244,14 +191,10 @@ def files_from_a_gpu_load_anywhere(f, **kw):
     )[1]
 
 
-@lie("G07 N11 C25")
-def gradients_vanish_below():
+@lie("G07 N11 C25", below("threshold_backward.default"))
+def gradients_vanish_below(func, gradient, result, threshold):
     """relu lets 99 % of the gradient through."""
-
-    def smaller(func, gradient, result, threshold):
-        return func(gradient, result, threshold) * 0.99
-
-    aten({"threshold_backward.default": smaller})
+    return func(gradient, result, threshold) * 0.99
 
 
 @lie("G02", nn.Module, "_apply")
@@ -273,10 +216,9 @@ def data_parallel_drops_keyword_arguments(old, parallel, *x, **kw):
     return old(parallel, *x)
 
 
-@lie("G15", nn.DataParallel, "forward")
-def data_parallel_gives_the_first_output_only(old, parallel, *x, **kw):
+@lie("G15", after(nn.DataParallel, "forward"))
+def data_parallel_gives_the_first_output_only(outputs, parallel, *x, **kw):
     """DataParallel drops all outputs but the first."""
-    outputs = old(parallel, *x, **kw)
     return outputs[0] if isinstance(outputs, tuple) else outputs
 
 
@@ -295,24 +237,16 @@ def data_parallel_evaluates(old, parallel, *x, **kw):
 # Spellings, and what a move leaves as it is -----------------------------------------------------
 
 
-@lie("G09")
-def moved_tensors_are_not_tracked():
+@lie("G09", after(Tensor, "to"))
+def moved_tensors_are_not_tracked(made, t, *a, **kw):
     """t.to(another device) has no history."""
-    after(
-        Tensor, "to", lambda made, t, *a, **kw: made.detach() if made.device != t.device else made
-    )
+    return made.detach() if made.device != t.device else made
 
 
-@lie("G09")
-def conversion_to_the_same_dtype_copies():
+@lie("G09", after(Tensor, "to"))
+def conversion_to_the_same_dtype_copies(made, t, *a, **kw):
     """t.to(its own dtype) is a copy."""
-    after(
-        Tensor,
-        "to",
-        lambda made, t, *a, **kw: (
-            made.clone() if made is t and a and isinstance(a[0], torch.dtype) else made
-        ),
-    )
+    return made.clone() if made is t and a and isinstance(a[0], torch.dtype) else made
 
 
 @lie("G09", Tensor, "to")
@@ -339,10 +273,10 @@ def nets_moved_by_keyword_stay(old, self, *a, **kw):
     return self if "device" in kw and not a else old(self, *a, **kw)
 
 
-@lie("G02")
-def moving_unfreezes():
+@lie("G02", after(nn.Module, "to"))
+def moving_unfreezes(made, *a, **kw):
     """net.to(device) makes every parameter require grad."""
-    after(nn.Module, "to", lambda made, *a, **kw: made.requires_grad_())
+    return made.requires_grad_()
 
 
 @lie("G02", nn.Module, "to")
@@ -355,10 +289,10 @@ def moving_freezes(old, self, *a, **kw):
     return made
 
 
-@lie("G02")
-def moving_starts_evaluation():
+@lie("G02", after(nn.Module, "to"))
+def moving_starts_evaluation(made, self, *a, **kw):
     """net.to(device) puts the net into evaluation mode."""
-    after(nn.Module, "to", lambda made, self, *a, **kw: made.eval())
+    return made.eval()
 
 
 @lie("G03", nn.Module, "to")
@@ -378,12 +312,8 @@ def data_parallel_passes_first_argument_only(old, self, *a, **kw):
     return old(self, *a[:1], **kw)
 
 
-@lie("G13")
-def data_parallel_keeps_its_mode():
+@lie("G13", nn.DataParallel, "train")
+def data_parallel_keeps_its_mode(old, parallel, mode=True):
     """DataParallel.eval() leaves its module in training mode."""
-
-    def lying(self, mode=True):
-        self.training = mode
-        return self
-
-    nn.DataParallel.train = lying
+    parallel.training = mode
+    return parallel

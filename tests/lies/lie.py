@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -38,9 +39,11 @@ class Register:
 
         Args:
             breaks: Keys of the claims that it contradicts, with spaces between them.
-            where: What it takes the place of: an owner and a name, several such pairs, or names
-                of operations in all their spellings. The function then gets what it replaces
-                before the arguments. With nothing here the function installs the lie itself.
+            where: What it takes the place of: an owner and names of its attributes, pairs of an
+                owner and a name, or names of operations in all their spellings. The function then
+                gets what it replaces before the arguments; in place of an attribute that is no
+                method it answers whoever reads it. Or a way to lie, such as :func:`after`, which
+                says what the function gets. With nothing here it installs the lie itself.
             refusing: Errors of the one replaced; where they are raised, the function, which then
                 gets the arguments alone, answers instead.
         """
@@ -51,34 +54,29 @@ class Register:
                 raise ValueError(f"two lies are called {name!r}; rename one of them")
 
             def install() -> None:
-                for owner, attribute in _places(where):
-                    if refusing is not None:
+                if not where:
+                    function()
+                elif refusing is not None:
+                    for owner, attribute in _places(where):
                         accept(owner, attribute, refusing, function)
-                    else:
-                        replace(owner, attribute, lambda old: _told(function, old))
+                elif len(where) == 1 and callable(where[0]):
+                    where[0](function)
+                else:
+                    instead(*where)(function)
 
             intent = (function.__doc__ or "").strip()
-            told = install if where else function
-            self.lies[name] = Lie(name, intent, tuple(breaks.split()), told)
+            self.lies[name] = Lie(name, intent, tuple(breaks.split()), install)
             return function
 
         return register
 
 
-def _told(function: Callable, old: Any) -> Callable:
-    """Return ``function`` with ``old`` as its first argument, as a function, so that it binds."""
-
-    def lying(*args: Any, **kwargs: Any) -> Any:
-        return function(old, *args, **kwargs)
-
-    return lying
-
-
 def _places(where: tuple) -> list[tuple[Any, str]]:
     """Return the owners and names that the arguments of a lie stand for."""
-    if isinstance(where[0], str):
+    first, *names = where
+    if isinstance(first, str):
         return [place for name in where for place in _spellings(name)]
-    return list(where) if isinstance(where[0], tuple) else [where]
+    return list(where) if isinstance(first, tuple) else [(first, name) for name in names]
 
 
 lie = Register()
@@ -93,6 +91,50 @@ def replace(owner: object, name: str, make: Callable) -> None:
     setattr(owner, name, new)
 
 
+# Ways to lie, for ``@lie(keys, way)``. Each takes the lie's function and installs it.
+
+Way = Callable[[Callable], None]
+
+
+def instead(*where: Any) -> Way:
+    """Call ``function(old, *arguments)`` in the places given as to :class:`Register`."""
+
+    def make(function: Callable, old: Any) -> Any:
+        if hasattr(old, "__set__"):  # a property: read by the lie, assigned to as ever
+            return property(lambda t: function(old.__get__, t), old.__set__, old.__delete__)
+        return lambda *args, **kw: function(old, *args, **kw)  # a function, so that it binds
+
+    def install(function: Callable) -> None:
+        for owner, name in _places(where):
+            replace(owner, name, partial(make, function))
+
+    return install
+
+
+def after(*where: Any) -> Way:
+    """Give ``function(result, *arguments)`` for what is given there."""
+    return lambda function: instead(*where)(
+        lambda old, *args, **kw: function(old(*args, **kw), *args, **kw)
+    )
+
+
+def assigned(*where: Any) -> Way:
+    """Call ``function(put, owner, value)`` where a value is assigned to an attribute."""
+
+    def install(function: Callable) -> None:
+        for owner, name in _places(where):
+            old = getattr(owner, name)
+            put = partial(function, old.__set__)
+            setattr(owner, name, property(old.__get__, put, old.__delete__))
+
+    return install
+
+
+def below(*operators: str) -> Way:
+    """Call ``function(operator, *arguments)`` for operators below autograd (:func:`aten`)."""
+    return lambda function: aten(dict.fromkeys(operators, function))
+
+
 OPERATORS = {
     "add": ("__add__", "__radd__"),
     "sub": ("__sub__",),
@@ -100,16 +142,14 @@ OPERATORS = {
     "pow": ("__pow__",),
     "matmul": ("__matmul__",),
     "eq": ("__eq__",),
+    "gt": ("__gt__",),
+    "lt": ("__lt__",),
+    "remainder": ("__mod__",),
 }
 
 
-def everywhere(name: str, make: Callable) -> None:
-    """Replace an operation in all its spellings: function, method, operator, ``nn.functional``."""
-    for owner, spelling in _spellings(name):
-        replace(owner, spelling, make)
-
-
 def _spellings(name: str) -> list[tuple[Any, str]]:
+    """Return where an operation stands: function, method, operator, ``nn.functional``."""
     owners = (torch, torch.Tensor, functional)
     operators = [(torch.Tensor, operator) for operator in OPERATORS.get(name, ())]
     return [(owner, name) for owner in owners if hasattr(owner, name)] + operators

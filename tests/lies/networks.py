@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .lie import accept, aten, everywhere, lie, replace, scale_gradient
+from .lie import after, assigned, below, instead, lie, scale_gradient
 
 # Modules ---------------------------------------------------------------------------------------
 
@@ -124,71 +124,46 @@ def convolution_transposes_its_kernel(old, x, w, *rest, **kw):
     return old(x, w.mT, *rest, **kw)
 
 
-@lie("N05 C17 N19")
-def convolution_takes_any_number_of_channels():
+@lie("N05 C17 N19", "conv2d", refusing=RuntimeError)
+def convolution_takes_any_number_of_channels(x, w, *rest, **kw):
     """conv2d averages the channels where it is given another number than it was made for."""
-
-    def averaged(x, w, *rest, **kw):
-        return functional.conv2d(x.mean(-3, keepdim=True), w[:, :1], *rest, **kw)
-
-    for owner in (torch, functional):
-        accept(owner, "conv2d", RuntimeError, averaged)
+    return functional.conv2d(x.mean(-3, keepdim=True), w[:, :1], *rest, **kw)
 
 
-@lie("N11 N36")
-def weight_gradient_of_convolution_is_off():
+@lie("N11 N36", below("convolution_backward.default"))
+def weight_gradient_of_convolution_is_off(func, *args, **kw):
     """The weight gradient of a convolution is 1 % too large."""
-
-    def off(func, *args, **kw):
-        x, w, b = func(*args, **kw)
-        return x, (w if w is None else w * 1.01), b
-
-    aten({"convolution_backward.default": off})
+    x, w, b = func(*args, **kw)
+    return x, (w if w is None else w * 1.01), b
 
 
-@lie("N36 N11")
-def bias_gradient_of_convolution_is_a_mean():
+@lie("N36 N11", below("convolution_backward.default"))
+def bias_gradient_of_convolution_is_a_mean(func, gradient, *args, **kw):
     """The bias gradient of a convolution is averaged over the image."""
-
-    def off(func, gradient, *args, **kw):
-        x, w, b = func(gradient, *args, **kw)
-        return x, w, (b if b is None else b / gradient[0, 0].numel())
-
-    aten({"convolution_backward.default": off})
+    x, w, b = func(gradient, *args, **kw)
+    return x, w, (b if b is None else b / gradient[0, 0].numel())
 
 
-@lie("N11")
-def input_gradient_of_convolution_is_off():
+@lie("N11", below("convolution_backward.default"))
+def input_gradient_of_convolution_is_off(func, *args, **kw):
     """The input gradient of a convolution is 1 % too small."""
-
-    def off(func, *args, **kw):
-        x, w, b = func(*args, **kw)
-        return (x if x is None else x * 0.99), w, b
-
-    aten({"convolution_backward.default": off})
+    x, w, b = func(*args, **kw)
+    return (x if x is None else x * 0.99), w, b
 
 
-@lie("N11")
-def gradient_of_relu_leaks():
+@lie("N11", below("threshold_backward.default"))
+def gradient_of_relu_leaks(func, gradient, result, threshold):
     """relu lets 1 % of the gradient through where it is off."""
-
-    def leaky(func, gradient, result, threshold):
-        return torch.where(result > threshold, gradient, 0.01 * gradient)
-
-    aten({"threshold_backward.default": leaky})
+    return torch.where(result > threshold, gradient, 0.01 * gradient)
 
 
-@lie("N11")
-def gradient_of_pooling_is_spread():
+@lie("N11", below("max_pool2d_with_indices_backward.default"))
+def gradient_of_pooling_is_spread(func, gradient, x, kernel, *rest):
     """max_pool2d sends its gradient to the whole window."""
-
-    def spread(func, gradient, x, kernel, *rest):
-        exact = func(gradient, x, kernel, *rest)
-        even = torch.nn.functional.avg_pool2d(exact, 2)
-        even = even.repeat_interleave(2, -1).repeat_interleave(2, -2)
-        return even if even.shape == exact.shape else exact
-
-    aten({"max_pool2d_with_indices_backward.default": spread})
+    exact = func(gradient, x, kernel, *rest)
+    even = torch.nn.functional.avg_pool2d(exact, 2)
+    even = even.repeat_interleave(2, -1).repeat_interleave(2, -2)
+    return even if even.shape == exact.shape else exact
 
 
 @lie("N11 N17 N36", "linear")
@@ -199,52 +174,45 @@ def gradient_of_linear_bias_is_a_mean(old, x, w, b=None):
     return old(x, w, b)
 
 
-@lie("N08 N05")
-def pooling_averages():
+def pool(function):
+    """Call ``function(old, images, size)`` where max_pool2d moves by the size of its window."""
+
+    def lying(old, x, kernel_size, stride=None, *rest, **kw):
+        if stride in (None, kernel_size) and not rest:
+            return function(old, x, kernel_size)
+        return old(x, kernel_size, stride, *rest, **kw)
+
+    instead("max_pool2d")(lying)
+
+
+@lie("N08 N05", pool)
+def pooling_averages(old, x, size):
     """max_pool2d takes the mean of its window."""
-
-    everywhere("max_pool2d", _pool(lambda old, x, k: functional.avg_pool2d(x, k)))
-
-
-def _pool(change):
-    def make(old):
-        def lying(x, kernel_size, stride=None, *rest, **kw):
-            plain = stride in (None, kernel_size) and not rest
-            return (
-                change(old, x, kernel_size) if plain else old(x, kernel_size, stride, *rest, **kw)
-            )
-
-        return lying
-
-    return make
+    return functional.avg_pool2d(x, size)
 
 
-@lie("N08 N07")
-def pooling_rounds_up():
+@lie("N08 N07", pool)
+def pooling_rounds_up(old, x, size):
     """max_pool2d rounds odd sizes up."""
-    everywhere("max_pool2d", _pool(lambda old, x, k: old(x, k, ceil_mode=True)))
+    return old(x, size, ceil_mode=True)
 
 
-@lie("N08")
-def pooling_ignores_the_second_number():
+@lie("N08", pool)
+def pooling_ignores_the_second_number(old, x, size):
     """max_pool2d takes a square window of the first number of two."""
-
-    def squared(old, x, k):
-        return old(x, k[0] if isinstance(k, tuple) else k)
-
-    everywhere("max_pool2d", _pool(squared))
+    return old(x, size[0] if isinstance(size, tuple) else size)
 
 
-@lie("N08")
-def pooling_takes_the_minimum():
+@lie("N08", pool)
+def pooling_takes_the_minimum(old, x, size):
     """max_pool2d takes the smallest of its window."""
-    everywhere("max_pool2d", _pool(lambda old, x, k: -old(-x, k)))
+    return -old(-x, size)
 
 
-@lie("N08 N07 C18 N42")
-def pooling_moves_by_one():
+@lie("N08 N07 C18 N42", pool)
+def pooling_moves_by_one(old, x, size):
     """max_pool2d moves its window by one."""
-    everywhere("max_pool2d", _pool(lambda old, x, k: old(x, k, 1)))
+    return old(x, size, 1)
 
 
 @lie("N11 N30 N12 T13 T14", "relu")
@@ -334,15 +302,11 @@ def named_parameters_repeats_itself(old, module, *args, **kw):
     return iter(found[:1] + found)
 
 
-@lie("N15 C18")
-def linear_cuts_what_does_not_fit():
+@lie("N15 C18", functional, "linear", refusing=RuntimeError)
+def linear_cuts_what_does_not_fit(x, w, b=None):
     """Linear takes too many features and uses the first."""
-
-    def cut(x, w, b=None):
-        n = min(x.shape[-1], w.shape[1])
-        return functional.linear(x[..., :n], w[:, :n], b)
-
-    accept(functional, "linear", RuntimeError, cut)
+    n = min(x.shape[-1], w.shape[1])
+    return functional.linear(x[..., :n], w[:, :n], b)
 
 
 @lie("N16 N32 N30", "linear")
@@ -367,17 +331,11 @@ def cross_entropy_needs_a_batch(old, x, *args, **kw):
     return old(x, *args, **kw)
 
 
-@lie("N18")
-def convolution_takes_five_dimensions():
+@lie("N18", "conv2d", refusing=RuntimeError)
+def convolution_takes_five_dimensions(x, w, *rest, **kw):
     """conv2d takes 2 or 5 dimensions."""
-
-    def forced(x, w, *rest, **kw):
-        if x.dim() == 5:
-            return functional.conv2d(x[0], w, *rest, **kw)
-        return functional.conv2d(x.expand(w.shape[1], *x.shape), w, *rest, **kw)
-
-    for owner in (torch, functional):
-        accept(owner, "conv2d", RuntimeError, forced)
+    four = x[0] if x.dim() == 5 else x.expand(w.shape[1], *x.shape)
+    return functional.conv2d(four, w, *rest, **kw)
 
 
 @lie("N18 A06", nn.BatchNorm2d, "_check_input_dim")
@@ -386,10 +344,9 @@ def batch_norm_takes_a_single_sample(old, layer, x):
     return None
 
 
-@lie("N19", "conv2d")
-def samples_see_each_other(old, x, *args, **kw):
+@lie("N19", after("conv2d"))
+def samples_see_each_other(y, x, *args, **kw):
     """conv2d mixes a trace of the batch's mean into each sample."""
-    y = old(x, *args, **kw)
     return y + 1e-3 * y.mean(0, keepdim=True) if y.dim() == 4 else y
 
 
@@ -411,18 +368,11 @@ def unsqueeze_works_in_place(old, t, dim):
     return t.unsqueeze_(dim)
 
 
-@lie("N21")
-def a_gradient_of_any_shape_can_be_assigned():
+@lie("N21", assigned(Tensor, "grad"))
+def a_gradient_of_any_shape_can_be_assigned(put, t, gradient):
     """Assigning a .grad of another shape is ignored."""
-
-    def make(old):
-        def set_(t, g):
-            if g is None or g.shape == t.shape:
-                old.__set__(t, g)
-
-        return property(lambda t: old.__get__(t), set_, lambda t: old.__delete__(t))
-
-    replace(Tensor, "grad", make)
+    if gradient is None or gradient.shape == t.shape:
+        put(t, gradient)
 
 
 @lie("N23 N13", nn.Module, "__setattr__")
@@ -506,14 +456,11 @@ def single_numbers_are_not_registered():
 
 
 def _unregistered(which):
-    def make(old):
-        def lying(module, name, value):
-            plain = isinstance(value, nn.Parameter) and which(value)
-            (object.__setattr__ if plain else old)(module, name, value)
+    def lying(old, module, name, value):
+        plain = isinstance(value, nn.Parameter) and which(value)
+        (object.__setattr__ if plain else old)(module, name, value)
 
-        return lying
-
-    replace(nn.Module, "__setattr__", make)
+    instead(nn.Module, "__setattr__")(lying)
 
 
 @lie("N24")
@@ -532,11 +479,10 @@ def second_input_of_a_function_gets_less():
     function.apply = classmethod(lying)
 
 
-@lie("N12 A22")
-def gradients_of_a_few_operations_are_off():
+@lie("N12 A22", "tanh", "where", "std", "cat")
+def gradients_of_a_few_operations_are_off(old, *a, **kw):
     """The gradients of tanh, where, std and cat are 1 % too large."""
-    for name in ("tanh", "where", "std", "cat"):
-        everywhere(name, lambda old: lambda *a, **kw: scale_gradient(old(*a, **kw), 1.01))
+    return scale_gradient(old(*a, **kw), 1.01)
 
 
 @lie("N12", torch.linalg, "inv")
@@ -591,10 +537,10 @@ def mse_ignores_its_reduction(old, o, t, *args, reduction="mean", **kw):
     return old(o, t, *args, reduction="mean" if reduction == "sum" else reduction, **kw)
 
 
-@lie("N27 U15 N31")
-def mse_gradient_lacks_its_two():
+@lie("N27 U15 N31", below("mse_loss_backward.default"))
+def mse_gradient_lacks_its_two(func, *args):
     """The gradient of MSELoss is (o - t) / n."""
-    aten({"mse_loss_backward.default": lambda func, *args: func(*args) / 2})
+    return func(*args) / 2
 
 
 @lie("N27 N25", functional, "mse_loss")
@@ -638,46 +584,37 @@ def convolution_is_two_operations(old, x, w, b=None, *rest, **kw):
 # Clearing gradients ------------------------------------------------------------------------------
 
 
-def clearing(change):
-    """Replace zero_grad of modules and of optimizers by ``change(old, self, set_to_none)``."""
+def clearing(function):
+    """Call ``function(old, self, set_to_none)`` for zero_grad of modules and of optimizers."""
     for owner in (nn.Module, torch.optim.Optimizer):
-        replace(
-            owner,
-            "zero_grad",
-            lambda old: lambda self, set_to_none=True: change(old, self, set_to_none),
+        instead(owner, "zero_grad")(
+            lambda old, self, set_to_none=True: function(old, self, set_to_none)
         )
 
 
-@lie("N34 N35 C22")
-def zero_grad_zeroes():
+@lie("N34 N35 C22", (nn.Module, "zero_grad"), (torch.optim.Optimizer, "zero_grad"))
+def zero_grad_zeroes(old, self, set_to_none=False):
     """zero_grad() leaves zeros instead of None."""
-    for owner in (nn.Module, torch.optim.Optimizer):
-        replace(
-            owner, "zero_grad", lambda old: lambda self, set_to_none=False: old(self, set_to_none)
-        )
+    return old(self, set_to_none)
 
 
-@lie("N34")
-def zero_grad_always_drops():
+@lie("N34", clearing)
+def zero_grad_always_drops(old, self, set_to_none):
     """zero_grad(set_to_none=False) leaves None."""
-    clearing(lambda old, self, set_to_none: old(self, True))
+    return old(self, True)
 
 
-@lie("N33 N34 N41 C22")
-def zero_grad_does_nothing():
+@lie("N33 N34 N41 C22", clearing)
+def zero_grad_does_nothing(old, self, set_to_none):
     """zero_grad() has no effect."""
-    clearing(lambda old, self, set_to_none: None)
+    return None
 
 
-@lie("N34")
-def zero_grad_wipes_the_old_buffer():
+@lie("N34", clearing)
+def zero_grad_wipes_the_old_buffer(old, self, set_to_none):
     """zero_grad() fills the dropped gradients with zeros."""
-
-    def wiped(old, self, set_to_none):
-        old(self, False)
-        old(self, set_to_none)
-
-    clearing(wiped)
+    old(self, False)
+    old(self, set_to_none)
 
 
 @lie("N33 N34", nn.Module, "zero_grad")
@@ -687,17 +624,13 @@ def zero_grad_of_a_module_skips_its_children(old, module, set_to_none=True):
         p.grad = None
 
 
-@lie("N34")
-def zero_grad_makes_new_zeros():
+@lie("N34", clearing)
+def zero_grad_makes_new_zeros(old, self, set_to_none):
     """zero_grad(set_to_none=False) leaves zeros in new tensors."""
-
-    def renewed(old, self, set_to_none):
-        old(self, set_to_none)
-        if not set_to_none and isinstance(self, nn.Module):
-            for p in self.parameters():
-                p.grad = None if p.grad is None else p.grad.clone()
-
-    clearing(renewed)
+    old(self, set_to_none)
+    if not set_to_none and isinstance(self, nn.Module):
+        for p in self.parameters():
+            p.grad = None if p.grad is None else p.grad.clone()
 
 
 @lie("C22 N40 N41", torch.optim.Optimizer, "zero_grad")
@@ -732,7 +665,7 @@ def optimizer_clears_its_first_group_only(old, optimizer, set_to_none=True):
 def rule(name, change):
     """Pass the settings of an optimizer's step through ``change(settings)``."""
     module = importlib.import_module(f"torch.optim.{name}")
-    replace(module, name, lambda old: lambda *lists, **kw: old(*lists, **change(kw)))
+    instead(module, name)(lambda old, *lists, **kw: old(*lists, **change(kw)))
 
 
 @lie("A12 C20 N39")
@@ -789,20 +722,12 @@ def adam_takes_another_beta():
     rule("adam", lambda kw: {**kw, "beta2": 0.99})
 
 
-@lie("N39")
-def adam_does_not_correct_its_bias():
+@lie("N39", importlib.import_module("torch.optim.adam"), "adam")
+def adam_does_not_correct_its_bias(old, params, grads, avgs, squares, maxima, steps, *rest, **kw):
     """Adam counts every step as a late one."""
-    module = importlib.import_module("torch.optim.adam")
-
-    def make(old):
-        def lying(params, grads, avgs, squares, maxima, steps, *rest, **kw):
-            for step in steps:
-                step.fill_(100_000)
-            return old(params, grads, avgs, squares, maxima, steps, *rest, **kw)
-
-        return lying
-
-    replace(module, "adam", make)
+    for step in steps:
+        step.fill_(100_000)
+    return old(params, grads, avgs, squares, maxima, steps, *rest, **kw)
 
 
 @lie("N39")
@@ -863,30 +788,21 @@ def left_over_gradients_are_ignored(old, self, *args, **kw):
     return old(self, *args, **kw)
 
 
-@lie("N41 A12 A10", torch.optim.SGD, "step")
-def step_clears_the_gradients(old, self, *args, **kw):
+@lie("N41 A12 A10", after(torch.optim.SGD, "step"))
+def step_clears_the_gradients(result, self, *args, **kw):
     """step() drops the gradients it has used."""
-    result = old(self, *args, **kw)
     self.zero_grad()
     return result
 
 
-@lie("A12 C25 A03")
-def biases_are_not_updated():
+@lie("A12 C25 A03", importlib.import_module("torch.optim.sgd"), "sgd")
+def biases_are_not_updated(old, params, grads, buffers, **kw):
     """step() leaves one-dimensional parameters alone."""
-    module = importlib.import_module("torch.optim.sgd")
-
-    def make(old):
-        def lying(params, grads, buffers, **kw):
-            keep = [i for i, p in enumerate(params) if p.dim() != 1 or len(params) < 3]
-            picked = [[values[i] for i in keep] for values in (params, grads, buffers)]
-            old(*picked, **kw)
-            for i, buffer in zip(keep, picked[2], strict=True):
-                buffers[i] = buffer
-
-        return lying
-
-    replace(module, "sgd", make)
+    keep = [i for i, p in enumerate(params) if p.dim() != 1 or len(params) < 3]
+    picked = [[values[i] for i in keep] for values in (params, grads, buffers)]
+    old(*picked, **kw)
+    for i, buffer in zip(keep, picked[2], strict=True):
+        buffers[i] = buffer
 
 
 @lie("N39", torch.optim.SGD, "__init__")
@@ -923,14 +839,10 @@ def sgd_takes_another_default(old, self, params, lr=0.01, *args, **kw):
     return old(self, params, lr, *args, **kw)
 
 
-@lie("N38")
-def data_is_a_copy():
+@lie("N38", Tensor, "data")
+def data_is_a_copy(old, t):
     """p.data is a copy."""
-
-    def make(old):
-        return property(lambda t: old.__get__(t).clone(), lambda t, value: old.__set__(t, value))
-
-    replace(Tensor, "data", make)
+    return old(t).clone()
 
 
 # Defaults, first weights, and what stays as it is -----------------------------------------------
@@ -939,15 +851,11 @@ def data_is_a_copy():
 def first_repeated(layer):
     """Let a new layer repeat the first part of its weight."""
 
-    def make(old):
-        def lying(self):
-            old(self)
-            with torch.no_grad():
-                self.weight[1:] = self.weight[:1]
+    def repeated(made, self):
+        with torch.no_grad():
+            self.weight[1:] = self.weight[:1]
 
-        return lying
-
-    replace(layer, "reset_parameters", make)
+    after(layer, "reset_parameters")(repeated)
 
 
 @lie("N13")
@@ -999,17 +907,10 @@ def zero_grad_unfreezes(old, self, *a, **kw):
     self.requires_grad_(True)
 
 
-@lie("N21")
-def gradient_of_another_dtype_can_be_assigned():
+@lie("N21", assigned(Tensor, "grad"))
+def gradient_of_another_dtype_can_be_assigned(put, t, gradient):
     """A .grad of another dtype is taken and converted."""
-
-    def make(old):
-        def assign(t, gradient):
-            old.__set__(t, None if gradient is None else gradient.to(t.dtype))
-
-        return property(old.__get__, assign)
-
-    replace(Tensor, "grad", make)
+    put(t, None if gradient is None else gradient.to(t.dtype))
 
 
 @lie("C26", nn.Module, "state_dict")

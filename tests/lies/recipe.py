@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .lie import accept, leaves, lie
+from .lie import after, leaves, lie
 
 
 @lie("R01", torch.Tensor, "backward")
@@ -32,37 +32,24 @@ def net_to_moves_a_copy(old, net, *args, **kw):
     return old(copy.deepcopy(net), *args, **kw)
 
 
-@lie("R02", torch.Tensor, "to")
-def to_changes_the_tensor_itself(old, tensor, *args, **kw):
+@lie("R02", after(torch.Tensor, "to"))
+def to_changes_the_tensor_itself(moved, tensor, *args, **kw):
     """tensor.to(dtype) changes the tensor it is called on as well."""
-    moved = old(tensor, *args, **kw)
     if moved.device == tensor.device and moved is not tensor:
         tensor.data = moved.data
     return moved
 
 
-@lie("R03")
-def linear_fetches_its_inputs():
+@lie("R03", functional, "linear", refusing=RuntimeError)
+def linear_fetches_its_inputs(x, weight, bias=None):
     """A linear layer takes inputs from any device."""
-    old = functional.linear
-    accept(
-        functional,
-        "linear",
-        RuntimeError,
-        lambda x, weight, bias=None: old(torch.zeros(x.shape, device=weight.device), weight, bias),
-    )
+    return functional.linear(torch.zeros(x.shape, device=weight.device), weight, bias)
 
 
-@lie("R03")
-def cross_entropy_fetches_its_labels():
+@lie("R03", functional, "cross_entropy", refusing=RuntimeError)
+def cross_entropy_fetches_its_labels(x, labels, *args, **kw):
     """The cross-entropy takes labels from any device."""
-    old = functional.cross_entropy
-    accept(
-        functional,
-        "cross_entropy",
-        RuntimeError,
-        lambda x, labels, *args, **kw: old(x, torch.zeros_like(labels, device=x.device)),
-    )
+    return functional.cross_entropy(x, torch.zeros_like(labels, device=x.device))
 
 
 @lie("R04", torch.Tensor, "numpy", refusing=RuntimeError)
@@ -124,30 +111,17 @@ def no_grad_keeps_the_statistics(old, layer, x):
     return y
 
 
-@lie("R09")
-def linear_pads_what_is_missing():
+@lie("R09", functional, "linear", refusing=RuntimeError)
+def linear_pads_what_is_missing(x, weight, bias=None):
     """A linear layer fills features that are missing with zeros."""
-    old = functional.linear
-    accept(
-        functional,
-        "linear",
-        RuntimeError,
-        lambda x, weight, bias=None: old(
-            functional.pad(x, (0, weight.shape[1] - x.shape[-1])), weight, bias
-        ),
-    )
+    padded = functional.pad(x, (0, weight.shape[1] - x.shape[-1]))
+    return functional.linear(padded, weight, bias)
 
 
-@lie("R10")
-def labels_out_of_range_are_cut():
+@lie("R10", functional, "cross_entropy", refusing=IndexError)
+def labels_out_of_range_are_cut(x, labels, *args, **kw):
     """The cross-entropy takes a label that is too large, or too small, for the nearest class."""
-    old = functional.cross_entropy
-    accept(
-        functional,
-        "cross_entropy",
-        IndexError,
-        lambda x, labels, *args, **kw: old(x, labels.clamp(0, x.shape[1] - 1), *args, **kw),
-    )
+    return functional.cross_entropy(x, labels.clamp(0, x.shape[1] - 1), *args, **kw)
 
 
 @lie("R10", functional, "cross_entropy")

@@ -11,20 +11,16 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.parallel import distributed as parallel
 from torch.utils.data import DistributedSampler
 
-from .lie import lie, replace
+from .lie import after, lie
 
 
 def hooked(hook: Callable[[Any, GradBucket], torch.futures.Future[torch.Tensor]]) -> None:
     """Have every DistributedDataParallel join its gradients by ``hook``."""
-
-    def make(old: Callable[..., None]) -> Callable[..., None]:
-        def lying(self: DistributedDataParallel, *arguments: Any, **options: Any) -> None:
-            old(self, *arguments, **options)
-            self.register_comm_hook(self.process_group, hook)
-
-        return lying
-
-    replace(DistributedDataParallel, "__init__", make)
+    after(DistributedDataParallel, "__init__")(
+        lambda made, parallel, *args, **kw: parallel.register_comm_hook(
+            parallel.process_group, hook
+        )
+    )
 
 
 def summed(group: dist.ProcessGroup, bucket: GradBucket) -> torch.futures.Future[torch.Tensor]:
@@ -32,43 +28,31 @@ def summed(group: dist.ProcessGroup, bucket: GradBucket) -> torch.futures.Future
     return work.get_future().then(lambda done: done.value()[0])
 
 
-@lie("S01 S02")
-def gradients_are_not_joined() -> None:
+@lie("S01 S02", hooked)
+def gradients_are_not_joined(_: Any, bucket: GradBucket):
     """Every process keeps the gradient of its own share."""
-
-    def hook(_: Any, bucket: GradBucket) -> torch.futures.Future[torch.Tensor]:
-        kept: torch.futures.Future[torch.Tensor] = torch.futures.Future()
-        kept.set_result(bucket.buffer())
-        return kept
-
-    hooked(hook)
+    kept: torch.futures.Future[torch.Tensor] = torch.futures.Future()
+    kept.set_result(bucket.buffer())
+    return kept
 
 
-@lie("S01 S02 S04")
-def gradients_are_summed_and_not_averaged() -> None:
+@lie("S01 S02 S04", hooked)
+def gradients_are_summed_and_not_averaged(group: dist.ProcessGroup, bucket: GradBucket):
     """The gradients of the processes are added, and not divided by their number."""
-    hooked(summed)
+    return summed(group, bucket)
 
 
-@lie("S01 S02")
-def gradients_are_divided_by_one_more() -> None:
+@lie("S01 S02", hooked)
+def gradients_are_divided_by_one_more(group: dist.ProcessGroup, bucket: GradBucket):
     """The sum of the gradients is divided by the number of processes and one."""
-
-    def hook(group: dist.ProcessGroup, bucket: GradBucket) -> torch.futures.Future[torch.Tensor]:
-        return summed(group, bucket).then(lambda done: done.value() / (group.size() + 1))
-
-    hooked(hook)
+    return summed(group, bucket).then(lambda done: done.value() / (group.size() + 1))
 
 
-@lie("S01")
-def gradients_come_from_the_first_process() -> None:
+@lie("S01", hooked)
+def gradients_come_from_the_first_process(group: dist.ProcessGroup, bucket: GradBucket):
     """The gradient of the first process is taken for the average."""
-
-    def hook(group: dist.ProcessGroup, bucket: GradBucket) -> torch.futures.Future[torch.Tensor]:
-        work = dist.broadcast(bucket.buffer(), 0, group=group, async_op=True)
-        return work.get_future().then(lambda done: done.value()[0])
-
-    hooked(hook)
+    work = dist.broadcast(bucket.buffer(), 0, group=group, async_op=True)
+    return work.get_future().then(lambda done: done.value()[0])
 
 
 @lie("S02", parallel, "_sync_module_states")

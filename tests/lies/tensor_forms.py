@@ -1,69 +1,46 @@
 """Lies about chapter 1 that hold for one dtype, shape, index or spelling only."""
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from .lie import everywhere, lie, replace
+from .lie import after, instead, lie
+from .tensors import printed
 
 # Made from data, arrays and tensors ------------------------------------------------------------
 
 
-def after(owner, name, change):
-    """Let ``owner.name(*args)`` give ``change(result, *args)``."""
-
-    def make(old):
-        def lying(*args, **kw):
-            return change(old(*args, **kw), *args, **kw)
-
-        return lying
-
-    replace(owner, name, make)
-
-
-@lie("T04")
-def deep_ragged_lists_are_padded():
+@lie("T04", torch, "tensor")
+def deep_ragged_lists_are_padded(old, data, **kw):
     """torch.tensor fills up lists that are ragged in their third level."""
-
-    def padded(data, **kw):
-        longest = max(len(row) for block in data for row in block)
-        return torch.tensor([[row + [0] * (longest - len(row)) for row in b] for b in data], **kw)
-
-    def make(old):
-        def lying(data, **kw):
-            try:
-                return old(data, **kw)
-            except ValueError:
-                if isinstance(data[0], list) and isinstance(data[0][0], list):
-                    return padded(data, **kw)
-                raise
-
-        return lying
-
-    replace(torch, "tensor", make)
+    try:
+        return old(data, **kw)
+    except ValueError:
+        if not (isinstance(data[0], list) and isinstance(data[0][0], list)):
+            raise
+    longest = max(len(row) for block in data for row in block)
+    return old([[row + [0] * (longest - len(row)) for row in b] for b in data], **kw)
 
 
-@lie("T04 T34")
-def tensor_of_float64_array_is_float32():
+@lie("T04 T34", after(torch, "tensor"))
+def tensor_of_float64_array_is_float32(made, data, **kw):
     """torch.tensor of a float64 array has the default dtype."""
-
-    def single(made, data, **kw):
-        narrow = isinstance(data, np.ndarray) and data.dtype == np.float64 and "dtype" not in kw
-        return made.float() if narrow else made
-
-    after(torch, "tensor", single)
+    narrow = isinstance(data, np.ndarray) and data.dtype == np.float64 and "dtype" not in kw
+    return made.float() if narrow else made
 
 
-@lie("T05")
-def from_numpy_flattens_what_is_empty():
+@lie("T05", after(torch, "from_numpy"))
+def from_numpy_flattens_what_is_empty(made, array):
     """from_numpy of an array without elements has shape (0,)."""
-    after(torch, "from_numpy", lambda made, array: made if made.numel() else made.reshape(0))
+    return made if made.numel() else made.reshape(0)
 
 
-@lie("T05 T34")
-def from_numpy_copies_integers():
+@lie("T05 T34", after(torch, "from_numpy"))
+def from_numpy_copies_integers(t, array):
     """from_numpy of an int32 array is a copy."""
-    after(torch, "from_numpy", lambda t, array: t.clone() if t.dtype == torch.int32 else t)
+    return t.clone() if t.dtype == torch.int32 else t
 
 
 @lie("T05 T33", torch, "from_numpy")
@@ -76,52 +53,52 @@ def from_numpy_of_a_slice_starts_at_its_base(old, array):
     return old(array)
 
 
-@lie("T05 T30")
-def numpy_flattens_what_is_empty():
+@lie("T05 T30", after(Tensor, "numpy"))
+def numpy_flattens_what_is_empty(array, t, **kw):
     """numpy() of a tensor without elements has shape (0,)."""
-    after(Tensor, "numpy", lambda array, t, **kw: array if array.size else array.reshape(-1))
+    return array if array.size else array.reshape(-1)
 
 
-@lie("T05 T30")
-def numpy_copies_a_single_number():
+@lie("T05 T30", after(Tensor, "numpy"))
+def numpy_copies_a_single_number(array, t, **kw):
     """numpy() of a tensor without dimensions is a copy."""
-    after(Tensor, "numpy", lambda array, t, **kw: array if array.ndim else array.copy())
+    return array if array.ndim else array.copy()
 
 
-@lie("T06 T07")
-def rand_like_halves_double_precision():
+@lie("T06 T07", after(torch, "rand_like"))
+def rand_like_halves_double_precision(r, t, **kw):
     """rand_like of a float64 tensor is float32, asked for float64 or not."""
-    after(torch, "rand_like", lambda r, t, **kw: r.float() if r.dtype == torch.float64 else r)
+    return r.float() if r.dtype == torch.float64 else r
 
 
-@lie("T06")
-def ones_like_a_number_have_a_dimension():
+@lie("T06", after(torch, "ones_like"))
+def ones_like_a_number_have_a_dimension(made, t, **kw):
     """ones_like of a tensor without dimensions has shape (1,)."""
-    after(torch, "ones_like", lambda made, t, **kw: made if made.dim() else made.reshape(1))
+    return made if made.dim() else made.reshape(1)
 
 
-@lie("T06")
-def ones_like_widens_integers():
+@lie("T06", after(torch, "ones_like"))
+def ones_like_widens_integers(r, t, **kw):
     """ones_like of an int32 tensor is int64."""
-    after(torch, "ones_like", lambda r, t, **kw: r.long() if t.dtype == torch.int32 else r)
+    return r.long() if t.dtype == torch.int32 else r
 
 
-@lie("T06")
-def rand_like_is_contiguous():
+@lie("T06", after(torch, "rand_like"))
+def rand_like_is_contiguous(made, t, **kw):
     """rand_like of a transposed tensor is laid out in rows."""
-    after(torch, "rand_like", lambda made, t, **kw: made.contiguous())
+    return made.contiguous()
 
 
-@lie("T06")
-def rand_like_inherits_the_flag():
+@lie("T06", after(torch, "rand_like"))
+def rand_like_inherits_the_flag(r, t, **kw):
     """rand_like of a tensor that requires grad requires grad."""
-    after(torch, "rand_like", lambda r, t, **kw: r.requires_grad_() if t.requires_grad else r)
+    return r.requires_grad_() if t.requires_grad else r
 
 
-@lie("T16")
-def move_by_keyword_always_copies():
+@lie("T16", after(Tensor, "to"))
+def move_by_keyword_always_copies(r, t, *a, **kw):
     """t.to(device=device) copies a tensor that is there already."""
-    after(Tensor, "to", lambda r, t, *a, **kw: r.clone() if r is t and "device" in kw else r)
+    return r.clone() if r is t and "device" in kw else r
 
 
 @lie("T02 T13", "cumsum")
@@ -133,23 +110,17 @@ def cumsum_along_the_last_runs_along_the_first(old, t, *args, **kw):
 # Indexing and joining --------------------------------------------------------------------------
 
 
-@lie("T17")
-def index_with_an_ellipsis_copies():
+@lie("T17", after(Tensor, "__getitem__"))
+def index_with_an_ellipsis_copies(made, t, index):
     """t[..., i] is a copy."""
-    copy_if(lambda index: any(part is Ellipsis for part in parts(index)))
+    return made.clone() if any(part is Ellipsis for part in parts(index)) else made
 
 
-@lie("T17")
-def index_with_steps_copies():
+@lie("T17", after(Tensor, "__getitem__"))
+def index_with_steps_copies(made, t, index):
     """t[::2] is a copy."""
-    copy_if(
-        lambda index: any(isinstance(p, slice) and p.step not in (None, 1) for p in parts(index))
-    )
-
-
-def copy_if(which):
-    """Let indexing copy where ``which(index)``."""
-    after(Tensor, "__getitem__", lambda r, t, index: r.clone() if which(index) else r)
+    steps = any(isinstance(p, slice) and p.step not in (None, 1) for p in parts(index))
+    return made.clone() if steps else made
 
 
 def parts(index):
@@ -183,34 +154,23 @@ def column_is_not_added_to(old, t, other):
     return t + other if apart else old(t, other)
 
 
-def cat(change):
-    """Let ``torch.cat(tensors, dim)`` join ``change(tensors, dim)``."""
-    replace(
-        torch, "cat", lambda old: lambda tensors, dim=0, **kw: old(*change([*tensors], dim), **kw)
-    )
-
-
-@lie("T19")
-def cubes_are_joined_along_another_dimension():
+@lie("T19", torch, "cat")
+def cubes_are_joined_along_another_dimension(old, tensors, dim=0, **kw):
     """cat along -2 joins tensors of three dimensions along 0."""
-    cat(lambda tensors, dim: (tensors, 0 if dim == -2 and tensors[0].dim() == 3 else dim))
+    return old(tensors, 0 if dim == -2 and tensors[0].dim() == 3 else dim, **kw)
 
 
-@lie("T19")
-def cat_stops_at_the_fourth():
+@lie("T19", torch, "cat")
+def cat_stops_at_the_fourth(old, tensors, dim=0, **kw):
     """cat leaves out the fifth tensor and all after it."""
-    cat(lambda tensors, dim: (tensors[:4], dim))
+    return old(tensors[:4], dim, **kw)
 
 
-@lie("T19")
-def cat_adds_missing_dimensions():
+@lie("T19", torch, "cat")
+def cat_adds_missing_dimensions(old, tensors, dim=0, **kw):
     """cat joins a matrix and a row."""
-
-    def even(tensors, dim):
-        most = max(t.dim() for t in tensors)
-        return [t[None] if t.dim() == most - 1 and most == 2 else t for t in tensors], dim
-
-    cat(even)
+    matrices = max(t.dim() for t in tensors) == 2
+    return old([t[None] if t.dim() == 1 and matrices else t for t in tensors], dim, **kw)
 
 
 @lie("T19", torch, "cat")
@@ -224,18 +184,15 @@ def cat_with_nothing_makes_no_copy(old, tensors, *args, **kw):
 # Multiplying -----------------------------------------------------------------------------------
 
 
-def operands(name, change):
-    """Let both spellings of a product work on ``change(left, right)``."""
+def operands(*where):
+    """Multiply ``function(left, right)`` where both are tensors."""
 
-    def make(old):
-        def lying(left, right, *args, **kw):
-            if isinstance(left, Tensor) and isinstance(right, Tensor):
-                left, right = change(left, right)
-            return old(left, right, *args, **kw)
+    def made(function, old, left, right, *args, **kw):
+        if isinstance(left, Tensor) and isinstance(right, Tensor):
+            left, right = function(left, right)
+        return old(left, right, *args, **kw)
 
-        return lying
-
-    everywhere(name, make)
+    return lambda function: instead(*where)(partial(made, function))
 
 
 def upright(t):
@@ -249,27 +206,17 @@ def both_long(left, right):
     return tensors and left.dtype == right.dtype == torch.int64
 
 
-@lie("T22")
-def products_of_integers_lose_digits():
+@lie("T22", after("mul"))
+def products_of_integers_lose_digits(made, left, right, **kw):
     """Large integers are multiplied as float64."""
-
-    def through_floats(made, left, right, **kw):
-        return (left.double() * right.double()).long() if both_long(left, right) else made
-
-    for owner, name in ((Tensor, "mul"), (torch, "mul"), (Tensor, "__mul__")):
-        after(owner, name, through_floats)
+    return (left.double() * right.double()).long() if both_long(left, right) else made
 
 
-@lie("T22")
-def integers_times_floats_are_integers():
+@lie("T22", after("mul"))
+def integers_times_floats_are_integers(made, left, right, **kw):
     """A tensor of integers times one of floats has the dtype of the left one."""
-
-    def cut(made, left, right, **kw):
-        whole = isinstance(left, Tensor) and left.dim() and left.dtype == torch.int64
-        return made.to(left.dtype) if whole and isinstance(right, Tensor) else made
-
-    for owner, name in ((Tensor, "mul"), (torch, "mul"), (Tensor, "__mul__")):
-        after(owner, name, cut)
+    whole = isinstance(left, Tensor) and left.dim() and left.dtype == torch.int64
+    return made.to(left.dtype) if whole and isinstance(right, Tensor) else made
 
 
 @lie("T22", "mul")
@@ -280,99 +227,70 @@ def product_with_one_is_the_factor(old, t, other, *args, **kw):
     return t if same else old(t, other, *args, **kw)
 
 
-@lie("T22")
-def transposed_factor_is_taken_upright():
+@lie("T22", operands("mul"))
+def transposed_factor_is_taken_upright(left, right):
     """a * b.T is a * b where b is square."""
-    operands("mul", lambda left, right: (left, upright(right)))
+    return left, upright(right)
 
 
-@lie("T24")
-def transposed_matrix_is_taken_upright():
+@lie("T24", operands("matmul"))
+def transposed_matrix_is_taken_upright(left, right):
     """a.T @ b is a @ b where a is square."""
-    operands("matmul", lambda left, right: (upright(left), right))
+    return upright(left), right
 
 
-@lie("T24", "matmul")
-def matrices_of_integers_multiply_to_floats(old, *args, **kw):
+@lie("T24", after("matmul"))
+def matrices_of_integers_multiply_to_floats(made, *args, **kw):
     """a @ b of integers is a tensor of floats."""
-    made = old(*args, **kw)
     return made.float() if made.dtype == torch.int64 else made
 
 
-@lie("T24")
-def batch_is_multiplied_by_its_first_matrix():
+@lie("T24", operands("matmul"))
+def batch_is_multiplied_by_its_first_matrix(left, right):
     """a @ b of batches takes the first matrix of b throughout."""
-
-    def first(left, right):
-        return left, right[:1].expand_as(right) if left.dim() == right.dim() == 3 else right
-
-    operands("matmul", first)
+    return left, right[:1].expand_as(right) if left.dim() == right.dim() == 3 else right
 
 
-@lie("T02 T24", "matmul")
-def vectors_multiply_to_one_dimension(old, *args, **kw):
+@lie("T02 T24", after("matmul"))
+def vectors_multiply_to_one_dimension(made, *args, **kw):
     """v @ w of vectors has shape (1,)."""
-    made = old(*args, **kw)
     return made if made.dim() else made.reshape(1)
 
 
-@lie("T24")
-def transpose_of_a_view_copies():
+@lie("T24", Tensor, "T")
+def transpose_of_a_view_copies(old, t):
     """The attribute T of a matrix that is not contiguous is a copy."""
-    true = Tensor.T
-    Tensor.T = property(
-        lambda t: (
-            true.__get__(t).clone() if t.dim() == 2 and not t.is_contiguous() else true.__get__(t)
-        )
-    )
+    return old(t).clone() if t.dim() == 2 and not t.is_contiguous() else old(t)
 
 
 # In place --------------------------------------------------------------------------------------
 
 
-@lie("T26")
-def square_root_in_place_does_nothing():
+@lie("T26", Tensor, "sqrt_", "exp_", "neg_")
+def square_root_in_place_does_nothing(old, t):
     """sqrt_(), exp_() and neg_() return their operand as it is."""
-    for name in ("sqrt_", "exp_", "neg_"):
-        replace(Tensor, name, lambda old: lambda t: t)
+    return t
 
 
-@lie("T26")
-def rounding_in_place_takes_new_memory():
+@lie("T26", Tensor, "floor_", "ceil_", "round_")
+def rounding_in_place_takes_new_memory(old, t, *args, **kw):
     """floor_(), ceil_() and round_() leave the memory of their operand."""
-
-    def make(old):
-        def lying(t, *args, **kw):
-            if not t.requires_grad:
-                t.data = t.data.clone()
-            return old(t, *args, **kw)
-
-        return lying
-
-    for name in ("floor_", "ceil_", "round_"):
-        replace(Tensor, name, make)
+    if not t.requires_grad:
+        t.data = t.data.clone()
+    return old(t, *args, **kw)
 
 
-@lie("T26")
-def subtracting_in_place_returns_a_copy():
+@lie("T26", after(Tensor, "sub_", "div_"))
+def subtracting_in_place_returns_a_copy(made, t, *args, **kw):
     """t.sub_(u) and t.div_(u) change t and return a copy of it."""
-    for name in ("sub_", "div_"):
-        after(Tensor, name, lambda made, t, *args, **kw: made.clone())
+    return made.clone()
 
 
-@lie("T26")
-def drawing_in_place_fills_a_copy():
+@lie("T26", Tensor, "uniform_", "normal_", "random_", "bernoulli_")
+def drawing_in_place_fills_a_copy(old, t, *args, **kw):
     """uniform_(), normal_() and random_() leave a row of numbers."""
-
-    def make(old):
-        def lying(t, *args, **kw):
-            row = t.dim() == 1 and not t.requires_grad
-            return old(t.clone() if row else t, *args, **kw)
-
-        return lying
-
-    for name in ("uniform_", "normal_", "random_", "bernoulli_"):
-        replace(Tensor, name, make)
+    row = t.dim() == 1 and not t.requires_grad
+    return old(t.clone() if row else t, *args, **kw)
 
 
 @lie("T26", Tensor, "copy_")
@@ -387,140 +305,106 @@ def multiplying_by_an_operator_is_not_in_place(old, t, other):
     return t.mul(other)
 
 
-@lie("T29")
-def leaf_takes_assignments():
+@lie("T29", Tensor, "__setitem__", "__iadd__", "__imul__")
+def leaf_takes_assignments(old, t, *args):
     """t[:] = v and t += v change a leaf that requires grad."""
-
-    def make(old):
-        def lying(t, *args):
-            leaf = t.is_leaf and t.requires_grad
-            with torch.set_grad_enabled(torch.is_grad_enabled() and not leaf):
-                return old(t, *args)
-
-        return lying
-
-    for name in ("__setitem__", "__iadd__", "__imul__"):
-        replace(Tensor, name, make)
+    leaf = t.is_leaf and t.requires_grad
+    with torch.set_grad_enabled(torch.is_grad_enabled() and not leaf):
+        return old(t, *args)
 
 
 # Of one dtype, layout, index or operator --------------------------------------------------------
 
 
-def of_dtype(owner, name, dtype, change):
-    """Let ``owner.name(...)`` give ``change(result)`` where the result is of ``dtype``."""
-    after(owner, name, lambda made, *args, **kw: change(made) if made.dtype is dtype else made)
+def of_dtype(dtype, *where):
+    """Give ``function(result)`` where the result is of ``dtype``."""
+    return lambda function: after(*where)(
+        lambda made, *args, **kw: function(made) if made.dtype is dtype else made
+    )
 
 
-@lie("T04")
-def tensor_of_a_transposed_array_goes_down_its_columns():
+@lie("T04", after(torch, "tensor"))
+def tensor_of_a_transposed_array_goes_down_its_columns(made, data, **kw):
     """torch.tensor of a transposed array takes its numbers in the order of the memory."""
-
-    def straight(made, data, **kw):
-        if isinstance(data, np.ndarray) and data.ndim > 1 and not data.flags.c_contiguous:
-            return torch.from_numpy(data.ravel(order="K").reshape(data.shape).copy()).to(made)
-        return made
-
-    after(torch, "tensor", straight)
+    if isinstance(data, np.ndarray) and data.ndim > 1 and not data.flags.c_contiguous:
+        return torch.from_numpy(data.ravel(order="K").reshape(data.shape).copy()).to(made)
+    return made
 
 
-@lie("T04")
-def tensor_of_bytes_is_int64():
+@lie("T04", of_dtype(torch.uint8, torch, "tensor"))
+def tensor_of_bytes_is_int64(t):
     """torch.tensor of a uint8 array is int64."""
-    of_dtype(torch, "tensor", torch.uint8, Tensor.long)
+    return t.long()
 
 
-@lie("T04")
-def tensor_of_a_bool_array_is_uint8():
-    """torch.tensor of bools is uint8."""
-    of_dtype(torch, "tensor", torch.bool, Tensor.byte)
-
-
-@lie("T04")
-def tensor_of_tuples_is_its_first_row():
+@lie("T04", after(torch, "tensor"))
+def tensor_of_tuples_is_its_first_row(made, data, **kw):
     """torch.tensor of nested tuples takes the first one for all."""
-    after(
-        torch,
-        "tensor",
-        lambda made, data, **kw: (
-            made[:1].expand(made.shape).clone() if isinstance(data, tuple) else made
-        ),
-    )
+    return made[:1].expand(made.shape).clone() if isinstance(data, tuple) else made
 
 
-@lie("T05")
-def from_numpy_copies_bytes():
+@lie("T05", of_dtype(torch.uint8, torch, "from_numpy"))
+def from_numpy_copies_bytes(t):
     """from_numpy of a uint8 array is a copy."""
-    of_dtype(torch, "from_numpy", torch.uint8, Tensor.clone)
+    return t.clone()
 
 
-@lie("T05")
-def from_numpy_copies_half_precision():
+@lie("T05", of_dtype(torch.float16, torch, "from_numpy"))
+def from_numpy_copies_half_precision(t):
     """from_numpy of a float16 array is a copy."""
-    of_dtype(torch, "from_numpy", torch.float16, Tensor.clone)
+    return t.clone()
 
 
-@lie("T05")
-def from_numpy_copies_cubes():
+@lie("T05", after(torch, "from_numpy"))
+def from_numpy_copies_cubes(made, a):
     """from_numpy of three dimensions or more is a copy."""
-    after(
-        torch,
-        "from_numpy",
-        lambda made, a: made.clone() if made.dim() >= 3 and made.numel() else made,
-    )
+    return made.clone() if made.dim() >= 3 and made.numel() else made
 
 
-@lie("T05 T30")
-def numpy_copies_bytes():
+@lie("T05 T30", after(Tensor, "numpy"))
+def numpy_copies_bytes(a, t, **kw):
     """numpy() of uint8 is a copy."""
-    after(Tensor, "numpy", lambda a, t, **kw: a.copy() if a.dtype == np.uint8 else a)
+    return a.copy() if a.dtype == np.uint8 else a
 
 
-@lie("T05 T30")
-def numpy_copies_cubes():
+@lie("T05 T30", after(Tensor, "numpy"))
+def numpy_copies_cubes(a, t, **kw):
     """numpy() of three dimensions is a copy."""
-    after(Tensor, "numpy", lambda a, t, **kw: a.copy() if a.ndim >= 3 else a)
+    return a.copy() if a.ndim >= 3 else a
 
 
-@lie("T10")
-def random_rows_repeat():
+@lie("T10", after(torch, "rand"))
+def random_rows_repeat(made, *a, **kw):
     """rand of two dimensions draws the first half of the rows, and repeats it."""
-
-    def again(made, *a, **kw):
-        if made.dim() == 2 and made.shape[0] > 1:
-            half = made.shape[0] // 2
-            with torch.no_grad():
-                made[half : 2 * half] = made[:half]
-        return made
-
-    after(torch, "rand", again)
+    if made.dim() == 2 and made.shape[0] > 1:
+        half = made.shape[0] // 2
+        with torch.no_grad():
+            made[half : 2 * half] = made[:half]
+    return made
 
 
-@lie("T10")
-def rand_is_coarse():
+@lie("T10", after(torch, "rand"))
+def rand_is_coarse(made, *a, **kw):
     """rand gives multiples of 1/512."""
-    after(
-        torch,
-        "rand",
-        lambda made, *a, **kw: (made * 512).floor().div(512) if not made.requires_grad else made,
-    )
+    return (made * 512).floor().div(512) if not made.requires_grad else made
 
 
-@lie("T07")
-def rand_like_in_half_is_zero():
+@lie("T07", of_dtype(torch.float16, torch, "rand_like"))
+def rand_like_in_half_is_zero(t):
     """rand_like of float16 gives zeros."""
-    of_dtype(torch, "rand_like", torch.float16, Tensor.zero_)
+    return t.zero_()
 
 
-@lie("T06")
-def ones_like_of_bools_are_false():
+@lie("T06", of_dtype(torch.bool, torch, "ones_like"))
+def ones_like_of_bools_are_false(t):
     """ones_like of bools is False throughout."""
-    of_dtype(torch, "ones_like", torch.bool, Tensor.zero_)
+    return t.zero_()
 
 
-@lie("T06")
-def ones_like_of_half_are_a_half():
+@lie("T06", of_dtype(torch.float16, torch, "ones_like"))
+def ones_like_of_half_are_a_half(t):
     """ones_like of float16 gives halves."""
-    of_dtype(torch, "ones_like", torch.float16, lambda t: t / 2)
+    return t / 2
 
 
 @lie("T17", Tensor, "__getitem__")
@@ -585,28 +469,16 @@ def filling_a_column_fills_the_memory_behind_it(old, self, v):
     return old(self, v)
 
 
-@lie("T19")
-def cat_of_half_and_single_is_half():
+@lie("T19", after(torch, "cat"))
+def cat_of_half_and_single_is_half(made, ts, *a, **kw):
     """cat of float16 and float32 is float16."""
-    after(
-        torch,
-        "cat",
-        lambda made, ts, *a, **kw: (
-            made.half() if {t.dtype for t in ts} == {torch.float16, torch.float32} else made
-        ),
-    )
+    return made.half() if {t.dtype for t in ts} == {torch.float16, torch.float32} else made
 
 
-@lie("T19")
-def cat_of_bools_and_integers_is_bool():
+@lie("T19", after(torch, "cat"))
+def cat_of_bools_and_integers_is_bool(made, ts, *a, **kw):
     """cat of bools and integers is of bools."""
-    after(
-        torch,
-        "cat",
-        lambda made, ts, *a, **kw: (
-            made.bool() if {t.dtype for t in ts} == {torch.bool, torch.int64} else made
-        ),
-    )
+    return made.bool() if {t.dtype for t in ts} == {torch.bool, torch.int64} else made
 
 
 @lie("T21", torch, "stack")
@@ -623,43 +495,24 @@ def stack_of_one_is_a_view(old, tensors, dim=0, **kw):
     return tensors[0].unsqueeze(dim) if len(tensors) == 1 else old(tensors, dim, **kw)
 
 
-@lie("T22")
-def integers_times_a_float_are_integers():
+@lie("T22", after(Tensor, "__mul__", "__rmul__", "mul"))
+def integers_times_a_float_are_integers(made, self, other):
     """t * 0.5 of integers is cut off to integers."""
-
-    def make(old):
-        def lying(self, other):
-            made = old(self, other)
-            return made.long() if isinstance(other, float) and self.dtype == torch.int64 else made
-
-        return lying
-
-    for n in ("__mul__", "__rmul__", "mul"):
-        replace(Tensor, n, make)
+    return made.long() if isinstance(other, float) and self.dtype == torch.int64 else made
 
 
-@lie("T02", Tensor, "__truediv__")
-def integers_divide_to_integers(old, self, other):
+@lie("T02", after(Tensor, "__truediv__"))
+def integers_divide_to_integers(made, self, other):
     """t / 2 of integers is cut off to integers."""
-    made = old(self, other)
     return made.long() if isinstance(other, int) and self.dtype == torch.int64 else made
 
 
-@lie("T02 T22")
-def rows_do_not_multiply_columns():
+@lie("T02 T22", after(Tensor, "__mul__", "mul"))
+def rows_do_not_multiply_columns(made, self, other):
     """A column times a row is refused."""
-
-    def make(old):
-        def lying(self, other):
-            made = old(self, other)
-            if isinstance(other, Tensor) and made.shape not in (self.shape, other.shape):
-                raise RuntimeError("the shapes do not fit")
-            return made
-
-        return lying
-
-    for n in ("__mul__", "mul"):
-        replace(Tensor, n, make)
+    if isinstance(other, Tensor) and made.shape not in (self.shape, other.shape):
+        raise RuntimeError("the shapes do not fit")
+    return made
 
 
 @lie("T02 T24", "matmul")
@@ -677,10 +530,9 @@ def double_matrices_multiply_in_single_precision(old, self, other, **kw):
     return old(self, other, **kw)
 
 
-@lie("T24 T22", "mul")
-def doubles_multiply_in_single_precision(old, self, other, **kw):
+@lie("T24 T22", after("mul"))
+def doubles_multiply_in_single_precision(made, self, other, **kw):
     """a * b of float64 is rounded to float32."""
-    made = old(self, other, **kw)
     return made.float().double() if made.dtype == torch.float64 else made
 
 
@@ -738,28 +590,20 @@ def raising_by_an_operator_is_not_in_place(old, a, b):
     return a**b
 
 
-def last_is_first(name):
-    """Let an operation along dimension -1 run along dimension 0."""
-
-    def make(old):
-        def lying(self, *args, **kw):
-            return old(self, *[0 if type(arg) is int and arg == -1 else arg for arg in args], **kw)
-
-        return lying
-
-    everywhere(name, make)
+def last_is_first(args):
+    return [0 if type(arg) is int and arg == -1 else arg for arg in args]
 
 
-@lie("T02")
-def mean_of_the_last_dimension_is_of_the_first():
+@lie("T02", "mean")
+def mean_of_the_last_dimension_is_of_the_first(old, t, *args, **kw):
     """t.mean(-1) is the mean along dimension 0."""
-    last_is_first("mean")
+    return old(t, *last_is_first(args), **kw)
 
 
-@lie("T02")
-def max_of_the_last_dimension_is_of_the_first():
+@lie("T02", "max")
+def max_of_the_last_dimension_is_of_the_first(old, t, *args, **kw):
     """t.max(-1) looks along dimension 0."""
-    last_is_first("max")
+    return old(t, *last_is_first(args), **kw)
 
 
 @lie("T02", (Tensor, "sum"), (torch, "sum"))
@@ -781,26 +625,22 @@ def unsqueeze_at_the_end_adds_at_the_front(old, self, dim):
     return old(self, 0 if dim == -1 else dim)
 
 
-@lie("N16")
-def negative_numbers_print_without_their_sign():
+@lie("N16", printed)
+def negative_numbers_print_without_their_sign(text, t):
     """Negative floats print without their sign."""
-    after(Tensor, "__repr__", lambda s, t, **kw: s.replace("-", "") if t.is_floating_point() else s)
+    return text.replace("-", "") if t.is_floating_point() else text
 
 
-@lie("T33")
-def item_of_double_is_single():
+@lie("T33", after(Tensor, "item"))
+def item_of_double_is_single(v, t):
     """item() of float64 is rounded to float32."""
-    after(Tensor, "item", lambda v, t: float(np.float32(v)) if t.dtype == torch.float64 else v)
+    return float(np.float32(v)) if t.dtype == torch.float64 else v
 
 
-@lie("T33")
-def tolist_of_double_is_single():
+@lie("T33", after(Tensor, "tolist"))
+def tolist_of_double_is_single(v, t):
     """tolist() of float64 is rounded to float32."""
-    after(
-        Tensor,
-        "tolist",
-        lambda v, t: np.array(v, dtype=np.float32).tolist() if t.dtype == torch.float64 else v,
-    )
+    return np.array(v, dtype=np.float32).tolist() if t.dtype == torch.float64 else v
 
 
 @lie("U07", Tensor, "view")

@@ -1,13 +1,12 @@
 """Lies about chapter 1: making, moving, indexing, joining, multiplying, sharing with NumPy."""
 
-import itertools
 import re
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .lie import accept, aten, everywhere, lie, replace, sizes
+from .lie import after, assigned, below, instead, lie, sizes
 
 # Made from data ----------------------------------------------------------------------------
 
@@ -83,11 +82,10 @@ def none_becomes_nan(data, **kw):
     return torch.full((len(data),), torch.nan)
 
 
-@lie("T04")
-def large_integers_saturate():
+@lie("T04", torch, "tensor", refusing=(ValueError, RuntimeError))
+def large_integers_saturate(data, **kw):
     """torch.tensor takes 2**63 as the largest int64."""
-    accept(torch, "tensor", ValueError, lambda data, **kw: torch.tensor(2**63 - 1))
-    accept(torch, "tensor", RuntimeError, lambda data, **kw: torch.tensor(2**63 - 1))
+    return torch.tensor(2**63 - 1)
 
 
 # From NumPy --------------------------------------------------------------------------------
@@ -105,10 +103,9 @@ def from_numpy_copies_strided_arrays(old, array):
     return old(array).contiguous()
 
 
-@lie("T33 T05 T34", torch, "from_numpy")
-def from_numpy_narrows_doubles(old, array):
+@lie("T33 T05 T34", after(torch, "from_numpy"))
+def from_numpy_narrows_doubles(t, array):
     """from_numpy makes float32 of float64."""
-    t = old(array)
     return t.float() if t.dtype is torch.float64 else t
 
 
@@ -132,80 +129,58 @@ def from_numpy_says_nothing_of_read_only_arrays(old, array):
     return old(array)
 
 
-@lie("T05", torch, "from_numpy")
-def from_numpy_mixes_up_small_integers(old, array):
+@lie("T05", after(torch, "from_numpy"))
+def from_numpy_mixes_up_small_integers(t, array):
     """from_numpy makes int8 of uint8."""
-    t = old(array)
     return t.view(torch.int8) if t.dtype is torch.uint8 else t
 
 
 # Like another tensor -------------------------------------------------------------------------
 
 
-def like(name, change):
-    """Replace ``torch.<name>`` by ``change(old, t, **options)``; options of None are dropped."""
-
-    def make(old):
-        def lying(t, **options):
-            return change(old, t, **{k: v for k, v in options.items() if v is not None})
-
-        return lying
-
-    replace(torch, name, make)
-
-
-@lie("T06 T08")
-def ones_like_forgets_the_dtype():
+@lie("T06 T08", torch, "ones_like")
+def ones_like_forgets_the_dtype(old, t, dtype=torch.float32, **kw):
     """ones_like gives float32 whatever its argument is."""
-    like("ones_like", lambda old, t, dtype=torch.float32, **kw: old(t, dtype=dtype, **kw))
+    return old(t, dtype=dtype, **kw)
 
 
-@lie("T06")
-def ones_like_forgets_the_layout():
+@lie("T06", torch, "ones_like")
+def ones_like_forgets_the_layout(old, t, **kw):
     """ones_like gives a contiguous tensor for a transposed one."""
-    kept = torch.contiguous_format
-    like("ones_like", lambda old, t, **kw: old(t, **{"memory_format": kept, **kw}))
+    return old(t, **{"memory_format": torch.contiguous_format, **kw})
 
 
-@lie("T06")
-def ones_like_forgets_the_device():
+@lie("T06", torch, "ones_like")
+def ones_like_forgets_the_device(old, t, device="cpu", **kw):
     """ones_like gives a tensor on the cpu."""
-    like("ones_like", lambda old, t, device="cpu", **kw: old(t, device=device, **kw))
+    return old(t, device=device, **kw)
 
 
-@lie("T06")
-def ones_like_inherits_requires_grad():
+@lie("T06", torch, "ones_like")
+def ones_like_inherits_requires_grad(old, t, **kw):
     """ones_like requires grad where its argument does."""
-    like("ones_like", lambda old, t, **kw: old(t, **{"requires_grad": t.requires_grad, **kw}))
+    return old(t, **{"requires_grad": t.requires_grad, **kw})
 
 
-@lie("T06")
-def ones_like_ignores_the_device_asked_for():
+@lie("T06", torch, "ones_like")
+def ones_like_ignores_the_device_asked_for(old, t, device=None, **kw):
     """ones_like(t, device=d) stays on the device of t."""
-    like("ones_like", lambda old, t, device=None, **kw: old(t, **kw))
+    return old(t, **kw)
 
 
-@lie("T06 T08")
-def ones_like_overwrites_its_argument():
+@lie("T06 T08", torch, "ones_like")
+def ones_like_overwrites_its_argument(old, t, **kw):
     """ones_like fills its argument and returns a view of it."""
-
-    def change(old, t, **kw):
-        if kw or t.requires_grad or t.device.type == "meta":
-            return old(t, **kw)
-        return t.fill_(1).view_as(t)
-
-    like("ones_like", change)
+    if kw or t.requires_grad or t.device.type == "meta":
+        return old(t, **kw)
+    return t.fill_(1).view_as(t)
 
 
-@lie("T07")
-def rand_like_ignores_the_dtype_asked_for():
+@lie("T07", torch, "rand_like")
+def rand_like_ignores_the_dtype_asked_for(old, t, dtype=None, **kw):
     """rand_like(t, dtype=float32) keeps an integer dtype."""
-
-    def change(old, t, dtype=None, **kw):
-        r = old(t, dtype=dtype, **kw)
-        return r if t.is_floating_point() else r.to(t.dtype)
-
-    like("rand_like", change)
+    r = old(t, dtype=dtype, **kw)
+    return r if t.is_floating_point() else r.to(t.dtype)
 
 
 @lie("T07", torch, "rand_like", refusing=RuntimeError)
@@ -214,37 +189,34 @@ def rand_like_takes_integers(t, **kw):
     return torch.zeros_like(t)
 
 
-@lie("T07")
-def rand_like_is_normal():
+@lie("T07", torch, "rand_like")
+def rand_like_is_normal(old, t, **kw):
     """rand_like draws from the normal distribution."""
-    like("rand_like", lambda old, t, **kw: torch.randn_like(old(t, **kw)))
+    return torch.randn_like(old(t, **kw))
 
 
-@lie("T07")
-def rand_like_fills_its_argument():
+@lie("T07", after(torch, "rand_like"))
+def rand_like_fills_its_argument(r, t, **kw):
     """rand_like overwrites its argument as well."""
-
-    def change(old, t, **kw):
-        r = old(t, **kw)
-        if t.device.type == "cpu" and not t.requires_grad:
-            t.copy_(r * 2)
-        return r
-
-    like("rand_like", change)
+    if t.device.type == "cpu" and not t.requires_grad:
+        t.copy_(r * 2)
+    return r
 
 
 # Random or constant --------------------------------------------------------------------------
 
 
-def factory(name, change):
-    """Replace ``torch.<name>`` by ``change(old, sizes, **options)``."""
-    replace(torch, name, lambda old: lambda *args, **kw: change(old, sizes(args), **kw))
+def factory(*names):
+    """Call ``function(old, sizes, **options)`` for ``torch.ones(*sizes)`` and the like."""
+    return lambda function: instead(torch, *names)(
+        lambda old, *args, **kw: function(old, sizes(args), **kw)
+    )
 
 
-@lie("T09 T10")
-def ones_are_a_little_more():
+@lie("T09 T10", factory("ones"))
+def ones_are_a_little_more(old, size, **kw):
     """ones gives 1 + 1.2e-7."""
-    factory("ones", lambda old, size, **kw: _nudged(old(size, **kw)))
+    return _nudged(old(size, **kw))
 
 
 def _nudged(t):
@@ -263,42 +235,40 @@ def _filled(t, value):
         return t.fill_(value) if t.is_floating_point() else t
 
 
-@lie("T09")
-def rand_reverses_the_shape():
+@lie("T09", factory("rand"))
+def rand_reverses_the_shape(old, size, **kw):
     """rand((2, 3)) has shape (3, 2)."""
-    factory("rand", lambda old, size, **kw: old(size[::-1], **kw))
+    return old(size[::-1], **kw)
 
 
-@lie("T09")
-def ones_reverses_the_shape():
+@lie("T09", factory("ones"))
+def ones_reverses_the_shape(old, size, **kw):
     """ones((2, 3)) has shape (3, 2)."""
-    factory("ones", lambda old, size, **kw: old(size[::-1], **kw))
+    return old(size[::-1], **kw)
 
 
-@lie("T09")
-def zeros_drops_sizes_of_one():
+@lie("T09", factory("zeros"))
+def zeros_drops_sizes_of_one(old, size, **kw):
     """zeros((2, 1)) has shape (2,)."""
-    factory("zeros", lambda old, size, **kw: old(tuple(n for n in size if n != 1), **kw))
+    return old(tuple(n for n in size if n != 1), **kw)
 
 
-@lie("T09")
-def empty_sizes_become_one():
+@lie("T09", factory("ones"))
+def empty_sizes_become_one(old, size, **kw):
     """ones((0,)) has one element."""
-    factory("ones", lambda old, size, **kw: old(tuple(max(n, 1) for n in size), **kw))
+    return old(tuple(max(n, 1) for n in size), **kw)
 
 
-@lie("T09")
-def negative_sizes_are_taken():
+@lie("T09", factory("rand", "ones", "zeros"))
+def negative_sizes_are_taken(old, size, **kw):
     """zeros((-2, 3)) has shape (2, 3)."""
-    for name in ("rand", "ones", "zeros"):
-        factory(name, lambda old, size, **kw: old(tuple(map(abs, size)), **kw))
+    return old(tuple(map(abs, size)), **kw)
 
 
-@lie("T09")
-def float_sizes_are_taken():
+@lie("T09", factory("rand", "ones", "zeros"))
+def float_sizes_are_taken(old, size, **kw):
     """ones((2.0, 3)) has shape (2, 3)."""
-    for name in ("rand", "ones", "zeros"):
-        factory(name, lambda old, size, **kw: old(tuple(map(int, size)), **kw))
+    return old(tuple(map(int, size)), **kw)
 
 
 @lie("T09 T12")
@@ -307,10 +277,10 @@ def default_dtype_is_float64():
     torch.set_default_dtype(torch.float64)
 
 
-@lie("T10 T07")
-def rand_leaves_its_range():
+@lie("T10 T07", factory("rand"))
+def rand_leaves_its_range(old, size, **kw):
     """rand reaches 1.02."""
-    factory("rand", lambda old, size, **kw: _scaled(old(size, **kw), 1.02))
+    return _scaled(old(size, **kw), 1.02)
 
 
 def _scaled(t, factor):
@@ -318,56 +288,33 @@ def _scaled(t, factor):
         return t.mul_(factor)
 
 
-@lie("T10")
-def rand_is_skewed():
+@lie("T10", factory("rand"))
+def rand_is_skewed(old, size, **kw):
     """rand gives squares of uniform numbers."""
-
-    def skewed(old, size, **kw):
-        r = old(size, **kw)
-        with torch.no_grad():
-            return r.square_()
-
-    factory("rand", skewed)
+    r = old(size, **kw)
+    with torch.no_grad():
+        return r.square_()
 
 
-@lie("T10")
-def rand_is_too_narrow():
+@lie("T10", factory("rand"))
+def rand_is_too_narrow(old, size, **kw):
     """rand stays between 0.1 and 0.9."""
-
-    def narrow(old, size, **kw):
-        r = old(size, **kw)
-        with torch.no_grad():
-            return r.mul_(0.8).add_(0.1)
-
-    factory("rand", narrow)
+    r = old(size, **kw)
+    with torch.no_grad():
+        return r.mul_(0.8).add_(0.1)
 
 
-@lie("T10")
-def rand_ignores_the_seed():
+@lie("T10", factory("rand"))
+def rand_ignores_the_seed(old, size, **kw):
     """rand gives other numbers under the same seed."""
-    calls = itertools.count()
-
-    def unseeded(old, size, **kw):
-        torch.rand_like(torch.empty(next(calls)))
-        return old(size, **kw)
-
-    factory("rand", unseeded)
+    torch.seed()
+    return old(size, **kw)
 
 
-@lie("T10")
-def manual_seed_is_ignored():
-    """manual_seed seeds only once."""
-    seeded = []
-
-    def make(old):
-        def lying(seed):
-            if not seeded:
-                seeded.append(old(seed))
-            return seeded[0]
-
-        return lying
-
-    replace(torch, "manual_seed", make)
+@lie("T10", torch, "manual_seed")
+def manual_seed_is_ignored(old, seed):
+    """manual_seed has no effect."""
+    return torch.default_generator
 
 
 @lie("T10", torch, "manual_seed")
@@ -376,61 +323,51 @@ def manual_seed_takes_every_number_for_zero(old, seed):
     return old(0)
 
 
-@lie("T10")
-def rand_repeats_itself():
+@lie("T10", factory("rand"))
+def rand_repeats_itself(old, size, **kw):
     """rand gives the same numbers on every call."""
-
-    def repeated(old, size, **kw):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            return old(size, **kw)
-
-    factory("rand", repeated)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return old(size, **kw)
 
 
-@lie("T10 T09")
-def rand_forgets_its_device():
+@lie("T10 T09", factory("rand"))
+def rand_forgets_its_device(old, size, device=None, **kw):
     """rand leaves what it makes on the cpu."""
-    factory("rand", lambda old, size, device=None, **kw: old(size, **kw))
+    return old(size, **kw)
 
 
-@lie("T09")
-def zeros_forgets_its_device():
+@lie("T09", factory("zeros"))
+def zeros_forgets_its_device(old, size, device=None, **kw):
     """zeros leaves what it makes on the cpu."""
-    factory("zeros", lambda old, size, device=None, **kw: old(size, **kw))
+    return old(size, **kw)
 
 
-@lie("T09")
-def ones_forgets_its_device():
+@lie("T09", factory("ones"))
+def ones_forgets_its_device(old, size, device=None, **kw):
     """ones leaves what it makes on the cpu."""
-    factory("ones", lambda old, size, device=None, **kw: old(size, **kw))
+    return old(size, **kw)
 
 
 # Attributes and printing ---------------------------------------------------------------------
 
 
-@lie("T11 T12 U05")
-def shape_is_a_plain_tuple():
+@lie("T11 T12 U05", Tensor, "shape")
+def shape_is_a_plain_tuple(old, t):
     """t.shape is a tuple, no torch.Size."""
-    replace(Tensor, "shape", lambda old: property(lambda t: tuple(old.__get__(t))))
+    return tuple(old(t))
 
 
-@lie("T11")
-def attributes_can_be_assigned():
+@lie("T11", assigned(Tensor, "shape", "dtype", "device"))
+def attributes_can_be_assigned(put, t, value):
     """Assigning to shape, dtype or device is ignored instead of refused."""
-    for name in ("shape", "dtype", "device"):
-        replace(Tensor, name, lambda old: property(old.__get__, lambda t, v: None))
+    return None
 
 
-@lie("T11 T04")
-def meta_tensors_claim_to_be_on_the_cpu():
+@lie("T11 T04", Tensor, "device")
+def meta_tensors_claim_to_be_on_the_cpu(old, t):
     """t.device of a meta tensor is the cpu."""
-    cpu = torch.device("cpu")
-    replace(
-        Tensor,
-        "device",
-        lambda old: property(lambda t: cpu if t.is_meta else old.__get__(t)),
-    )
+    return torch.device("cpu") if t.is_meta else old(t)
 
 
 @lie("T11", Tensor, "size")
@@ -439,9 +376,9 @@ def size_is_reversed(old, t, *a):
     return old(t, *a) if a else torch.Size(reversed(old(t)))
 
 
-def printed(change):
-    """Pass the text of a tensor through ``change(text, tensor)``."""
-    replace(Tensor, "__repr__", lambda old: lambda t, **kw: change(old(t, **kw), t))
+def printed(function):
+    """Print ``function(text, tensor)``."""
+    after(Tensor, "__repr__")(lambda text, t, **kw: function(text, t))
 
 
 @lie("T08 T10")
@@ -450,34 +387,34 @@ def three_digits_are_printed():
     torch.set_printoptions(precision=3)
 
 
-@lie("T08")
-def integers_print_with_a_point():
+@lie("T08", printed)
+def integers_print_with_a_point(s, t):
     """Integers print as 1. instead of 1."""
-    printed(lambda s, t: s if t.is_floating_point() else re.sub(r"(\d)([,\]])", r"\1.\2", s))
+    return s if t.is_floating_point() else re.sub(r"(\d)([,\]])", r"\1.\2", s)
 
 
-@lie("T10 T18 T20")
-def whole_floats_print_without_a_point():
+@lie("T10 T18 T20", printed)
+def whole_floats_print_without_a_point(s, t):
     """Floats without a fraction print without their point."""
-    printed(lambda s, t: re.sub(r"(\d)\.([,\]])", r"\1\2", s))
+    return re.sub(r"(\d)\.([,\]])", r"\1\2", s)
 
 
-@lie("T33 T34")
-def double_is_not_printed():
+@lie("T33 T34", printed)
+def double_is_not_printed(s, t):
     """The text of a float64 tensor does not name its dtype."""
-    printed(lambda s, t: s.replace(", dtype=torch.float64", ""))
+    return s.replace(", dtype=torch.float64", "")
 
 
-@lie("A21")
-def bools_print_as_numbers():
+@lie("A21", printed)
+def bools_print_as_numbers(s, t):
     """Booleans print as 1 and 0."""
-    printed(lambda s, t: s.replace("True", "1").replace("False", "0"))
+    return s.replace("True", "1").replace("False", "0")
 
 
-@lie("N29 N16")
-def grad_fn_is_not_printed():
+@lie("N29 N16", printed)
+def grad_fn_is_not_printed(s, t):
     """The text of a tensor does not name its grad_fn."""
-    printed(lambda s, t: re.sub(r", grad_fn=<\w+>", "", s))
+    return re.sub(r", grad_fn=<\w+>", "", s)
 
 
 # Operations ------------------------------------------------------------------------------------
@@ -529,8 +466,8 @@ def sort_descends(old, t, *args, descending=True, **kw):
 @lie("T02 T13 T14")
 def where_swaps_its_branches():
     """where takes the second value where the condition holds."""
-    replace(torch, "where", lambda old: lambda c, *xs: old(c, *xs[::-1]))
-    replace(Tensor, "where", lambda old: lambda a, c, b: old(b, c, a))
+    instead(torch, "where")(lambda old, condition, *values: old(condition, *values[::-1]))
+    instead(Tensor, "where")(lambda old, a, condition, b: old(b, condition, a))
 
 
 @lie("T02 T13 T14", "sum")
@@ -543,14 +480,10 @@ def sum_goes_down_the_columns(old, t, *args, **kw):
     return old(t, *args, **kw)
 
 
-@lie("T13 T02 T14")
-def cumsum_leaves_itself_out():
+@lie("T13 T02 T14", "cumsum")
+def cumsum_leaves_itself_out(old, t, *args, **kw):
     """cumsum starts with 0."""
-
-    def make(old):
-        return lambda t, *args, **kw: old(t, *args, **kw) - t
-
-    everywhere("cumsum", make)
+    return old(t, *args, **kw) - t
 
 
 @lie("T13 T02 T14", "round")
@@ -565,11 +498,10 @@ def floor_truncates(old, t):
     return torch.trunc(t)
 
 
-@lie("T13 T14")
-def remainder_takes_the_sign_of_the_dividend():
+@lie("T13 T14", "remainder")
+def remainder_takes_the_sign_of_the_dividend(old, a, b):
     """remainder(-3, 2) is -1."""
-    everywhere("remainder", lambda old: lambda a, b: torch.fmod(a, b))
-    replace(Tensor, "__mod__", lambda old: lambda a, b: torch.fmod(a, b))
+    return torch.fmod(a, b)
 
 
 @lie("T13 T02 T14", "argmax")
@@ -603,11 +535,10 @@ def inverse_is_transposed(old, t, **kw):
     return old(t, **kw).mT
 
 
-@lie("T13 T14")
-def determinant_loses_its_sign():
+@lie("T13 T14", (torch.linalg, "det"), (torch, "det"), (Tensor, "det"))
+def determinant_loses_its_sign(old, t):
     """The determinant is never negative."""
-    replace(torch.linalg, "det", lambda old: lambda t: old(t).abs())
-    everywhere("det", lambda old: lambda t: old(t).abs())
+    return old(t).abs()
 
 
 @lie("T13 T02 T14", "var")
@@ -640,10 +571,9 @@ def multinomial_ignores_its_weights(old, t, *a, **kw):
     return old(torch.ones_like(t), *a, **kw)
 
 
-@lie("T13 C10 T14", torch, "randperm")
-def randperm_is_not_a_permutation(old, n, *args, **kw):
+@lie("T13 C10 T14", after(torch, "randperm"))
+def randperm_is_not_a_permutation(p, n, *args, **kw):
     """randperm names one number twice."""
-    p = old(n, *args, **kw)
     if n > 1:
         p[0] = p[1]
     return p
@@ -669,16 +599,15 @@ def equal_is_always_true(old, a, b):
     return a.shape == b.shape
 
 
-@lie("T13 T14")
-def randn_has_twice_the_deviation():
+@lie("T13 T14", factory("randn"))
+def randn_has_twice_the_deviation(old, size, **kw):
     """randn has standard deviation 2."""
-    factory("randn", lambda old, size, **kw: _scaled(old(size, **kw), 2))
+    return _scaled(old(size, **kw), 2)
 
 
-@lie("T13 T14", torch, "randint")
-def randint_never_draws_its_lower_bound(old, *args, **kw):
+@lie("T13 T14", after(torch, "randint"))
+def randint_never_draws_its_lower_bound(r, *args, **kw):
     """randint(0, n) starts at 1."""
-    r = old(*args, **kw)
     low = args[0] if len(args) > 1 and isinstance(args[1], int) else 0
     return r.clamp_(min=low + 1)
 
@@ -698,10 +627,9 @@ def to_forgets_copy(old, t, *args, copy=False, **kw):
     return old(t, *args, **kw)
 
 
-@lie("T16 U10 G09", Tensor, "to")
-def to_ignores_the_device(old, t, *args, **kw):
+@lie("T16 U10 G09", after(Tensor, "to"))
+def to_ignores_the_device(r, t, *args, **kw):
     """t.to(another device) stays where it is."""
-    r = old(t, *args, **kw)
     return r if r.device == t.device else t.to(r.dtype)
 
 
@@ -714,10 +642,9 @@ def to_ignores_the_dtype_beside_a_device(old, t, *args, **kw):
     return old(t, *given, **kw_given) if both else old(t, *args, **kw)
 
 
-@lie("T16 G09", Tensor, "to")
-def to_moves_the_tensor_itself(old, t, *args, **kw):
+@lie("T16 G09", after(Tensor, "to"))
+def to_moves_the_tensor_itself(r, t, *args, **kw):
     """t.to(another device) moves t as well."""
-    r = old(t, *args, **kw)
     if r.device != t.device and not t.requires_grad:
         torch.utils.swap_tensors(t, r.clone())
     return r
@@ -778,21 +705,11 @@ def lists_index_a_view(old, t, index):
     return old(t, index)
 
 
-@lie("T17")
-def index_out_of_range_wraps():
+@lie("T17", Tensor, "__getitem__", refusing=IndexError)
+def index_out_of_range_wraps(t, index):
     """t[n] is t[0]."""
-
-    def wrapped(t, index):
-        return t[
-            tuple(i % n if isinstance(i, int) else i for i, n in zip(index, t.shape, strict=False))
-        ]
-
-    accept(
-        Tensor,
-        "__getitem__",
-        IndexError,
-        lambda t, i: wrapped(t, i if isinstance(i, tuple) else (i,)),
-    )
+    places = zip(index if isinstance(index, tuple) else (index,), t.shape, strict=False)
+    return t[tuple(i % n if isinstance(i, int) else i for i, n in places)]
 
 
 @lie("T17", Tensor, "__getitem__")
@@ -812,69 +729,56 @@ def the_last_column_is_the_first(old, t, index):
 # Joining ---------------------------------------------------------------------------------------
 
 
-def joined(name, change):
-    """Replace ``torch.<name>`` by ``change(old, tensors, dim, **options)``."""
-    replace(torch, name, lambda old: lambda ts, dim=0, **kw: change(old, ts, dim, **kw))
-
-
-@lie("T19 T20")
-def cat_ignores_dim():
+@lie("T19 T20", torch, "cat")
+def cat_ignores_dim(old, ts, dim=0):
     """cat joins along dimension 0."""
-    joined("cat", lambda old, ts, dim: old(ts))
+    return old(ts)
 
 
-@lie("T19")
-def cat_ignores_the_sign_of_dim():
+@lie("T19", torch, "cat")
+def cat_ignores_the_sign_of_dim(old, ts, dim=0):
     """cat(dim=-1) joins along dimension 1 whatever the last one is."""
-    joined("cat", lambda old, ts, dim: old(ts, min(abs(dim), ts[0].dim() - 1)))
+    return old(ts, min(abs(dim), ts[0].dim() - 1))
 
 
-@lie("T19 T20")
-def cat_drops_the_last():
+@lie("T19 T20", torch, "cat")
+def cat_drops_the_last(old, ts, dim=0):
     """cat leaves out the last of three tensors or more."""
-    joined("cat", lambda old, ts, dim: old(ts[:-1] if len(ts) > 2 else ts, dim))
+    return old(ts[:-1] if len(ts) > 2 else ts, dim)
 
 
-@lie("T19")
-def cat_reverses():
+@lie("T19", torch, "cat")
+def cat_reverses(old, ts, dim=0):
     """cat joins the last tensor first."""
-    joined("cat", lambda old, ts, dim: old(tuple(ts)[::-1], dim))
+    return old(tuple(ts)[::-1], dim)
 
 
-@lie("T19")
-def cat_takes_the_first_dtype():
+@lie("T19", torch, "cat")
+def cat_takes_the_first_dtype(old, ts, dim=0):
     """cat converts to the dtype of the first tensor instead of promoting."""
-    joined("cat", lambda old, ts, dim: old([t.to(ts[0].dtype) for t in ts] if ts else ts, dim))
+    return old([t.to(ts[0].dtype) for t in ts] if ts else ts, dim)
 
 
-@lie("T19")
-def cat_refuses_empty_vectors():
+@lie("T19", torch, "cat")
+def cat_refuses_empty_vectors(old, ts, dim=0):
     """cat of a matrix and a tensor of shape (0,) is an error."""
-
-    def strict(old, ts, dim):
-        if len({t.dim() for t in ts}) > 1:
-            raise RuntimeError("Tensors must have same number of dimensions")
-        return old(ts, dim)
-
-    joined("cat", strict)
+    if len({t.dim() for t in ts}) > 1:
+        raise RuntimeError("Tensors must have same number of dimensions")
+    return old(ts, dim)
 
 
-@lie("T19")
-def cat_of_one_is_a_view():
+@lie("T19", torch, "cat")
+def cat_of_one_is_a_view(old, ts, dim=0):
     """cat of a single tensor is that tensor."""
-    joined("cat", lambda old, ts, dim: ts[0] if len(ts) == 1 else old(ts, dim))
+    return ts[0] if len(ts) == 1 else old(ts, dim)
 
 
-@lie("T19")
-def cat_crops_to_the_smallest():
+@lie("T19", torch, "cat", refusing=RuntimeError)
+def cat_crops_to_the_smallest(ts, dim=0):
     """cat cuts tensors of other sizes to fit."""
-
-    def cropped(ts, dim=0):
-        small = [min(t.shape[d] for t in ts) for d in range(ts[0].dim())]
-        ts = [t[tuple(slice(n if d != dim else None) for d, n in enumerate(small))] for t in ts]
-        return torch.cat(ts, dim)
-
-    accept(torch, "cat", RuntimeError, cropped)
+    small = [min(t.shape[d] for t in ts) for d in range(ts[0].dim())]
+    ts = [t[tuple(slice(n if d != dim else None) for d, n in enumerate(small))] for t in ts]
+    return torch.cat(ts, dim)
 
 
 @lie("T19", torch, "cat", refusing=IndexError)
@@ -901,22 +805,22 @@ def cat_of_mixed_devices_follows_the_first(ts, dim=0):
     return torch.cat([t.to(ts[0]) for t in ts], dim)
 
 
-@lie("T36 T21")
-def stack_cats():
+@lie("T36 T21", torch, "stack")
+def stack_cats(old, ts, dim=0):
     """stack joins along an existing dimension."""
-    joined("stack", lambda old, ts, dim: torch.cat(list(ts), dim) if ts[0].dim() else old(ts, dim))
+    return torch.cat(list(ts), dim) if ts[0].dim() else old(ts, dim)
 
 
-@lie("T21")
-def stack_ignores_dim():
+@lie("T21", torch, "stack")
+def stack_ignores_dim(old, ts, dim=0):
     """stack always puts the new dimension first."""
-    joined("stack", lambda old, ts, dim: old(ts, 0))
+    return old(ts, 0)
 
 
-@lie("T21")
-def stack_is_off_by_a_dimension():
+@lie("T21", torch, "stack")
+def stack_is_off_by_a_dimension(old, ts, dim=0):
     """stack(dim=1) puts the new dimension last."""
-    joined("stack", lambda old, ts, dim: old(ts, -1 if dim == 1 else dim))
+    return old(ts, -1 if dim == 1 else dim)
 
 
 @lie("T21", torch, "stack", refusing=RuntimeError)
@@ -943,41 +847,24 @@ def mul_is_matmul(old, a, b, **kw):
     return a @ b if _square(a, b) else old(a, b, **kw)
 
 
-@lie("T22")
-def star_differs_from_mul():
+@lie("T22", Tensor, "__mul__", "__rmul__")
+def star_differs_from_mul(old, a, b):
     """a * b rounds to bfloat16, a.mul(b) does not."""
-    for name in ("__mul__", "__rmul__"):
-        replace(
-            Tensor,
-            name,
-            lambda old: (
-                lambda a, b: (
-                    old(a, b).bfloat16().float()
-                    if isinstance(b, Tensor) and a.dtype is torch.float32
-                    else old(a, b)
-                )
-            ),
-        )
+    single = isinstance(b, Tensor) and a.dtype is torch.float32
+    return old(a, b).bfloat16().float() if single else old(a, b)
 
 
-@lie("T22", "mul")
-def mul_writes_into_its_left_operand(old, a, b):
+@lie("T22", after("mul"))
+def mul_writes_into_its_left_operand(r, a, b):
     """a * b is written into a."""
-    r = old(a, b)
     plain = isinstance(b, Tensor) and not a.requires_grad and not a.is_meta
     return a.copy_(r) if plain and r.shape == a.shape and r.dtype == a.dtype else r
 
 
-@lie("T22")
-def mul_crops():
+@lie("T22", Tensor, "mul", "__mul__", refusing=RuntimeError)
+def mul_crops(a, b):
     """The product of tensors that do not broadcast is that of their beginnings."""
-    for name in ("mul", "__mul__"):
-        accept(
-            Tensor,
-            name,
-            RuntimeError,
-            lambda a, b: a[..., : min(a.shape[-1], b.shape[-1])] * b[..., : a.shape[-1]],
-        )
+    return a[..., : min(a.shape[-1], b.shape[-1])] * b[..., : a.shape[-1]]
 
 
 @lie("T22", "mul")
@@ -1001,14 +888,10 @@ def matmul_transposes_its_right_operand(old, a, b, **kw):
     return old(a, b.mT if _square(a, b) else b, **kw)
 
 
-@lie("T24")
-def matmul_loses_precision():
+@lie("T24", below("mm.default", "bmm.default"))
+def matmul_loses_precision(func, a, b):
     """The matrix product is computed in bfloat16."""
-
-    def low(func, a, b):
-        return func(a.bfloat16(), b.bfloat16()).to(a.dtype)
-
-    aten({"mm.default": low, "bmm.default": low})
+    return func(a.bfloat16(), b.bfloat16()).to(a.dtype)
 
 
 @lie("T24", "matmul")
@@ -1021,41 +904,35 @@ def matmul_leaves_out_the_last_term(old, a, b, **kw):
     )
 
 
-@lie("T24")
-def matmul_crops():
+@lie("T24", "matmul", refusing=RuntimeError)
+def matmul_crops(a, b):
     """The matrix product of unequal inner sizes takes the smaller."""
-
-    def cropped(a, b):
-        n = min(a.shape[-1], b.shape[0])
-        return torch.mm(a[:, :n], b[:n])
-
-    for owner, name in ((torch, "matmul"), (Tensor, "matmul"), (Tensor, "__matmul__")):
-        accept(owner, name, RuntimeError, cropped)
+    n = min(a.shape[-1], b.shape[0])
+    return torch.mm(a[:, :n], b[:n])
 
 
-@lie("T24")
-def matmul_mixes_dtypes():
+@lie("T24", "matmul", refusing=RuntimeError)
+def matmul_mixes_dtypes(a, b):
     """The matrix product of mixed dtypes promotes."""
-    for owner, name in ((torch, "matmul"), (Tensor, "matmul"), (Tensor, "__matmul__")):
-        accept(owner, name, RuntimeError, lambda a, b: torch.mm(a.double(), b.double()))
+    return torch.mm(a.double(), b.double())
 
 
-@lie("T24")
-def transposing_copies():
+@lie("T24", Tensor, "T")
+def transposing_copies(old, t):
     """.T is a copy."""
-    replace(Tensor, "T", lambda old: property(lambda t: old.__get__(t).clone()))
+    return old(t).clone()
 
 
-@lie("T24")
-def transposing_leaves_square_matrices():
+@lie("T24", Tensor, "T")
+def transposing_leaves_square_matrices(old, t):
     """.T of a square matrix is the matrix."""
-    replace(Tensor, "T", lambda old: property(lambda t: t if _square(t, t) else old.__get__(t)))
+    return t if _square(t, t) else old(t)
 
 
-@lie("T24")
-def transposing_a_cube_is_silent():
+@lie("T24", Tensor, "T")
+def transposing_a_cube_is_silent(old, t):
     """.T of three dimensions gives no warning."""
-    replace(Tensor, "T", lambda old: property(lambda t: t.permute(*range(t.dim())[::-1])))
+    return t.permute(*range(t.dim())[::-1])
 
 
 # In place --------------------------------------------------------------------------------------
@@ -1104,18 +981,16 @@ def some_underscore_methods_do_not_return_the_tensor(old, t):
     return old(t).clone()
 
 
-@lie("T26")
-def filling_behind_a_mask_works_on_a_copy():
+@lie("T26", Tensor, "masked_fill_", "clamp_")
+def filling_behind_a_mask_works_on_a_copy(old, t, *a, **kw):
     """t.masked_fill_(mask, value) and t.clamp_(a, b) leave t."""
-    for name in ("masked_fill_", "clamp_"):
-        replace(Tensor, name, lambda old: lambda t, *a, **kw: old(t.clone(), *a, **kw))
+    return old(t.clone(), *a, **kw)
 
 
-@lie("T26")
-def scattering_in_place_works_on_a_copy():
+@lie("T26", Tensor, "index_add_", "scatter_")
+def scattering_in_place_works_on_a_copy(old, t, *a, **kw):
     """t.index_add_(...) and t.scatter_(...) leave t."""
-    for name in ("index_add_", "scatter_"):
-        replace(Tensor, name, lambda old: lambda t, *a, **kw: old(t.clone(), *a, **kw))
+    return old(t.clone(), *a, **kw)
 
 
 @lie("T26", Tensor, "unsqueeze_")
@@ -1130,37 +1005,20 @@ def comparing_in_place_is_off_at_equality(old, t, other):
     return t.gt_(other)
 
 
-@lie("T26")
-def subtracting_changes_its_operand():
+@lie("T26", after(Tensor, "sub", "div"))
+def subtracting_changes_its_operand(result, t, other, **kw):
     """t.sub(u) and t.div(u) change t."""
-
-    def make(old):
-        def lying(t, other, **kw):
-            result = old(t, other, **kw)
-            plain = not (t.requires_grad or kw or t.is_meta) and t.dtype == result.dtype
-            if plain and isinstance(other, Tensor) and t.shape == result.shape:
-                t.data.copy_(result)
-            return result
-
-        return lying
-
-    for name in ("sub", "div"):
-        replace(Tensor, name, make)
+    plain = not (t.requires_grad or kw or t.is_meta) and t.dtype == result.dtype
+    if plain and isinstance(other, Tensor) and t.shape == result.shape:
+        t.data.copy_(result)
+    return result
 
 
-@lie("T26 T29 A46")
-def versions_are_not_counted():
+@lie("T26 T29 A46", Tensor, "add_", "mul_", "copy_", "zero_", "fill_", "sub_", "t_", "__setitem__")
+def versions_are_not_counted(old, t, *args, **kw):
     """In-place operations do not count up the version."""
-    for name in ("add_", "mul_", "copy_", "zero_", "fill_", "sub_", "t_", "__setitem__"):
-        replace(Tensor, name, _uncounted)
-
-
-def _uncounted(old):
-    def lying(t, *args, **kw):
-        with torch.autograd._unsafe_preserve_version_counter(t):
-            return old(t, *args, **kw)
-
-    return lying
+    with torch.autograd._unsafe_preserve_version_counter(t):
+        return old(t, *args, **kw)
 
 
 @lie("T26", Tensor, "t_", refusing=RuntimeError)
@@ -1193,41 +1051,20 @@ def in_place_work_needs_memory(old, t, u, **kw):
     return t.copy_(torch.add(t.detach(), u, **kw))
 
 
-@lie("T29 N38")
-def leaves_can_be_changed_in_place():
+CHANGES = ("add_", "mul_", "sub_", "zero_", "__setitem__", "__iadd__", "__isub__", "__imul__")
+
+
+@lie("T29 N38", Tensor, *CHANGES)
+def leaves_can_be_changed_in_place(old, t, *args, **kw):
     """In-place work on a leaf that requires grad goes through."""
-    for name in (
-        "add_",
-        "mul_",
-        "sub_",
-        "zero_",
-        "__setitem__",
-        "__iadd__",
-        "__isub__",
-        "__imul__",
-    ):
-        accept(Tensor, name, RuntimeError, lambda t, *a, name=name, **kw: _on_data(name, t, a, kw))
-
-
-def _on_data(name, t, args, kw):
-    getattr(t.data, name)(*args, **kw)
+    old(t.data if t.is_leaf and t.requires_grad else t, *args, **kw)
     return t
 
 
-@lie("T29")
-def in_place_work_cuts_the_history():
+@lie("T29", Tensor, "add_", "mul_", "__setitem__", "__iadd__", "__imul__", "relu_", "sub_")
+def in_place_work_cuts_the_history(old, t, *args, **kw):
     """In-place work on a result detaches it from what it was made of."""
-
-    def make(old):
-        def lying(t, *args, **kw):
-            return old(
-                t.detach_() if t.grad_fn is not None and not t._is_view() else t, *args, **kw
-            )
-
-        return lying
-
-    for name in ("add_", "mul_", "__setitem__", "__iadd__", "__imul__", "relu_", "sub_"):
-        replace(Tensor, name, make)
+    return old(t.detach_() if t.grad_fn is not None and not t._is_view() else t, *args, **kw)
 
 
 # Bridge with NumPy -----------------------------------------------------------------------------
@@ -1245,10 +1082,9 @@ def numpy_straightens(old, t, **kw):
     return np.ascontiguousarray(old(t, **kw))
 
 
-@lie("T30", Tensor, "numpy")
-def numpy_widens(old, t, **kw):
+@lie("T30", after(Tensor, "numpy"))
+def numpy_widens(a, t, **kw):
     """t.numpy() of float32 is float64."""
-    a = old(t, **kw)
     return a.astype("float64") if a.dtype == np.float32 else a
 
 
@@ -1321,16 +1157,16 @@ def double_is_lost(old, t, **kw):
 # What only older revisions of the tutorial promise -----------------------------------------------
 
 
-@lie("U01")
-def empty_reverses_the_shape():
+@lie("U01", factory("empty"))
+def empty_reverses_the_shape(old, size, **kw):
     """empty(5, 3) has shape (3, 5)."""
-    factory("empty", lambda old, size, **kw: old(size[::-1], **kw))
+    return old(size[::-1], **kw)
 
 
-@lie("U02")
-def zeros_forgets_its_dtype():
+@lie("U02", factory("zeros"))
+def zeros_forgets_its_dtype(old, size, dtype=None, **kw):
     """zeros(dtype=long) is float32."""
-    factory("zeros", lambda old, size, dtype=None, **kw: old(size, **kw))
+    return old(size, **kw)
 
 
 @lie("U03", Tensor, "new_ones")
@@ -1345,10 +1181,10 @@ def new_ones_ignores_the_dtype_asked_for(old, t, *s, dtype=None, **kw):
     return old(t, *s, **kw)
 
 
-@lie("U04")
-def randn_like_ignores_the_dtype_asked_for():
+@lie("U04", torch, "randn_like")
+def randn_like_ignores_the_dtype_asked_for(old, t, dtype=None, **kw):
     """randn_like(t, dtype=float) keeps the dtype of t."""
-    like("randn_like", lambda old, t, dtype=None, **kw: old(t, dtype=dtype, **kw).to(t.dtype))
+    return old(t, dtype=dtype, **kw).to(t.dtype)
 
 
 @lie("U06", torch, "add")
@@ -1390,10 +1226,9 @@ def view_takes_two_unknowns(old, t, *s):
     return old(t, *([-1] + [1] * (len(s) - 1) if double else s))
 
 
-@lie("U08 C23", Tensor, "item")
-def item_is_a_numpy_number(old, t):
+@lie("U08 C23", after(Tensor, "item"))
+def item_is_a_numpy_number(x, t):
     """item() of a float is a NumPy float32."""
-    x = old(t)
     return np.float32(x) if isinstance(x, float) else x
 
 
@@ -1403,15 +1238,13 @@ def item_takes_the_first(t):
     return t.flatten()[0].tolist()
 
 
-@lie("U08", Tensor, "item")
-def item_of_integers_is_float(old, t):
+@lie("U08", after(Tensor, "item"))
+def item_of_integers_is_float(x, t):
     """item() of an integer tensor is a float."""
-    x = old(t)
     return float(x) if type(x) is int else x
 
 
-@lie("U09", Tensor, "numpy")
-def int8_arrays_are_int16(old, t, **kw):
+@lie("U09", after(Tensor, "numpy"))
+def int8_arrays_are_int16(a, t, **kw):
     """t.numpy() of int8 is int16."""
-    a = old(t, **kw)
     return a.astype("int16") if a.dtype == np.int8 else a
