@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch.distributed as dist
 
 from blitz import devices
-from blitz.base.errors import BlitzError
+from blitz.base.errors import BlitzError, first_line
 from blitz.parallel import processes as group
 from blitz.parallel.processes import ALONE, EndedElsewhere, Group
 from blitz.parallel.shares import Rank
@@ -51,9 +51,6 @@ def joined(device: str | None = None, limit: float = 0.0) -> Iterator[Group]:
     processes = _join(device, limit)
     try:
         yield processes
-    except EndedElsewhere:
-        _await_end()
-        raise SystemExit(1) from None
     except BlitzError as error:
         # A missing file is missing for all of them: one line is enough.
         if processes.says_first(str(error)):
@@ -105,23 +102,18 @@ def _backend(device: str | None) -> str:
 
 def _is_loss(error: Exception) -> bool:
     """Return whether ``error`` is how the end of another process shows in this one."""
-    return isinstance(error, dist.DistError) or (
+    return isinstance(error, (EndedElsewhere, dist.DistError)) or (
         isinstance(error, RuntimeError) and _LOST.search(str(error)) is not None
     )
 
 
 def _lost(processes: Group, error: Exception) -> None:
-    fault = processes.absent(error)
+    fault = processes.absent()
     if fault is not None and processes.says_first("lost"):
+        fault = f"{fault} ({first_line(error).partition('. ')[0]})"
         _say(f"{fault}. The last checkpoint is whole: go on from it with --resume.")
-        if "hang" in fault:
-            _record(RuntimeError(fault))
-            return
-    _await_end()
-
-
-def _await_end() -> None:
-    """Wait for torchrun to end this process, so that it names the one that failed first."""
+        _record(RuntimeError(fault))
+    # torchrun ends this process meanwhile, and names the one that failed first.
     time.sleep(group.GRACE)
 
 

@@ -40,8 +40,8 @@ POLL = 0.1
 GRACE = 5.0
 """Seconds for which a process that has lost another one waits, for an answer or for its own end."""
 
-FAILED, HUNG, LEADER = "failed", "hung", "leader"
-"""Keys of the store: a process has failed; one waited in vain; the first is there to be asked."""
+FAILED, LEADER = "failed", "leader"
+"""Keys of the store: a process has failed, and said why; the first is there to be asked."""
 
 
 class EndedElsewhere(Exception):
@@ -191,29 +191,19 @@ class Group:
             return int(self._store.add(f"said/{words}", 1)) == 1
         return True
 
-    def absent(self, error: Exception) -> str | None:
-        """Return what became of the process that ``error`` is about, or None if another says it."""
-        waited = re.search("timed out", str(error), re.IGNORECASE)
-        if waited:
-            self._note(HUNG)
+    def absent(self) -> str | None:
+        """Return which process no longer answers, or None if another process says what happened."""
         if self.leads:
             self._note(LEADER)
-        missing = self._missing()
-        hung = waited is not None
         with suppress(RuntimeError):
-            hung = hung or self._store.check([HUNG])
+            if self._store.check([FAILED]):
+                return None
+        missing = self._missing()
+        with suppress(RuntimeError):
             if not self.leads and self._store.check([LEADER]):
                 return None
         who = f"rank {missing}" if missing else "another process"
-        if not hung:
-            words = re.sub(r"^\[\S*\] ", "", str(error).strip()).partition("\n")[0]
-            return (
-                f"the connection to {who} is lost; its own error stands above, or in what torchrun "
-                f"says ({words.partition('. ')[0]})"
-            )
-        if not missing:
-            return "all processes wait for each other: a device, or the link between two, hangs"
-        return f"{who} hangs: the others have waited for it for as long as --hang-limit allows"
+        return f"{who} no longer answers: it hangs, was killed or is cut off"
 
     def _missing(self) -> str:
         """Return the ranks that do not answer, as "1" or "1, 3"."""
