@@ -90,7 +90,7 @@ def cpu_name() -> str:
     import cpuinfo  # comes with pytest-benchmark; only a report and a benchmark ask
 
     named: str = cpuinfo.get_cpu_info().get("brand_raw", "")
-    return named or platform.processor() or platform.machine()
+    return named or platform.machine()
 
 
 def load() -> float | None:

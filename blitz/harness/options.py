@@ -15,21 +15,18 @@ from blitz.harness.report import options as report
 Table = Callable[[], Contents]
 
 
-def add(parser: pytest.Parser) -> list[str]:
-    """Add all of them; return those that another plug-in has, whose value is shared with it.
+def add(parser: pytest.Parser) -> None:
+    """Add all of them but those that another plug-in has, whose value is shared with it.
 
     pytest-playwright, for one, has a --device of its own.
     """
-    group, shared = parser.getgroup("blitz", "the executable 60 Minute Blitz"), []
+    group = parser.getgroup("blitz", "the executable 60 Minute Blitz")
 
     def addoption(name: str, **how: Any) -> None:
-        if _taken(parser, name):
-            shared.append(name)
-        else:
+        if not _taken(parser, name):
             group.addoption(name, **how)
 
     _add(addoption)
-    return shared
 
 
 def _taken(parser: pytest.Parser, name: str) -> bool:

@@ -35,15 +35,11 @@ from blitz.harness.profile import ProfilePlugin
 from blitz.harness.report import options as report
 from blitz.harness.run_end import RunEndPlugin
 
-SHARED: list[
-    str
-] = []  # names of options that another plug-in has too; pytest has no stash at that point
-
 
 @pytest.hookimpl(trylast=True)  # after those of other plug-ins, with which a name is shared
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
-    SHARED[:] = options.add(parser)
+    options.add(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -130,7 +126,6 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     """Show the machine, and the tolerances where they are asked for."""
     run = config.stash[CONTEXT]
     lines = summary.header(run.selection, run.threads, run.images)
-    lines += [f"{name} is another plug-in's option too: both read it" for name in SHARED]
     if config.getoption("--tolerances"):
         lines += tolerances.lines(run.tolerances())
     return lines

@@ -9,5 +9,6 @@ def test_option_of_another_plug_in_is_shared() -> None:
     parser = pytest.Parser(_ispytest=True)
     parser.getgroup("playwright").addoption("--device", default=None, help="Device to emulate.")
 
-    assert options.add(parser) == ["--device"]
+    options.add(parser)
+
     assert vars(parser.parse(["--device=cpu"]))["device"] == "cpu"

@@ -31,4 +31,3 @@ class TestTexts:
         assert str(outer) == outer.said(texts.english()) == said
         assert outer.said(texts.texts("zh")) == "没有测量任何加速器：torch 在本机上没有找到加速器"
         assert Message("state.held").said(texts.english()) == "held"
-        assert str(texts.Said("a word", "en")) == "a word"

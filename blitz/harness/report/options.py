@@ -42,8 +42,8 @@ def add_options(addoption: Callable[..., None]) -> None:
     )
     addoption(
         "--lang",
-        metavar="|".join(LANGUAGES),
-        help="the language of the report: en (the default) or zh",
+        choices=LANGUAGES,
+        help="the language of the report; en where none is given",
     )
     addoption(
         "--report-benchmark",
