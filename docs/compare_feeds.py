@@ -23,8 +23,7 @@ import itertools
 import logging
 import statistics
 import warnings
-from collections.abc import Callable, Iterator
-from importlib import metadata
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from blitz import classifier, data, devices
+from blitz.base.versions import NOT_INSTALLED, installed
 from blitz.harness import benchmarks
 from blitz.learning.step import TrainingStep
 from blitz.measuring import clock
@@ -60,19 +60,19 @@ def main() -> None:
     if asked.drift:
         print("\n".join(_drift(images, device)))
         return
-    candidates = dict(_candidates(images, device))
-    speeds = _measure(candidates, clock.clock(device), asked.steps, asked.rounds)
-    first = next(iter(speeds.values()))
+    candidates = list(_candidates(images, device))
     report = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         **benchmarks.about(device),
         **benchmarks.machine(),
-        "peers": {name: version for name in PEERS if (version := _version(name))},
+        "peers": {package: installed(package) for package in PEERS},
         "images": images.origin,
         "steps": asked.steps,
         "rounds": asked.rounds,
-        "steps/s": {name: _row(rounds, first) for name, rounds in speeds.items()},
     }
+    speeds = _measure(candidates, clock.clock(device), asked.steps, asked.rounds)
+    first = next(iter(speeds.values()))
+    report["steps/s"] = {name: _row(rounds, first) for name, rounds in speeds.items()}
     for name, row in report["steps/s"].items():
         times = row["times the tutorial's"]
         print(f"{name:<42}{row['median']:>8,.0f} steps/s{times:>7.2f} times the first")
@@ -85,57 +85,36 @@ def _drift(images: data.Images, device: torch.device) -> Iterator[str]:
     other = feeds.NAMES[-1] if device.type == "cuda" else feeds.NAMES[0]
     for deterministic in (False, True):
         torch.backends.cudnn.deterministic = deterministic
-        first, again, differently = (
-            _losses(images, device, feed) for feed in ("resident", "resident", other)
+        losses, again, differently = (
+            list(
+                itertools.islice(itertools.chain.from_iterable(_chunks(images, device, feed)), 300)
+            )
+            for feed in ("resident", "resident", other)
         )
-        yield f"cudnn.deterministic = {deterministic}, {len(first)} steps"
-        yield f"  resident and resident again: {_parting(first, again)}"
-        yield f"  resident and {other}: {_parting(first, differently)}"
+        yield f"cudnn.deterministic = {deterministic}, {len(losses)} steps"
+        for name, others in ("resident again", again), (other, differently):
+            apart = [abs(b - a) / abs(a) for a, b in zip(losses, others, strict=True)]
+            first = next((step for step, by in enumerate(apart, start=1) if by), None)
+            words = f"differ from step {first} on, by {max(apart):.2g} at most"
+            yield f"  resident and {name}: {'the same bits' if first is None else words}"
 
 
-def _losses(images: data.Images, device: torch.device, feed: str) -> list[float]:
-    """Return the losses of three epochs."""
-    torch.manual_seed(0)
-    step = TrainingStep(classifier.Net().to(device))
-    made = feeds.make(feed, images, batch_size=BATCH, seed=0, device=device)
-    chunks = itertools.chain.from_iterable(made.train(step, epoch) for epoch in (1, 2, 3))
-    return list(itertools.chain.from_iterable(chunks))
-
-
-def _parting(losses: list[float], others: list[float]) -> str:
-    pairs = enumerate(zip(losses, others, strict=True), start=1)
-    first = next((step for step, (loss, other) in pairs if loss != other), None)
-    if first is None:
-        return "the same bits"
-    apart = (abs(b - a) / abs(a) for a, b in zip(losses, others, strict=True))
-    return f"differ from step {first} on, by {max(apart):.2g} at most"
-
-
-def _candidates(images: data.Images, device: torch.device) -> Iterator[tuple[str, Run]]:
-    """Name and run of each; the first is the one that the others are compared with."""
-    for workers in (2, 0, 4):
-        run = _tutorial(images, device, workers)
-        yield f"tutorial's loop, {workers} workers", run
-        yield f"tutorial's loop, {workers} workers, 1 thread", _with_one_thread(run)
-    others: dict[str, Callable[[data.Images, torch.device], Run]]
-    others = {"DataLoader over": functools.partial(_tutorial, ready=True, workers=0)}
-    others |= {name: trainer for package, (name, trainer) in PEERS.items() if _version(package)}
-    for name, make in others.items():
-        run = make(images, device)
-        yield f"{name} ready tensors", run
-        yield f"{name} ready tensors, 1 thread", _with_one_thread(run)
+def _candidates(images: data.Images, device: torch.device) -> Iterator[tuple[str, int, Run]]:
+    """Name, threads and run of each; the first is the one that the others are compared with."""
+    threads = torch.get_num_threads()
+    others = {f"tutorial's loop, {n} workers": _tutorial(images, device, n) for n in (2, 0, 4)}
+    others["DataLoader over ready tensors"] = _tutorial(images, device, workers=0, ready=True)
+    for package, (name, trainer) in PEERS.items():
+        if installed(package) != NOT_INSTALLED:
+            others[f"{name}, ready tensors"] = trainer(images, device)
+    for name, run in others.items():
+        yield name, threads, run
+        yield f"{name}, 1 thread", 1, run
     for name in feeds.NAMES:
         if name != "captured" or device.type == "cuda":
-            yield f"blitz, {name} feed, --exact", _feed(images, device, name)
+            yield f"blitz, {name} feed, --exact", threads, _feed(images, device, name)
             if device.type == "cpu":
-                yield f"blitz, {name} feed", _feed(images, device, name, exact=False)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+                yield f"blitz, {name} feed", threads, _feed(images, device, name, exact=False)
 
 
 def _net_and_optimizer(device: torch.device) -> tuple[nn.Module, torch.optim.Optimizer, nn.Module]:
@@ -163,16 +142,6 @@ def _tutorial(images: data.Images, device: torch.device, workers: int, ready: bo
             running_loss += loss.item()
 
     return run
-
-
-def _with_one_thread(run: Run) -> Run:
-    def run_with_one_thread(steps: int) -> None:
-        before = torch.get_num_threads()
-        torch.set_num_threads(1)
-        run(steps)
-        torch.set_num_threads(before)
-
-    return run_with_one_thread
 
 
 class _Ready:
@@ -240,36 +209,40 @@ def _ignite(images: data.Images, device: torch.device) -> Run:
     return run
 
 
-def _feed(images: data.Images, device: torch.device, name: str, exact: bool = True) -> Run:
+def _chunks(
+    images: data.Images, device: torch.device, name: str, exact: bool = True
+) -> Iterator[list[float]]:
+    """Yield the losses that blitz has with a feed, some at a time, epoch after epoch."""
     step = TrainingStep(_net_and_optimizer(device)[0], exact=exact)
     feed = feeds.make(name, images, batch_size=BATCH, seed=0, device=device)
+    for epoch in itertools.count(1):
+        yield from feed.train(step, epoch)
 
-    def chunks() -> Iterator[int]:
-        for epoch in itertools.count(1):
-            yield from (len(losses) for losses in feed.train(step, epoch))
 
-    done = chunks()
+def _feed(images: data.Images, device: torch.device, name: str, exact: bool = True) -> Run:
+    chunks = _chunks(images, device, name, exact)
 
     def run(steps: int) -> None:
         while steps > 0:
-            steps -= next(done)
+            steps -= len(next(chunks))
 
     return run
 
 
-PEERS = {"lightning": ("Lightning,", _lightning), "pytorch-ignite": ("Ignite,", _ignite)}
+PEERS = {"lightning": ("Lightning", _lightning), "pytorch-ignite": ("Ignite", _ignite)}
 
 
 def _measure(
-    candidates: dict[str, Run], read: clock.Clock, steps: int, rounds: int
+    candidates: Sequence[tuple[str, int, Run]], read: clock.Clock, steps: int, rounds: int
 ) -> dict[str, list[float]]:
     """Steps/s of each candidate in each round, after a round that does not count."""
     steps = -(-steps // 100) * 100  # whole chunks of a feed
-    for run in candidates.values():
-        run(100)
-    speeds: dict[str, list[float]] = {name: [] for name in candidates}
-    for _, (name, run) in itertools.product(range(rounds), candidates.items()):
-        speeds[name].append(steps / clock.seconds(functools.partial(run, steps), read))
+    speeds: dict[str, list[float]] = {name: [] for name, _, _ in candidates}
+    for turn, (name, threads, run) in itertools.product(range(rounds + 1), candidates):
+        torch.set_num_threads(threads)
+        count = steps if turn else 100
+        spent = clock.seconds(functools.partial(run, count), read)
+        speeds[name] += [count / spent] if turn else []
     return speeds
 
 
@@ -277,8 +250,6 @@ def _row(rounds: list[float], base: list[float]) -> dict[str, Any]:
     ratios = [mine / first for mine, first in zip(rounds, base, strict=True)]
     return {
         "median": statistics.median(rounds),
-        "least": min(rounds),
-        "most": max(rounds),
         "times the tutorial's": statistics.median(ratios),
         "all": rounds,
     }
