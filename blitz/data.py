@@ -4,7 +4,7 @@ Tutorial: "Load and normalize CIFAR10".
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,8 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset, TensorDataset
 
-from blitz.images import cifar10, folders, made, photos
+from blitz.images import cifar10, folders, made
 from blitz.images.cifar10 import CLASSES, SPLITS, DataError
-from blitz.images.photos import Photo
 
 __all__ = [
     "CLASSES",
@@ -23,8 +22,8 @@ __all__ = [
     "DataError",
     "Images",
     "describe",
-    "in_memory",
     "load",
+    "load_both",
     "normalized",
     "transform",
 ]
@@ -39,8 +38,7 @@ class Images(Dataset[tuple[Any, int]]):
     """Images of 32 x 32 pixels with their labels; item i is (image, label), as torchvision's are.
 
     Args:
-        items: The images, N x 32 x 32 x 3 bytes, or the files that hold one each. A file is read
-            when its item is asked for.
+        pixels: The images, N x 32 x 32 x 3 bytes.
         labels: The class of each, as a place in :data:`CLASSES`.
         origin: Where the images come from, in a sentence without a full stop.
         transform: Applied to the PIL image of an item; without it, the item is the PIL image.
@@ -48,12 +46,12 @@ class Images(Dataset[tuple[Any, int]]):
 
     def __init__(
         self,
-        items: np.ndarray | Sequence[str],
+        pixels: np.ndarray,
         labels: Sequence[int] | np.ndarray,
         origin: str,
         transform: Callable[[Image.Image], Any] | None = None,
     ) -> None:
-        self.items = items
+        self.pixels = pixels
         # Python's own: NumPy 2 prints a label of its own as np.int64(3).
         self.labels = [int(label) for label in labels]
         self.origin = origin
@@ -63,36 +61,8 @@ class Images(Dataset[tuple[Any, int]]):
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
-        image, label = self.image(index), self.labels[index]
+        image, label = Image.fromarray(self.pixels[index]), self.labels[index]
         return (image if self.transform is None else self.transform(image)), label
-
-    def image(self, index: int) -> Image.Image:
-        """Return image ``index``, RGB, without the transform; raise DataError if unreadable."""
-        item = self.items[index]
-        return Image.fromarray(item) if isinstance(item, np.ndarray) else photos.read(item).image
-
-    def pixels(self) -> np.ndarray:
-        """Return all images, N x 32 x 32 x 3 bytes."""
-        (images,) = in_memory(self)
-        return np.asarray(images.items)
-
-
-def in_memory(*sets: Images) -> list[Images]:
-    """Return ``sets`` with all files read; ``origin`` then says how many were converted.
-
-    Raises DataError with the names of all files in all of them that cannot be read.
-    """
-    on_disk = [images for images in sets if not isinstance(images.items, np.ndarray)]
-    read = folders.read(file for images in on_disk for file in images.items)
-    return [_of_files(images, read) if images in on_disk else images for images in sets]
-
-
-def _of_files(images: Images, read: Mapping[str, Photo]) -> Images:
-    photos = [read[file] for file in images.items]
-    converted = sum(photo.converted for photo in photos)
-    note = f", {converted:,} images converted to 32 x 32 pixels in RGB" if converted else ""
-    pixels = np.stack([np.asarray(photo.image) for photo in photos])
-    return Images(pixels, images.labels, images.origin + note, images.transform)
 
 
 def load(
@@ -118,7 +88,8 @@ def load(
         transform: Applied to the PIL image of each item.
 
     Raises:
-        DataError: the folder cannot be used; nothing of it was unpickled unless its digest fits.
+        DataError: the folder cannot be used, or files in it, all of which are named; nothing was
+            unpickled unless its digest fits.
         ValueError: there is no such ``split``, or ``seed`` is negative.
 
     Tutorial: ``torchvision.datasets.CIFAR10`` in "Load and normalize CIFAR10".
@@ -129,18 +100,32 @@ def load(
         pixels, labels = made.make(MADE[split] if count is None else count, split, seed)
         return Images(pixels, labels, f"{describe(None)}, seed {seed}", transform)
     folder = Path(source)
-    ignored = 0
+    notes = ""
     if folders.is_official(folder):
-        items, labels = cifar10.load(folder, split)
+        pixels, labels = cifar10.load(folder, split)
         chosen = np.arange(len(labels)) if count is None else _choose(labels, count, seed)
-        taken: np.ndarray | list[str] = items[chosen]
+        pixels = pixels[chosen]
     else:
         files, labels, ignored = folders.listed(folder, split)
         chosen = _choose(labels, count, seed)
-        taken = [files[i] for i in chosen]
-    origin = f"{len(chosen):,} of {len(labels):,} {split} images of {folders.name(folder)}"
-    origin += f", other files ignored: {ignored:,}" if ignored else ""
-    return Images(taken, labels[chosen], origin, transform)
+        pixels, converted = folders.read([files[i] for i in chosen])
+        notes += f", other files ignored: {ignored:,}" if ignored else ""
+        notes += f", {converted:,} images converted to 32 x 32 pixels in RGB" if converted else ""
+    origin = f"{len(chosen):,} of {len(labels):,} {split} images of {folders.name(folder)}{notes}"
+    return Images(pixels, labels[chosen], origin, transform)
+
+
+def load_both(source: Source) -> list[Images]:
+    """Load all training and test images; raise DataError with the faults of both."""
+    found, faults = [], []
+    for split in SPLITS:
+        try:
+            found.append(load(split, source))
+        except DataError as error:
+            faults.append(str(error))
+    if faults:
+        raise DataError("\n".join(dict.fromkeys(faults)))
+    return found
 
 
 def describe(source: Source) -> str:
@@ -172,7 +157,7 @@ def normalized(images: Images) -> TensorDataset:
     Equal, to the last bit, to :func:`transform` of each image.
     """
     # The order of ToTensor and Normalize: one fused multiply-add would round otherwise.
-    pixels = torch.from_numpy(images.pixels()).permute(0, 3, 1, 2).contiguous()
+    pixels = torch.from_numpy(images.pixels).permute(0, 3, 1, 2).contiguous()
     scaled = pixels.float().div_(255).sub_(0.5).div_(0.5)
     return TensorDataset(scaled, torch.tensor(images.labels))
 

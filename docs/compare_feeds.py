@@ -126,7 +126,7 @@ def _net_and_optimizer(device: torch.device) -> tuple[nn.Module, torch.optim.Opt
 def _tutorial(images: data.Images, device: torch.device, workers: int, ready: bool = False) -> Run:
     """The tutorial's loop as it stands there: a DataLoader, ``item()`` after every step."""
     net, optimizer, criterion = _net_and_optimizer(device)
-    dataset: Dataset = data.Images(images.items, images.labels, images.origin, data.transform())
+    dataset: Dataset = data.Images(images.pixels, images.labels, images.origin, data.transform())
     if ready:
         dataset = data.normalized(images)
     loader = DataLoader(dataset, batch_size=BATCH, shuffle=True, num_workers=workers)

@@ -107,7 +107,7 @@ def neighbours(train: TensorDataset, test: TensorDataset) -> dict[str, float]:
 
 def picture(images: data.Images, columns: int = 8) -> Image.Image:
     """Return the first images of each class, a row a class, twice as large and in 16 colours."""
-    labels, pixels = np.array(images.labels), images.pixels()
+    labels, pixels = np.array(images.labels), images.pixels
     rows = [np.flatnonzero(labels == label)[:columns] for label in range(10)]
     tiles = np.pad(pixels[rows], ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)), constant_values=255)
     height, width = 34 * len(rows), 34 * columns

@@ -36,7 +36,7 @@ class TestLoad:
 class TestNormalized:
     def test_is_the_tutorials_transform_to_the_last_bit(self) -> None:
         every_value = np.arange(3072, dtype=np.uint32).astype(np.uint8).reshape(1, 32, 32, 3)
-        pixels = np.concatenate([every_value, data.load("train", count=9).pixels()])
+        pixels = np.concatenate([every_value, data.load("train", count=9).pixels])
         images = data.Images(pixels, [7, *range(9)], "here")
 
         values, labels = data.normalized(images).tensors

@@ -49,6 +49,6 @@ def _read(args: argparse.Namespace) -> "tuple[Net, TensorDataset]":
     from blitz.training import weights
 
     net = weights.load(args.model)
-    (images,) = data.in_memory(data.load("test", args.data))
+    images = data.load("test", args.data)
     print(f"images: {images.origin}", flush=True)
     return net, data.normalized(images)

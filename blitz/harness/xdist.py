@@ -61,11 +61,11 @@ def images(config: pytest.Config, temporary: Path, split: str, count: int) -> da
         if not file.exists():
             loaded = load()
             beside = file.with_suffix(".part.npz")  # a process that dies here leaves no half file
-            np.savez(beside, items=loaded.pixels(), labels=loaded.labels, origin=loaded.origin)
+            np.savez(beside, pixels=loaded.pixels, labels=loaded.labels, origin=loaded.origin)
             beside.replace(file)
             return loaded
     with np.load(file, allow_pickle=False) as kept:
-        return data.Images(kept["items"], kept["labels"], str(kept["origin"]))
+        return data.Images(kept["pixels"], kept["labels"], str(kept["origin"]))
 
 
 class XdistBridge:

@@ -4,14 +4,13 @@ Files are taken by torchvision's ImageFolder rules and converted as :mod:`blitz.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from blitz.images import cifar10, photos
 from blitz.images.cifar10 import ARCHIVE, BATCHES, FOLDERS, SPLITS, DataError
-from blitz.images.photos import Photo
 
 
 def is_official(folder: Path) -> bool:
@@ -110,17 +109,21 @@ def _check_classes(top: Path) -> None:
         )
 
 
-def read(files: Iterable[str]) -> dict[str, Photo]:
-    """Read all ``files``; raise DataError with the names of all that cannot be read."""
-    found, faults = {}, []
+def read(files: Sequence[str]) -> tuple[np.ndarray, int]:
+    """Return the images in ``files``, N x 32 x 32 x 3 bytes, and how many were converted.
+
+    Raises DataError with the names of all that cannot be read.
+    """
+    found, faults = [], []
     for file in files:
         try:
-            found[file] = photos.read(file)
+            found.append(photos.read(file))
         except photos.PhotoError as error:
             faults.append(f"\n  {error}")
     if faults:
         raise DataError(
-            f"{len(faults):,} of {len(faults) + len(found):,} files cannot be read as images. "
-            f"Replace them, or move them away:{''.join(sorted(faults))}"
+            f"{len(faults):,} of {len(files):,} files cannot be read as images. Replace them, or "
+            f"move them away:{''.join(sorted(faults))}"
         )
-    return found
+    pixels = np.stack([np.asarray(photo.image) for photo in found])
+    return pixels, sum(photo.converted for photo in found)

@@ -127,7 +127,7 @@ class _Loader(Feed):
 
     def _take(self, images: Images) -> None:
         # Its own copy with the transform: the images given stay PIL images.
-        self._images = Images(images.items, images.labels, images.origin, data.transform())
+        self._images = Images(images.pixels, images.labels, images.origin, data.transform())
 
     def _batches(self, indices: torch.Tensor) -> Iterator[Batch]:
         loader = DataLoader(

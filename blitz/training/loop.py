@@ -38,7 +38,7 @@ def digest(images: Images) -> str:
     """Return a digest that tells these images, in this order, from others."""
     # Little-endian and contiguous, so that a checkpoint moves between machines.
     found = blake2b(np.asarray(images.labels, "<i8").tobytes(), digest_size=16)
-    found.update(np.ascontiguousarray(images.pixels()).data)
+    found.update(np.ascontiguousarray(images.pixels).data)
     return found.hexdigest()
 
 

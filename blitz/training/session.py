@@ -83,9 +83,7 @@ def prepare(folder: RunFolder, given: Mapping[str, Any]) -> Prepared:
         found = settings.chosen(given)
     else:
         found = settings.resumed(given, saved.settings, folder.checkpoint)
-    # All are read now, so that every unreadable file is named before any training.
-    train, test = data.in_memory(*(data.load(split, found.data) for split in data.SPLITS))
-    return Prepared(found, saved, train, test)
+    return Prepared(found, saved, *data.load_both(found.data))
 
 
 @contextmanager
@@ -182,5 +180,5 @@ def keep(
 
 def _shown(images: Images) -> tuple[torch.Tensor, ...]:
     """Return the first of the images, normalised, and their labels."""
-    first = Images(images.items[:SHOWN], images.labels[:SHOWN], images.origin)
+    first = Images(images.pixels[:SHOWN], images.labels[:SHOWN], images.origin)
     return data.normalized(first).tensors

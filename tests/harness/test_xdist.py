@@ -64,4 +64,4 @@ def test_images_are_loaded_by_the_first_worker_alone(
     assert loads == ["loaded"]
     assert len(first.labels) == 10
     assert first.labels == again.labels
-    assert (first.pixels() == again.pixels()).all()
+    assert (first.pixels == again.pixels).all()

@@ -46,7 +46,7 @@ def test_splits_and_seeds_have_no_image_in_common() -> None:
 
 
 def test_mean_colour_is_the_same_in_every_class(made: data.Images) -> None:
-    pixels, labels = made.pixels().astype(float), np.array(made.labels)
+    pixels, labels = made.pixels.astype(float), np.array(made.labels)
     means = [pixels[labels == label].mean((1, 2)) for label in range(10)]
 
     spread = np.std(np.concatenate(means), 0) / np.sqrt(200)
@@ -54,7 +54,7 @@ def test_mean_colour_is_the_same_in_every_class(made: data.Images) -> None:
 
 
 def test_no_pixel_tells_the_class(made: data.Images) -> None:
-    labels, light = np.array(made.labels), made.pixels().mean(-1) > 127.5
+    labels, light = np.array(made.labels), made.pixels.mean(-1) > 127.5
 
     share = np.array([light[labels == label].mean(0) for label in range(10)])
     assert np.all(np.abs(share - 0.5) < 6 * np.sqrt(0.25 / 200))
@@ -71,7 +71,7 @@ def test_strokes_of_a_class_lie_in_its_direction(
 ) -> None:
     """Neighbours in the direction of the strokes agree most often, for short and for long."""
     for kind in (label, label + 5):
-        patterns = made.pixels()[np.array(made.labels) == kind].mean(-1) > 127.5
+        patterns = made.pixels[np.array(made.labels) == kind].mean(-1) > 127.5
         agree = {
             (dy, dx): np.mean(patterns == np.roll(patterns, (-dy, -dx), (1, 2)))
             for dy, dx in ((0, 1), (1, 1), (1, 0), (1, -1))
