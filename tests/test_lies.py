@@ -13,7 +13,7 @@ from blitz.harness import contents
 from tests import small_house
 from tests.lies import run
 from tests.lies.all import LIES
-from tests.lies.lie import Lie, Register, accept, aten, instead
+from tests.lies.lie import Lie, Register, accept, after, assigned, aten, instead
 
 ROOT = Path(__file__).parents[1]
 
@@ -177,6 +177,30 @@ class TestWaysToLie:
 
         assert finding.test == "test_shape_is_three"
         assert finding.how.startswith("Failed: DID NOT RAISE")
+
+    def test_attribute_is_read_and_assigned_by_the_lie(self) -> None:
+        class Owner:
+            size = property(vars, lambda owner, size: vars(owner).update(size=size))
+
+        owner = Owner()
+        instead(Owner, "size")(lambda old, owner: [old(owner)])
+        assigned(Owner, "size")(lambda put, owner, size: put(owner, size + 1))
+
+        owner.size = 2
+
+        assert owner.size == [{"size": 3}]
+
+    def test_result_is_changed_in_every_place_named(self) -> None:
+        class Owner:
+            def first(self, n: int) -> int:
+                return n
+
+            def second(self, n: int) -> int:
+                return 2 * n
+
+        after(Owner, "first", "second")(lambda made, owner, n: (made, n))
+
+        assert (Owner().first(1), Owner().second(n=4)) == ((1, 1), (8, 4))
 
 
 class TestTheList:
