@@ -31,7 +31,7 @@ def in_any_words(
     @contextlib.contextmanager
     def raises(expected: Any, *, match: Any = None, **more: Any) -> Iterator[Any]:
         kinds = expected if isinstance(expected, tuple) else (expected,)
-        if not any(issubclass(kind, OF_TORCH) for kind in kinds):
+        if not any(issubclass(kind, (*OF_TORCH, AttributeError)) for kind in kinds):
             with strict(expected, match=match, **more) as caught:
                 yield caught
             return

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch.overrides import resolve_name
 from torch.utils import _pytree
+from torch.utils._mode_utils import no_dispatch
 
 from blitz import devices
 from blitz.base import backend
@@ -68,7 +69,8 @@ def tried(error: BaseException, known: Mapping[str, str], use: DeviceUse) -> str
     device, refused = use.device, use.refused
     if refused is not None and any(is_same(cause, refused.error) for cause in _causes(error)):
         return _refusal(refused, device)
-    if from_backend(error, device) or (_in_copying(error) and not _can_be_copied(device)):
+    own = from_backend(error, device) or re.search(OF_PYTHON, str(error))
+    if own or (_in_copying(error) and not _can_be_copied(device)):
         return f"{type(error).__name__}: {first_line(error)}"
     for dtype in known:
         named = getattr(torch, dtype, None) in use.dtypes
@@ -101,7 +103,8 @@ def _refusal(refused: Refusal, device: torch.device) -> str | None:
     except Exception:  # a device that computes late cannot give what it should have computed
         return said
     try:
-        refused.function(*arguments, **named)
+        with torch._C.DisableTorchFunction(), no_dispatch():  # torchax takes the cpu's calls too
+            refused.function(*arguments, **named)
     except Exception:  # the cpu may refuse as it likes
         return None
     return said
@@ -139,11 +142,15 @@ def _says(error: BaseException, dtype: str, known: str) -> bool:
 
 
 def from_backend(error: BaseException, device: torch.device) -> bool:
-    """Return whether code of the package that brings ``device`` raised the error by itself."""
+    """Return whether the package that brings ``device``, or one it calls, raised the error."""
     folders = backend.folders_of(device)
-    frames = traceback.extract_tb(error.__traceback__)
-    raised = bool(frames) and any(folder in Path(frames[-1].filename).parents for folder in folders)
-    return raised and not re.search(OF_AUTOGRAD, str(error))
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = Path(frame.filename)
+        if any(folder in file.parents for folder in folders):
+            return not re.search(OF_AUTOGRAD, str(error))
+        if TORCH in file.parents or not INSTALLED.intersection(file.parts):
+            return False
+    return False
 
 
 def _in_copying(error: BaseException) -> bool:
@@ -184,6 +191,8 @@ def _true(ask: Callable[[], bool]) -> bool:
         return False
 
 
+TORCH = Path(torch.__file__).parent
+INSTALLED = {"site-packages", "dist-packages"}
 COPYING = (Path(copy.__file__), Path(torch.serialization.__file__))
 LAYOUT = (
     torch.Tensor.stride,
@@ -199,6 +208,9 @@ OF_AUTOGRAD = (
     r"|returned an invalid gradient|grad can be implicitly created only|not to have been used"
 )
 """Words of torch's engine for a history that is wrong, whatever the device."""
+
+OF_PYTHON = r"\(\) got an unexpected keyword argument"
+"""Its words for a method of a backend that lacks an argument of torch's: the cpu's has it."""
 
 
 def _dtype(error: BaseException, known: Mapping[str, str]) -> str | None:

@@ -75,7 +75,7 @@ _MISSING = (
     r"(\"\w+\" not implemented for '\w+')",
     r"^(\w+_overrideable) not implemented",
     r"(aten(?:::|\.)[\w.]+).*(?:not (?:yet )?(?:currently )?(?:implemented|supported)|unsupported)",
-    r"(\w+::\w+) has no (?:lowering|kernel|implementation)",
+    r"(\w+::[\w.]+) has no (?:lowering|kernel|implementation)",
     r"not linked with support for (\w+ devices)",
     r"(?:not (?:implemented|supported)|unsupported|unimplemented)\b.*(aten(?:::|\.)[\w.]+)",
     r"(?:doesn't|does not) support (float64|double|complex\w*|bfloat16|float16|half|int64)",

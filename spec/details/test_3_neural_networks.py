@@ -391,7 +391,7 @@ class TestSizes:
         single, batch = module(sample), module(sample.unsqueeze(0))
 
         assert batch.shape == (1, *single.shape)
-        assert_close(single, batch[0])
+        assert_close(single.cpu(), batch[0].cpu())
 
     def test_cross_entropy_takes_a_single_sample(self, device: torch.device) -> None:
         """CrossEntropyLoss takes one row of scores and one class number, without a batch."""

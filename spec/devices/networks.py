@@ -202,7 +202,7 @@ def trained(
     optimizer: Optimizer, parameter: torch.Tensor, gradients: list[torch.Tensor], **options: Any
 ) -> torch.Tensor:
     """Return ``parameter`` after a step of ``optimizer`` with each of ``gradients``."""
-    learned = nn.Parameter(parameter)
+    learned = parameter.detach().requires_grad_()  # torchax makes no Parameter of a slice
     steps = optimizer([learned], **options)
     for gradient in gradients:
         learned.grad = gradient

@@ -101,11 +101,17 @@ def refusing(kernel: Any) -> Callable[..., Any]:
 
 
 @needs_python_backends
-def test_device_may_refuse_with_an_error_of_another_kind(house: Callable[..., Done]) -> None:
-    tests = CLOSE.replace(
-        "assert torch.ones(3, device=device).cumsum(0).tolist() == [1.0, 2.0, 3.0]",
+@pytest.mark.parametrize(
+    "refused",
+    [
         "with pytest.raises(RuntimeError, match='words'): torch.ones(3, device=device).cumsum(0)",
-    )
+        "with pytest.raises(AttributeError, match='x'): torch.ones(3, device=device).shape = (3,)",
+    ],
+    ids=["kind", "words"],
+)
+def test_device_may_refuse_in_another_way(house: Callable[..., Done], refused: str) -> None:
+    computed = "assert torch.ones(3, device=device).cumsum(0).tolist() == [1.0, 2.0, 3.0]"
+    tests = CLOSE.replace(computed, refused)
 
     done = house("--device=pretend", tests=tests, prepare=pretend(**{"cumsum.out": refusing}))
 

@@ -6,8 +6,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from blitz.base import backend
 from blitz.harness import unsupported
@@ -120,6 +122,21 @@ class TestTrying:
         (tensor, devices), _ = function.given[1]
         assert (tensor.requires_grad, tensor.is_leaf, devices) == (True, True, [CPU, "cpu"])
 
+    def test_cpu_is_tried_without_a_backend_that_takes_its_calls_too(self) -> None:
+        class Takes(TorchFunctionMode):
+            def __torch_function__(
+                self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+            ) -> Any:
+                if func is torch.sin:
+                    raise KeyError("mine")
+                return func(*args, **(kwargs or {}))
+
+        with Takes():
+            error, made = self.refused(torch.sin, torch.ones(1))
+            gap = unsupported.tried(error, {}, made)
+
+        assert gap == "torch.sin: 'mine'"
+
     def test_call_that_the_cpu_refuses_too_or_that_did_not_end_the_test_shows_no_gap(self) -> None:
         error, made = self.refused(torch.mm, torch.ones(2, 3), torch.ones(2, 3))
         _, caught = self.refused(OnlyOnDevice("caught by the test"))
@@ -221,6 +238,23 @@ class TestTrying:
         assert unsupported.tried(error, {}, use()) == "KeyError: 'mine'"
         lost = raised(OnlyOnDevice("element 0 of tensors does not require grad"))
         assert unsupported.tried(lost, {}, use()) is None
+
+    def test_error_of_a_library_that_a_backend_calls_is_a_refusal(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        error = raised(numpy.linalg.inv, [[0.0]])
+        assert unsupported.tried(error, {}, use()) is None
+
+        monkeypatch.setattr(backend, "folders_of", lambda device: [Path(__file__).parent])
+
+        assert unsupported.tried(error, {}, use()) == "LinAlgError: Singular matrix"
+
+    def test_method_that_lacks_an_argument_is_a_refusal(self) -> None:
+        error = raised(lambda: self.refused(copied=True))
+
+        gap = unsupported.tried(error, {}, use())
+        assert gap is not None
+        assert gap.endswith("got an unexpected keyword argument 'copied'")
 
     def test_copying_is_tried(self, monkeypatch: pytest.MonkeyPatch) -> None:
         error = raised(copy.deepcopy, sys._getframe())

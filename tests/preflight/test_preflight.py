@@ -387,6 +387,7 @@ def test_error_has_its_verdict(error: BaseException, verdict: Any) -> None:
         ),
         (RuntimeError("mojo: aten.sort.stable is not supported"), "aten.sort.stable"),
         (RuntimeError("unsupported operator: aten::x.X."), "aten::x.X"),
+        (ValueError("Operator with name aten::x.X has no lowering"), "aten::x.X"),
         (TypeError("Cannot convert: the MPS framework doesn't support float64."), "float64"),
         (NotImplementedError("npy cannot do this\nat all"), "npy cannot do this"),
         (
