@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from spec.devices.layouts import LAYOUTS_OF_IMAGES
 
