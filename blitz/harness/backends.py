@@ -47,17 +47,16 @@ def profile(result: dict[str, Any], device: str | None = None) -> Iterator[str]:
 
 
 def table(results: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield a table in Markdown: a row for each device of each run, with its claims by outcome."""
+    """Yield a table in Markdown: a row for each device that ran tests, with its claims by outcome."""
     yield "| device | versions | date | tests | " + " | ".join(SHOWN) + " |"
     yield "|---|---|---|" + "--:|" * (1 + len(SHOWN))
     for result in results:
         environment = result["environment"]
         for name in devices_of(result):
-            entry = _device(environment, name)
-            if name == NO_DEVICE:
-                continue
-            counts = result["counts"][name]
+            entry, counts = _device(environment, name), result["counts"][name]
             tests = sum(counts["tests"].get(state, 0) for state in SHOWN)
+            if name == NO_DEVICE or not tests:
+                continue
             claims = " | ".join(str(counts["claims"].get(state, 0)) for state in SHOWN)
             versions = _versions(environment, entry)
             yield f"| {name} | {versions} | {_day(environment)} | {tests} | {claims} |"
