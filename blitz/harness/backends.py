@@ -47,7 +47,7 @@ def profile(result: dict[str, Any], device: str | None = None) -> Iterator[str]:
 
 
 def table(results: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield a table in Markdown: a row for each device that ran tests, with its claims by outcome."""
+    """Yield a table in Markdown: a row for each device that ran tests, its claims by outcome."""
     yield "| device | versions | date | tests | " + " | ".join(SHOWN) + " |"
     yield "|---|---|---|" + "--:|" * (1 + len(SHOWN))
     for result in results:
