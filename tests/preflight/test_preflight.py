@@ -3,7 +3,6 @@
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -58,21 +57,7 @@ def test_cpu_is_usable(fork: bool) -> None:
     assert found.gaps == {}
 
 
-def test_cpu_costs_next_to_nothing() -> None:
-    begin = time.perf_counter()
-    preflight.check("cpu")
-
-    assert time.perf_counter() - begin < 0.9
-
-
 ENDS: dict[str, tuple[str, str, Verdict, str, str]] = {
-    "not built": (
-        MOVE,
-        "raise AssertionError('Torch not compiled with XPU enabled')",
-        Verdict.NOT_BUILT,
-        "not compiled with XPU",
-        "make a tensor",
-    ),
     "elsewhere": (
         MOVE,
         "return torch.ones(9, device='meta')",
@@ -93,13 +78,6 @@ ENDS: dict[str, tuple[str, str, Verdict, str, str]] = {
         Verdict.NUMPY_UNUSABLE,
         "Numpy is not available",
         "go to NumPy",
-    ),
-    "no memory": (
-        SUM,
-        "return torch.empty(1 << 60)",
-        Verdict.OUT_OF_MEMORY,
-        "allocate memory",
-        "compute",
     ),
     "wrong values": (
         SUM,
@@ -281,20 +259,12 @@ def test_broken_numpy_is_told_in_a_process_of_its_own(
     assert preflight.check("cpu", fork=False).verdict is Verdict.NUMPY_UNUSABLE
 
 
-@pytest.mark.parametrize(
-    ("source", "verdict"),
-    [
-        ("raise OSError('libbackend.so: not found')", Verdict.FAILED),
-        ("import os; os.abort()", Verdict.CRASHED),
-        ("import time; time.sleep(60)", Verdict.HUNG),
-    ],
-)
-def test_plug_in_that_breaks_is_named_as_the_stage(
-    brought: Callable[[str, str], str], source: str, verdict: Any
-) -> None:
-    found = preflight.check("cpu", modules=[brought(source, "bad")], fork=True, limit=1)
+def test_plug_in_that_breaks_is_named_as_the_stage(brought: Callable[[str, str], str]) -> None:
+    plug_in = brought("raise OSError('libbackend.so: not found')", "bad")
 
-    assert (found.verdict, found.stage) == (verdict, "import bad")
+    found = preflight.check("cpu", modules=[plug_in], fork=True)
+
+    assert (found.verdict, found.stage) == (Verdict.FAILED, "import bad")
 
 
 class TestHowTheChildIsMade:
@@ -357,6 +327,7 @@ class TestHowTheChildIsMade:
     [
         (WrongValues("out of memory"), Verdict.WRONG_VALUES),
         (MemoryError(), Verdict.OUT_OF_MEMORY),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), Verdict.OUT_OF_MEMORY),
         (RuntimeError("MPS: Not Enough Memory"), Verdict.OUT_OF_MEMORY),
         (torch.OutOfMemoryError("CUDA out of memory. Tried"), Verdict.OUT_OF_MEMORY),
         (RuntimeError("CUDA error: no kernel image is available"), Verdict.WRONG_ARCHITECTURE),
