@@ -135,7 +135,13 @@ def describe(source: Source) -> str:
     """
     if source is None:
         return "made on the spot, no file, no network"
-    return folders.describe(Path(source))
+    folder = Path(source)
+    if folders.is_official(folder):
+        cifar10.check_digests(folder)
+    else:
+        for split in SPLITS:
+            folders.listed(folder, split)
+    return folders.name(folder)
 
 
 def transform() -> Callable[[Image.Image], torch.Tensor]:

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         net, images = processes.first(lambda: _read(args))
         accuracy = evaluate(net.to(device), images, processes)
         if processes.leads:
-            print(accuracy.line(), *accuracy.class_lines(), sep="\n")
+            print(*accuracy.lines(), sep="\n")
     return 0
 
 

@@ -30,7 +30,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from blitz.base import arguments
-from blitz.base.errors import BlitzError
 from blitz.commands import download
 
 if TYPE_CHECKING:
@@ -55,12 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--download",
         action="store_true",
         help=f"fetch the official CIFAR-10 into {download.FOLDER}/ first, unless it is there; its "
-        "server is slow, see python -m blitz download --help",
+        "server is slow: for a mirror, see python -m blitz download --help",
     )
     number, positive = arguments.whole(0), arguments.whole(1)
     # No defaults: with --resume, an option that was not typed is the training's own.
     add = parser.add_argument
-    add("--mirror", metavar="URL", help="where --download fetches it instead")
     add("--epochs", type=positive, metavar="N", help="passes over the images (default: 2)")
     add("--batch-size", type=positive, metavar="N", help="images to a step in all (default: 4)")
     add("--lr", type=arguments.rate, metavar="RATE", help="learning rate of SGD (default: 0.001)")
@@ -150,8 +148,6 @@ def _prepare(
 def _given(args: argparse.Namespace) -> dict[str, Any]:
     """Return the settings that were given, the device resolved and the images downloaded."""
     given = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
-    if args.mirror is not None and not args.download:
-        raise BlitzError("--mirror says where --download fetches from: give both.")
     if args.device is not None:
         from blitz import devices
 
@@ -160,7 +156,7 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
         from blitz.images.download import fetch
 
         with download.shown() as progress:
-            given["data"] = fetch(download.FOLDER, mirror=args.mirror, progress=progress)
+            given["data"] = fetch(download.FOLDER, progress=progress)
     elif args.data is not None:
         given["data"] = args.data
     if "data" in given:
@@ -214,7 +210,7 @@ def _keep(training: "Training", prepared: "Prepared", folder: "RunFolder") -> fl
     from blitz.training import session
 
     accuracy = evaluate(training.net, data.normalized(prepared.test), training.processes)
-    print(accuracy.line(), *accuracy.class_lines(), sep="\n", flush=True)
+    print(*accuracy.lines(), sep="\n", flush=True)
     drawn = training.processes.first(lambda: session.keep(training, prepared, accuracy, folder))
     pictures = f", {', '.join(drawn)}" if drawn else "; pictures need: pip install matplotlib"
     print(f"in {folder.path}: model.pt, result.json{pictures}")

@@ -62,13 +62,6 @@ def check_digests(folder: Path) -> None:
             )
 
 
-def is_complete(folder: Path) -> bool:
-    """Return whether ``folder`` holds all official files, undamaged."""
-    from torchvision.datasets.utils import check_integrity
-
-    return all(check_integrity(folder / BATCHES / name, md5) for name, md5 in _digests().items())
-
-
 def _digests() -> dict[str, str]:
     from torchvision.datasets import CIFAR10
 

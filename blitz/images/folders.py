@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from blitz.images import cifar10, photos
+from blitz.images import photos
 from blitz.images.cifar10 import ARCHIVE, BATCHES, FOLDERS, SPLITS, DataError
 
 
@@ -37,16 +37,6 @@ _EXPECTED = (
     "one with train/<class>/ and test/<class>/. `python -m blitz download` fetches the official "
     "files."
 )
-
-
-def describe(folder: Path) -> str:
-    """Return in words what ``folder`` holds; raise DataError for damaged or missing parts."""
-    if is_official(folder):
-        cifar10.check_digests(folder)
-    else:
-        for split in SPLITS:
-            listed(folder, split)
-    return name(folder)
 
 
 def name(folder: Path) -> str:

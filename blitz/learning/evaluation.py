@@ -46,15 +46,14 @@ class Accuracy:
             for correct, total in zip(self.class_correct, self.class_total, strict=True)
         )
 
-    def line(self) -> str:
-        """Return the tutorial's line on the whole test set, with the number of its images."""
-        return f"Accuracy of the network on the {self.total} test images: {int(self.percent)} %"
-
-    def class_lines(self) -> list[str]:
-        """Return the tutorial's line for each class, in whole per cent, the fraction cut off."""
+    def lines(self) -> list[str]:
+        """Return the tutorial's lines on all images and on each class, without fractions."""
         return [
-            f"Accuracy of {name:>5} : " + ("no images" if rate is None else f"{int(rate):2d} %")
-            for name, rate in zip(CLASSES, self.class_percent, strict=True)
+            f"Accuracy of the network on the {self.total} test images: {int(self.percent)} %",
+            *(
+                f"Accuracy of {name:>5} : " + ("no images" if rate is None else f"{int(rate):2d} %")
+                for name, rate in zip(CLASSES, self.class_percent, strict=True)
+            ),
         ]
 
 

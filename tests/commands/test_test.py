@@ -17,7 +17,7 @@ def test_counts_what_the_net_names_right(
 
     first, *figures = capsys.readouterr().out.splitlines()
     accuracy = evaluate(weights.load(model), data.normalized(data.load("test", images)))
-    assert figures == [accuracy.line(), *accuracy.class_lines()]
+    assert figures == accuracy.lines()
     assert first == f"images: 12 of 12 test images of the class folders in {images}"
 
 

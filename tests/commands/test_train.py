@@ -39,13 +39,6 @@ def test_says_what_is_trained_and_how_it_went(
     assert "20/30" in stream.getvalue()
 
 
-def test_mirror_needs_download(train: Train) -> None:
-    assert train("--mirror", "http://localhost/") == 2
-
-    assert "--mirror says where --download fetches from: give both." in train.said()
-    assert not train.out.exists()
-
-
 @pytest.mark.parametrize(
     ("beside", "starts"), [("1", "python -m blitz"), ("2", "torchrun --nproc-per-node 2 -m blitz")]
 )

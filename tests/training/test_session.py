@@ -437,7 +437,7 @@ class TestDownload:
         assert not train.out.exists()
 
     def test_images_are_trained_on(self, train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(download, "fetch", lambda root, mirror, progress: train.images)
+        monkeypatch.setattr(download, "fetch", lambda root, progress: train.images)
 
         assert main(["train", "--download", "--out", str(train.out), *SMALL]) == 0
 
