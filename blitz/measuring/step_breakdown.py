@@ -1,5 +1,6 @@
 """Where the time of a training step goes: its parts, the device's share, and what holds it up."""
 
+import functools
 import itertools
 import statistics
 from collections.abc import Callable, Iterator
@@ -73,11 +74,18 @@ def measure(
     seconds = {part: statistics.median(one[part] for one in taken[warm_up:]) for part in PARTS}
     # One batch from here on: the feed has no part in what follows.
     images, labels = (tensor.to(device) for tensor in next(batches))
-    growth = _growth(step, images, labels, read, steps)
+    once = functools.partial(step, images, labels)
+    twice = functools.partial(step, torch.cat([images, images]), torch.cat([labels, labels]))
+    twice()
+    # Side by side, so that a clock that slows down weighs on both.
+    pairs = [[clock.seconds(work, read, steps) for work in (once, twice)] for _ in range(3)]
+    growth = statistics.median(double / single for single, double in pairs)
     if device.type == "cpu":
         busy: float | None = sum(seconds[part] for part in PARTS[2:]) / sum(seconds.values())
     else:
-        busy = busy_share(lambda: step(images, labels), device, steps)
+        kernels = kernel_seconds(once, device, steps)
+        whole = statistics.median(single for single, _ in pairs)
+        busy = None if kernels is None else kernels * steps / whole
     return StepBreakdown(seconds, busy, growth)
 
 
@@ -91,8 +99,7 @@ def _one_step(
     images, labels = images.to(device), labels.to(device)
     times.append(read())
     step.optimizer.zero_grad()
-    # Not step.loss: checking the labels would count as forward.
-    loss = step.criterion(step.net(images), labels)
+    loss = step.loss(images, labels)
     times.append(read())
     loss.backward()
     times.append(read())
@@ -101,41 +108,14 @@ def _one_step(
     return dict(zip(PARTS, (b - a for a, b in itertools.pairwise(times)), strict=True))
 
 
-def _growth(
-    step: TrainingStep,
-    images: torch.Tensor,
-    labels: torch.Tensor,
-    read: Clock,
-    steps: int,
-) -> float:
-    """Return how many times as long a step takes with twice the images: of three the median."""
-    twice = torch.cat([images, images]), torch.cat([labels, labels])
-    step(*twice)
-    # Side by side, so that a clock that slows down weighs on both.
-    ratios = []
-    for _ in range(3):
-        once = clock.seconds(lambda: step(images, labels), read, steps)
-        ratios.append(clock.seconds(lambda: step(*twice), read, steps) / once)
-    return statistics.median(ratios)
+def kernel_seconds(work: Callable[[], object], device: torch.device, times: int) -> float | None:
+    """Return the seconds that the kernels of one of ``times`` calls of ``work`` take on cuda.
 
-
-def busy_share(work: Callable[[], object], device: torch.device, times: int = 10) -> float | None:
-    """Return the kernels' share of the time of ``work``; None where torch cannot tell."""
+    No launching, however fast, makes the work shorter than this. None on other devices, and where
+    torch's profiler sees no kernel, as where a container denies it CUPTI.
+    """
     if device.type != "cuda":
         return None
-    taken = clock.seconds(work, clock.clock(device), times)
-    kernels = kernel_seconds(work, device, times)
-    return None if kernels is None else kernels * times / taken
-
-
-def kernel_seconds(
-    work: Callable[[], object], device: torch.device, times: int = 10
-) -> float | None:
-    """Return the seconds that the kernels of one ``work`` take on a cuda device.
-
-    No launching, however fast, makes the work shorter than this. None where torch's profiler sees
-    no kernel, as where a container denies it CUPTI.
-    """
     from torch.profiler import ProfilerActivity, profile
 
     read = clock.clock(device)

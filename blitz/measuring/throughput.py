@@ -58,27 +58,6 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Step:
-    """Where a step goes, for one device, feed, width and batch size.
-
-    Attributes:
-        shares: Of the parts; they add up to 1.
-        busy: The share of the time in which the device computes; None where it is not known.
-        bound: What holds the step up: ``feed``, ``launch`` or ``compute``.
-        figure: That says so.
-    """
-
-    device: str
-    feed: str
-    width: int
-    batch: int
-    shares: Mapping[str, float]
-    busy: float | None
-    bound: str
-    figure: str
-
-
-@dataclass(frozen=True)
 class Machine:
     """The results of one run.
 
@@ -88,7 +67,8 @@ class Machine:
         no_accelerator: Why none was measured; None where one was.
         versions: Of torch and others, by name.
         date: When the run was, as text.
-        steps: What was taken apart.
+        steps: The rows of the steps that were taken apart: what ``bound`` says is parted in
+            ``feed``, ``launch`` or ``compute`` and the ``figure``.
     """
 
     name: str
@@ -96,7 +76,7 @@ class Machine:
     no_accelerator: str | None
     versions: Mapping[str, str]
     date: str
-    steps: tuple[Step, ...] = ()
+    steps: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def rounds(self) -> tuple[int, int]:
@@ -123,20 +103,10 @@ def point(info: Mapping[str, Any]) -> Point | None:
     )
 
 
-def _step(info: Mapping[str, Any]) -> Step:
-    bound = re.match(r"(feed|launch|compute)-bound: \D*([\d.]+%?) ", info["bound"])
-    if bound is None:
-        raise ValueError(f"a step is bound by {info['bound']!r}, which is not known")
-    return Step(
-        device=str(info["device"]),
-        feed=str(info["feed"]),
-        width=int(info["width"]),
-        batch=int(info["batch"]),
-        shares={part: float(info["parts"][part]) for part in PARTS},
-        busy=None if info["busy"] is None else float(info["busy"]),
-        bound=bound[1],
-        figure=bound[2],
-    )
+def _step(row: Mapping[str, Any]) -> dict[str, Any]:
+    [(bound, figure)] = re.findall(r"(feed|launch|compute)-bound: \D*([\d.]+%?) ", row["bound"])
+    parts = {part: float(row["parts"][part]) for part in PARTS}
+    return {**row, "parts": parts, "bound": bound, "figure": figure}
 
 
 def read(file: Path) -> Machine:

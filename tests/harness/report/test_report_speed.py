@@ -113,15 +113,15 @@ class TestSection:
     def test_shares_of_a_step_and_what_holds_it_up_are_shown(self, tmp_path: Path) -> None:
         machine = throughput.read(BENCHMARK)
         first = machine.steps[0]
-        fed = replace(first, bound="feed", figure="46%", busy=None)
+        fed = {**first, "bound": "feed", "figure": "46%", "busy": None}
 
         page = shown(tmp_path, replace(machine, steps=(first, fed)))
 
         one, other = page.one("table", cls="steps").all("tbody")
-        shares = [f"{100 * share:.0f} %" for share in (*first.shares.values(), first.busy)]
-        named = [first.device, first.feed, str(first.width), str(first.batch)]
+        shares = [f"{100 * share:.0f} %" for share in (*first["parts"].values(), first["busy"])]
+        named = [str(first[name]) for name in ("device", "feed", "width", "batch")]
         words = [cell.text for cell in one.all() if cell.tag in ("th", "td")]
-        held_up = f"{first.bound}-bound: twice the images take {first.figure} times as long"
+        held_up = f"{first['bound']}-bound: twice the images take {first['figure']} times as long"
         assert words == [*named, *shares, held_up]
         assert other.one("span").text == "feed-bound: 46% of a step goes to data and transfer"
         assert list(other.all("td"))[-2].text == "–"
