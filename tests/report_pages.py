@@ -85,12 +85,10 @@ def whole_run(state: Callable[[int], str], **other: Any) -> Run:
     table = contents.load(SPEC / "contents.toml")
     results = Results()
     for number, place in enumerate(table.places()):
-        if place.test.benchmark or place.test.kinds == ("accelerator",):
+        if place.test.benchmark:
             continue
         node = f"spec/{place.test.file.name}::{place.test.class_name}::test_{place.test.id}"
-        device = "cpu" if "cpu" in place.test.kinds else (*place.test.kinds, "no device")[-1]
-        if device == "accelerator":
-            continue
+        device = "cpu" if "device" in place.test.code else "no device"
         came = state(number)
         held = came == "held"
         text = "" if held else f"E  AssertionError: <b>not so</b>\n{'<x> & ' * 400}"
@@ -109,10 +107,8 @@ def _run(table: contents.Contents, results: Results, **other: Any) -> Run:
     context = RunContext(
         contents=lambda: table, profile=None, results=results, judged=True, **(given | other)
     )
-    files = {place.test.file for place in table.places()}
-    sources = {file: file.read_text(encoding="utf-8") for file in files}
     probes = releases.load(_spec(context) / "releases.json")
-    return Run(context, Request(Path("page.html"), english(), None, probes, sources), ending)
+    return Run(context, Request(Path("page.html"), english(), None, probes), ending)
 
 
 def _spec(context: RunContext) -> Path:

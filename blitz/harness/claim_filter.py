@@ -6,7 +6,9 @@ import pytest
 from _pytest.terminal import TerminalReporter  # pytest 8.3 does not export it
 
 from blitz.base.errors import BlitzError
-from blitz.harness.contents import Claim, Contents, Place
+from blitz.harness.contents import Claim, Contents
+from blitz.harness.outcomes import KEY, get_property
+from blitz.harness.source import Test
 from blitz.harness.texts import english
 
 
@@ -47,9 +49,7 @@ class ClaimFilter:
                     terminalreporter.write_line(line)
 
     def _wants(self, item: pytest.Item) -> bool:
-        name = getattr(item, "originalname", item.name)
-        place = self._contents.place(name.removeprefix("test_"))
-        return place is not None and place.claim.key in self._keys
+        return get_property(item, KEY) in self._keys
 
 
 def told(claim: Claim, contents: Contents) -> Iterator[str]:
@@ -60,15 +60,13 @@ def told(claim: Claim, contents: Contents) -> Iterator[str]:
         yield f"slip in a listing: {claim.erratum}"
     if claim.untestable is not None:
         yield f"no test can check it: {claim.untestable}"
-    for place in contents.places():
-        if place.claim is claim:
-            yield from _told_of_test(place)
+    for test in contents.tests(claim):
+        yield from _told_of_test(test)
 
 
-def _told_of_test(place: Place) -> Iterator[str]:
-    where = place.test.file.relative_to(place.page.file.parents[1]).as_posix()
-    yield f"{where}:{place.test.lines[0]}  test_{place.test.id}"
-    verdict, sentence = place.test.verdict, place.test.sentence
+def _told_of_test(test: Test) -> Iterator[str]:
+    yield f"{test.where}  test_{test.id}"
+    verdict, sentence = test.verdict, test.sentence
     if verdict is None:
         yield f"  holds: {sentence}"
         return

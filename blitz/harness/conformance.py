@@ -16,9 +16,9 @@ import torch
 from blitz.base import backend, files
 from blitz.base.errors import BlitzError
 from blitz.base.versions import stack
-from blitz.harness.contents import Contents
 from blitz.harness.context import RunContext
 from blitz.harness.outcomes import FAILED, HELD, NO_DEVICE, NOT_RUN, RANK, Outcome, Results, worst
+from blitz.harness.source import Verdict
 from blitz.harness.verdict import ExitState, sentence
 
 FORMAT, VERSION = "blitz conformance", 2
@@ -44,7 +44,7 @@ def document(run: RunContext, ending: ExitState) -> dict[str, Any]:
             {
                 "key": claim.key,
                 "section": section.address,
-                **_verdict(contents, claim.key),
+                **_verdict(contents.verdict(claim)),
                 "said": claim.said,
                 "kind": claim.kind,
                 "devices": _of_claim(by_claim.get(claim.key, [])),
@@ -102,8 +102,7 @@ def _of_claim(outcomes: list[Outcome]) -> dict[str, Any]:
     return found
 
 
-def _verdict(contents: Contents, key: str) -> dict[str, str | None]:
-    verdict = contents.verdict(key)
+def _verdict(verdict: Verdict | None) -> dict[str, str | None]:
     if verdict is None:
         return {"verdict": "holds", "error_of": None}
     error_of = "tutorial" if verdict.upstream is None else "translation"

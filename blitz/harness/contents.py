@@ -124,10 +124,14 @@ class Contents:
                 for claim in section.claims:
                     yield claim, section
 
-    def verdict(self, key: str) -> Verdict | None:
+    def tests(self, claim: Claim) -> list[Test]:
+        """Return the tests of a claim, the leading one first, or its benchmarks."""
+        ids = claim.tests + claim.benchmarks
+        return [self._places[test_id].test for test_id in ids if test_id in self._places]
+
+    def verdict(self, claim: Claim) -> Verdict | None:
         """Return the verdict on a claim in torch as it is; None where its sentence is true."""
-        found = (place.test.untrue for place in self.places() if place.claim.key == key)
-        return next((verdict for verdict in found if verdict is not None), None)
+        return next((test.untrue for test in self.tests(claim) if test.untrue), None)
 
     def untrue(self, upstream: bool) -> dict[str, list[tuple[Test, Verdict]]]:
         """Return key → the tests that call a sentence of the claim untrue, and their verdicts.

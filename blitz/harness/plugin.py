@@ -48,7 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
     spec = config.rootpath / "spec"
     contents = cache(lambda: load(spec / "contents.toml"))
     try:
-        asked = report.requested(config, spec, contents)
+        asked = report.requested(config, spec)
         run = _context(config, contents)
         keys = config.getoption("--claim")
         claim = None if keys is None else ClaimFilter(contents(), keys.split(","))

@@ -4,6 +4,8 @@ The check of the contents is cheap that way and covers tests that the run does n
 """
 
 import ast
+import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,9 +58,8 @@ class Test:
 
     Attributes:
         file: The file that it stands in.
-        lines: Its first line, that of a decorator where it has one, and its last.
-        kinds: The kinds of device it is asked of, out of ``cpu``, ``accelerator`` and ``meta``;
-            none where it needs no device.
+        where: The file, as ``spec/test_1.py``, and the test's first line in it.
+        code: Its source, with the decorators.
     """
 
     id: str
@@ -66,9 +67,13 @@ class Test:
     class_name: str | None
     sentence: str
     verdict: Verdict | None
-    benchmark: bool
-    lines: tuple[int, int]
-    kinds: tuple[str, ...]
+    where: str
+    code: str
+
+    @property
+    def benchmark(self) -> bool:
+        """Return whether it is timed, as all are in such a file."""
+        return self.file.name.startswith("bench_")
 
     @property
     def untrue(self) -> Verdict | None:
@@ -88,91 +93,40 @@ def tests_of(folder: Path) -> list[Test]:
     """Return the tests of the folder, those of the chapters first."""
     files = [*folder.glob("*.py"), *folder.glob("*/*.py")]
     wanted = [file for file in files if file.name.startswith(("test_", "bench_"))]
-    shared = folder / "conftest.py"
-    fixtures = _parsed(shared) if shared.exists() else []
     wanted.sort(key=lambda file: (len(file.parts), file))
-    return [test for file in wanted for test in _tests_in(file, fixtures)]
+    return [test for file in wanted for test in _tests_in(file, folder.parent)]
 
 
-def _parsed(file: Path) -> list[tuple[str | None, ast.FunctionDef]]:
-    """Return the functions of a file, each with the class that it stands in."""
+def _tests_in(file: Path, root: Path) -> Iterator[Test]:
+    text = file.read_text(encoding="utf-8")
     try:
-        tree = ast.parse(file.read_text(encoding="utf-8"), file.name)
+        tree = ast.parse(text, file.name)
     except (SyntaxError, ValueError) as error:
         raise BlitzError(f"{file} is no Python: {error}") from error
-    found: list[tuple[str | None, ast.FunctionDef]] = []
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef):
-            found.append((None, node))
-        elif isinstance(node, ast.ClassDef):
-            found += [(node.name, sub) for sub in node.body if isinstance(sub, ast.FunctionDef)]
-    return found
-
-
-def _tests_in(file: Path, shared: list[tuple[str | None, ast.FunctionDef]]) -> list[Test]:
-    found = _parsed(file)
-    arguments = {function.name: _arguments(function) for _, function in shared + found}
-    return [
-        Test(
-            id=function.name.removeprefix("test_"),
-            file=file,
-            class_name=class_name,
-            sentence=_first_sentence(function),
-            verdict=_verdict(function),
-            benchmark=_is_benchmark(function),
-            lines=(_first_line(function), function.end_lineno or function.lineno),
-            kinds=_kinds(function, arguments),
-        )
-        for class_name, function in found
-        if function.name.startswith("test_")
-    ]
-
-
-def _first_sentence(function: ast.FunctionDef) -> str:
-    first_paragraph = (ast.get_docstring(function) or "").split("\n\n")[0]
-    return " ".join(first_paragraph.split())
-
-
-def _first_line(function: ast.FunctionDef) -> int:
-    return min([function.lineno, *(decorator.lineno for decorator in function.decorator_list)])
-
-
-def _arguments(function: ast.FunctionDef) -> list[str]:
-    return [argument.arg for argument in (*function.args.args, *function.args.kwonlyargs)]
-
-
-def _kinds(function: ast.FunctionDef, arguments: dict[str, list[str]]) -> tuple[str, ...]:
-    """Return what the mark ``on`` says where the test or one of its fixtures takes ``device``."""
-    needed, new = set[str](), set(_arguments(function))
-    while new:
-        needed |= new
-        new = {name for fixture in new for name in arguments.get(fixture, ())} - needed
-    if "device" not in needed:
-        return ()
-    for name, mark in _marks(function):
-        if name == "on":
-            return tuple(ast.literal_eval(kind) for kind in mark.args)
-    return ("cpu", "accelerator")
-
-
-def _is_benchmark(function: ast.FunctionDef) -> bool:
-    """Return whether it takes the fixture, or has the mark where a fixture of its file does."""
-    marks = [name for name, _ in _marks(function)]
-    return "benchmark" in [*marks, *(argument.arg for argument in function.args.args)]
+    lines, path = text.split("\n"), file.relative_to(root).as_posix()
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    for name, body in [(None, tree.body), *((node.name, node.body) for node in classes)]:
+        for function in body:
+            if isinstance(function, ast.FunctionDef) and function.name.startswith("test_"):
+                decorators = [decorator.lineno for decorator in function.decorator_list]
+                first = min([function.lineno, *decorators])
+                sentence = (ast.get_docstring(function) or "").split("\n\n")[0]
+                yield Test(
+                    id=function.name.removeprefix("test_"),
+                    file=file,
+                    class_name=name,
+                    sentence=" ".join(sentence.split()),
+                    verdict=_verdict(function),
+                    where=f"{path}:{first}",
+                    code=textwrap.dedent("\n".join(lines[first - 1 : function.end_lineno])),
+                )
 
 
 def _verdict(function: ast.FunctionDef) -> Verdict | None:
-    for name, mark in _marks(function):
-        if name in ("changed", "mistaken"):
+    """Return the verdict in a decorator ``pytest.mark.changed(...)`` or ``mistaken(...)``."""
+    for mark in function.decorator_list:
+        name = getattr(getattr(mark, "func", None), "attr", "")
+        if isinstance(mark, ast.Call) and name in ("changed", "mistaken"):
             words = {str(word.arg): ast.literal_eval(word.value) for word in mark.keywords}
             return Verdict(name, **words)
     return None
-
-
-def _marks(function: ast.FunctionDef) -> list[tuple[str, ast.Call]]:
-    """Return NAME and call of the decorators of the form ``pytest.mark.NAME(...)``."""
-    return [
-        (decorator.func.attr, decorator)
-        for decorator in function.decorator_list
-        if isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Attribute)
-    ]

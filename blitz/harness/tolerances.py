@@ -80,17 +80,13 @@ def _by_default(dtype: torch.dtype) -> tuple[str, str]:
 
 def _in_the_source(contents: Contents) -> Iterator[tuple[str, str, str]]:
     """Yield (claim and test, rtol, atol) of every call that gives its own."""
-    for file in dict.fromkeys(place.test.file for place in contents.places()):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            name = getattr(node, "name", None) or ""  # None in an except clause without "as"
-            place = contents.place(name.removeprefix("test_")) if name[:5] == "test_" else None
-            if place is not None and isinstance(node, ast.FunctionDef):
-                for rtol, atol in dict.fromkeys(_given(node)):
-                    yield f"{place.claim.key} {place.test.id}", rtol, atol
+    for place in contents.places():
+        for rtol, atol in dict.fromkeys(_given(place.test.code)):
+            yield f"{place.claim.key} {place.test.id}", rtol, atol
 
 
-def _given(function: ast.FunctionDef) -> Iterator[tuple[str, str]]:
-    for call in ast.walk(function):
+def _given(code: str) -> Iterator[tuple[str, str]]:
+    for call in ast.walk(ast.parse(code)):
         if isinstance(call, ast.Call):
             options = {word.arg: ast.unparse(word.value) for word in call.keywords}
             if "rtol" in options or "atol" in options:

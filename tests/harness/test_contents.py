@@ -66,7 +66,7 @@ def test_tests_have_places_whatever_file_they_stand_in(tmp_path: Path) -> None:
 def test_verdict_is_the_one_on_torch_as_it_is(tmp_path: Path) -> None:
     table = load(tmp_path)
 
-    found = {claim.key: table.verdict(claim.key) for claim, _ in table.claims()}
+    found = {claim.key: table.verdict(claim) for claim, _ in table.claims()}
     verdicts = {key: verdict.kind for key, verdict in found.items() if verdict is not None}
     assert verdicts == {"T3": "changed", "T8": "mistaken", "T9": "mistaken"}
 
@@ -154,9 +154,10 @@ def test_files_are_read_in_utf_8_whatever_the_locale(
 
     table = load(tmp_path, "It was so.", "It was so – ½ of it.")
 
-    verdict = table.verdict("T8")
-    assert verdict is not None
-    assert verdict.text == "It was so – ½ of it."
+    place = table.place("text_was_never_right")
+    assert place is not None
+    assert place.test.verdict is not None
+    assert place.test.verdict.text == "It was so – ½ of it."
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What the source of a test says about it."""
 
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -9,76 +10,59 @@ from blitz.harness import source
 from blitz.harness.source import Verdict
 
 SHAPES = '''import pytest
-@pytest.fixture
-def table(device, self):
-    return device
-@pytest.fixture
-def ledger(table, ink, *, pen):
-    return table
 class TestJoining:
     @pytest.fixture
-    def desk(self, desk, /, lamp):
-        return desk
+    def desk(self, lamp):
+        return lamp
     def test_plain(self):
-        """It needs no device."""
-    def test_own(self, device, desk):
-        """It takes a device."""
+        """It has no decorator."""
     @pytest.mark.slow
     @retry(3)
-    @pytest.mark.parametrize("n", [1])
-    @pytest.mark.on("cpu", "meta")
     def test_marked(self, n, *, ledger):
-        """Its fixture's fixture
-        takes one.
+        """Its sentence
+        goes on.
 
         And more.
         """
     @pytest.mark.on("meta")
     @pytest.mark.mistaken(text="All desks are tidy.", upstream="Some are.")
     def test_idle(self, desk):
-        """A mark alone is no device."""
-    def test_by_two(self, desk, ledger):
-        """It is asked of the usual devices."""
-    def test_shared(self, everywhere):
         pass
-@pytest.mark.benchmark(group="x")
+@retry(4)
 def test_pace(timer):
     """It is – steady."""
 '''
 
-BOTH = ("cpu", "accelerator")
-
 
 @pytest.mark.parametrize(
-    ("name", "sentence", "lines", "kinds"),
+    ("name", "sentence", "lines"),
     [
-        ("plain", "It needs no device.", (12, 13), ()),
-        ("own", "It takes a device.", (14, 15), BOTH),
-        ("marked", "Its fixture's fixture takes one.", (16, 25), ("cpu", "meta")),
-        ("idle", "A mark alone is no device.", (26, 29), ()),
-        ("by_two", "It is asked of the usual devices.", (30, 31), BOTH),
-        ("shared", "", (32, 33), BOTH),
-        ("pace", "It is – steady.", (34, 36), ()),
+        ("plain", "It has no decorator.", (6, 7)),
+        ("marked", "Its sentence goes on.", (8, 15)),
+        ("idle", "", (16, 19)),
+        ("pace", "It is – steady.", (20, 22)),
     ],
 )
 def test_source_says_what_a_test_is(
-    tmp_path: Path, name: str, sentence: str, lines: tuple[int, int], kinds: tuple[str, ...]
+    tmp_path: Path, name: str, sentence: str, lines: tuple[int, int]
 ) -> None:
-    (tmp_path / "test_1.py").write_text(SHAPES, encoding="utf-8")
-    (tmp_path / "conftest.py").write_text("def everywhere(device):\n    return device")
-    [test] = [test for test in source.tests_of(tmp_path) if test.id == name]
+    spec = tmp_path / "spec"
+    spec.mkdir()
+    (spec / "test_1.py").write_text(SHAPES, encoding="utf-8")
+    [test] = [test for test in source.tests_of(spec) if test.id == name]
 
     verdict = Verdict("mistaken", "All desks are tidy.", upstream="Some are.")
+    first, last = lines
     assert test == source.Test(
         name,
-        tmp_path / "test_1.py",
+        spec / "test_1.py",
         None if name == "pace" else "TestJoining",
         sentence,
         verdict if name == "idle" else None,
-        benchmark=name == "pace",
-        lines=lines,
-        kinds=kinds,
+        f"spec/test_1.py:{first}",
+        textwrap.dedent("\n".join(SHAPES.split("\n")[first - 1 : last])),
     )
+    assert not test.benchmark
 
 
 def test_tests_of_the_chapters_come_before_those_of_folders(tmp_path: Path) -> None:
@@ -87,9 +71,9 @@ def test_tests_of_the_chapters_come_before_those_of_folders(tmp_path: Path) -> N
         test_id = name.replace("/", "_").removesuffix(".py")
         (tmp_path / name).write_text(f"def test_{test_id}(): ...", encoding="utf-8")
 
-    found = [test.id for test in source.tests_of(tmp_path)]
+    found = [(test.id, test.benchmark) for test in source.tests_of(tmp_path)]
 
-    assert found == ["bench_1", "test_2", "details_test_1"]
+    assert found == [("bench_1", True), ("test_2", False), ("details_test_1", False)]
 
 
 @pytest.mark.parametrize("tests", ["def (", "\0"])

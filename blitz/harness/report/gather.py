@@ -1,11 +1,10 @@
 """What the page shows of a run: the template goes through the contents and asks for the rest."""
 
 import re
-import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from markupsafe import Markup, escape
+from markupsafe import escape
 
 from blitz import data
 from blitz.harness import conformance, outcomes, summary, verdict
@@ -13,7 +12,6 @@ from blitz.harness.benchmarks import cpu_name
 from blitz.harness.contents import Claim, parts_of
 from blitz.harness.context import RunContext
 from blitz.harness.outcomes import BROKEN, FAILED, HELD, NO_DEVICE, NOT_RUN, Outcome, worst
-from blitz.harness.report import highlight
 from blitz.harness.report.options import Request
 from blitz.harness.report.releases import Probe
 from blitz.harness.selection import NO_ACCELERATOR
@@ -67,10 +65,7 @@ class Report:
         self._outcomes: dict[str, list[Outcome]] = defaultdict(list)
         for outcome in run.results:
             self._outcomes[parts_of(outcome.node)[0]].append(outcome)
-        self._tests: dict[str, list[Test]] = defaultdict(list)
-        for place in self.contents.places():
-            self._tests[place.claim.key].append(place.test)
-        devices = {name for tests in self._tests.values() for t in tests for name in self._asked(t)}
+        devices = {selected.place for selected in run.selection.devices}
         self.columns = sorted(devices | {*run.results.devices()}, key=summary.cpu_first)
         self.broken = {outcome.key for outcome in run.results if outcome.state in FAILED}
         seen = {outcome.state for outcome in run.results}
@@ -148,13 +143,8 @@ class Report:
     def _unreached(self) -> tuple[int, int]:
         """Return of how many tested claims no test, or only some, came to a result."""
         none = part = 0
-        for tests in self._tests.values():
-            reached = [
-                any(device == outcome.device for outcome in self._outcomes[test.id])
-                for test in tests
-                if not test.benchmark
-                for device in self._asked(test)
-            ]
+        for claim, _ in self.contents.claims():
+            reached = [bool(self._outcomes[test_id]) for test_id in claim.tests]
             none += bool(reached) and not any(reached)
             part += any(reached) and not all(reached)
         return none, part
@@ -175,38 +165,15 @@ class Report:
         """Return what the releases of torch did, where they were asked about a claim."""
         return [probe for probe in self._request.probes if key in probe.claims]
 
-    def tests(self, claim: Claim) -> list[Test]:
-        """Return the tests of a claim."""
-        return self._tests.get(claim.key, [])
-
     def cells(self, test: Test) -> dict[str, str | None]:
-        """Return the state of a test by column; None where it was not asked."""
-        states: dict[str, str] = dict.fromkeys(self._asked(test), NOT_RUN)
+        """Return the state of a test by column; None where it was not asked.
+
+        A test that the run did not come to was not run on any device.
+        """
+        states: dict[str, str] = {}
         for outcome in self._outcomes[test.id]:
             states[outcome.device] = worst(states.get(outcome.device, NOT_RUN), outcome.state)
-        return {column: states.get(column) for column in self.columns}
-
-    def _asked(self, test: Test) -> list[str]:
-        """Return where a test is asked for in this run, whether it came to that or not."""
-        if not test.kinds:
-            return [NO_DEVICE]
-        ran = {outcome.device for outcome in self._outcomes[test.id]}
-        found = []
-        for selected in self.run.selection.of_kinds(test.kinds):
-            by_turns = [name for name in ran if name.startswith(f"{selected.device.type}:")]
-            found += by_turns if selected.visible > 1 and by_turns else [selected.place]
-        return found or [test.kinds[0]]
-
-    def code(self, test: Test) -> Markup:
-        """Return the source of a test, in colours."""
-        first, last = test.lines
-        lines = self._request.sources[test.file].split("\n")[first - 1 : last]
-        return highlight.python(textwrap.dedent("\n".join(lines)))
-
-    def place(self, test: Test) -> str:
-        """Return file and line of a test."""
-        folder = self.contents.pages[0].file.parents[1]
-        return f"{test.file.relative_to(folder).as_posix()}:{test.lines[0]}"
+        return {column: states.get(column) if states else NOT_RUN for column in self.columns}
 
     def failed(self, test_id: str) -> list[Outcome]:
         """Return the outcomes of a test that broke, hung or crashed."""
@@ -237,11 +204,9 @@ class Report:
         return counts.most_common()
 
     def _reason(self, outcome: Outcome) -> str:
-        """Return why a test was not run; a device that it lacks is told in the page's language."""
-        place = self.contents.place(parts_of(outcome.node)[0])
-        kinds = () if place is None else place.test.kinds
-        asked = {selected.place for selected in self.run.selection.devices}
-        if outcome.state == NOT_RUN and kinds and outcome.device == kinds[0] not in asked:
+        """Return why a test did not hold; a device that it lacks is told in the page's language."""
+        kinds = outcome.reason.partition(":")[0].removeprefix("needs ").split(" or ")
+        if outcome.reason == self.run.selection.lack(kinds):
             names = self._texts("claim.needs_or").join(map(self.label, kinds))
             return self._texts("claim.needs", device=names, reason=self._missing())
         return printable(outcome.reason)

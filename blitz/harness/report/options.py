@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from blitz.base.errors import BlitzError
-from blitz.harness.contents import Contents
 from blitz.harness.report import releases
 from blitz.harness.texts import LANGUAGES, Texts, texts
 from blitz.measuring import throughput
@@ -21,14 +20,12 @@ class Request:
     Attributes:
         machine: What the benchmarks measured; None where no file of theirs was given.
         probes: What the releases of torch did.
-        sources: The text of each file of tests, as it is when the run begins.
     """
 
     path: Path
     texts: Texts
     machine: throughput.Machine | None
     probes: tuple[releases.Probe, ...]
-    sources: dict[Path, str]
 
 
 def add_options(addoption: Callable[..., None]) -> None:
@@ -53,15 +50,12 @@ def add_options(addoption: Callable[..., None]) -> None:
     )
 
 
-def requested(
-    config: pytest.Config, spec: Path, contents: Callable[[], Contents]
-) -> Request | None:
+def requested(config: pytest.Config, spec: Path) -> Request | None:
     """Return what the options ask for; None where no report is asked for.
 
     Args:
         config: Of the run.
         spec: The folder of the specification.
-        contents: Gives the table of contents.
 
     Raises:
         BlitzError: it cannot be had; the message names the option, the fault and the remedy.
@@ -81,13 +75,11 @@ def requested(
     folder = config.invocation_params.dir
     words = texts("en" if lang is None else lang, spec)
     _check_place(folder / path, path)
-    sources = {place.test.file for place in contents().places()}
     return Request(
         folder / path,
         words,
         None if benchmark is None else throughput.read(folder / benchmark),
         releases.load(spec / "releases.json"),
-        {file: file.read_text(encoding="utf-8") for file in sources},
     )
 
 

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from blitz.base import files
 from blitz.harness.context import RunContext
 from blitz.harness.outcomes import FAILED
-from blitz.harness.report import gather, speed
+from blitz.harness.report import gather, highlight, speed
 from blitz.harness.report.options import Request
 from blitz.harness.texts import Said
 from blitz.harness.verdict import ExitState
@@ -58,6 +58,7 @@ def _template() -> jinja2.Template:
     )
     environment.globals |= {
         "coded": _coded,
+        "highlighted": highlight.python,
         "said": _said,
         "signs": gather.SIGNS,
         # As keys of the texts and classes of the page, which cannot hold a blank.
