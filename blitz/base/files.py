@@ -30,10 +30,6 @@ class WriteError(BlitzError, OSError):
         self.strerror = reason
 
 
-class ReadError(Exception):
-    """A file from which no tensors could be read; the message is the fault alone."""
-
-
 def write(path: str | os.PathLike[str], content: bytes, what: str = "the file") -> None:
     """Write ``content`` to ``path``, replacing what was there in one step.
 
@@ -92,7 +88,7 @@ def dump(content: object) -> bytes:
     return file.getvalue()
 
 
-def read_tensors(path: str | os.PathLike[str], what: str) -> Any:
+def read_tensors(path: str | os.PathLike[str], what: str, remedy: str) -> Any:
     """Return what :func:`dump` was given, with its tensors on the cpu.
 
     The file is not trusted: checksums are compared first, and no code in it runs. (Files from
@@ -101,9 +97,10 @@ def read_tensors(path: str | os.PathLike[str], what: str) -> Any:
     Args:
         path: The file.
         what: What the file should be, for the error: ``"a checkpoint"``.
+        remedy: What to do where it is not, for the same.
 
     Raises:
-        ReadError: there is no such file, it is damaged or foreign, or holds more than tensors and
+        BlitzError: there is no such file, it is damaged or foreign, or holds more than tensors and
             plain values.
     """
     import torch
@@ -126,12 +123,12 @@ def read_tensors(path: str | os.PathLike[str], what: str) -> Any:
             # TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD undoes.
             return torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise ReadError(f"cannot be read: {error.strerror or error}") from error
-    except pickle.UnpicklingError as error:
-        raise ReadError(
+        fault = f"cannot be read: {error.strerror or error}"
+    except pickle.UnpicklingError:
+        fault = (
             "holds something else than tensors, which could only be read by running code from the "
             "file; nothing of it was run"
-        ) from error
+        )
     except Exception as error:  # zipfile and torch raise many types for damaged bytes
-        fault = first_line(error).rstrip(".")
-        raise ReadError(f"not {what}, or a damaged one: {fault}") from error
+        fault = f"not {what}, or a damaged one: {first_line(error).rstrip('.')}"
+    raise BlitzError(f"{path}: {fault}. {remedy}")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
-from ssl import SSLError
+from ssl import SSLCertVerificationError, SSLError
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -118,6 +118,8 @@ def _download(url: str, archive: Path, progress: Progress) -> None:
         except (URLError, HTTPException, SSLError, ConnectionError, TimeoutError) as error:
             cause = getattr(error, "reason", error)  # URLError's
             why = f"the connection failed ({type(cause).__name__}: {cause})"
+            if final := isinstance(cause, SSLCertVerificationError):  # as behind a proxy
+                why += ": SSL_CERT_FILE=FILE names a file of certificates to trust"
         if received == SIZE:
             break
         # A slow line breaks off often: tries that brought something are no failures in a row.

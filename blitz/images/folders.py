@@ -66,37 +66,25 @@ def listed(folder: Path, split: str) -> tuple[list[str], np.ndarray, int]:
         return fits
 
     top = folder / split
-    _check_classes(top)
+    if not top.is_dir():
+        raise DataError(f"{top} does not exist. {folder} needs train/<class>/ and test/<class>/.")
+    # Not .ipynb_checkpoints and the like, which programs leave among the classes.
+    there = {path.name for path in top.iterdir() if path.is_dir() and path.name[0] != "."}
+    if unknown := sorted(there - set(FOLDERS)):
+        raise DataError(
+            f"{top} holds folders that are none of CIFAR-10's classes: {', '.join(unknown)}. Name "
+            f"them {', '.join(FOLDERS)}, and move others away."
+        )
     try:
         samples = ImageFolder.make_dataset(
             str(top), {name: label for label, name in enumerate(FOLDERS)}, is_valid_file=is_image
         )
-    except FileNotFoundError as error:  # "Found no valid file for the classes cat, dog. "
-        # torchvision's sentence names all the empty classes.
+    except FileNotFoundError as error:
+        # torchvision's sentence names all of them: "Found no valid file for the classes cat, dog. "
         raise DataError(
             f"{top}: {str(error).strip()} Put at least one image there: {', '.join(suffixes)}."
         ) from error
     return [file for file, _ in samples], np.array([n for _, n in samples]), ignored
-
-
-def _check_classes(top: Path) -> None:
-    if not top.is_dir():
-        raise DataError(
-            f"{top} does not exist. {top.parent} needs train/<class>/ and test/<class>/."
-        )
-    # Not .ipynb_checkpoints and the like, which programs leave among the classes.
-    found = {path.name for path in top.iterdir() if path.is_dir() and path.name[0] != "."}
-    missing, unknown = sorted(set(FOLDERS) - found), sorted(found - set(FOLDERS))
-    faults = [
-        f"{kind}: {', '.join(names)}"
-        for kind, names in (("missing", missing), ("unknown", unknown))
-        if names
-    ]
-    if faults:
-        raise DataError(
-            f"the folders in {top} are not the ten classes of CIFAR-10; {'; '.join(faults)}. "
-            f"Name them {', '.join(FOLDERS)}, and move others away."
-        )
 
 
 def read(files: Sequence[str]) -> tuple[np.ndarray, int]:

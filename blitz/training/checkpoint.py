@@ -57,10 +57,7 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
     Raises:
         BlitzError: there is none, it is damaged or of another format, or it would run code.
     """
-    try:
-        content = files.read_tensors(path, "a checkpoint")
-    except files.ReadError as error:
-        raise BlitzError(f"{path}: {error}. {_REMEDY}") from error
+    content = files.read_tensors(path, "a checkpoint", _REMEDY)
     if not isinstance(content, dict) or content.pop("kind", None) != KIND:
         raise BlitzError(f"{path}: is not a checkpoint. {_REMEDY}")
     if (number := content.pop("format", None)) != FORMAT:

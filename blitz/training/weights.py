@@ -43,10 +43,7 @@ def load(path: str | os.PathLike[str], device: torch.device | None = None) -> Ne
 
     Tutorial: "Test the network on the test data".
     """
-    try:
-        content = files.read_tensors(path, "a file of weights")
-    except files.ReadError as error:
-        raise BlitzError(f"{path}: {error}. {_REMEDY}") from error
+    content = files.read_tensors(path, "a file of weights", _REMEDY)
     state = _state_in(content)
     if not state:
         raise BlitzError(

@@ -2,7 +2,6 @@
 
 import pickle
 import warnings
-from hashlib import md5
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +25,6 @@ def replace(official: Path, monkeypatch: pytest.MonkeyPatch, **batches: Any) -> 
         (official / BATCHES / name).write_bytes(pickle.dumps(batch, 2))
     files = (official / BATCHES).iterdir()
     made.trust(monkeypatch, {file.name: file.read_bytes() for file in files})
-
-
-def digest(path: Path) -> str:
-    return md5(path.read_bytes()).hexdigest()
 
 
 class TestOfficial:
@@ -89,17 +84,12 @@ class TestUnusable:
         with pytest.raises(data.DataError, match=words):
             data.describe(folder)
 
-    @pytest.mark.parametrize("name", ["data_batch_3", "batches.meta"])
-    def test_missing_or_damaged_file(self, official: Path, name: str) -> None:
-        file = official / BATCHES / name
-        expected = digest(file)
-        file.write_bytes(file.read_bytes()[:-1])
+    def test_missing_and_damaged_files_are_named(self, official: Path) -> None:
+        (official / BATCHES / "data_batch_3").write_bytes(b"x")
+        (official / BATCHES / "batches.meta").unlink()
 
-        damaged = rf"{name} is damaged: its MD5 is {digest(file)}, and {expected} is expected"
-        self.refused(official, f"{damaged}.*Unpack")
-
-        file.unlink()
-        self.refused(official, rf"batches-py lacks {name}\. Unpack .* again: tar -xzf")
+        both = "missing or damaged, and not opened: data_batch_3, batches.meta"
+        self.refused(official, rf"batches-py: {both}\. Unpack .* again: tar -xzf")
 
     @pytest.mark.parametrize("name", ["data_batch_1", "test_batch", "batches.meta"])
     def test_file_that_would_run_code_is_not_opened(self, official: Path, name: str) -> None:
@@ -107,7 +97,7 @@ class TestUnusable:
         bomb = pickle.dumps({"data": Trace(trace), "labels": [], "label_names": []}, 2)
         (official / BATCHES / name).write_bytes(bomb)
 
-        self.refused(official, f"{name} is damaged")
+        self.refused(official, f"not opened: {name}")
         assert not trace.exists()
 
         pickle.loads(bomb)  # the control: this is what opening it does

@@ -167,11 +167,8 @@ def replace_by_a_file(folder: Path) -> None:
 
 UNUSABLE = {
     "split": (remove("train"), r"train does not exist.*needs train/<class>/ and test/<class>/"),
-    "renamed": (rename, r"train are not .*; missing: cat, dog; unknown: Cat, hound\. Name them"),
-    "unknown": (
-        lambda folder: (folder / "train" / "zebra").mkdir(),
-        r"CIFAR-10; unknown: zebra\. Name them .* move others away",
-    ),
+    "renamed": (rename, r"train holds .*: Cat, hound\. Name them airplane, .* move others away"),
+    "missing class": (remove("train", "cat"), r"train: Found no valid file for the classes cat"),
     "empty": (empty, r"train: .* frog.* Put at least one image there: .jpg, "),
     "file": (replace_by_a_file, r"is a file, not a folder\. Give the folder"),
     "missing": (remove(), r"does not exist\. Give the folder that contains cifar-10-batches-py/"),
