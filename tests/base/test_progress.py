@@ -1,6 +1,8 @@
 """The bar on a terminal, and no bar where there is none."""
 
 import io
+import subprocess
+import sys
 
 import pytest
 
@@ -38,3 +40,11 @@ def test_without_a_terminal_there_are_lines_alone(
 
     assert stream.getvalue() == ""
     assert capsys.readouterr().out == "loss: 2.3\n"
+
+
+def test_without_tqdm_there_are_lines_alone() -> None:
+    code = "import sys; sys.modules['tqdm'] = None\nfrom blitz.base import progress\n"
+    code += "with progress.bar(2, 'batches') as bar:\n    bar.update(1); progress.line('loss: 2.3')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "loss: 2.3\n", "")
