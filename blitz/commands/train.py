@@ -25,6 +25,7 @@ import os
 import shlex
 import signal
 import sys
+import time
 from contextlib import ExitStack, redirect_stdout
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from blitz.parallel.processes import Group
     from blitz.training.folder import RunFolder
     from blitz.training.loop import Training
-    from blitz.training.session import Prepared
 
 DONE, FAILED = 0, 1
 OUT = "blitz-run"
@@ -95,6 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, test and keep; return 0, 1 if it failed on the way, 128 + signal if interrupted."""
+    from blitz.base.files import WriteError
     from blitz.parallel.joining import joined
     from blitz.training.folder import RunFolder
 
@@ -109,6 +110,9 @@ def run(args: argparse.Namespace) -> int:
             code = _run(args, folder, processes)
         except KeyboardInterrupt:
             code = _interrupted(args, folder, signal.SIGINT, processes)
+        except WriteError as error:
+            print(f"error: {error}\nThen go on with: {_command(args)}", file=sys.stderr)
+            code = FAILED
         if code != DONE:
             # Else the others would wait for this one for as long as --hang-limit allows.
             processes.failed()
@@ -118,31 +122,26 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace, folder: "RunFolder", processes: "Group") -> int:
     from blitz.training import session
 
-    prepared = processes.first(lambda: _prepare(args, folder, processes))
+    def prepare() -> session.Prepared | float:
+        # First of all: a folder that is refused costs no download.
+        session.refuse_to_overwrite(
+            folder, resume=args.resume, processes=processes, command=_command(args)
+        )
+        return session.prepare(folder, _given(args))
+
+    prepared = processes.first(prepare)
     if isinstance(prepared, float):
         print(
             f"{folder.path} holds the whole of this training: {prepared:.1f} % of the test images "
             "named right. There is nothing left to do."
         )
         return _judged(args, prepared)
-    with session.begun(prepared, folder, processes) as training:
-        print(*session.described(prepared, training), sep="\n", flush=True)
-        return _train_and_keep(args, training, prepared, folder)
-
-
-def _prepare(
-    args: argparse.Namespace, folder: "RunFolder", processes: "Group"
-) -> "Prepared | float":
-    """Return what the processes start from, or the accuracy where nothing is left to do."""
-    from blitz.training import session
-
-    # First of all: a folder that is refused costs no download.
-    session.refuse_to_overwrite(
-        folder, resume=args.resume, processes=processes, command=_command(args)
-    )
-    given = _given(args)
-    accuracy = session.finished(folder, given)
-    return session.prepare(folder, given) if accuracy is None else accuracy
+    training = session.begin(prepared, folder, processes)
+    print(*session.described(training), sep="\n", flush=True)
+    stopped_by = _train(args, training, folder)
+    if stopped_by is not None:
+        return _interrupted(args, folder, stopped_by, processes)
+    return _judged(args, _keep(training, folder))
 
 
 def _given(args: argparse.Namespace) -> dict[str, Any]:
@@ -165,53 +164,47 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
-def _train_and_keep(
-    args: argparse.Namespace, training: "Training", prepared: "Prepared", folder: "RunFolder"
-) -> int:
-    from blitz.base.files import WriteError
-
-    try:
-        number = _train(args, training, folder)
-        if number is not None:
-            return _interrupted(args, folder, number, training.processes)
-        return _judged(args, _keep(training, prepared, folder))
-    except WriteError as error:
-        print(f"error: {error}\nThen go on with: {_command(args)}", file=sys.stderr)
-        return FAILED
-
-
 def _train(args: argparse.Namespace, training: "Training", folder: "RunFolder") -> int | None:
-    """Train under a bar; return the number of the signal that ended it early, or None."""
-    from blitz.base import progress
-    from blitz.learning.running_loss import Report
-    from blitz.training import session
+    """Train to the end under a bar, with a checkpoint every so many seconds and at the end.
 
-    leads = training.processes.leads
-    with progress.bar(training.batches, "batches", training.done, shown=leads) as bar:
+    Returns the number of the signal that ended it early, after a checkpoint; None if none did.
+    """
+    from blitz.base import interrupts, progress
+    from blitz.training import checkpoint
 
-        def show(reports: list[Report]) -> None:
+    processes, saved_at = training.processes, time.monotonic()
+    with (
+        progress.bar(training.batches, "batches", training.done, shown=processes.leads) as bar,
+        # From here on a signal waits for the end of a chunk, so that a checkpoint fits it.
+        interrupts.deferred() as asked,
+    ):
+        for reports in training.chunks():
             for report in reports:
                 progress.line(str(report))
             bar.update(training.done - bar.n)
+            stop = processes.largest(sum(asked))  # all of them stop after the same batch
+            if processes.leads and (stop or time.monotonic() - saved_at >= args.checkpoint_every):
+                checkpoint.save(folder.checkpoint, training.checkpoint())
+                saved_at = time.monotonic()
+            if stop:
+                return stop
+        if processes.leads:
+            checkpoint.save(folder.checkpoint, training.checkpoint())
+    took = timedelta(seconds=round(training.seconds))
+    # Of a training that was resumed, over all its parts.
+    print(f"training took {took}: {training.images / training.seconds:,.0f} images/s", flush=True)
+    return None
 
-        number = session.run(training, folder, args.checkpoint_every, show)
-    if number is None:
-        took = timedelta(seconds=round(training.seconds))
-        # Of a training that was resumed, over all its parts.
-        pace = training.images / training.seconds
-        print(f"training took {took}: {pace:,.0f} images/s", flush=True)
-    return number
 
-
-def _keep(training: "Training", prepared: "Prepared", folder: "RunFolder") -> float:
+def _keep(training: "Training", folder: "RunFolder") -> float:
     """Test the net, print the figures and keep everything; return the accuracy."""
     from blitz import data
     from blitz.parallel.processes import evaluate
     from blitz.training import session
 
-    accuracy = evaluate(training.net, data.normalized(prepared.test), training.processes)
+    accuracy = evaluate(training.net, data.normalized(training.test), training.processes)
     print(*accuracy.lines(), sep="\n", flush=True)
-    drawn = training.processes.first(lambda: session.keep(training, prepared, accuracy, folder))
+    drawn = training.processes.first(lambda: session.keep(training, accuracy, folder))
     pictures = f", {', '.join(drawn)}" if drawn else "; pictures need: pip install matplotlib"
     print(f"in {folder.path}: model.pt, result.json{pictures}")
     return accuracy.percent

@@ -41,10 +41,6 @@ class RunFolder:
         there = [name for name in ("model.pt", *self.PICTURES) if (self.path / name).exists()]
         return Content.OTHER if there else Content.NOTHING
 
-    def write(self, name: str, content: bytes) -> None:
-        """Write the file ``name``, whole or not at all; raise WriteError if that fails."""
-        files.write(self.path / name, content, name)
-
     def drop_checkpoint(self) -> None:
         """Remove the checkpoint of a finished training."""
         with suppress(OSError):  # none there, or a folder that became read-only: no harm

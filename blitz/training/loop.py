@@ -48,6 +48,8 @@ class Training:
     Attributes:
         settings: What it was started with.
         processes: Those that train together. Each makes one of these and trains with it.
+        train: The images that it learns from.
+        test: Those that it is tested on at its end.
         net: The net, trained so far.
         feed: What brings the batches to the net.
         images: Images in all epochs together.
@@ -57,22 +59,24 @@ class Training:
         seconds: Time spent in :meth:`chunks` so far.
     """
 
-    def __init__(self, settings: Settings, images: Images, processes: Group = ALONE) -> None:
+    def __init__(
+        self, settings: Settings, train: Images, test: Images, processes: Group = ALONE
+    ) -> None:
         device = processes.device(settings.device)
-        self.settings = settings
-        self.processes = processes
+        self.settings, self.processes = settings, processes
+        self.train, self.test = train, test
         self.seconds = 0.0
         self.feed = feeds.make(
             settings.feed or ("loader" if settings.workers else None),
-            images,
+            train,
             batch_size=settings.batch_size,
             seed=settings.seed,
             device=device,
             workers=settings.workers,
             rank=processes.rank,
         )
-        self.images = settings.epochs * len(images)
-        self.images_digest = digest(images)
+        self.images = settings.epochs * len(train)
+        self.images_digest = digest(train)
         # As the tutorial's loop would: the seed, then the net, so that --exact matches it.
         torch.manual_seed(settings.seed)
         self.net = net = Net(settings.width).to(device)

@@ -9,14 +9,14 @@ from typing import Any
 from blitz import devices
 from blitz.base.errors import BlitzError
 from blitz.base.versions import installed, stack
-from blitz.data import CLASSES, Images
+from blitz.data import CLASSES
 from blitz.learning.evaluation import Accuracy
 from blitz.training.loop import Training
 
 FORMAT = 2
 
 
-def of(training: Training, train: Images, test: Images, accuracy: Accuracy) -> dict[str, Any]:
+def of(training: Training, accuracy: Accuracy) -> dict[str, Any]:
     """Return the record of a finished training, as numbers, texts, lists and dicts."""
     settings = training.settings.plain()
     device = settings.pop("device")
@@ -31,11 +31,11 @@ def of(training: Training, train: Images, test: Images, accuracy: Accuracy) -> d
         "data": {
             "source": settings["data"],
             "train": {
-                "origin": train.origin,
-                "images": len(train),
+                "origin": training.train.origin,
+                "images": len(training.train),
                 "digest": training.images_digest,
             },
-            "test": {"origin": test.origin, "images": len(test)},
+            "test": {"origin": training.test.origin, "images": len(training.test)},
         },
         "loss_trace": [asdict(report) for report in training.losses.reports],
         "accuracy": accuracy.percent,

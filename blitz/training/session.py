@@ -3,20 +3,17 @@
 The first process has the files and decides; the others get what they need from it.
 """
 
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 
 from blitz import classifier, data, devices, plots
-from blitz.base import interrupts
+from blitz.base import files
 from blitz.base.errors import BlitzError
 from blitz.data import Images
 from blitz.learning import evaluation
 from blitz.learning.evaluation import Accuracy
-from blitz.learning.running_loss import Report
 from blitz.parallel.processes import Group
 from blitz.training import checkpoint, record, settings, weights
 from blitz.training.checkpoint import Checkpoint
@@ -60,24 +57,16 @@ def refuse_to_overwrite(folder: RunFolder, *, resume: bool, processes: Group, co
     raise BlitzError(f"{folder.path} holds {content.value}; nothing was changed. {remedy}")
 
 
-def finished(folder: RunFolder, given: Mapping[str, Any]) -> float | None:
-    """Return the accuracy of the finished training in ``folder``; None if there is none.
-
-    Raises BlitzError for other settings than those given, or a damaged result.
-    """
-    if folder.content() is not Content.FINISHED:
-        return None
-    saved, accuracy = record.read(folder.result)
-    settings.resumed(given, saved, folder.result)
-    folder.drop_checkpoint()
-    return accuracy
-
-
-def prepare(folder: RunFolder, given: Mapping[str, Any]) -> Prepared:
-    """Read the checkpoint, if there is one, and all images.
+def prepare(folder: RunFolder, given: Mapping[str, Any]) -> Prepared | float:
+    """Read the checkpoint, if there is one, and all images; return the accuracy of a finished one.
 
     Raises BlitzError (for other settings than those given, too) or DataError.
     """
+    if folder.content() is Content.FINISHED:
+        recorded, accuracy = record.read(folder.result)
+        settings.resumed(given, recorded, folder.result)
+        folder.drop_checkpoint()
+        return accuracy
     saved = checkpoint.load(folder.checkpoint) if folder.checkpoint.exists() else None
     if saved is None:
         found = settings.chosen(given)
@@ -86,29 +75,24 @@ def prepare(folder: RunFolder, given: Mapping[str, Any]) -> Prepared:
     return Prepared(found, saved, *data.load_both(found.data))
 
 
-@contextmanager
-def begun(prepared: Prepared, folder: RunFolder, processes: Group) -> Iterator[Training]:
-    """Yield the training, at its beginning or where its checkpoint stands, on its threads."""
-    before = torch.get_num_threads()
+def begin(prepared: Prepared, folder: RunFolder, processes: Group) -> Training:
+    """Return the training, at its beginning or where its checkpoint stands; sets its threads."""
     # From the settings, not from here: a resumed training sums as it did before.
     torch.set_num_threads(prepared.settings.threads)
-    try:
-        training = Training(prepared.settings, prepared.train, processes)
-        if prepared.saved is not None:
-            training.go_on_from(prepared.saved, folder.checkpoint)
-        # Written before the first step: a folder that cannot be written to is refused at once.
-        processes.first(lambda: checkpoint.save(folder.checkpoint, training.checkpoint()))
-        yield training
-    finally:
-        torch.set_num_threads(before)
+    training = Training(prepared.settings, prepared.train, prepared.test, processes)
+    if prepared.saved is not None:
+        training.go_on_from(prepared.saved, folder.checkpoint)
+    # Written before the first step: a folder that cannot be written to is refused at once.
+    processes.first(lambda: checkpoint.save(folder.checkpoint, training.checkpoint()))
+    return training
 
 
-def described(prepared: Prepared, training: Training) -> Iterator[str]:
+def described(training: Training) -> Iterator[str]:
     """Yield lines on what is trained, on what and with what."""
     found, feed = training.settings, training.feed
     count = training.processes.rank.processes
     several = f"{count} processes, the first on " if count > 1 else ""
-    for split, images in (("train", prepared.train), ("test", prepared.test)):
+    for split, images in (("train", training.train), ("test", training.test)):
         yield f"{split} images: {images.origin}"
     yield f"device: {several}{devices.describe(found.device)}; feed: {feed.name}, since {feed.why}"
     yield (
@@ -118,62 +102,32 @@ def described(prepared: Prepared, training: Training) -> Iterator[str]:
     )
     if training.done:
         yield f"going on after {training.done:,} of {training.batches:,} batches"
-    yield f"some images: {classifier.names(prepared.train.labels[:4])}"
+    yield f"some images: {classifier.names(training.train.labels[:4])}"
 
 
-def run(
-    training: Training, folder: RunFolder, every: float, show: Callable[[list[Report]], object]
-) -> int | None:
-    """Train to the end, saving a checkpoint in ``folder`` ``every`` so many seconds.
-
-    ``show`` gets the reports that became due, after every few batches. Returns the number of the
-    signal that ended it early, after a checkpoint; None if none did.
-
-    Raises:
-        Diverged: the loss is no longer a number.
-        WriteError: a checkpoint cannot be written; the one before is whole.
-    """
-    processes, saved_at = training.processes, time.monotonic()
-    # From here on a signal waits for the end of a chunk, so that a checkpoint fits it.
-    with interrupts.deferred() as asked:
-        for reports in training.chunks():
-            show(reports)
-            stop = processes.largest(sum(asked))  # all of them stop after the same batch
-            if processes.leads and (stop or time.monotonic() - saved_at >= every):
-                checkpoint.save(folder.checkpoint, training.checkpoint())
-                saved_at = time.monotonic()
-            if stop:
-                return stop
-        if processes.leads:
-            checkpoint.save(folder.checkpoint, training.checkpoint())
-    return None
-
-
-def keep(
-    training: Training, prepared: Prepared, accuracy: Accuracy, folder: RunFolder
-) -> list[str]:
+def keep(training: Training, accuracy: Accuracy, folder: RunFolder) -> list[str]:
     """Write weights, pictures and, last, the result.
 
     Returns the names of the pictures; without matplotlib there are none.
     """
     weights.save(training.net, folder.model)
-    images, labels = _shown(prepared.test)
+    images, labels = _shown(training.test)
     answers = evaluation.predict(training.net, images)
     losses, curve = training.losses.reports, training.curve.reports
     drawings: dict[str, Callable[[], Any]] = {
-        "samples.png": lambda: plots.sample_grid(*_shown(prepared.train)),
+        "samples.png": lambda: plots.sample_grid(*_shown(training.train)),
         "predictions.png": lambda: plots.sample_grid(images, labels, answers),
         "loss.png": lambda: plots.loss_curve(losses, curve, training.feed.batches),
         "classes.png": lambda: plots.class_bars(accuracy),
     }
     try:
         for name, drawing in drawings.items():
-            folder.write(name, plots.png(drawing()))
+            files.write(folder.path / name, plots.png(drawing()), name)
     except plots.NoMatplotlib:
         drawings = {}
-    found = record.of(training, prepared.train, prepared.test, accuracy)
     # Last: until it is there, the training counts as unfinished, and the checkpoint goes on.
-    folder.write(folder.result.name, record.content(found))
+    content = record.content(record.of(training, accuracy))
+    files.write(folder.result, content, folder.result.name)
     folder.drop_checkpoint()
     return list(drawings)
 

@@ -33,7 +33,7 @@ def test_digest_is_of_labels_and_pixels() -> None:
 def test_goes_by_its_settings(few: data.Images) -> None:
     settings = Settings(epochs=65, lr=0.5, momentum=0.25, exact=True, seed=5)
 
-    made = Training(settings, few)
+    made = Training(settings, few, few)
 
     assert (made.feed.name, made.images, made.seconds) == ("resident", 65 * 39, 0.0)
     assert made.images_digest == loop.digest(few)
@@ -46,7 +46,7 @@ def test_goes_by_its_settings(few: data.Images) -> None:
 
 
 def test_time_and_curve_go_on(few: data.Images) -> None:
-    made = Training(Settings(), few)
+    made = Training(Settings(), few, few)
     made.seconds, made.losses.every = 1000.0, made.curve.every
 
     next(chunks := made.chunks())

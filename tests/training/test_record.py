@@ -28,11 +28,11 @@ def test_holds_all_of_the_training() -> None:
         images=10,
         images_digest="d1",
         losses=SimpleNamespace(reports=[Report(1, 2, 0.5)]),
+        train=data.Images(["a", "b"], [0, 1], "ours"),
+        test=data.Images(["c"], [0], "theirs"),
     )
-    train = data.Images(["a", "b"], [0, 1], "ours")
-    test = data.Images(["c"], [0], "theirs")
 
-    found = record.of(trained, train, test, Accuracy((1, *9 * (0,)), (2, *9 * (0,))))
+    found = record.of(trained, Accuracy((1, *9 * (0,)), (2, *9 * (0,))))
 
     versions = found.pop("versions")
     assert versions["blitz"] == installed("sixty-minute-blitz")
