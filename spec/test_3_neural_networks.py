@@ -527,15 +527,17 @@ class TestLossFunction:
     def test_only_leaves_get_a_gradient(self, net: Net, images: torch.Tensor) -> None:
         """Leaves that require grad get a .grad; a tensor in between gets none, and warns."""
         images.requires_grad_()
+        between: list[torch.Tensor] = []
+        net.fc3.register_forward_pre_hook(lambda _, inputs: between.extend(inputs))
         output = net(images)
 
         output.square().mean().backward()
 
         assert all(map(torch.count_nonzero, map(attrgetter("grad"), net.parameters())))
         assert images.grad.count_nonzero() > 0
-        assert output.requires_grad
+        assert (output.requires_grad, between[0].requires_grad) == (True, True)
         with pytest.warns(UserWarning, match="that is not a leaf Tensor"):
-            assert output.grad is None
+            assert (output.grad, between[0].grad) == (None, None)
 
     @pytest.mark.usefixtures("linear_of_parts")
     @pytest.mark.mistaken(text="The third node printed is the ReLU before the last layer.")

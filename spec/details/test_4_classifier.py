@@ -411,7 +411,7 @@ class TestTrain:
     def test_state_dict_shows_later_changes_and_the_file_does_not(
         self, device: torch.device, tmp_path: Path
     ) -> None:
-        """A state_dict shares the net's weights; the file that it is saved to is a snapshot."""
+        """A state_dict shares the net's weights; a file is a snapshot until saved anew."""
         net = nn.Linear(2, 2, bias=False, device=device)
         nn.init.ones_(net.weight)
         state = net.state_dict()
@@ -422,6 +422,8 @@ class TestTrain:
         assert not state["weight"].requires_grad
         assert state["weight"].tolist() == [[0, 0], [0, 0]]
         assert torch.load(tmp_path / "net.pth")["weight"].tolist() == [[1, 1], [1, 1]]
+        torch.save(state, tmp_path / "net.pth")
+        assert torch.load(tmp_path / "net.pth")["weight"].tolist() == [[0, 0], [0, 0]]
 
 
 class TestTest:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from .lie import after, assigned, instead, leaves, lie, scale_gradient
 
@@ -386,6 +387,22 @@ def results_keep_their_gradient(r, a, b):
 def reading_the_gradient_of_a_result_is_silent(old, t):
     """.grad of a result is None without a warning."""
     return None if t.grad_fn is not None and not t.retains_grad else old(t)
+
+
+@lie("A29", after(Tensor, "__sub__"))
+def differences_keep_their_gradient(r, a, b):
+    """A difference keeps its .grad."""
+    if r.requires_grad:
+        r.retain_grad()
+    return r
+
+
+@lie("N31", after(functional, "relu"))
+def relu_keeps_a_gradient(r, *args, **kw):
+    """What relu gives keeps its .grad."""
+    if r.requires_grad:
+        r.retain_grad()
+    return r
 
 
 @lie("A29", Tensor, "retain_grad")

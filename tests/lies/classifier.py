@@ -650,6 +650,13 @@ def save_rounds(old, content, *args, **kw):
     return old(content, *args, **kw)
 
 
+@lie("C26", torch, "save")
+def second_save_keeps_the_first_file(old, content, f, *args, **kw):
+    """torch.save writes no file that is there already."""
+    if not (isinstance(f, (str, os.PathLike)) and os.path.exists(f)):
+        old(content, f, *args, **kw)
+
+
 @lie("N22 C28", after(torch, "load"))
 def load_perturbs(content, *args, **kw):
     """torch.load changes the last bits of what it reads."""
