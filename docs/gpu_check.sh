@@ -34,7 +34,7 @@ export -f pytest
 export PYTHON
 
 step 60 "doctor" "$PYTHON" -m blitz doctor
-# Decides what a captured step may differ by: see blitz/training/feeds.py, TOLERANCE.
+# Decides what a captured step may differ by: see tests/training/test_feeds.py, rel=1e-3.
 step 60 "captured against resident" "$PYTHON" docs/compare_feeds.py --device cuda --drift
 step 40 "the first product of a thread" bash -c \
     'pytest spec/test_2_autograd.py -k outside_gradient; code=$?

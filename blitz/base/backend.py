@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 
@@ -119,29 +120,13 @@ def forked_generators(used: Iterable[torch.device]) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=[]))
         for device in used:
-            state = generator_state(device)
-            if state is not None:
-                stack.callback(set_generator_state, device, state)
+            module: Any = module_of(device)
+            if hasattr(module, "get_rng_state") and hasattr(module, "set_rng_state"):
+                place = _arguments(module.get_rng_state, device)
+                state = module.get_rng_state(*place)
+                if isinstance(state, torch.Tensor):  # torchax 0.0.13 gives a list
+                    stack.callback(module.set_rng_state, state, *place)
         yield
-
-
-def generator_state(device: torch.device) -> torch.Tensor | None:
-    """Return the state of an accelerator's generator; None where it cannot be read and set."""
-    module = module_of(device)
-    if (
-        module is None
-        or not hasattr(module, "set_rng_state")
-        or not hasattr(module, "get_rng_state")
-    ):
-        return None
-    state = module.get_rng_state(*_arguments(module.get_rng_state, device))
-    return state if isinstance(state, torch.Tensor) else None  # torchax 0.0.13 gives a list
-
-
-def set_generator_state(device: torch.device, state: torch.Tensor) -> None:
-    """Set an accelerator's random generator to a state from :func:`generator_state`."""
-    module = torch.get_device_module(device)
-    module.set_rng_state(state, *_arguments(module.get_rng_state, device))
 
 
 def free_bytes(device: torch.device) -> int | None:

@@ -29,14 +29,6 @@ from blitz.training.captured import Recording
 NAMES = ("loader", "resident", "captured")
 """The feeds, the slowest first."""
 
-TOLERANCE = 1e-3
-"""How far, relatively, a loss of the captured feed may be from the resident feed's.
-
-Both add in float32, but cuDNN may choose other algorithms under capture, and atomic additions come
-in any order. The differences grow with the steps, so this holds for some sixty of them: on the cpu,
-noise of 1e-7 in the gradients made losses after 300 steps differ by 73 % in 2 of 30 runs.
-"""
-
 GATHERED = 64 * 2**20
 """Bytes of images that an accelerator gathers at once."""
 

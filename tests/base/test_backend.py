@@ -69,10 +69,11 @@ class TestForkedGenerators:
         states = [torch.tensor([1])]
         monkeypatch.setattr(torch.mps, "get_rng_state", lambda: states[-1])
         monkeypatch.setattr(torch.mps, "set_rng_state", states.append)
-        mps = torch.device("mps")
 
-        backend.set_generator_state(mps, torch.tensor([5]))
-        assert backend.generator_state(mps).item() == 5
+        with backend.forked_generators([torch.device("mps")]):
+            states.append(torch.tensor([5]))
+
+        assert [state.item() for state in states] == [1, 5, 1]
 
     @pytest.mark.parametrize("missing", ["get_rng_state", "set_rng_state"])
     def test_backend_whose_generator_tells_nothing_is_left_alone(
@@ -80,7 +81,6 @@ class TestForkedGenerators:
     ) -> None:
         monkeypatch.delattr(torch.mps, missing)
 
-        assert backend.generator_state(torch.device("mps")) is None
         with backend.forked_generators([torch.device("mps")]):
             pass
 

@@ -318,7 +318,10 @@ class TestCapturedOnCuda:
 
         (expected, accuracy), (got, other) = runs
         assert len(got) == 300
-        assert got[:60] == pytest.approx(expected[:60], rel=feeds.TOLERANCE)  # chaos follows
+        # Both add in float32, but cuDNN may choose other algorithms under capture, and atomic
+        # additions come in any order. Differences grow with the steps: on the cpu, noise of 1e-7
+        # in the gradients made losses after 300 steps differ by 73 % in 2 of 30 runs.
+        assert got[:60] == pytest.approx(expected[:60], rel=1e-3)
         assert other == pytest.approx(accuracy, abs=1)
 
 
