@@ -41,6 +41,14 @@ def offset(t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return room, room[3:-2].view(t.shape)
 
 
+def sliced(t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lay ``t`` out as the first columns of wider rows: ``room[..., :n]``."""
+    if t.dim() == 0:
+        return offset(t)
+    room = torch.cat([t, torch.full_like(t, GAP)], -1)
+    return room, room[..., : t.shape[-1]]
+
+
 def channels_last(t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Lay images or kernels out with their channels innermost; other tensors as they are."""
     room = t.contiguous(memory_format=torch.channels_last) if t.dim() == 4 else t.clone()
@@ -55,7 +63,8 @@ def sliced_channels_last(t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return room, room[:, : t.shape[1]]
 
 
-LAYOUTS: dict[str, Layout] = {"transposed": transposed, "strided": strided, "offset": offset}
+LAYOUTS: dict[str, Layout] = {"transposed": transposed, "strided": strided}
+LAYOUTS |= {"offset": offset, "sliced": sliced}
 LAYOUTS_OF_IMAGES: dict[str, Layout] = {
     **LAYOUTS,
     "channels_last": channels_last,

@@ -69,21 +69,31 @@ def _layer_norm(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> to
     return F.layer_norm(x, weight.shape, weight, bias)
 
 
+def _activations(x: torch.Tensor) -> torch.Tensor:
+    return F.leaky_relu(x) + F.gelu(x) + x.tanh() + x.sigmoid()
+
+
 LAYERS = {
     "conv2d": Layer(F.conv2d, (4, 6, 5), ((6, 4, 3, 2), (6,))),
     "conv2d_strided": Layer(
         partial(F.conv2d, stride=2, padding=1), (4, 6, 5), ((6, 4, 3, 3), (6,))
     ),
     "conv2d_1x1": Layer(F.conv2d, (4, 6, 5), ((6, 4, 1, 1), (6,))),
+    "conv2d_of_a_pixel": Layer(partial(F.conv2d, padding=1), (4, 1, 1), ((6, 4, 3, 3), (6,))),
     "linear": Layer(F.linear, (6,), ((4, 6), (4,))),
     "linear_of_rows": Layer(F.linear, (3, 6), ((4, 6), (4,))),
     "linear_to_one": Layer(F.linear, (6,), ((1, 6), (1,))),
     "max_pool2d": Layer(partial(F.max_pool2d, kernel_size=2), (4, 6, 5)),
+    "avg_pool2d": Layer(
+        partial(F.avg_pool2d, kernel_size=3, stride=2, padding=1, count_include_pad=False),
+        (4, 6, 5),
+    ),
     "adaptive_avg_pool2d": Layer(partial(F.adaptive_avg_pool2d, output_size=2), (4, 6, 5)),
     "batch_norm": Layer(_batch_norm, (4, 6, 5), ((4,), (4,))),
     "batch_norm_in_eval": Layer(_batch_norm_in_eval, (4, 6, 5), ((4,), (4,))),
     "layer_norm": Layer(_layer_norm, (3, 6), ((6,), (6,))),
     "relu": Layer(F.relu, (4, 6, 5)),
+    "activations_of_numbers": Layer(_activations, ()),
     "flatten": Layer(partial(torch.flatten, start_dim=1), (4, 6, 5)),
     "log_softmax": Layer(partial(F.log_softmax, dim=1), (10,)),
     "softmax": Layer(partial(F.softmax, dim=1), (10,)),

@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.testing import assert_close
 
+from spec.devices import networks
 from spec.devices.layouts import GAP, offset, strided, transposed
+from spec.devices.networks import LAYERS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -66,6 +68,58 @@ class TestRepeatedPasses:
 
         # Devices add up in another order each time; the sums are good to 1e-4.
         assert_close(others, [first] * 99, rtol=1e-3, atol=1e-4)
+
+    @pytest.mark.on("accelerator")
+    @pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
+    def test_layer_gives_the_same_again(self, layer: networks.Layer, device: torch.device) -> None:
+        """A layer gives the same outputs under no_grad, and the same gradients a second time."""
+        tensors = networks.on(device, layer.tensors(3))
+        given, leaves = tensors.pop("given"), list(tensors.values())
+        output = layer(*leaves)
+        with torch.no_grad():
+            again = layer(*leaves)
+        first = torch.autograd.grad(output, leaves, given, retain_graph=True)
+
+        assert_close(again, output.detach())
+        assert_close(torch.autograd.grad(output, leaves, given), first)
+
+    def test_loaded_weights_are_used_at_once(self, device: torch.device) -> None:
+        """A net that has been tried gives the outputs of weights loaded into it afterwards."""
+        net, ones = nn.Linear(3, 2).to(device).eval(), torch.ones(1, 3, device=device)
+
+        with torch.no_grad():
+            net(ones)
+            net.load_state_dict({"weight": torch.full((2, 3), 2.0), "bias": torch.ones(2)})
+
+            assert net(ones).tolist() == [[7, 7]]
+
+    def test_batch_may_be_overwritten_once_it_is_on_its_way(self, device: torch.device) -> None:
+        """A batch sent with non_blocking keeps its numbers when its memory is filled anew."""
+        batch = torch.full((64, 64), 3.0)
+
+        sent = batch.to(device, non_blocking=True, copy=True)
+        batch.fill_(5)
+
+        assert (sent + 1).unique().tolist() == [4]
+
+    @pytest.mark.parametrize("optimizer", ["sgd_with_momentum", "adam", "rmsprop"])
+    def test_optimizer_counts_the_steps_of_each_parameter(
+        self, optimizer: str, device: torch.device
+    ) -> None:
+        """A parameter that starts to learn later, beside an empty one, moves as if alone."""
+        early, later = torch.ones(2, 3, device=device)
+        parameters = [t.detach().requires_grad_() for t in (early, later, early[:0])]
+        steps = networks.OPTIMIZERS[optimizer](parameters, foreach=True)
+        gradient = torch.full((3,), 0.5, device=device)
+
+        parameters[0].grad = gradient.clone()
+        steps.step()
+        parameters[1].grad, parameters[2].grad = gradient.clone(), gradient[:0]
+        steps.step()
+
+        alone = torch.ones(3, device=device)
+        trained = networks.trained(networks.OPTIMIZERS[optimizer], alone, [gradient.clone()])
+        assert_close(parameters[1].detach(), trained)
 
 
 def gradients_of_passes(

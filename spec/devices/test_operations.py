@@ -310,8 +310,10 @@ class TestDraws:
     def test_permutation_has_every_number_once(self, device: torch.device) -> None:
         """A random permutation has every number once, and no order is far likelier than another."""
         draws = torch.stack([torch.randperm(3, device=device) for _ in range(600)])
+        long = torch.randperm(70_001, device=device)  # more than 16 bits count
 
         assert draws.sort(dim=1).values.unique(dim=0).tolist() == [[0, 1, 2]]
+        torch.testing.assert_close(long.sort().values.cpu(), torch.arange(70_001))
         orders, counts = np.unique(np.array(draws.tolist()), axis=0, return_counts=True)
         assert len(orders) == 6
         # Each of the 6 orders comes 100 times of 600, with a standard deviation of 9.1.
