@@ -19,6 +19,7 @@ sys.path[:0] = [str(ROOT)] if __name__ == "__main__" else []
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from torch.utils.weak import WeakIdKeyDictionary  # noqa: E402
 
 from tests import published_faults  # noqa: E402
 from tests.forked import Done, call  # noqa: E402
@@ -105,7 +106,30 @@ def _stale_once_in_ten(kernel: Callable) -> Callable:
     return product
 
 
+def _nothing_in_a_second_backward(kernel: Callable) -> Callable:
+    def backward(**given: Any) -> Any:
+        found, node = kernel(**given), torch._C._current_autograd_node()
+        if any(node is seen for seen in nodes):
+            found[1].zero_()
+        nodes.append(node)
+        return found
+
+    return backward
+
+
+def _keeping_weights(kernel: Callable) -> Callable:
+    def addmm(**given: Any) -> Any:
+        weight = sys._getframe(1).f_locals["given"]["mat2"]._base
+        if weight is not None and not torch.is_grad_enabled():
+            given["mat2"] = kept.setdefault(weight, given["mat2"].clone())
+        return kernel(**given)
+
+    return addmm
+
+
 calls: list[torch.Tensor] = []
+nodes: list[Any] = []
+kept = WeakIdKeyDictionary()
 
 
 def fault(name: str, faults: dict[str, Fault], tests: str, *names: str) -> DeviceFault:
@@ -227,6 +251,24 @@ ALL = [
     fault("zeros_that_are_not", {"zero_": result(lambda t: t.fill_(7))}, "zeros", "zero"),
     fault("ones_that_are_not", {"fill_.Scalar": result(lambda t: t.fill_(7))}, "ones"),
     fault("argmax_off_by_one", {"argmax.out": result(lambda t: t.add_(1))}, "argmax"),
+    fault(
+        "convolution_gives_nothing_in_a_second_backward",
+        {"convolution_backward": _nothing_in_a_second_backward},
+        "same_again",
+        "conv",
+    ),
+    fault(
+        "loaded_weights_are_not_used",
+        {"addmm.out": _keeping_weights},
+        "loaded_weights_are",
+        "loaded",
+    ),
+    fault(
+        "adam_counts_the_steps_of_the_first_parameter",
+        {"_foreach_addcdiv_.ScalarList": arguments(scalars=lambda s: [s[0]] * len(s))},
+        "steps_of_each",
+        "adam",
+    ),
     fault("random_numbers_that_are_not", {"uniform_": result(lambda t: t.fill_(0.5))}, "rand"),
 ]
 ALL += [

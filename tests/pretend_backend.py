@@ -337,8 +337,9 @@ def _register() -> list[torch.library.Library]:
     aten.impl("copy_", _copy_, "PrivateUse1")
     aten.impl("_copy_from", _copy_from, "PrivateUse1")
     aten.impl("resize_", _resize_, "PrivateUse1")
-    for update in ("_foreach_add_.List", "_foreach_add_.Scalar", "_foreach_mul_.Scalar"):
-        aten.impl(update, partial(_update, _operation(update)), "PrivateUse1")  # one step, not 10
+    for update in ("add_.List", "add_.Scalar", "mul_.Scalar", "addcdiv_.ScalarList"):
+        name = f"_foreach_{update}"
+        aten.impl(name, partial(_update, _operation(name)), "PrivateUse1")  # one step, not 10
     # torch's own, for any backend, calls a kernel of the cpu.
     conjugate = partial(_fallback, torch.ops.aten.conj_physical_.default)
     aten.impl("conj_physical_", conjugate, "PrivateUse1")

@@ -210,6 +210,43 @@ def _of_frozen_inputs(given: dict[str, Any]) -> bool:
     return not given["output_mask"][0]
 
 
+def _unless_the_last_is_empty(kernel: Callable) -> Callable:
+    return lambda **given: kernel(**given) if given["self"][-1].numel() else None
+
+
+_on_their_way: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+
+def _reading_its_source_late(kernel: Callable) -> Callable:
+    def copy(**given: Any) -> Any:
+        if sys._getframe(1).f_locals["non_blocking"]:
+            _on_their_way.append((given["self"], given["src"]))
+        return kernel(**given)
+
+    return copy
+
+
+def _after_late_copies(kernel: Callable) -> Callable:
+    def add(**given: Any) -> Any:
+        while _on_their_way:
+            there, source = _on_their_way.pop()
+            there.copy_(source)
+        return kernel(**given)
+
+    return add
+
+
+def columns_as_rows(t: torch.Tensor) -> torch.Tensor:
+    """Return what a kernel sees that takes the first columns of wider rows for whole rows."""
+    wider = t.dim() == 2 and t.stride(1) == 1 and t.stride(0) > t.shape[1]
+    return read_as_contiguous(t) if wider else t
+
+
+def swapped(t: torch.Tensor) -> torch.Tensor:
+    """Write channels innermost where they are not."""
+    return t.copy_(t.permute(0, 2, 3, 1).reshape(t.shape).clone())
+
+
 def zero(t: torch.Tensor) -> torch.Tensor:
     return t.zero_()
 
@@ -319,7 +356,40 @@ ROWS: dict[str, tuple[dict[str, Fault], str, str]] = {
         "layer_takes_expanded",
         "linear",
     ),
+    "pytorch/pytorch#188344 avg_pool_backward_writes_channels_last_as_first": (
+        {
+            "avg_pool2d_backward.grad_input": spoil(
+                lambda g: last_channels_first(g["self"]) is not g["self"], swapped
+            )
+        },
+        "layer_takes_inputs and avg_pool2d",
+        "avg_pool2d",
+    ),
+    "ml-explore/mlx#657 softmax_takes_the_first_columns_for_whole_rows": (
+        {op: misread(columns_as_rows, "self") for op in ("_softmax.out", "_log_softmax.out")},
+        "layer_takes_inputs and softmax",
+        "softmax",
+    ),
+    "pytorch/pytorch#123178 gradient_of_a_sum_of_numbers_is_lost": (
+        {
+            "gelu_backward.grad_input": spoil(
+                lambda given: given["grad_output"].stride() == (0,), zero
+            )
+        },
+        "layer_takes_expanded",
+        "activations_of_numbers",
+    ),
     # Sizes
+    "pytorch/pytorch#78915 topk_stops_at_16": (
+        {"topk.values": spoil(lambda given: given["k"] > 16, zero, 0)},
+        "rows_of_any_length",
+        "topk",
+    ),
+    "NVIDIA/TransformerEngine#3207 update_is_skipped_when_the_last_parameter_is_empty": (
+        {"_foreach_add_.List": _unless_the_last_is_empty},
+        "steps_of_each",
+        "sgd",
+    ),
     "pytorch/pytorch#96225 convolution_backward_counts_the_batch_in_16_bits": (
         {"convolution_backward": _counting_the_batch_in_16_bits},
         "large_batches and conv2d",
@@ -386,6 +456,16 @@ ROWS: dict[str, tuple[dict[str, Fault], str, str]] = {
         "cumsum",
     ),
     # Moments
+    "pytorch/pytorch#189690 copy_reads_its_source_late": (
+        {"copy_": _reading_its_source_late, "add.out": _after_late_copies},
+        "on_its_way",
+        "non_blocking",
+    ),
+    "intel/intel-extension-for-pytorch#597 convolution_is_off_under_no_grad": (
+        {"convolution": spoil(lambda given: not torch.is_grad_enabled(), times(1.1))},
+        "same_again",
+        "no_grad",
+    ),
     "pytorch/pytorch#190632 convolution_backward_is_nan_once_in_40": (
         {"convolution_backward": spoil(once_in(40), nan, 1)},
         "passes",

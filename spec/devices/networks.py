@@ -84,10 +84,7 @@ LAYERS = {
     "linear_of_rows": Layer(F.linear, (3, 6), ((4, 6), (4,))),
     "linear_to_one": Layer(F.linear, (6,), ((1, 6), (1,))),
     "max_pool2d": Layer(partial(F.max_pool2d, kernel_size=2), (4, 6, 5)),
-    "avg_pool2d": Layer(
-        partial(F.avg_pool2d, kernel_size=3, stride=2, padding=1, count_include_pad=False),
-        (4, 6, 5),
-    ),
+    "avg_pool2d": Layer(partial(F.avg_pool2d, kernel_size=3, padding=1), (4, 6, 5)),
     "adaptive_avg_pool2d": Layer(partial(F.adaptive_avg_pool2d, output_size=2), (4, 6, 5)),
     "batch_norm": Layer(_batch_norm, (4, 6, 5), ((4,), (4,))),
     "batch_norm_in_eval": Layer(_batch_norm_in_eval, (4, 6, 5), ((4,), (4,))),
