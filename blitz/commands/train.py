@@ -95,7 +95,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, test and keep; return 0, 1 if it failed on the way, 128 + signal if interrupted."""
-    from blitz.base.files import WriteError
     from blitz.parallel.joining import joined
     from blitz.training.folder import RunFolder
 
@@ -110,9 +109,6 @@ def run(args: argparse.Namespace) -> int:
             code = _run(args, folder, processes)
         except KeyboardInterrupt:
             code = _interrupted(args, folder, signal.SIGINT, processes)
-        except WriteError as error:
-            print(f"error: {error}\nThen go on with: {_command(args)}", file=sys.stderr)
-            code = FAILED
         if code != DONE:
             # Else the others would wait for this one for as long as --hang-limit allows.
             processes.failed()
@@ -120,6 +116,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, folder: "RunFolder", processes: "Group") -> int:
+    from blitz.base.files import WriteError
     from blitz.training import session
 
     def prepare() -> session.Prepared | float:
@@ -138,10 +135,14 @@ def _run(args: argparse.Namespace, folder: "RunFolder", processes: "Group") -> i
         return _judged(args, prepared)
     training = session.begin(prepared, folder, processes)
     print(*session.described(training), sep="\n", flush=True)
-    stopped_by = _train(args, training, folder)
-    if stopped_by is not None:
-        return _interrupted(args, folder, stopped_by, processes)
-    return _judged(args, _keep(training, folder))
+    try:
+        stopped_by = _train(args, training, folder)
+        if stopped_by is not None:
+            return _interrupted(args, folder, stopped_by, processes)
+        return _judged(args, _keep(training, folder))
+    except WriteError as error:
+        print(f"error: {error}\nThen go on with: {_command(args)}", file=sys.stderr)
+        return FAILED
 
 
 def _given(args: argparse.Namespace) -> dict[str, Any]:

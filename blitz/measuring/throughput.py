@@ -104,9 +104,11 @@ def point(info: Mapping[str, Any]) -> Point | None:
 
 
 def _step(row: Mapping[str, Any]) -> dict[str, Any]:
-    [(bound, figure)] = re.findall(r"(feed|launch|compute)-bound: \D*([\d.]+%?) ", row["bound"])
+    bound = re.match(r"(feed|launch|compute)-bound: \D*([\d.]+%?) ", row["bound"])
+    if bound is None:
+        raise ValueError(f"a step is bound by {row['bound']!r}, which is not known")
     parts = {part: float(row["parts"][part]) for part in PARTS}
-    return {**row, "parts": parts, "bound": bound, "figure": figure}
+    return {**row, "parts": parts, "bound": bound[1], "figure": bound[2]}
 
 
 def read(file: Path) -> Machine:

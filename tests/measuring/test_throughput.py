@@ -63,7 +63,7 @@ class TestFile:
             ('{"benchmarks": [], "machine_info": {}, "datetime": "x"}', "holds no throughput"),
             ('{"benchmarks": [{"extra_info": {"row": "training", "images/s": 1}}]}', "not the"),
             (None, "foreign.json: cannot be read: No such "),
-            (with_step(bound="sky-bound: 1 "), "not the results of the benchmarks (ValueError: "),
+            (with_step(bound="sky-bound: 1 "), "(ValueError: a step is bound by 'sky-bound: 1 '"),
             (with_step(parts={"data": 1.0}), "(KeyError: 'transfer')"),
             (with_step(parts=[1.0]), "(TypeError: list indices must be integers"),
         ],
