@@ -84,7 +84,7 @@ def timed(
         work()  # pays what is paid once: loading cuDNN takes a second
         result, others = calm.measured(lambda: _measure(benchmark, work, clock.clock(device)))
         benchmark.extra_info.update(_rates(benchmark, unit, amount), others=others)
-        request.config.stash[benchmarks.rows_key].append(benchmark.extra_info)
+        request.config.stash.setdefault(benchmarks.rows_key, []).append(benchmark.extra_info)
         return result
 
     return timed

@@ -1,4 +1,7 @@
-"""What the benchmarks note of themselves, and the summary that follows pytest-benchmark's table."""
+"""What the benchmarks note of themselves, and the summary after pytest-benchmark's table.
+
+It is a plug-in of pytest, as ``claim_check``, ``judge`` and ``xdist`` beside it are.
+"""
 
 import functools
 import json
@@ -14,6 +17,7 @@ from _pytest.terminal import TerminalReporter  # pytest 8.3 does not export it
 
 from blitz.base import backend
 from blitz.base.versions import stack
+from blitz.harness.context import CONTEXT
 from blitz.harness.selection import NO_ACCELERATOR
 from blitz.harness.texts import Message
 from blitz.measuring import step_breakdown, throughput
@@ -23,30 +27,22 @@ rows_key = pytest.StashKey[list[dict[str, Any]]]()
 """The ``extra_info`` of every benchmark that was timed."""
 
 
-class BenchmarkSummary:
-    """A pytest plugin: gathers the rows, writes the summary, and completes the JSON.
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_machine_info(
+    config: pytest.Config, machine_info: dict[str, Any]
+) -> None:
+    """Note what pytest-benchmark does not ask: torch, and why there is no accelerator."""
+    missing = config.stash[CONTEXT].selection.missing
+    machine_info["blitz"] = machine() | {"no accelerator": missing}
 
-    Args:
-        config: Of the run.
-        no_accelerator: Why none is measured; None where one is, or where none was asked for.
-    """
 
-    def __init__(self, config: pytest.Config, no_accelerator: str | None) -> None:
-        self._rows = config.stash.setdefault(rows_key, [])
-        self._no_accelerator = no_accelerator
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_benchmark_update_machine_info(self, machine_info: dict[str, Any]) -> None:
-        """Note what pytest-benchmark does not ask: torch, and why there is no accelerator."""
-        machine_info["blitz"] = machine() | {"no accelerator": self._no_accelerator}
-
-    @pytest.hookimpl(trylast=True)  # after pytest-benchmark's table
-    def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
-        """Write the summary, where anything was timed."""
-        if not self._rows:
-            return
+@pytest.hookimpl(trylast=True)  # after pytest-benchmark's table
+def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+    """Write the summary, where anything was timed."""
+    rows = config.stash.get(rows_key, [])
+    if rows:
         terminalreporter.section("how fast the 60 Minute Blitz is on this machine")
-        for line in lines(self._rows, self._no_accelerator):
+        for line in lines(rows, config.stash[CONTEXT].selection.missing):
             terminalreporter.write_line(line)
 
 

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from blitz.harness import verdict
 from blitz.harness.contents import Contents
 from blitz.harness.outcomes import Results
-from blitz.harness.profile import ProfilePlugin
-from blitz.harness.selection import Selection
+from blitz.harness.profile import Profile
+from blitz.harness.selection import Selected, Selection
 from blitz.harness.texts import Message
 from blitz.harness.tolerances import Row, table
 
@@ -28,7 +27,7 @@ class RunContext:
     contents: Callable[[], Contents]
     selection: Selection
     named: bool
-    profile: ProfilePlugin | None
+    profile: Profile | None
     results: Results
     images: str
     threads: int
@@ -36,14 +35,23 @@ class RunContext:
 
     def faults(self) -> list[Message]:
         """Return why the run must not count as a success, failed tests aside."""
-        if not self.judged:
+        if not self.judged or not len(self.results):
             return []
-        return verdict.faults(self.results, self.selection, self.named, self.profile)
+        if not self.results.ran():
+            return [Message("fault.all_skipped")]
+        idle = [s for s in self.selection.devices if self.named and not self._ran_on(s)]
+        found = [Message("fault.idle", {"device": selected.place}) for selected in idle]
+        return found + ([] if self.profile is None else self.profile.stale(self.results))
+
+    def _ran_on(self, selected: Selected) -> bool:
+        its = [selected.place]
+        if selected.visible > 1:
+            its = [n for n in self.results.devices() if n.startswith(f"{selected.device.type}:")]
+        return any(self.results.ran_on(name) for name in its)
 
     def tolerances(self) -> list[Row]:
         """Return the tolerances in force on each device."""
-        profile = None if self.profile is None else self.profile.profile
-        return table(self.selection, self.contents(), profile)
+        return table(self.selection, self.contents(), self.profile)
 
 
 CONTEXT = pytest.StashKey[RunContext]()

@@ -15,8 +15,7 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Generator
-from dataclasses import replace
+from collections.abc import Generator
 from functools import cached_property
 from pathlib import Path
 from time import monotonic
@@ -26,9 +25,10 @@ import pytest
 
 from blitz import devices, preflight
 from blitz.harness import xdist
-from blitz.harness.contents import Place
+from blitz.harness.claim_check import located
+from blitz.harness.context import RunContext
 from blitz.harness.judge import what_failed
-from blitz.harness.outcomes import CRASHED, HUNG, OUTCOME, device_of, properties_of
+from blitz.harness.outcomes import CRASHED, HUNG, OUTCOME, device_of, is_known_gap, properties_of
 from blitz.harness.selection import Selection, kind
 
 LIMIT = 300.0
@@ -80,21 +80,14 @@ def supervise(config: pytest.Config, selection: Selection) -> bool:
 class SupervisorPlugin:
     """A pytest plugin of the controller: it kills what hangs, and reports what died.
 
-    ``locate`` finds place and device of a test by its pytest id. Devices that do not come back
-    after a crash are lost in :attr:`selection`.
+    A device that does not come back after a crash is lost to the run.
     """
 
-    def __init__(
-        self,
-        config: pytest.Config,
-        selection: Selection,
-        locate: Callable[[str], tuple[Place, str] | None],
-    ) -> None:
-        self.selection = selection
+    def __init__(self, config: pytest.Config, run: RunContext) -> None:
+        self._config, self._run = config, run
         given: float | None = config.getoption("--test-limit")
         self._limit = LIMIT if given is None else given
         self._to_time = FIRST if given is None else 0
-        self._config, self._locate = config, locate
         self._running: dict[str, float] = {}
         self._hung: set[str] = set()
         self._idle_deaths = self._deaths = 0
@@ -145,7 +138,7 @@ class SupervisorPlugin:
             f"hung: no end after {self._limit:g} s" if state == HUNG else f"crashed: {_cause(code)}"
         )
         report.longrepr += self._where(report.node)
-        found = self._locate(crashitem)
+        found = located(crashitem, self._run)
         if found is not None:
             report.user_properties = [*properties_of(*found), (OUTCOME, state)]
             marks = {name: str(value) for name, value in report.user_properties}
@@ -181,12 +174,12 @@ class SupervisorPlugin:
 
     def _try_devices(self) -> None:
         limit, modules = self._config.option.preflight_limit, self._config.option.imports
-        for selected in self.selection.of_kinds(["accelerator"]):
-            if selected.place not in self.selection.lost:
+        lost = self._run.selection.lost
+        for selected in self._run.selection.of_kinds(["accelerator"]):
+            if selected.place not in lost:
                 found = preflight.check(selected.place, modules=modules, limit=limit)
                 if not found.usable:
-                    lost = {**self.selection.lost, selected.place: str(found)}
-                    self.selection = replace(self.selection, lost=lost)
+                    lost[selected.place] = str(found)
 
     def _watch(self) -> None:
         while not self._over.wait(min(0.5, self._limit / 4)):
@@ -251,7 +244,8 @@ class LostContextPlugin:
         """Try the device of a test that failed."""
         report = yield
         device = device_of(item)
-        if report.failed and device is not None and kind(device) == "accelerator":
+        failed = report.failed or is_known_gap(report)
+        if failed and device is not None and kind(device) == "accelerator":
             fault = devices.why_unusable(device)
             if fault is not None:
                 self._lost = f"{device} no longer answers: {fault.splitlines()[0]}"

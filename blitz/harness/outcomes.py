@@ -82,7 +82,7 @@ class Results:
                 marks[KEY],
                 marks[DEVICE],
                 state,
-                _reason(report),
+                "" if state == HELD else _reason(report),
                 marks.get(PROFILE, ""),
                 _text(report) if report.failed else "",
             )
@@ -133,6 +133,11 @@ def _reason(report: pytest.TestReport) -> str:
     crash = getattr(report.longrepr, "reprcrash", None)
     text = crash.message if crash is not None else str(report.longrepr or "")
     return text.strip().splitlines()[0] if text.strip() else ""
+
+
+def is_known_gap(report: pytest.TestReport) -> bool:
+    """Return whether a test failed that may fail: the profile marks it as pytest's ``xfail``."""
+    return report.skipped and hasattr(report, "wasxfail")
 
 
 def _text(report: pytest.TestReport) -> str:

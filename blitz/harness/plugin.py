@@ -16,7 +16,10 @@ import torch
 from blitz import data
 from blitz.base.errors import BlitzError
 from blitz.harness import (
+    benchmarks,
+    claim_check,
     isolation,
+    judge,
     options,
     profile,
     selection,
@@ -24,14 +27,11 @@ from blitz.harness import (
     tolerances,
     xdist,
 )
-from blitz.harness.benchmarks import BenchmarkSummary
-from blitz.harness.claim_check import ClaimCheckPlugin
 from blitz.harness.claim_filter import ClaimFilter
 from blitz.harness.contents import load
 from blitz.harness.context import CONTEXT, RunContext
-from blitz.harness.judge import JudgePlugin
 from blitz.harness.outcomes import Results
-from blitz.harness.profile import ProfilePlugin
+from blitz.harness.profile import Profile, ProfilePlugin
 from blitz.harness.report import options as report
 from blitz.harness.run_end import RunEndPlugin
 
@@ -44,8 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Choose devices, read what was asked for, and register the parts."""
-    benchmarks, worker = config.getoption("benchmark_only"), xdist.is_worker(config)
-    spec = config.rootpath / "spec"
+    spec, worker = config.rootpath / "spec", xdist.is_worker(config)
     contents = cache(lambda: load(spec / "contents.toml"))
     try:
         asked = report.requested(config, spec)
@@ -55,25 +54,19 @@ def pytest_configure(config: pytest.Config) -> None:
     except BlitzError as error:
         raise pytest.UsageError(str(error)) from error
     config.stash[CONTEXT] = run
-    chosen, gaps = run.selection, run.profile
-    checked = ClaimCheckPlugin(spec, contents, chosen)
-    parts: list[object] = [
-        checked,
-        RunEndPlugin(config, run, asked),
-        run.results,
-        isolation.LostContextPlugin(config, chosen),
-        JudgePlugin(chosen, gaps),
-        BenchmarkSummary(config, chosen.missing),
-    ]
-    parts += [part for part in (gaps, claim) if part is not None]
-    supervisor = isolation.SupervisorPlugin(config, chosen, checked.locate)
-    if isolation.supervise(config, chosen) or (xdist.has_workers(config) and not worker):
-        parts.append(supervisor)
-    for part in (*parts, xdist.XdistBridge(lambda: supervisor.selection)):
+    parts: list[object] = [claim_check, RunEndPlugin(config, run, asked), run.results]
+    parts += [isolation.LostContextPlugin(config, run.selection), judge, benchmarks]
+    if run.profile is not None:
+        parts.append(ProfilePlugin(run.profile, contents))
+    if claim is not None:
+        parts.append(claim)
+    if isolation.supervise(config, run.selection) or (xdist.has_workers(config) and not worker):
+        parts.append(isolation.SupervisorPlugin(config, run))
+    for part in (*parts, xdist):
         config.pluginmanager.register(part)
     if worker:
         torch.set_num_threads(run.threads)
-    if not benchmarks:  # those leave torch's default and record it
+    if not config.getoption("benchmark_only"):  # those leave torch's default and record it
         _turn_tf32_off()
 
 
@@ -104,12 +97,12 @@ def _selection(config: pytest.Config) -> selection.Selection:
     return chosen
 
 
-def _profile(config: pytest.Config, contents: options.Table) -> ProfilePlugin | None:
+def _profile(config: pytest.Config, contents: options.Table) -> Profile | None:
     path = config.getoption("--known-gaps")
     if path is None:
         return None
     keys = [claim.key for claim, _ in contents().claims()]
-    return ProfilePlugin(profile.load(path, keys), contents)
+    return profile.load(path, keys)
 
 
 def _turn_tf32_off() -> None:

@@ -73,6 +73,21 @@ class Profile:
             fits = device.type == named if named else kind(device) == "accelerator"
         return line if fits else None
 
+    def stale(self, results: Results) -> list[Message]:
+        """Return the faults of lines that the run has refuted."""
+        faults = []
+        for key, line in self.lines.items():
+            tests = [o for o in results if o.key == key and o.profile and o.state != NOT_RUN]
+            if not tests:
+                continue
+            if line.action == XFAIL and not any(o.state == KNOWN for o in tests):
+                faults.append(("fault.stale_xfail", key))
+            if line.action == TOLERANCE and all(
+                o.state == HELD and o.profile != NEEDED for o in tests
+            ):
+                faults.append(("fault.stale_tolerance", key))
+        return [Message(fault, {"profile": str(self.path), "key": key}) for fault, key in faults]
+
 
 def load(path: Path, keys: Iterable[str]) -> Profile:
     """Return the profile in the TOML file ``path`` for claims of the given keys.
@@ -139,11 +154,13 @@ class ProfilePlugin:
         return None if key is None else self.profile.line(key, device_of(item))
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Skip the tests that a line leaves out; the items know their keys by now."""
+        """Mark the tests that are left out or may fail; the items know their keys by now."""
         for item in items:
             line = self.line_of(item)
             if line is not None and line.action == SKIP:
                 item.add_marker(pytest.mark.skip(reason=f"profile: {line.reason}"))
+            if line is not None and line.action == XFAIL:
+                item.add_marker(pytest.mark.xfail(reason=f"profile: {line.reason}", strict=False))
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         """Remember the claims that are not checked whole."""
@@ -172,22 +189,6 @@ class ProfilePlugin:
             finally:
                 if needed:
                     put_property(item, PROFILE, NEEDED)
-
-    def stale(self, results: Results) -> list[Message]:
-        """Return the faults of lines that the run has refuted."""
-        faults = []
-        for key, line in self.profile.lines.items():
-            tests = [o for o in results if o.key == key and o.profile and o.state != NOT_RUN]
-            if not tests:
-                continue
-            if line.action == XFAIL and not any(o.state == KNOWN for o in tests):
-                faults.append(("fault.stale_xfail", key))
-            if line.action == TOLERANCE and all(
-                o.state == HELD and o.profile != NEEDED for o in tests
-            ):
-                faults.append(("fault.stale_tolerance", key))
-        profile = str(self.profile.path)
-        return [Message(fault, {"profile": profile, "key": key}) for fault, key in faults]
 
 
 @contextlib.contextmanager

@@ -1,32 +1,10 @@
-"""What a run comes to, in a sentence; and why it must not count as a success."""
+"""What a run comes to, in a sentence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from blitz.harness.outcomes import FAILED, KNOWN, RAN, UNSUPPORTED, Results
-from blitz.harness.profile import ProfilePlugin
-from blitz.harness.selection import Selected, Selection
 from blitz.harness.texts import Message
-
-
-def faults(
-    results: Results, selection: Selection, asked_for: bool, profile: ProfilePlugin | None
-) -> list[Message]:
-    """Return the faults of a run whose devices ``--device`` names, where ``asked_for``."""
-    if not len(results):
-        return []
-    if not results.ran():
-        return [Message("fault.all_skipped")]
-    idle = [s for s in selection.devices if asked_for and not _ran_on(s, results)]
-    found = [Message("fault.idle", {"device": selected.place}) for selected in idle]
-    return found + ([] if profile is None else profile.stale(results))
-
-
-def _ran_on(selected: Selected, results: Results) -> bool:
-    its = [selected.place]
-    if selected.visible > 1:
-        its = [n for n in results.devices() if n.startswith(f"{selected.device.type}:")]
-    return any(results.ran_on(name) for name in its)
 
 
 @dataclass(frozen=True)

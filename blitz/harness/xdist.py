@@ -1,7 +1,9 @@
-"""What the controller and the workers of pytest-xdist tell each other."""
+"""What the controller and the workers of pytest-xdist tell each other: a plug-in.
+
+Devices and whole chapters go to the workers.
+"""
 
 import os
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import torch
 from filelock import FileLock
 
 from blitz import data
+from blitz.harness.context import CONTEXT
 from blitz.harness.selection import Selection
 
 KEY = "blitz"
@@ -68,49 +71,39 @@ def images(config: pytest.Config, temporary: Path, split: str, count: int) -> da
         return data.Images(kept["pixels"], kept["labels"], str(kept["origin"]))
 
 
-class XdistBridge:
-    """A pytest plugin: devices and whole chapters go to the workers.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out whole chapters: two workers would train a chapter's net twice."""
+    if config.option.dist != "load" or workers(config) == 1:
+        return None
+    from xdist.scheduler import LoadScopeScheduling
 
-    Args:
-        selection: Gives the devices of the run as they are now.
-    """
+    class ChapterScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+        def _split_scope(self, nodeid: str) -> str:
+            return nodeid.split("::")[0].split("/")[-1]
 
-    def __init__(self, selection: Callable[[], Selection]) -> None:
-        self._selection = selection
+        def remove_node(self, node: Any) -> str | None:
+            """Return the test that a worker died of, and do not run it again as xdist would."""
+            chapters: list[dict[str, bool]] = list(self.assigned_work[node].values())
+            left = [(c, test) for c in chapters for test, done in c.items() if not done]
+            for chapter, crashed in left[:1]:
+                chapter[crashed] = True
+            super().remove_node(node)
+            return left[0][1] if left else None
 
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
-        """Hand out whole chapters: two workers would train a chapter's net twice."""
-        if config.option.dist != "load" or workers(config) == 1:
-            return None
-        from xdist.scheduler import LoadScopeScheduling
+    config.option.loadscopereorder = False  # the largest chapters first are not the longest
+    return ChapterScheduling(config, log)
 
-        class ChapterScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-            def _split_scope(self, nodeid: str) -> str:
-                return nodeid.split("::")[0].split("/")[-1]
 
-            def remove_node(self, node: Any) -> str | None:
-                """Return the test that a worker died of, and do not run it again as xdist would."""
-                chapters: list[dict[str, bool]] = list(self.assigned_work[node].values())
-                left = [(c, test) for c in chapters for test, done in c.items() if not done]
-                for chapter, crashed in left[:1]:
-                    chapter[crashed] = True
-                super().remove_node(node)
-                return left[0][1] if left else None
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin, in one of several workers, with the file that waits for processes to start."""
+    if is_worker(config) and workers(config) > 1:
+        waiting = {item.path for item in items if forks(item)}
+        items.sort(key=lambda item: item.path not in waiting)
 
-        config.option.loadscopereorder = False  # the largest chapters first are not the longest
-        return ChapterScheduling(config, log)
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(
-        self, config: pytest.Config, items: list[pytest.Item]
-    ) -> None:
-        """Begin, in one of several workers, with the file that waits for processes to start."""
-        if is_worker(config) and workers(config) > 1:
-            waiting = {item.path for item in items if forks(item)}
-            items.sort(key=lambda item: item.path not in waiting)
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_configure_node(self, node: Any) -> None:
-        """Tell a worker which devices there are."""
-        node.workerinput[KEY] = self._selection().packed()
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker which devices there are."""
+    node.workerinput[KEY] = node.config.stash[CONTEXT].selection.packed()

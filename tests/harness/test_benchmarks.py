@@ -140,7 +140,7 @@ def test_row(benchmark, request):
     benchmark(int)
     row = {"device": "cpu", "feed": "resident", "batch": 4, "busy": 0.5}
     row |= {"kernel microseconds": 50.0, "step microseconds": 100.0}
-    request.config.stash[benchmarks.rows_key].append(row)
+    request.config.stash.setdefault(benchmarks.rows_key, []).append(row)
 """
 
 
@@ -219,10 +219,6 @@ def test_rounds_are_long_enough_wait_for_the_device_and_are_repeated_on_a_busy_m
 
 DEVICE = """
 import pytest, torch
-from blitz.harness import benchmarks
-
-def pytest_configure(config):
-    config.stash[benchmarks.rows_key] = []
 
 @pytest.fixture
 def device():

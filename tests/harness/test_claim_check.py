@@ -1,11 +1,12 @@
 """Tests that were collected, held against the table of contents."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from blitz.harness import contents
-from blitz.harness.claim_check import ClaimCheckPlugin
+from blitz.harness import claim_check, contents
 from blitz.harness.selection import META, Selected, Selection
 from tests import small_house
 
@@ -40,6 +41,8 @@ def test_key_and_device_are_found_by_the_id_alone(
 ) -> None:
     table = contents.load(spec / "contents.toml")
 
-    located = ClaimCheckPlugin(spec, lambda: table, SELECTION).locate(node)
+    run: Any = SimpleNamespace(contents=lambda: table, selection=SELECTION)
+
+    located = claim_check.located(node, run)
 
     assert found == (None if located is None else (located[0].claim.key, located[1]))

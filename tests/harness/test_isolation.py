@@ -215,7 +215,7 @@ def test_time_a_test_may_take_follows_the_first_ones(monkeypatch: pytest.MonkeyP
     limits = []
     for given in (None, 7.0):
         config = SimpleNamespace(getoption=lambda name, given=given: given, add_cleanup=id)
-        plugin: Any = isolation.SupervisorPlugin(config, ACCELERATED, lambda node: None)
+        plugin: Any = isolation.SupervisorPlugin(config, None)
         for node in ("a", "b", "c") if given is None else ():
             plugin.pytest_runtest_logstart(node)
             plugin.pytest_runtest_logfinish(node)

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from blitz.base.errors import BlitzError
 from blitz.harness import profile
 from blitz.harness.outcomes import BROKEN, HELD, KNOWN, NOT_RUN, Outcome
-from blitz.harness.profile import Line, Profile, ProfilePlugin
+from blitz.harness.profile import Line, Profile
 from blitz.harness.texts import Message
 
 CPU, CUDA, XPU, META = (torch.device(name) for name in ("cpu", "cuda:0", "xpu:1", "meta"))
@@ -164,7 +164,6 @@ class TestStale:
     ) -> None:
         results: Any = [Outcome("x", key, "cuda:0", state, "", did) for state, did in outcomes]
         results.append(Outcome("y", "T9", "cuda:0", KNOWN, "", "xfail"))
-        judge: Any = ProfilePlugin(Profile(PATH, LINES), None)
 
         faults = [] if fault is None else [Message(fault, {"profile": "backend.toml", "key": key})]
-        assert judge.stale(results) == faults
+        assert Profile(PATH, LINES).stale(results) == faults

@@ -14,6 +14,7 @@ import torch
 
 from blitz import devices
 from blitz.harness import verdict
+from blitz.harness.context import RunContext
 from blitz.harness.outcomes import (
     BROKEN,
     CRASHED,
@@ -407,7 +408,10 @@ class TestVerdict:
     def test_one_of_several_devices_at_work_is_enough(
         self, selected: Selected, outcomes: list[tuple[str, str, str]], idle: str | None
     ) -> None:
-        faults = verdict.faults(self.results(*outcomes), Selection((selected,)), True, None)
+        run: Any = {"contents": None, "profile": None, "images": "", "threads": 1, "judged": True}
+        run |= {"results": self.results(*outcomes), "selection": Selection((selected,))}
+
+        faults = RunContext(**run, named=True).faults()
 
         assert faults == ([] if idle is None else [Message("fault.idle", {"device": idle})])
 

@@ -9,6 +9,7 @@ import torch
 
 from blitz import data
 from blitz.harness import xdist
+from blitz.harness.context import CONTEXT
 from blitz.harness.selection import META, Selected, Selection
 
 SELECTION = Selection((Selected("cpu", "cpu"), Selected("xpu", "xpu:0", 2), META), ("hung",))
@@ -29,8 +30,9 @@ class WorkerConfig(Config):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        node = SimpleNamespace(workerinput={"workerid": "gw1"})
-        xdist.XdistBridge(lambda: SELECTION).pytest_configure_node(node)
+        controller = SimpleNamespace(stash={CONTEXT: SimpleNamespace(selection=SELECTION)})
+        node = SimpleNamespace(workerinput={"workerid": "gw1"}, config=controller)
+        xdist.pytest_configure_node(node)
         self.workerinput = node.workerinput
 
 
