@@ -285,18 +285,30 @@ pretend_backend.faults |= {
 """
     )
 
-    def test_it_costs_one_worker(self, house: Callable[..., Done], tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        ("gaps", "code", "state"),
+        [("", 1, "broken"), ('T2 = { xfail = "no sums" }', 0, "known gap")],
+        ids=["broken", "known gap"],
+    )
+    def test_it_costs_one_worker(
+        self, house: Callable[..., Done], tmp_path: Path, gaps: str, code: int, state: str
+    ) -> None:
         (tmp_path / "faulty.py").write_text(self.FAULTY)
+        (tmp_path / "gaps.toml").write_text(f"[claims]\n{gaps}")
         bad = "torch.ones(2, device=device).cumsum(0).tolist()"
 
-        done = house(bad, "--device=pretend", "--import=faulty")
+        options = ("--device=pretend", "--import=faulty", "--known-gaps=gaps.toml")
 
-        assert done.code == 1
+        done = house(bad, *options, tests=TESTS.replace(".sum()", ".cpu().sum()"))
+
+        assert done.code == code
         found = outcomes(tmp_path, "pretend:0")
         assert (found["T1"], found["T3"]) == (HELD, HELD)
-        assert found["T2"] == ("broken", "RuntimeError: device-side assert triggered")
-        assert "pretend:0 no longer answers" in done.output
-        assert "1 failed, 2 passed" in done.output
+        assert found["T2"][0] == state
+        if state == "broken":
+            assert found["T2"][1] == "RuntimeError: device-side assert triggered"
+            assert "pretend:0 no longer answers" in done.output
+            assert "1 failed, 2 passed" in done.output
 
     def test_device_that_does_not_come_back_is_left_alone(
         self, house: Callable[..., Done], tmp_path: Path
