@@ -6,7 +6,7 @@
 The tutorial's net is trained by the tutorial's recipe (batches of 4, SGD with rate 0.001 and
 momentum 0.9) on some seeds of the images and of the net, and tested after some numbers of steps.
 Beside it stand what must stay behind: a softmax classifier on the pixels, the nearest neighbours
-and the mean colour. The table is printed, in per cent; the picture, eight images of each class, is
+and the mean colour. The table is printed, in per cent; the picture, five images of each class, is
 written beside this file.
 """
 
@@ -105,7 +105,7 @@ def neighbours(train: TensorDataset, test: TensorDataset) -> dict[str, float]:
     return found
 
 
-def picture(images: data.Images, columns: int = 8) -> Image.Image:
+def picture(images: data.Images, columns: int = 5) -> Image.Image:
     """Return the first images of each class, a row a class, twice as large and in 16 colours."""
     labels, pixels = np.array(images.labels), images.pixels
     rows = [np.flatnonzero(labels == label)[:columns] for label in range(10)]
