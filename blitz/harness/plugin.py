@@ -3,8 +3,8 @@
 PYTEST_DONT_REWRITE: conftest.py imports parts of this package before pytest could.
 """
 
-import atexit
 import gc
+import sys
 import warnings
 from functools import cache
 from multiprocessing import forkserver, get_context
@@ -44,6 +44,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Choose devices, read what was asked for, and register the parts."""
+    # torch stays to the end, where pytest and Python look through it for garbage four times, 0.2 s
+    # each. What torchvision loads comes too late for this: triton's nanobind would report it as
+    # leaked.
+    if "triton" not in sys.modules:
+        gc.freeze()
     spec, worker = config.rootpath / "spec", xdist.is_worker(config)
     contents = cache(lambda: load(spec / "contents.toml"))
     try:
@@ -149,9 +154,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Begin to prepare the server that processes are forked from, while other tests run."""
-    # pytest collects garbage five times as it ends; what is loaded by now stays anyway.
-    gc.freeze()
-    atexit.register(gc.unfreeze)  # what is frozen at the end, triton's nanobind reports as leaked
     if any(map(xdist.forks, session.items)):
         # The first DistributedDataParallel imports torch._dynamo, which takes seconds.
         get_context("forkserver").set_forkserver_preload(["torch._dynamo", "torchvision"])

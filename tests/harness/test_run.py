@@ -326,12 +326,11 @@ def test_tf32_is_off(run: Callable[..., Any], names: tuple[str, ...]) -> None:
     assert run("--device", ",".join(names), tests=tests).ret == 0
 
 
-def test_what_is_frozen_for_the_run_is_free_again_when_the_process_ends() -> None:
-    """What is frozen then, nanobind reports as leaked: forty lines below the verdict."""
+def test_what_is_frozen_for_the_run_is_not_reported_as_leaked_when_the_process_ends() -> None:
+    """nanobind would do so where triton is frozen: forty lines below the verdict."""
     program = (
-        "import atexit, gc, sys, pytest\n"
-        "atexit.register(lambda: print(gc.get_freeze_count(), file=sys.stderr))\n"
-        "pytest.main(['spec/test_7_recipe_mistakes.py', '--collect-only', '-q'])\n"
+        "import gc, pytest\n"
+        "pytest.main(['spec/test_4_classifier.py', '--collect-only', '-q'])\n"
         "assert gc.get_freeze_count() > 0\n"
     )
 
@@ -339,7 +338,7 @@ def test_what_is_frozen_for_the_run_is_free_again_when_the_process_ends() -> Non
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
 
-    assert done.stderr.split() == ["0"]
+    assert done.stderr == ""
 
 
 def test_benchmarks_stay_out_of_a_plain_run(run: Callable[..., Any], no_accelerator: None) -> None:
