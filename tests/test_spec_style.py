@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from blitz.harness import contents
+
 SPEC = Path(__file__).parents[1] / "spec"
 FILES = sorted(f for f in SPEC.rglob("*.py") if f.name.startswith(("test_", "bench_")))
 
@@ -42,3 +44,24 @@ class TestEveryTest:
         source = file.read_text(encoding="utf-8")
         assert "sleep(" not in source
         assert "flaky" not in source
+
+
+class TestEveryClaim:
+    table = contents.load(SPEC / "contents.toml")
+
+    def test_is_accounted_for(self) -> None:
+        for claim, _ in self.table.claims():
+            reason = claim.erratum or claim.untestable
+            assert claim.tests or claim.benchmarks or reason, claim.key
+            for test in self.table.tests(claim):
+                assert test.benchmark == (test.id in claim.benchmarks), test.id
+
+    def test_is_led_by_a_test_in_its_chapter(self) -> None:
+        for place in self.table.places():
+            if place.test.id in place.claim.tests[:1]:
+                assert place.test.file == place.page.file, place.test.id
+
+    def test_has_its_tests_in_the_class_of_its_section(self) -> None:
+        for place in self.table.places():
+            if place.test.file == place.page.file:
+                assert place.test.class_name == place.section.class_name, place.test.id

@@ -161,36 +161,23 @@ class Contents:
         """Return a sentence for everything in contents and tests that does not fit together."""
         keys = Counter(claim.key for claim, _ in self.claims())
         ids = Counter(i for claim, _ in self.claims() for i in claim.tests + claim.benchmarks)
+        written = Counter(test.id for test in self._tests)
         return [
             *(f"{key} stands {n} times in the contents" for key, n in keys.items() if n > 1),
             *(f"the id {i!r} stands {n} times in the contents" for i, n in ids.items() if n > 1),
-            *(sentence for page in self.pages for sentence in self._misfits_of(page)),
-            *self._unclaimed(ids),
+            *(f"test_{i} is written {n} times" for i, n in written.items() if n > 1),
+            *(
+                f"{claim.key} names {i!r}, but there is no test_{i}"
+                for claim, _ in self.claims()
+                for i in claim.tests + claim.benchmarks
+                if i not in written
+            ),
+            *(
+                f"{test.file.name}: test_{test.id} belongs to no claim in the contents"
+                for test in self._tests
+                if test.id not in ids and not test.benchmark
+            ),
         ]
-
-    def _misfits_of(self, page: Page) -> Iterator[str]:
-        for section in page.sections:
-            for claim in section.claims:
-                if not (claim.tests or claim.benchmarks or claim.erratum or claim.untestable):
-                    yield (
-                        f"{claim.key} is accounted for by nothing: name its tests, or say why it "
-                        "is a benchmark, an erratum or untestable"
-                    )
-                for test_id in claim.tests + claim.benchmarks:
-                    place = self._places.get(test_id)
-                    if place is None:
-                        yield f"{claim.key} names {test_id!r}, but there is no test_{test_id}"
-                    elif place.claim is claim:
-                        yield from _misfits_of_test(place)
-
-    def _unclaimed(self, ids: Counter[str]) -> Iterator[str]:
-        written = Counter(test.id for test in self._tests)
-        for test in self._tests:
-            if test.id not in ids and not test.benchmark:
-                yield f"{test.file.name}: test_{test.id} belongs to no claim in the contents"
-        for test_id, count in written.items():
-            if count > 1:
-                yield f"test_{test_id} is written {count} times; an id is unique in spec"
 
 
 def load(path: Path) -> Contents:
@@ -244,21 +231,3 @@ def _claim(key: str, entry: list[str] | dict[str, Any], said: str) -> Claim:
         untestable=entry.get("untestable"),
         said=entry.get("said", said),
     )
-
-
-def _misfits_of_test(place: Place) -> Iterator[str]:
-    test, claim, section, page = place.test, place.claim, place.section, place.page
-    name = f"{test.file.name}: test_{test.id}"
-    if test.id in claim.benchmarks:
-        if not test.benchmark:
-            yield f"{claim.key}: test_{test.id} is no benchmark"
-        return
-    if test.id == claim.tests[0] and test.file != page.file:
-        yield f"{claim.key}: {name} leads the claim, and stands elsewhere than in {page.file.name}"
-    if test.file == page.file and test.class_name != section.class_name:
-        yield (
-            f"{claim.key}: test_{test.id} stands in {test.class_name}, its section "
-            f"{section.heading!r} is {section.class_name}"
-        )
-    if not test.sentence:
-        yield f"{name} has no docstring to say what it claims"
