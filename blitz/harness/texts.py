@@ -17,19 +17,6 @@ LANGUAGES = ("en", "zh")
 
 
 @dataclass(frozen=True)
-class Said:
-    """A text with the language it is in, where that is not the page's own.
-
-    Attributes:
-        text: The text.
-        lang: ``en`` where a translation is missing; empty where the text is in the page's language.
-    """
-
-    text: str
-    lang: str = ""
-
-
-@dataclass(frozen=True)
 class Texts:
     """All words of one language.
 
@@ -51,12 +38,9 @@ class Texts:
         """
         return self.words[key].format(**values)
 
-    def of(self, table: str, key: str, english: str) -> Said:
+    def of(self, table: str, key: str, english: str) -> str:
         """Return what a table of the specification's words has under ``key``, else the English."""
-        if self.lang == "en":
-            return Said(english)
-        found = self.said.get(table, {}).get(key)
-        return Said(english, "en") if found is None else Said(found)
+        return self.said.get(table, {}).get(key, english)
 
 
 def texts(lang: str, spec: Path | None = None) -> Texts:

@@ -16,7 +16,6 @@ from blitz.harness.report.options import Request
 from blitz.harness.report.releases import Probe
 from blitz.harness.selection import NO_ACCELERATOR
 from blitz.harness.source import Test
-from blitz.harness.texts import Said
 from blitz.harness.verdict import ExitState
 
 SIGNS = {
@@ -151,10 +150,10 @@ class Report:
 
     # The claims
 
-    def notes_on(self, claim: Claim) -> Iterator[tuple[str, Said]]:
+    def notes_on(self, claim: Claim) -> Iterator[tuple[str, str]]:
         """Yield who else says it and why it has no tests: the kind of note, and the note."""
         if claim.said != "text":
-            yield "said", Said(self._texts(f"said.{claim.said}"))
+            yield "said", self._texts(f"said.{claim.said}")
         measured = self._texts("claim.benchmark") if claim.benchmarks else None
         for kind in ("erratum", "untestable", "benchmark"):
             reason = measured if kind == "benchmark" else getattr(claim, kind)

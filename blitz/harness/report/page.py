@@ -14,7 +14,6 @@ from blitz.harness.context import RunContext
 from blitz.harness.outcomes import FAILED
 from blitz.harness.report import gather, highlight, speed
 from blitz.harness.report.options import Request
-from blitz.harness.texts import Said
 from blitz.harness.verdict import ExitState
 from blitz.measuring.step_breakdown import PARTS
 
@@ -59,7 +58,6 @@ def _template() -> jinja2.Template:
     environment.globals |= {
         "coded": _coded,
         "highlighted": highlight.python,
-        "said": _said,
         "signs": gather.SIGNS,
         # As keys of the texts and classes of the page, which cannot hold a blank.
         "names": {state: state.replace(" ", "_") for state in gather.SIGNS},
@@ -75,12 +73,6 @@ def _template() -> jinja2.Template:
 def _coded(words: str) -> Markup:
     """Return the text, with what stands in `backticks` as code."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(words))))
-
-
-def _said(what: Said) -> Markup:
-    """Return the text; where it is not in the page's language, the element says so."""
-    text = _coded(what.text)
-    return Markup('<span lang="{}">{}</span>').format(what.lang, text) if what.lang else text
 
 
 def _asset(name: str) -> str:

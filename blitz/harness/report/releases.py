@@ -7,8 +7,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from blitz.base.errors import BlitzError
-
 
 @dataclass(frozen=True)
 class Probe:
@@ -42,29 +40,21 @@ class Probe:
 
 
 def load(file: Path) -> tuple[Probe, ...]:
-    """Return the probes in ``file``; none where there is no such file.
-
-    Raises:
-        BlitzError: it holds something else.
-    """
+    """Return the probes in ``file``; none where there is no such file."""
     if not file.exists():
         return ()
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        return tuple(
-            Probe(
-                name,
-                tuple(row["claims"]),
-                {"en": row["question"], "zh": row["question_zh"]},
-                row.get("old"),
-                row.get("new"),
-                _cells(row["seen"], content["versions"]),
-            )
-            for name, row in content["probes"].items()
+    content = json.loads(file.read_text(encoding="utf-8"))
+    return tuple(
+        Probe(
+            name,
+            tuple(row["claims"]),
+            {"en": row["question"], "zh": row["question_zh"]},
+            row.get("old"),
+            row.get("new"),
+            _cells(row["seen"], content["versions"]),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        what = f"{type(error).__name__}: {error}"
-        raise BlitzError(f"{file}: {what}. Put it back as it came.") from error
+        for name, row in content["probes"].items()
+    )
 
 
 def _cells(seen: Mapping[str, Any], releases: Iterable[str]) -> dict[str, tuple[bool | None, str]]:

@@ -448,18 +448,13 @@ class TestWholeSpecification:
             assert not [n for n in page.all() if n.tag != "html" and "lang" in n.attributes]
             return
 
-        left = {
-            node.text
-            for node in page.one("body").all()
-            if node.attributes.get("lang") == "en" and node.tag not in ("pre", "dd")
-        }
-        marks = [place.test.verdict for place in SPECIFICATION.places()]
-        # what the English says instead stays English on every page
-        assert left <= {mark.upstream for mark in marks if mark is not None}
+        sentences = [span.text for span in page.all("span", cls="s")]
+        assert len(sentences) > 500
+        assert [said for said in sentences if not re.search("[\u4e00-\u9fff]", said)] == []
         assert page.one("html").attributes["lang"] == "zh-Hans"
 
 
-def test_missing_translation_is_told_in_english_and_marked(tmp_path: Path) -> None:
+def test_missing_translation_is_told_in_english(tmp_path: Path) -> None:
     run = a_run(tmp_path, HELD)
     (tmp_path / "spec" / "zh.toml").write_text('[claims]\nold_habit = "习惯是 None。"\n', "utf-8")
 
@@ -467,8 +462,7 @@ def test_missing_translation_is_told_in_english_and_marked(tmp_path: Path) -> No
 
     assert claim(page, "T3").one("span", cls="s").one("span", cls="chip").text
     assert claim(page, "T3").one("span", cls="s").text.startswith("习惯是 None。")
-    told = claim(page, "T2").one("span", cls="s").one("span")
-    assert (told.attributes["lang"], told.text) == ("en", "A tensor of three has shape three.")
+    assert claim(page, "T2").one("span", cls="s").text == "A tensor of three has shape three."
 
 
 @pytest.mark.parametrize(
