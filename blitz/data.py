@@ -71,7 +71,6 @@ def load(
     *,
     count: int | None = None,
     seed: int = 0,
-    transform: Callable[[Image.Image], Any] | None = None,
 ) -> Images:
     """Load the training or test images.
 
@@ -85,7 +84,6 @@ def load(
             (or one more of the first classes) and no more than there are. None for all.
         seed: Chooses what is made or taken, and the order of it. Only the whole of the official
             images comes in an order of its own.
-        transform: Applied to the PIL image of each item.
 
     Raises:
         DataError: the folder cannot be used, or files in it, all of which are named; nothing was
@@ -98,7 +96,7 @@ def load(
         raise ValueError(f"split {split!r}: there is no such part. Ask for 'train' or 'test'.")
     if source is None:
         pixels, labels = made.make(MADE[split] if count is None else count, split, seed)
-        return Images(pixels, labels, f"{describe(None)}, seed {seed}", transform)
+        return Images(pixels, labels, f"{describe(None)}, seed {seed}")
     folder = Path(source)
     notes = ""
     if folders.is_official(folder):
@@ -112,7 +110,7 @@ def load(
         notes += f", other files ignored: {ignored:,}" if ignored else ""
         notes += f", {converted:,} images converted to 32 x 32 pixels in RGB" if converted else ""
     origin = f"{len(chosen):,} of {len(labels):,} {split} images of {folders.name(folder)}{notes}"
-    return Images(pixels, labels[chosen], origin, transform)
+    return Images(pixels, labels[chosen], origin)
 
 
 def load_both(source: Source) -> list[Images]:

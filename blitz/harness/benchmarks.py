@@ -33,7 +33,8 @@ def pytest_benchmark_update_machine_info(
 ) -> None:
     """Note what pytest-benchmark does not ask: torch, and why there is no accelerator."""
     missing = config.stash[CONTEXT].selection.missing
-    machine_info["blitz"] = machine() | {"no accelerator": missing}
+    about = {"cpu": cpu_name(), "cores": os.cpu_count(), "no accelerator": missing}
+    machine_info["blitz"] = about
 
 
 @pytest.hookimpl(trylast=True)  # after pytest-benchmark's table
@@ -49,17 +50,6 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
 def as_rows(report: Mapping[str, Any]) -> str:
     """Return JSON with a line for each entry, and for each row of an entry that holds several."""
     return re.sub(r"\n {3,}|\n {2}(?=[\]}])", " ", json.dumps(report, indent=1)) + "\n"
-
-
-def machine() -> dict[str, Any]:
-    """Return what a run notes of its machine."""
-    return {
-        "cpu": cpu_name(),
-        "threads": torch.get_num_threads(),
-        "cores": os.cpu_count(),
-        "load": load(),
-        "versions": versions(),
-    }
 
 
 def about(device: torch.device) -> dict[str, Any]:
@@ -87,11 +77,6 @@ def cpu_name() -> str:
 
     named: str = cpuinfo.get_cpu_info().get("brand_raw", "")
     return named or platform.machine()
-
-
-def load() -> float | None:
-    """Return the load average of the last five minutes; None on Windows."""
-    return round(os.getloadavg()[1], 1) if hasattr(os, "getloadavg") else None
 
 
 def versions() -> dict[str, str]:

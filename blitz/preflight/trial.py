@@ -10,7 +10,6 @@ import importlib
 import json
 import os
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -83,11 +82,10 @@ def trial(device_name: str, modules: Sequence[str], say: Say) -> None:
 
 def _found(torch: ModuleType, name: str) -> "Device":
     if name == ANY:
-        with warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always")
-            found = torch.accelerator.is_available()
-        if not found:
-            why = "".join(f" ({first_line(Warning(each.message))})" for each in said[:1])
+        from blitz.base import backend  # imports torch
+
+        if not backend.finds_accelerator():
+            why = f": {warned}" if (warned := backend.driver_warning()) else ""
             raise RuntimeError(f"no such device: no accelerator is available to torch{why}")
         name = f"{torch.accelerator.current_accelerator().type}:0"
     device: Device = torch.device(name)

@@ -11,6 +11,7 @@ On the cpu the first two give the same losses to the last bit, and they feed sev
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -47,13 +48,11 @@ class Feed(ABC):
 
     Attributes:
         name: One of :data:`NAMES`.
-        why: Why it was chosen, in a clause.
         batches: Batches of an epoch, the short last one included.
         batch_size: Images of a batch that this process has; all if it is the only one.
     """
 
     name: str
-    why = "it was asked for"
 
     def __init__(
         self, images: Images, share: Share, seed: int, device: torch.device, workers: int
@@ -207,8 +206,8 @@ def make(
         rank: Which of several processes gets these batches.
 
     Raises:
-        BlitzError: there is no such feed, or not for this device, memory or number of processes, or
-            there are fewer images in a batch than processes.
+        BlitzError: the feed is not for this device, memory or number of processes, or there are
+            fewer images in a batch than processes.
         UnusableDevice: ``device`` is meta.
     """
     if device.type == "meta":
@@ -216,22 +215,15 @@ def make(
             "device 'meta' has shapes and no values: nothing is trained there. Use the cpu or an "
             "accelerator."
         )
-    # All of them: the reason why resident is not taken is said where loader is.
-    obstacles = {feed: _obstacle(feed, len(images), device, rank) for feed in NAMES}
-    fastest = next(feed for feed in reversed(NAMES) if obstacles[feed] is None)
-    chosen = fastest if name is None else name
-    obstacle = obstacles.get(chosen, "there is none of this name")
-    if obstacle is not None:
+    obstacle = partial(_obstacle, count=len(images), device=device, rank=rank)
+    if name is None:
+        name = next(feed for feed in reversed(NAMES) if obstacle(feed) is None)
+    elif (why := obstacle(name)) is not None:
         raise BlitzError(
-            f"feed {chosen!r} cannot be used: {obstacle}. Choose another of {', '.join(NAMES)}."
+            f"feed {name!r} cannot be used: {why}. Choose another of {', '.join(NAMES)}."
         )
     share = Share(len(images), batch_size, rank)
-    feed = _KINDS[chosen](images, share, seed, device, workers)
-    if name is None:
-        fits = f"all images fit the memory of {device}"
-        replays = ", which replays captured steps" if chosen == "captured" else ""
-        feed.why = str(obstacles["resident"]) if chosen == "loader" else fits + replays
-    return feed
+    return _KINDS[name](images, share, seed, device, workers)
 
 
 def _obstacle(name: str, count: int, device: torch.device, rank: Rank) -> str | None:

@@ -94,7 +94,7 @@ def described(training: Training) -> Iterator[str]:
     several = f"{count} processes, the first on " if count > 1 else ""
     for split, images in (("train", training.train), ("test", training.test)):
         yield f"{split} images: {images.origin}"
-    yield f"device: {several}{devices.describe(found.device)}; feed: {feed.name}, since {feed.why}"
+    yield f"device: {several}{devices.describe(found.device)}; feed: {feed.name}"
     yield (
         f"settings: {found.epochs} x {feed.batches:,} batches of {found.batch_size}, "
         f"learning rate {found.lr:g}, momentum {found.momentum:g}, width {found.width}, "

@@ -27,7 +27,7 @@ def test_says_what_is_trained_and_how_it_went(
     assert lines[:4] == [
         f"train images: 39 of 39 train images of the class folders in {train.images}",
         f"test images: 12 of 12 test images of the class folders in {train.images}",
-        "device: cpu; feed: resident, since all images fit the memory of cpu",
+        "device: cpu; feed: resident",
         "settings: 3 x 10 batches of 4, learning rate 0.01, momentum 0.9, width 6, seed 3, exact",
     ]
     assert lines[4].startswith("some images: ")

@@ -148,7 +148,6 @@ def test_summary_comes_after_the_table_and_the_machine_is_noted(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # this may be one itself
-    monkeypatch.setattr(os, "getloadavg", lambda: (1.11, 2.22, 3.33))
     monkeypatch.setattr(os, "cpu_count", lambda: 7)
     spec = small_house.make(pytester.path, small_house.PAGE + 'T1 = { untestable = "So." }', "")
     (spec / "bench_throughput.py").write_text(TIMED)
@@ -159,14 +158,7 @@ def test_summary_comes_after_the_table_and_the_machine_is_noted(
     lines = ["*benchmark: 1 tests*", "*how fast the 60 Minute Blitz is*", "cpu, resident feed, *"]
     result.stdout.fnmatch_lines(lines)
     noted = json.loads((pytester.path / "a.json").read_text())["machine_info"]["blitz"]
-    assert noted == {
-        "cpu": benchmarks.cpu_name(),
-        "threads": torch.get_num_threads(),
-        "cores": 7,
-        "load": 2.2,
-        "versions": benchmarks.versions(),
-        "no accelerator": None,
-    }
+    assert noted == {"cpu": benchmarks.cpu_name(), "cores": 7, "no accelerator": None}
 
 
 def fixtures_of_benchmarks(until: str) -> str:

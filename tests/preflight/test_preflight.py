@@ -244,7 +244,7 @@ def test_accelerator_that_torch_does_not_find_has_no_driver(
     found = preflight.check(preflight.ANY, modules=[plug_in], fork=True)
 
     assert found.verdict is Verdict.NO_DRIVER
-    assert "to torch (The NVIDIA driver on your system is too old)" in found.detail
+    assert "to torch: The NVIDIA driver on your system is too old" in found.detail
 
 
 def test_broken_numpy_is_told_in_a_process_of_its_own(

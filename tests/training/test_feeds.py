@@ -339,12 +339,10 @@ class TestChoice:
         free["cpu"] = 30 * 3072 * 6 - 1
         too_large = make(None, images)
 
-        assert [(feed.name, feed.why) for feed in (asked_for, fits, too_large)] == [
-            ("loader", "it was asked for"),
-            ("resident", "all images fit the memory of cpu"),
-            ("loader", "30 images need 1 MiB, and cpu has 1 MiB free"),
-        ]
-        with pytest.raises(BlitzError, match=r"'resident' cannot be used: .* Choose another"):
+        names = [feed.name for feed in (asked_for, fits, too_large)]
+        assert names == ["loader", "resident", "loader"]
+        why = "feed 'resident' cannot be used: 30 images need 1 MiB, and cpu has 1 MiB free. Choose"
+        with pytest.raises(BlitzError, match=why):
             make("resident", images)
 
     @pytest.mark.parametrize(
@@ -381,7 +379,6 @@ class TestChoice:
     @pytest.mark.parametrize(
         ("wrong", "error", "words"),
         [
-            ({"name": "fast"}, BlitzError, "this name. Choose another of loader, resident"),
             ({"name": "captured"}, BlitzError, "CUDA graphs, which cpu does not have"),
             ({"device": torch.device("meta")}, UnusableDevice, "no values"),
         ],
