@@ -20,6 +20,9 @@ class TestPredict:
     def test_images_go_where_the_net_is(self) -> None:
         assert evaluation.predict(nn.Linear(2, 3, device="meta"), torch.zeros(5, 2)).is_meta
 
+    def test_net_without_parameters_takes_images_where_they_are(self) -> None:
+        assert evaluation.predict(nn.Identity(), torch.eye(3)).tolist() == [0, 1, 2]
+
 
 def test_accuracy_of_all_and_of_each_class() -> None:
     accuracy = Accuracy((0, 1, 1), (0, 2, 1))
