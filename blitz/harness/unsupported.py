@@ -69,7 +69,8 @@ def tried(error: BaseException, known: Mapping[str, str], use: DeviceUse) -> str
     device, refused = use.device, use.refused
     if refused is not None and any(is_same(cause, refused.error) for cause in _causes(error)):
         return _refusal(refused, device)
-    own = from_backend(error, device) or re.search(OF_PYTHON, str(error))
+    lacking = re.search(OF_PYTHON, str(error))
+    own = from_backend(error, device) or (lacking and hasattr(torch.Tensor, lacking[1]))
     if own or (_in_copying(error) and not _can_be_copied(device)):
         return f"{type(error).__name__}: {first_line(error)}"
     for dtype in known:
@@ -209,8 +210,9 @@ OF_AUTOGRAD = (
 )
 """Words of torch's engine for a history that is wrong, whatever the device."""
 
-OF_PYTHON = r"\(\) got an unexpected keyword argument"
-"""Its words for a method of a backend that lacks an argument of torch's: the cpu's has it."""
+OF_PYTHON = r"\.([a-z]\w*)\(\) got an unexpected keyword argument"
+"""Its words for a method of a backend's tensors that lacks an argument of torch's, as torchax's
+``numpy`` lacks ``force``. A test calls it without a frame of the backend's."""
 
 
 def _dtype(error: BaseException, known: Mapping[str, str]) -> str | None:

@@ -249,12 +249,18 @@ class TestTrying:
 
         assert unsupported.tried(error, {}, use()) == "LinAlgError: Singular matrix"
 
-    def test_method_that_lacks_an_argument_is_a_refusal(self) -> None:
-        error = raised(lambda: self.refused(copied=True))
+    def test_tensor_s_method_that_lacks_an_argument_is_a_refusal_and_ours_is_not(self) -> None:
+        class Backend:
+            def numpy(self) -> None: ...
 
-        gap = unsupported.tried(error, {}, use())
+        theirs = raised(lambda: Backend().numpy(force=True))
+        ours = raised(lambda: self.refused(copied=True))
+
+        gap = unsupported.tried(theirs, {}, use())
         assert gap is not None
-        assert gap.endswith("got an unexpected keyword argument 'copied'")
+        assert gap.endswith("Backend.numpy() got an unexpected keyword argument 'force'")
+        assert unsupported.tried(ours, {}, use()) is None
+        assert unsupported.tried(raised(lambda: OnlyOnDevice(force=True)), {}, use()) is None
 
     def test_copying_is_tried(self, monkeypatch: pytest.MonkeyPatch) -> None:
         error = raised(copy.deepcopy, sys._getframe())
