@@ -73,20 +73,22 @@ class TestParts:
         rounds = 3 * (30 * [(4, 4)] + 30 * [(8, 8)])
         assert step.calls == [(8, 8), *rounds]
 
+    # 1.25 is a quarter of the 5 seconds of a step with 4 images; None where no kernel is seen.
+    @pytest.mark.parametrize(("kernels", "busy"), [(1.25, 0.25), (None, None)])
     def test_batches_are_moved_and_the_profiler_is_asked(
-        self, step: Any, monkeypatch: pytest.MonkeyPatch
+        self, step: Any, monkeypatch: pytest.MonkeyPatch, kernels: Any, busy: float | None
     ) -> None:
         asked = []
 
-        def kernel_seconds(work: Callable[[], object], device: torch.device, times: int) -> float:
+        def kernel_seconds(work: Callable[[], object], device: torch.device, times: int) -> Any:
             work()
             asked.append((step.calls[-1], device, times))
-            return 1.25  # a quarter of the 5 seconds of a step with 4 images
+            return kernels
 
         monkeypatch.setattr(step_breakdown, "kernel_seconds", kernel_seconds)
         meta = torch.device("meta")
 
-        assert step_breakdown.measure(step, step.batches(), meta, steps=2).busy == 0.25
+        assert step_breakdown.measure(step, step.batches(), meta, steps=2).busy == busy
         assert asked == [((4, 4), meta, 2)]
         assert step.devices == {"meta"}
 

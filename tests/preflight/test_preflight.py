@@ -186,6 +186,17 @@ def test_dtypes_that_are_missing_or_come_back_as_others_are_gaps(
     assert len(found.gaps) == 2
 
 
+@pytest.mark.parametrize("error", ["torch.OutOfMemoryError", "MemoryError"])
+def test_memory_that_ends_while_a_dtype_is_tried_is_no_gap(
+    brought: Callable[[str, str], str], error: str
+) -> None:
+    plug_in = brought(PRETEND_LACKS.replace("TypeError", error), "without_memory")
+
+    found = preflight.check("pretend", modules=[plug_in], fork=False)
+
+    assert (found.verdict, found.gaps) == (Verdict.OUT_OF_MEMORY, {})
+
+
 MISMATCH = """
 import importlib.metadata, sys
 requires = importlib.metadata.requires
