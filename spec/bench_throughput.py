@@ -203,22 +203,15 @@ class TestOperations:
 
     @pytest.mark.benchmark(group="addition, 16 MiB")
     @pytest.mark.parametrize("in_place", [False, True], ids=["out_of_place", "in_place"])
-    def test_addition(
-        self, timed: Timed, benchmark: BenchmarkFixture, device: torch.device, in_place: bool
-    ) -> None:
+    def test_addition(self, timed: Timed, device: torch.device, in_place: bool) -> None:
         """Additions to 16 MiB of numbers, into new memory and in place."""
         a = torch.zeros(2048, 2048, device=device)
         one = torch.ones((), device=device)  # a bare 1 would be made a tensor each time
         add = torch.Tensor.add_ if in_place else torch.Tensor.add
 
-        result = timed(
-            lambda: add(a, one),
-            unit="operations/s",
-            **{"new bytes": backend.bytes_taken(lambda: add(a, one), device)},
-        )
+        result = timed(lambda: add(a, one), unit="operations/s")
 
         assert (result is a) == in_place
-        assert benchmark.extra_info["new bytes"] in (0 if in_place else a.nbytes, None)
         assert result.min().item() == result.max().item() > 0
         assert result.device == device
 

@@ -153,31 +153,6 @@ def allocated_bytes(device: torch.device) -> int | None:
     return None if ask is None else ask(device)
 
 
-def bytes_taken(work: Callable[[], object], device: torch.device) -> int | None:
-    """Return the bytes that ``work()`` asks for on ``device``, given back or not.
-
-    None where torch does not count them.
-    """
-    if device.type == "cpu":
-        from torch.autograd.profiler import profile
-
-        with profile(profile_memory=True) as profiled:
-            work()
-        # What is given back is counted below zero.
-        return sum(max(0, int(event.self_cpu_memory_usage)) for event in profiled.function_events)
-    ask = getattr(module_of(device), "memory_stats", None)
-    if ask is None:
-        return None
-    before = ask(device).get(_REQUESTED, 0)
-    work()
-    after: int | None = ask(device).get(_REQUESTED)
-    return None if after is None else after - before
-
-
-# "allocated_bytes" counts the allocator's blocks, which are rounded up to 512 bytes.
-_REQUESTED = "requested_bytes.all.allocated"
-
-
 @cache
 def _arguments(function: Callable[..., object], device: torch.device) -> tuple[torch.device, ...]:
     """Return the device as an argument, or none for functions that take none (MPS)."""

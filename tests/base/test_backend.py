@@ -149,29 +149,6 @@ class TestMemory:
         assert not hasattr(torch, "vulkan")
         assert backend.free_bytes(device) is None
         assert backend.allocated_bytes(device) is None
-        assert backend.bytes_taken(lambda: None, device) is None
-
-    def test_memory_that_work_takes_is_measured(self) -> None:
-        a = torch.zeros(1000)
-
-        assert backend.bytes_taken(lambda: a + a, CPU) == 4000
-        assert backend.bytes_taken(lambda: (a + a) * a, CPU) == 8000
-        assert backend.bytes_taken(lambda: a.add_(a), CPU) == 0
-        assert backend.bytes_taken(lambda: a.to("meta"), torch.device("meta")) is None
-
-    def test_memory_that_work_takes_is_what_the_allocator_counts(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        key, device = "requested_bytes.all.allocated", torch.device("cuda", 1)
-        total = iter([{}, {key: 512}, {key: 512}, {key: 1536}, {}, {}])
-
-        def stats(of: torch.device) -> dict[str, int]:
-            assert of == device
-            return next(total)
-
-        monkeypatch.setattr(torch.cuda, "memory_stats", stats)
-
-        assert [backend.bytes_taken(lambda: None, device) for _ in range(3)] == [512, 1024, None]
 
     def test_free_memory_is_unknown_where_the_driver_does_not_tell(
         self, monkeypatch: pytest.MonkeyPatch
