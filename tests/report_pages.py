@@ -9,13 +9,12 @@ from typing import Any, NamedTuple
 
 from blitz import data
 from blitz.harness import contents
-from blitz.harness.context import RunContext
+from blitz.harness.context import ExitState, RunContext
 from blitz.harness.outcomes import Outcome, Results
 from blitz.harness.report import page, releases
 from blitz.harness.report.options import Request
 from blitz.harness.selection import META, NO_ACCELERATOR, Selected, Selection
 from blitz.harness.texts import english, texts
-from blitz.harness.verdict import ExitState
 from blitz.measuring.throughput import Machine
 from tests import small_house
 from tests.forked import Done, gate

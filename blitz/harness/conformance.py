@@ -16,20 +16,19 @@ import torch
 from blitz.base import backend, files
 from blitz.base.errors import BlitzError
 from blitz.base.versions import stack
-from blitz.harness.context import RunContext
+from blitz.harness.context import ExitState, RunContext
 from blitz.harness.outcomes import FAILED, HELD, NO_DEVICE, NOT_RUN, RANK, Outcome, Results, worst
 from blitz.harness.source import Verdict
-from blitz.harness.verdict import ExitState, sentence
 
 FORMAT, VERSION = "blitz conformance", 2
 
 
 def document(run: RunContext, ending: ExitState) -> dict[str, Any]:
     """Return the whole result of a run as ``docs/conformance.md`` says."""
-    contents, results, faults = run.contents(), run.results, run.faults()
-    told = [str(fault) for fault in faults]
+    contents, results = run.contents(), run.results
+    told = [str(fault) for fault in run.faults()]
     if ending.broken_off:  # what did not run may be broken
-        told.append(str(sentence(results, faults, ending)))
+        told.append(str(run.sentence(ending)))
     by_claim: dict[str, list[Outcome]] = {}
     for outcome in results:
         by_claim.setdefault(outcome.key, []).append(outcome)

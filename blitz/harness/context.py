@@ -1,4 +1,4 @@
-"""A run of the specification: what it was asked for, and what it has found so far."""
+"""A run of the specification: what it was asked for, what it has found, and what it comes to."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,11 +6,25 @@ from dataclasses import dataclass
 import pytest
 
 from blitz.harness.contents import Contents
-from blitz.harness.outcomes import Results
+from blitz.harness.outcomes import FAILED, KNOWN, RAN, UNSUPPORTED, Results
 from blitz.harness.profile import Profile
 from blitz.harness.selection import Selected, Selection
 from blitz.harness.texts import Message
 from blitz.harness.tolerances import Row, table
+
+
+@dataclass(frozen=True)
+class ExitState:
+    """How a run came to its end.
+
+    Attributes:
+        code: Pytest's exit code.
+        broken_off: Whether it ended before its tests did: by Ctrl-C, at the first failure where
+            that was asked for, by an error of pytest's own.
+    """
+
+    code: int = 0
+    broken_off: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,6 +62,24 @@ class RunContext:
         if selected.visible > 1:
             its = [n for n in self.results.devices() if n.startswith(f"{selected.device.type}:")]
         return any(self.results.ran_on(name) for name in its)
+
+    def sentence(self, ending: ExitState) -> Message:
+        """Return what the run comes to, in a sentence."""
+        checked = {outcome.key for outcome in self.results if outcome.state in RAN}
+        broken = {outcome.key for outcome in self.results if outcome.state in FAILED}
+        gaps = {outcome.key for outcome in self.results if outcome.state in (UNSUPPORTED, KNOWN)}
+        counts = {"claims": len(checked), "broken": len(broken), "gaps": len(gaps)}
+        if ending.broken_off:
+            return Message("verdict.broken_off", counts)
+        if broken:
+            return Message("verdict.broken", counts)
+        if faults := self.faults():
+            return Message("verdict.fault", {"fault": faults[0]})
+        if not checked:
+            return Message("verdict.nothing")
+        if ending.code:
+            return Message("verdict.otherwise", {**counts, "code": ending.code})
+        return Message("verdict.gaps" if gaps else "verdict.held", counts)
 
     def tolerances(self) -> list[Row]:
         """Return the tolerances in force on each device."""

@@ -13,8 +13,8 @@ import pytest
 from _pytest.terminal import TerminalReporter  # pytest 8.3 does not export it
 
 from blitz.base.errors import BlitzError
-from blitz.harness import conformance, summary, verdict, xdist
-from blitz.harness.context import RunContext
+from blitz.harness import conformance, summary, xdist
+from blitz.harness.context import ExitState, RunContext
 from blitz.harness.report.options import Request
 
 SAVED_EVERY = 60.0
@@ -34,7 +34,7 @@ class RunEndPlugin:
         asked: Path | None = config.getoption("--conformance")
         self._result = None if config.getoption("collectonly") else asked
         self._config, self._run, self._report = config, run, report
-        self._ending: verdict.ExitState | None = None
+        self._ending: ExitState | None = None
         self._unwritten: dict[str, None] = {}
         self._saved = monotonic()
 
@@ -52,7 +52,7 @@ class RunEndPlugin:
     def pytest_runtest_logreport(self) -> None:
         """Write what is known so far now and then: a run can be killed outright."""
         if monotonic() - self._saved > SAVED_EVERY and not xdist.is_worker(self._config):
-            self._write(verdict.ExitState(int(pytest.ExitCode.INTERRUPTED), broken_off=True))
+            self._write(ExitState(int(pytest.ExitCode.INTERRUPTED), broken_off=True))
             self._saved = monotonic()
 
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
@@ -63,12 +63,10 @@ class RunEndPlugin:
             columns = shutil.get_terminal_size().columns
             for line in summary.lines(run.contents(), run.results, run.selection.missing):
                 write(summary.wrapped(line, columns))
-            faults = run.faults()
-            for fault in faults:
+            for fault in run.faults():
                 write(f"FAILED: {fault}", red=True, bold=True)
             if self._report is not None and self._ending is not None and not self._unwritten:
-                said = verdict.sentence(run.results, faults, self._ending)
-                write(f"{said} The report: {self._report.path}")
+                write(f"{run.sentence(self._ending)} The report: {self._report.path}")
         for words in self._unwritten:
             write(f"FAILED: {words}", red=True, bold=True)
 
@@ -80,11 +78,11 @@ class RunEndPlugin:
         if session.exitstatus == pytest.ExitCode.OK and self._run.faults():
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if session.exitstatus != pytest.ExitCode.USAGE_ERROR:
-            self._write(verdict.ExitState(int(session.exitstatus), _broken_off(session)))
+            self._write(ExitState(int(session.exitstatus), _broken_off(session)))
         if session.exitstatus == pytest.ExitCode.OK and self._unwritten:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def _write(self, ending: verdict.ExitState) -> None:
+    def _write(self, ending: ExitState) -> None:
         """Write all that was asked for; what cannot be written is kept for the summary."""
         self._ending = ending
         self._unwritten.clear()

@@ -13,8 +13,7 @@ import pytest
 import torch
 
 from blitz import devices
-from blitz.harness import verdict
-from blitz.harness.context import RunContext
+from blitz.harness.context import ExitState, RunContext
 from blitz.harness.outcomes import (
     BROKEN,
     CRASHED,
@@ -28,7 +27,6 @@ from blitz.harness.outcomes import (
 )
 from blitz.harness.selection import Selected, Selection
 from blitz.harness.texts import Message
-from blitz.harness.verdict import ExitState
 from tests import small_house
 
 pytest_plugins = ["pytester"]
@@ -387,12 +385,15 @@ class TestVerdict:
 
     ONE, ALL = Selected("xpu:1", "xpu:1"), Selected("xpu", "xpu:0", 2)
 
-    def results(self, *outcomes: tuple[str, str, str]) -> Any:
-        found = Results()
+    def run(self, outcomes: list[tuple[str, str, str]], *selected: Selected) -> RunContext:
+        results = Results()
         for number, (key, device, state) in enumerate(outcomes):
             node = f"test_{number}"
-            found._outcomes[node] = Outcome(node, key, device, state)
-        return found
+            results._outcomes[node] = Outcome(node, key, device, state)
+        rest: Any = {"contents": None, "profile": None, "images": "", "threads": 1}
+        return RunContext(
+            selection=Selection(selected), results=results, named=True, judged=True, **rest
+        )
 
     @pytest.mark.parametrize(
         ("selected", "outcomes", "idle"),
@@ -407,10 +408,7 @@ class TestVerdict:
     def test_one_of_several_devices_at_work_is_enough(
         self, selected: Selected, outcomes: list[tuple[str, str, str]], idle: str | None
     ) -> None:
-        run: Any = {"contents": None, "profile": None, "images": "", "threads": 1, "judged": True}
-        run |= {"results": self.results(*outcomes), "selection": Selection((selected,))}
-
-        faults = RunContext(**run, named=True).faults()
+        faults = self.run(outcomes, selected).faults()
 
         assert faults == ([] if idle is None else [Message("fault.idle", {"device": idle})])
 
@@ -431,10 +429,17 @@ class TestVerdict:
         ],
     )
     def test_sentence(
-        self, states: list[str], ending: ExitState, faults: Any, key: str, more: Any
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        states: list[str],
+        ending: ExitState,
+        faults: Any,
+        key: str,
+        more: Any,
     ) -> None:
-        found = self.results(*(("T1", "cpu", state) for state in states))
+        monkeypatch.setattr(RunContext, "faults", lambda run: faults)
+        run = self.run([("T1", "cpu", state) for state in states])
         counts = {"claims": 0, "broken": 0, "gaps": 0}
         values = counts | more if more is not None else ({"fault": "f"} if faults else {})
 
-        assert verdict.sentence(found, faults, ending) == Message(f"verdict.{key}", values)
+        assert run.sentence(ending) == Message(f"verdict.{key}", values)

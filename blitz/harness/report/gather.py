@@ -7,16 +7,15 @@ from collections.abc import Iterator
 from markupsafe import escape
 
 from blitz import data
-from blitz.harness import conformance, outcomes, summary, verdict
+from blitz.harness import conformance, outcomes, summary
 from blitz.harness.benchmarks import cpu_name
 from blitz.harness.contents import Claim, parts_of
-from blitz.harness.context import RunContext
+from blitz.harness.context import ExitState, RunContext
 from blitz.harness.outcomes import BROKEN, FAILED, HELD, NO_DEVICE, NOT_RUN, Outcome, worst
 from blitz.harness.report.options import Request
 from blitz.harness.report.releases import Probe
 from blitz.harness.selection import NO_ACCELERATOR
 from blitz.harness.source import Test
-from blitz.harness.verdict import ExitState
 
 SIGNS = {
     outcomes.HELD: "✓",
@@ -60,7 +59,7 @@ class Report:
     def __init__(self, run: RunContext, asked: Request, ending: ExitState) -> None:
         self.run, self.contents, self.faults = run, run.contents(), run.faults()
         self._request, self._texts, self._ending = asked, asked.texts, ending
-        self.verdict = verdict.sentence(run.results, self.faults, ending)
+        self.verdict = run.sentence(ending)
         self._outcomes: dict[str, list[Outcome]] = defaultdict(list)
         for outcome in run.results:
             self._outcomes[parts_of(outcome.node)[0]].append(outcome)

@@ -10,11 +10,10 @@ import jinja2
 from markupsafe import Markup, escape
 
 from blitz.base import files
-from blitz.harness.context import RunContext
+from blitz.harness.context import ExitState, RunContext
 from blitz.harness.outcomes import FAILED
 from blitz.harness.report import gather, highlight, speed
 from blitz.harness.report.options import Request
-from blitz.harness.verdict import ExitState
 from blitz.measuring.step_breakdown import PARTS
 
 HERE = Path(__file__).parent

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from blitz.harness import contents, texts
+from blitz.harness.context import ExitState
 from blitz.harness.report import gather
 from blitz.harness.selection import META, Selected, Selection
-from blitz.harness.verdict import ExitState
 from blitz.measuring import throughput
 from tests import report_pages as pages
 from tests.report_pages import BENCHMARK, SPEC, Node, a_run, cells, claim, html, read, whole_run

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from blitz.harness import texts
-from blitz.harness.verdict import ExitState
+from blitz.harness.context import ExitState
 from blitz.measuring import throughput
 from tests.report_pages import BENCHMARK, html, whole_run
 
