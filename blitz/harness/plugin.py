@@ -154,8 +154,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Begin to prepare the server that processes are forked from, while other tests run."""
-    if any(map(xdist.forks, session.items)):
-        # The first DistributedDataParallel imports torch._dynamo, which takes seconds.
-        get_context("forkserver").set_forkserver_preload(["torch._dynamo", "torchvision"])
+    files = {item.module.__name__ for item in session.items if xdist.forks(item)}  # type: ignore[attr-defined]
+    if files:
+        # The first DistributedDataParallel imports torch._dynamo, which takes seconds. Looking for
+        # garbage as often as Python does, each process would copy all memory that it shares.
+        preload = ["blitz.harness.before_torch", "torch._dynamo", *files]
+        get_context("forkserver").set_forkserver_preload(preload)
         if not xdist.is_worker(session.config):  # of several workers, one will need it
             forkserver.ensure_running()
