@@ -18,10 +18,16 @@ Layout = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 GAP = 99
 
 
+def packed(t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lay ``t`` out as a new tensor is."""
+    room = t.clone(memory_format=torch.contiguous_format)
+    return room, room
+
+
 def transposed(t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Lay ``t`` out with its first dimension innermost, as a transposed weight is."""
     backwards = tuple(reversed(range(t.dim())))
-    room = t.permute(backwards).contiguous()
+    room = t.permute(backwards).clone(memory_format=torch.contiguous_format)
     return room, room.permute(backwards)
 
 
@@ -65,6 +71,7 @@ def sliced_channels_last(t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 LAYOUTS: dict[str, Layout] = {"transposed": transposed, "strided": strided}
 LAYOUTS |= {"offset": offset, "sliced": sliced}
+EVERY_LAYOUT = {"packed": packed, **LAYOUTS}
 LAYOUTS_OF_IMAGES: dict[str, Layout] = {
     **LAYOUTS,
     "channels_last": channels_last,
@@ -85,26 +92,8 @@ def results(operation: Operation, device: torch.device) -> dict[str, list[torch.
     """Return what ``operation`` makes of its inputs in every layout, on the cpu, by layout."""
     found = {}
     for name, layout in LAYOUTS.items():
-        inputs = [layout(torch.tensor(n, device=device))[1] for n in operation.inputs]
+        inputs = [layout(t)[1] for t in operation.tensors(device)]
         found[name] = [result.cpu() for result in listed(operation.on_tensors(*inputs))]
-    return found
-
-
-def gradients(operation: Operation, device: torch.device) -> dict[str, list[torch.Tensor]]:
-    """Return autograd's gradients of ``operation`` with inputs in every layout, by layout.
-
-    The gradient that comes in is laid out likewise. Its numbers are those of ``slopes``.
-    """
-    found = {}
-    for name, layout in LAYOUTS.items():
-        tensors = [torch.tensor(numbers, device=device) for numbers in operation.inputs]
-        leaves = [t.requires_grad_() for t in tensors if t.is_floating_point()]
-        made = listed(operation.on_tensors(*[layout(t)[1] for t in tensors]))
-        floats = [r for r in made if r.is_floating_point()]
-        weights = [torch.arange(1.0, 1 + r.numel(), device=device).view(r.shape) for r in floats]
-        given = [layout(weight)[1] for weight in weights]
-        grads = torch.autograd.grad(floats, leaves, given, materialize_grads=True)
-        found[name] = [gradient.cpu() for gradient in grads]
     return found
 
 
@@ -114,6 +103,7 @@ def rooms_after(method: InPlace, device: torch.device) -> dict[str, torch.Tensor
     for name, layout in LAYOUTS.items():
         operand, arguments = method.tensors(device)
         room, view = layout(operand)
+        room.cpu()  # the view is older than this copy
         getattr(view, method.name)(*[_laid_out(layout, argument) for argument in arguments])
         found[name] = room.cpu()
     return found

@@ -1,6 +1,6 @@
 """The layers, losses and optimizers of the tutorial, as tables of calls and shapes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -101,6 +101,126 @@ LAYERS = {
     "mse_loss": Layer(_mean_squared_error, (10,), target=_numbers),
 }
 
+
+def _lstm(x: torch.Tensor, weight: torch.Tensor, recurrent: torch.Tensor) -> torch.Tensor:
+    state = (x.new_zeros(1, len(x), 5), x.new_zeros(1, len(x), 5))
+    flat = [weight, recurrent]
+    return torch.lstm(x, state, flat, False, 1, 0.0, False, False, True)[0]
+
+
+def _shortcut(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return F.relu(F.conv2d(x, weight, padding=1).add_(x), inplace=True)
+
+
+def _batch_norm_of_rows(x: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
+    return _batch_norm(torch.cat([x, 2 * x + 1, -x]), *weights)  # one sample has no variance
+
+
+def _embedding(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return x + F.embedding(_labels(len(x)).to(x.device), weight)
+
+
+_IMAGE, _LARGE = (4, 6, 5), (3, 33, 65)
+_OF_NUMBERS = (
+    *(F.relu6, F.leaky_relu, F.elu, F.selu, F.celu, F.gelu, F.silu, F.mish, F.softsign, F.tanh),
+    *(F.hardtanh, F.hardswish, F.hardsigmoid, F.logsigmoid, F.tanhshrink, F.softplus, F.sigmoid),
+)
+
+# Beyond the tutorial's: what else nets are made of, many channels, long rows and many classes.
+FURTHER_LAYERS = {
+    **{function.__name__: Layer(function, _IMAGE) for function in _OF_NUMBERS},
+    **{f"{f.__name__}_of_numbers": Layer(f, ()) for f in (*_OF_NUMBERS, F.relu)},
+    "prelu": Layer(F.prelu, _IMAGE, ((4,),)),
+    "glu": Layer(partial(F.glu, dim=1), _IMAGE),
+    "conv1d": Layer(partial(F.conv1d, padding=1), (4, 33), ((6, 4, 3), (6,))),
+    "conv3d": Layer(F.conv3d, (2, 4, 5, 6), ((3, 2, 2, 3, 3), (3,))),
+    "conv2d_in_groups": Layer(partial(F.conv2d, groups=2), _IMAGE, ((6, 2, 3, 3), (6,))),
+    "conv2d_depthwise": Layer(partial(F.conv2d, groups=4, padding=1), _IMAGE, ((8, 1, 3, 3), (8,))),
+    "conv2d_dilated": Layer(partial(F.conv2d, dilation=2), _IMAGE, ((6, 4, 3, 2), (6,))),
+    "conv2d_without_bias": Layer(partial(F.conv2d, padding="same"), _IMAGE, ((6, 4, 3, 3),)),
+    "conv2d_1x1_strided": Layer(partial(F.conv2d, stride=2), _IMAGE, ((6, 4, 1, 1),)),
+    "conv2d_5x5": Layer(F.conv2d, (3, 32, 32), ((6, 3, 5, 5), (6,))),
+    "conv2d_7x7": Layer(partial(F.conv2d, stride=2, padding=3), _LARGE, ((8, 3, 7, 7),)),
+    "conv2d_of_many": Layer(partial(F.conv2d, padding=1), (33, 5, 5), ((65, 33, 3, 3), (65,))),
+    "conv_transpose2d": Layer(
+        partial(F.conv_transpose2d, stride=2, padding=1), _IMAGE, ((4, 6, 3, 3), (6,))
+    ),
+    "conv2d_and_shortcut": Layer(_shortcut, _IMAGE, ((4, 4, 3, 3),)),
+    "linear_without_bias": Layer(F.linear, (6,), ((4, 6),)),
+    "linear_long": Layer(F.linear, (1025,), ((33, 1025), (33,))),
+    "linear_to_many": Layer(F.linear, (17,), ((4099, 17), (4099,))),
+    "linear_of_images": Layer(F.linear, (3, 4, 6), ((5, 6), (5,))),
+    "matmul": Layer(torch.matmul, (5, 6), ((6, 4),)),
+    "matmul_of_batches": Layer(lambda x, w: x @ w.expand(len(x), 6, 4), (5, 6), ((6, 4),)),
+    "matmul_transposed": Layer(lambda x, w: w.t() @ x.transpose(1, 2), (5, 6), ((6, 4),)),
+    "matmul_of_columns": Layer(lambda x, w: x @ w[:, 1:], (6,), ((6, 4),)),
+    "bmm_with_itself": Layer(lambda x: torch.bmm(x, x.transpose(1, 2)), (5, 33)),
+    "attention": Layer(lambda x: F.scaled_dot_product_attention(x, x, x), (2, 5, 6)),
+    "bilinear": Layer(lambda x, w: F.bilinear(x, x, w), (5,), ((3, 5, 5),)),
+    "embedding": Layer(_embedding, (6,), ((10, 6),)),
+    "lstm": Layer(_lstm, (7, 3), ((20, 3), (20, 5))),
+    "max_pool2d_3x3": Layer(partial(F.max_pool2d, kernel_size=3, stride=2, padding=1), _IMAGE),
+    "max_pool2d_ceil": Layer(partial(F.max_pool2d, kernel_size=2, ceil_mode=True), _IMAGE),
+    "max_pool2d_overlapping": Layer(partial(F.max_pool2d, kernel_size=3, stride=1), _LARGE),
+    "max_pool2d_dilated": Layer(partial(F.max_pool2d, kernel_size=2, dilation=2), _IMAGE),
+    "max_pool1d": Layer(partial(F.max_pool1d, kernel_size=3, padding=1), (4, 33)),
+    "avg_pool2d_2x2": Layer(partial(F.avg_pool2d, kernel_size=2), _IMAGE),
+    "avg_pool2d_of_what_is_there": Layer(
+        partial(F.avg_pool2d, kernel_size=3, stride=2, padding=1, count_include_pad=False), _IMAGE
+    ),
+    "adaptive_avg_pool2d_to_one": Layer(partial(F.adaptive_avg_pool2d, output_size=1), _IMAGE),
+    "adaptive_max_pool2d": Layer(partial(F.adaptive_max_pool2d, output_size=3), _IMAGE),
+    "batch_norm_of_rows": Layer(_batch_norm_of_rows, (4,), ((4,), (4,))),
+    "batch_norm_of_many": Layer(_batch_norm, (257, 3, 3), ((257,), (257,))),
+    "batch_norm_in_eval_of_rows": Layer(_batch_norm_in_eval, (33,), ((33,), (33,))),
+    "group_norm": Layer(lambda x, w, b: F.group_norm(x, 2, w, b), _IMAGE, ((4,), (4,))),
+    "instance_norm": Layer(F.instance_norm, _IMAGE),
+    "layer_norm_of_images": Layer(lambda x: F.layer_norm(x, x.shape[1:]), _IMAGE),
+    "layer_norm_long": Layer(_layer_norm, (4099,), ((4099,), (4099,))),
+    "normalize": Layer(F.normalize, _IMAGE),
+    "softmax_of_images": Layer(partial(F.softmax, dim=1), _IMAGE),
+    "softmax_long": Layer(partial(F.softmax, dim=-1), (3, 4099)),
+    "log_softmax_of_images": Layer(partial(F.log_softmax, dim=1), _IMAGE),
+    "log_softmax_long": Layer(partial(F.log_softmax, dim=1), (1025,)),
+    "cross_entropy_long": Layer(F.cross_entropy, (4099,), target=_labels),
+    "cross_entropy_smoothed": Layer(
+        partial(F.cross_entropy, label_smoothing=0.1), (10,), target=_labels
+    ),
+    "cross_entropy_sum_without_3": Layer(
+        partial(F.cross_entropy, reduction="sum", ignore_index=3), (10,), target=_labels
+    ),
+    "cross_entropy_of_images": Layer(
+        partial(F.cross_entropy, reduction="none"),
+        (10, 3, 5),
+        target=lambda count: (torch.arange(count * 15) * 7 % 10).view(count, 3, 5),
+    ),
+    "nll_loss": Layer(F.nll_loss, (10,), target=_labels),
+    "mean_of_mse_loss": Layer(lambda x, y: F.mse_loss(x, y.to(x)), (10,), target=_numbers),
+    "l1_loss": Layer(lambda x, y: F.l1_loss(x, y.to(x)), (10,), target=_numbers),
+    "smooth_l1_loss": Layer(lambda x, y: F.smooth_l1_loss(x, y.to(x)), (10,), target=_numbers),
+    "huber_loss": Layer(lambda x, y: F.huber_loss(x, y.to(x)), (10,), target=_numbers),
+    "binary_cross_entropy": Layer(
+        lambda x, y: F.binary_cross_entropy(x.sigmoid(), y.to(x) / 4), (10,), target=_numbers
+    ),
+    "binary_cross_entropy_with_logits": Layer(
+        lambda x, y: F.binary_cross_entropy_with_logits(x, y.to(x) / 4), (10,), target=_numbers
+    ),
+    "kl_div": Layer(lambda x, y: F.kl_div(x, y.to(x), reduction="sum"), (10,), target=_numbers),
+    "pad_with_zeros": Layer(partial(F.pad, pad=(1, 2, 0, 1)), _IMAGE),
+    "pad_reflecting": Layer(partial(F.pad, pad=(1, 2, 2, 1), mode="reflect"), _IMAGE),
+    "pad_replicating": Layer(partial(F.pad, pad=(1, 2, 2, 1), mode="replicate"), _IMAGE),
+    "pad_circular": Layer(partial(F.pad, pad=(1, 2, 2, 1), mode="circular"), _IMAGE),
+    "interpolate": Layer(partial(F.interpolate, scale_factor=2), _IMAGE),
+    "interpolate_bilinear": Layer(partial(F.interpolate, size=(7, 9), mode="bilinear"), _IMAGE),
+    "pixel_shuffle": Layer(partial(F.pixel_shuffle, upscale_factor=2), _IMAGE),
+    "unfold": Layer(partial(F.unfold, kernel_size=3, padding=1), _IMAGE),
+    "view": Layer(lambda x: x.reshape(len(x), -1) * 2, _IMAGE),
+    "cat_with_itself": Layer(lambda x: torch.cat([x, x.flip(1), x], 1), _IMAGE),
+    "split_and_swapped": Layer(lambda x: torch.cat(x.split([1, 3], 1)[::-1], 1), _IMAGE),
+    "every_other_channel": Layer(lambda x: x[:, 1::2].sum((2, 3)), _IMAGE),
+    "mean_and_variance": Layer(lambda x: x.mean((2, 3)) + x.var((2, 3)), _LARGE),
+}
+
 Optimizer = Callable[..., torch.optim.Optimizer]
 
 OPTIMIZERS: dict[str, Optimizer] = {
@@ -110,6 +230,21 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "adam": partial(torch.optim.Adam, lr=0.1),
     "rmsprop": partial(torch.optim.RMSprop, lr=0.1),
     "rprop": partial(torch.optim.Rprop, lr=0.1),
+}
+
+FURTHER_OPTIMIZERS: dict[str, Optimizer] = {
+    **OPTIMIZERS,
+    "sgd_with_dampening": partial(torch.optim.SGD, lr=0.1, momentum=0.9, dampening=0.5),
+    "sgd_uphill": partial(torch.optim.SGD, lr=0.1, maximize=True),
+    "adam_with_decay": partial(torch.optim.Adam, lr=0.1, weight_decay=0.1, amsgrad=True),
+    "adamw": partial(torch.optim.AdamW, lr=0.1),
+    "nadam": partial(torch.optim.NAdam, lr=0.1),
+    "radam": partial(torch.optim.RAdam, lr=0.1),
+    "adamax": partial(torch.optim.Adamax, lr=0.1),
+    "adagrad": partial(torch.optim.Adagrad, lr=0.1),
+    "adadelta": partial(torch.optim.Adadelta, lr=0.1),
+    "asgd": partial(torch.optim.ASGD, lr=0.1),
+    "rmsprop_centered": partial(torch.optim.RMSprop, lr=0.1, centered=True, momentum=0.9),
 }
 
 
@@ -136,8 +271,11 @@ def outcome(layer: Layer, tensors: dict[str, torch.Tensor]) -> dict[str, torch.T
         found = torch.autograd.grad(output, list(leaves.values()), tensors["given"])
     else:
         found = torch.autograd.grad(output.sum(), list(leaves.values()))
-    gradients = {f"gradient of {name}": g for name, g in zip(leaves, found, strict=True)}
-    return {"output": output.detach(), **gradients}
+    return {"output": output.detach(), **_named(leaves, found)}
+
+
+def _named(leaves: Iterable[str], found: Iterable[torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {f"gradient of {name}": g for name, g in zip(leaves, found, strict=True)}
 
 
 def relative(found: dict[str, Any], expected: dict[str, torch.Tensor]) -> tuple[Any, Any]:
@@ -148,7 +286,7 @@ def relative(found: dict[str, Any], expected: dict[str, torch.Tensor]) -> tuple[
     if not all(isinstance(value, torch.Tensor) for value in found.values()):
         pairs = {name: relative(outcome, expected) for name, outcome in found.items()}
         return {n: pair[0] for n, pair in pairs.items()}, {n: pair[1] for n, pair in pairs.items()}
-    units = {name: t.abs().max() for name, t in expected.items()}
+    units = {name: t.abs().max().clamp(min=1e-3) for name, t in expected.items()}
     return (
         {name: t.cpu() / units[name] for name, t in found.items()},
         {name: t / units[name] for name, t in expected.items()},
@@ -172,6 +310,40 @@ def outcomes(
         leaves = {key: t.requires_grad_(key != "given") for key, t in moved.items()}
         found[name] = on_cpu(outcome(layer, leaves))
     return found
+
+
+def passes(
+    layer: Layer,
+    tensors: dict[str, torch.Tensor],
+    earlier: dict[str, torch.Tensor],
+    device: torch.device,
+) -> dict[str, dict[str, torch.Tensor]]:
+    """Return outcomes on ``device`` by moment, all of them after passes with ``earlier`` numbers.
+
+    ``tensors`` are written over the earlier ones, in place: as the next batch, and as an optimizer
+    or a state dict changes weights.
+    """
+    moved = on(device, earlier)
+    leaves = {name: t for name, t in moved.items() if name != "given"}
+    outcome(layer, moved)
+    with torch.no_grad():
+        layer(*leaves.values())
+        for name, t in tensors.items():
+            moved[name].copy_(t)
+        tried = layer(*leaves.values())
+    output = layer(*leaves.values())
+    first, second = (
+        torch.autograd.grad(output, list(leaves.values()), moved["given"], retain_graph=True)
+        for _ in range(2)
+    )
+    for _ in range(3):
+        layer(*leaves.values()).backward(moved["given"].clone())  # flatten adds into its own
+    accumulated = [t.grad / 3 for t in leaves.values() if t.grad is not None]
+    found = {"first": (output, first), "second": (tried, second), "third": (output, accumulated)}
+    return {
+        moment: on_cpu({"output": output.detach(), **_named(leaves, gradients)})
+        for moment, (output, gradients) in found.items()
+    }
 
 
 def on(device: torch.device, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -202,6 +374,39 @@ def trained_in_every_layout(
             given = [layout(t)[1] for t in given] if of == "gradient" else given
             found[f"{name} {of}"] = trained(optimizer, start, given, foreach=foreach).cpu()
     return found
+
+
+def trained_together(
+    optimizer: Optimizer, device: torch.device, dtype: torch.dtype, **options: Any
+) -> list[torch.Tensor]:
+    """Return parameters of many shapes after six steps, on the cpu in float32.
+
+    In each step others have no gradient; gradients are clipped, the rate falls, and the optimizer
+    is replaced by one that loads its state.
+    """
+    numbers = torch.Generator().manual_seed(0)
+    shapes = [(), (1,), (3, 5), (0,), (33,), (4099,), (6, 3, 5, 5), *[(7,)] * 60, (65_537,)]
+
+    def drawn(shape: tuple[int, ...]) -> torch.Tensor:
+        return torch.randn(shape, generator=numbers).to(device, dtype)
+
+    learned = [drawn(shape).requires_grad_() for shape in shapes]
+    steps = optimizer(learned, **options)
+    for step in range(6):
+        for place, parameter in enumerate(learned):
+            gradient = drawn(parameter.shape)
+            parameter.grad = None if (place + step) % 4 == 0 else gradient
+        if step == 1:
+            torch.nn.utils.clip_grad_norm_(learned, 50)
+        if step == 2:
+            torch.nn.utils.clip_grad_value_(learned, 0.5)
+            steps.param_groups[0]["lr"] /= 2
+        if step == 3:
+            state = steps.state_dict()
+            steps = optimizer(learned, **options)
+            steps.load_state_dict(state)
+        steps.step()
+    return [parameter.detach().cpu().float() for parameter in learned]
 
 
 def trained(

@@ -51,9 +51,15 @@ class Operation:
         """The name below ``torch`` alone."""
         return self.name.split(" ")[0]
 
+    def tensors(self, device: torch.device, of_floats: torch.dtype = F32) -> list[torch.Tensor]:
+        """The inputs as tensors on ``device``."""
+        dtypes = {"f": of_floats, "i": I64, "b": BOOL, "c": C64}
+        arrays = [np.array(numbers) for numbers in self.inputs]
+        return [torch.from_numpy(a).to(dtypes[a.dtype.kind]).to(device) for a in arrays]
+
     def results(self, device: torch.device) -> list[torch.Tensor]:
         """What torch makes of the inputs on ``device``."""
-        tensors = [torch.tensor(numbers, device=device) for numbers in self.inputs]
+        tensors = self.tensors(device)
         return listed(self.on_tensors(*tensors) if tensors else self.on_tensors(device))
 
     def expected(self) -> list[torch.Tensor]:

@@ -23,7 +23,7 @@ def gradients(operation: Operation, device: torch.device) -> list[torch.Tensor]:
     Raises:
         RuntimeError: No float result requires a gradient.
     """
-    tensors = [torch.tensor(numbers, device=device) for numbers in operation.inputs]
+    tensors = operation.tensors(device)
     leaves = [tensor.requires_grad_() for tensor in tensors if tensor.is_floating_point()]
     # Some operations write into their inputs, which a leaf does not allow.
     results = operation.on_tensors(*[t * 1 if t.requires_grad else t for t in tensors])

@@ -11,7 +11,6 @@ from torch.testing import assert_close
 
 from spec.devices import networks
 from spec.devices.layouts import GAP, offset, strided, transposed
-from spec.devices.networks import LAYERS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -68,20 +67,6 @@ class TestRepeatedPasses:
 
         # Devices add up in another order each time; the sums are good to 1e-4.
         assert_close(others, [first] * 99, rtol=1e-3, atol=1e-4)
-
-    @pytest.mark.on("accelerator")
-    @pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
-    def test_layer_gives_the_same_again(self, layer: networks.Layer, device: torch.device) -> None:
-        """A layer gives the same outputs under no_grad, and the same gradients a second time."""
-        tensors = networks.on(device, layer.tensors(3))
-        given, leaves = tensors.pop("given"), list(tensors.values())
-        output = layer(*leaves)
-        with torch.no_grad():
-            again = layer(*leaves)
-        first = torch.autograd.grad(output, leaves, given, retain_graph=True)
-
-        assert_close(again, output.detach())
-        assert_close(torch.autograd.grad(output, leaves, given), first)
 
     def test_loaded_weights_are_used_at_once(self, device: torch.device) -> None:
         """A net that has been tried gives the outputs of weights loaded into it afterwards."""

@@ -1,0 +1,121 @@
+"""Layout, size and moment together: operations on larger tensors, in any layout, time and again."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from spec.devices.layouts import OF_ITS_STRIDES, Layout
+from spec.devices.operations import F32, FAMILIES, OPERATIONS, Operation, listed
+
+SIZES = ((1, 1), (5, 33), (129, 3), (4, 1024), (3, 4099), (2, 70_001))
+"""Rows and columns: one, odd, a power of two, and more than 16 bits count."""
+
+# Their arguments fit inputs of one size, their inputs are in a certain order, numbers that are
+# alike may be found in any order, or float32 does not hold a place among many.
+_OF_ONE_SIZE = {
+    *("gather", "scatter", "scatter_add", "chunk", "as_strided", "reshape", "Tensor.view"),
+    *("flatten", "unflatten", "broadcast_to", "block_diag", "searchsorted", "bucketize"),
+    *("linalg.cross", "linalg.solve_triangular", "linalg.cholesky", "linalg.matrix_exp"),
+    *("cummax", "quantile", "sinc"),
+}
+_OF_TWO_AT_LEAST = {
+    *(o.name for family in ("indexing", "slicing") for o in FAMILIES[family]),
+    *("std", "var", "var_mean", "nanmean", "cov", "corrcoef"),
+}
+_OF_ALL_PAIRS = {*FAMILIES["linear algebra"], *FAMILIES["slicing"]}  # products, parts one by one
+
+WITH_INPUTS = [o for o in OPERATIONS if o.inputs and o.torch_name not in OF_ITS_STRIDES]
+
+
+def sizes_of(operation: Operation) -> Iterator[tuple[str, Operation, Operation]]:
+    """Give each size ``operation`` takes, its own at first, and it twice, with other numbers."""
+    yield "its own size", operation, operation
+    for rows, columns in SIZES if operation.name not in _OF_ONE_SIZE else ():
+        square = any(np.shape(numbers) == (3, 3) for numbers in operation.inputs)
+        most = 300 if operation in _OF_ALL_PAIRS else 70_001 if not square else 1024
+        if columns <= most and (rows > 1 or operation.name not in _OF_TWO_AT_LEAST):
+            earlier, later = (larger(operation, rows, columns, seed) for seed in (0, 1))
+            yield f"{rows} x {columns}", earlier, later
+
+
+def larger(operation: Operation, rows: int, columns: int, seed: int) -> Operation:
+    """Return ``operation`` with random numbers, of other sizes where its own have 2 and 3.
+
+    Floats, no two alike, lie between the smallest and the largest of the row's own; all else is
+    drawn from these.
+    """
+    random = np.random.default_rng(seed)
+
+    def drawn(numbers: Any) -> np.ndarray:
+        array = np.array(numbers)
+        shape = [{2: rows, 3: columns}.get(length, length) for length in array.shape]
+        if array.dtype.kind == "f" and np.isfinite(array).all():
+            places = random.permutation(math.prod(shape)) + random.random(math.prod(shape))
+            floats = np.interp(places, (0, len(places)), (array.min(), array.max()))
+            # rounded as on the device: jumps of floor and its kin lie at the same numbers
+            return floats.astype(np.float32).astype(np.float64).reshape(shape)
+        return random.choice(array.ravel(), shape)
+
+    return replace(operation, inputs=tuple(map(drawn, operation.inputs)))
+
+
+def results(
+    earlier: Operation, later: Operation, layout: Layout, device: torch.device
+) -> dict[str, list[torch.Tensor]]:
+    """Return what an operation makes of inputs in ``layout``, and after they are overwritten."""
+    views = [layout(t)[1] for t in earlier.tensors(device)]
+    with torch.no_grad():
+        first = [result.cpu().clone() for result in listed(earlier.on_tensors(*views))]
+        for view, t in zip(views, later.tensors(device), strict=True):
+            view.copy_(t)
+        second = [result.cpu() for result in listed(later.on_tensors(*views))]
+    return {"first": first, "second": second}
+
+
+def gradients(
+    operation: Operation, layout: Layout, device: torch.device, of_floats: torch.dtype = F32
+) -> dict[str, list[torch.Tensor]]:
+    """Return an operation's results and gradients, with inputs and gradients in ``layout``.
+
+    Backward runs twice with numbers, and once with the one that a sum expands.
+    """
+    tensors = operation.tensors(device, of_floats)
+    leaves = [t.requires_grad_() for t in tensors if t.is_floating_point()]
+    made = listed(operation.on_tensors(*[layout(t)[1] for t in tensors]))
+    floats = [result for result in made if result.is_floating_point()]
+    weights = [torch.arange(r.numel(), device=device).view(r.shape) % 7 + 1.0 for r in floats]
+    given = [layout(weight.to(of_floats))[1] for weight in weights]
+
+    def backward(outputs: list[torch.Tensor], given: list[torch.Tensor] | None) -> Any:
+        return torch.autograd.grad(
+            outputs, leaves, given, retain_graph=True, materialize_grads=True
+        )
+
+    found = {
+        "results": floats,
+        "gradients": backward(floats, given),
+        "second backward": backward(floats, given),
+        "gradients of a sum": backward([result.sum() for result in floats], None),
+    }
+    return {name: [t.detach().cpu().to(F32) for t in made] for name, made in found.items()}
+
+
+def assert_same(found: list[torch.Tensor], expected: list[torch.Tensor], where: str) -> None:
+    """Compare floats to 1e-4 of the largest, and all else exactly.
+
+    Raises:
+        AssertionError: The first that differs, and ``where`` it was found.
+    """
+    for here, there in zip(found, expected, strict=True):
+        tolerances = {"rtol": 0.0, "atol": 0.0}
+        if there.is_floating_point() or there.is_complex():
+            sizes = there[there.isfinite()].abs()
+            unit = sizes.max().item() if len(sizes) > 0 else 0.0
+            tolerances = {"rtol": 1e-4, "atol": max(1e-4 * unit, 1e-6)}
+        message = partial("{}: {}".format, where)
+        torch.testing.assert_close(here, there, **tolerances, equal_nan=True, msg=message)
