@@ -4,7 +4,9 @@ An :class:`InPlace` is one row: the method, the numbers it changes and its argum
 the same name without the underscore, called with the same, says what it has to make of them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from spec.devices.operations import (
     VECTOR,
     A,
     B,
+    tensor_of,
 )
 
 
@@ -42,18 +45,18 @@ class InPlace:
 
     def tensors(self, device: torch.device) -> tuple[torch.Tensor, list[Any]]:
         """The operand, and the arguments after it, on ``device``."""
-        return torch.tensor(self.operand, device=device), [
-            _on(device, argument) for argument in self.arguments
-        ]
+        on_device = partial(tensor_of, device=device)
+        return on_device(self.operand), self.with_arrays(on_device)
+
+    def with_arrays(self, change: Callable[[np.ndarray], Any]) -> list[Any]:
+        """The arguments after ``change`` of every array in them."""
+        return [_changed(argument, change) for argument in self.arguments]
 
 
-def _on(device: torch.device, argument: Any) -> Any:
-    """``argument``, with a tensor in place of every array in it."""
+def _changed(argument: Any, change: Callable[[np.ndarray], Any]) -> Any:
     if isinstance(argument, tuple):
-        return tuple(_on(device, part) for part in argument)
-    if isinstance(argument, np.ndarray):
-        return torch.tensor(argument.tolist(), device=device)
-    return argument
+        return tuple(_changed(part, change) for part in argument)
+    return change(argument) if isinstance(argument, np.ndarray) else argument
 
 
 OTHER = np.array(B)

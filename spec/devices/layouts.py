@@ -55,6 +55,16 @@ def sliced(t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return room, room[..., : t.shape[-1]]
 
 
+def inner(t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lay ``t`` out as every second row, from the second column on, of a wider tensor."""
+    if t.dim() < 2:
+        return strided(t)
+    room = t.new_full((2 * t.shape[0], *t.shape[1:-1], t.shape[-1] + 3), GAP)
+    view = room[::2, ..., 1:-2]
+    view.copy_(t)
+    return room, view
+
+
 def channels_last(t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Lay images or kernels out with their channels innermost; other tensors as they are."""
     room = t.contiguous(memory_format=torch.channels_last) if t.dim() == 4 else t.clone()
@@ -71,17 +81,18 @@ def sliced_channels_last(t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 LAYOUTS: dict[str, Layout] = {"transposed": transposed, "strided": strided}
 LAYOUTS |= {"offset": offset, "sliced": sliced}
-EVERY_LAYOUT = {"packed": packed, **LAYOUTS}
 LAYOUTS_OF_IMAGES: dict[str, Layout] = {
     **LAYOUTS,
     "channels_last": channels_last,
     "sliced_channels_last": sliced_channels_last,
 }
+# For accelerators, beside the ones above.
+EVERY_LAYOUT: dict[str, Layout] = {"packed": packed, "inner": inner, **LAYOUTS_OF_IMAGES}
 
 
-def expanded(t: torch.Tensor) -> torch.Tensor:
-    """Return the first slice of ``t``, seen as often as ``t`` has slices: a stride of zero."""
-    return t[:1].expand(t.shape) if t.dim() else t
+def expanded(t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lay the first slice of ``t`` out as often as ``t`` has slices, by a stride of zero."""
+    return t, t[:1].expand(t.shape) if t.dim() else t
 
 
 # They look at the strides of their input, or warn of those that slow them down.
@@ -97,10 +108,12 @@ def results(operation: Operation, device: torch.device) -> dict[str, list[torch.
     return found
 
 
-def rooms_after(method: InPlace, device: torch.device) -> dict[str, torch.Tensor]:
+def rooms_after(
+    method: InPlace, device: torch.device, layouts: dict[str, Layout] = LAYOUTS
+) -> dict[str, torch.Tensor]:
     """Return the whole memory of the operand after ``method`` changed it, by layout."""
     found = {}
-    for name, layout in LAYOUTS.items():
+    for name, layout in layouts.items():
         operand, arguments = method.tensors(device)
         room, view = layout(operand)
         room.cpu()  # the view is older than this copy
@@ -109,10 +122,12 @@ def rooms_after(method: InPlace, device: torch.device) -> dict[str, torch.Tensor
     return found
 
 
-def rooms_expected(method: InPlace) -> dict[str, torch.Tensor]:
+def rooms_expected(
+    method: InPlace, layouts: dict[str, Layout] = LAYOUTS
+) -> dict[str, torch.Tensor]:
     """Return the same from the method's twin, on contiguous tensors of the cpu: gaps stay 99."""
     found = {}
-    for name, layout in LAYOUTS.items():
+    for name, layout in layouts.items():
         operand, arguments = method.tensors(torch.device("cpu"))
         room, view = layout(operand)
         view.copy_(getattr(operand, method.name.removesuffix("_"))(*arguments))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from spec.devices.layouts import LAYOUTS_OF_IMAGES
+from spec.devices.layouts import EVERY_LAYOUT, LAYOUTS_OF_IMAGES, Layout
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +116,10 @@ def _batch_norm_of_rows(x: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor
     return _batch_norm(torch.cat([x, 2 * x + 1, -x]), *weights)  # one sample has no variance
 
 
+def _batch_norm_of_rows_in_eval(x: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
+    return _batch_norm_in_eval(x, *weights)
+
+
 def _embedding(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return x + F.embedding(_labels(len(x)).to(x.device), weight)
 
@@ -172,7 +176,7 @@ FURTHER_LAYERS = {
     "adaptive_max_pool2d": Layer(partial(F.adaptive_max_pool2d, output_size=3), _IMAGE),
     "batch_norm_of_rows": Layer(_batch_norm_of_rows, (4,), ((4,), (4,))),
     "batch_norm_of_many": Layer(_batch_norm, (257, 3, 3), ((257,), (257,))),
-    "batch_norm_in_eval_of_rows": Layer(_batch_norm_in_eval, (33,), ((33,), (33,))),
+    "batch_norm_in_eval_of_rows": Layer(_batch_norm_of_rows_in_eval, (33,), ((33,), (33,))),
     "group_norm": Layer(lambda x, w, b: F.group_norm(x, 2, w, b), _IMAGE, ((4,), (4,))),
     "instance_norm": Layer(F.instance_norm, _IMAGE),
     "layer_norm_of_images": Layer(lambda x: F.layer_norm(x, x.shape[1:]), _IMAGE),
@@ -220,6 +224,13 @@ FURTHER_LAYERS = {
     "every_other_channel": Layer(lambda x: x[:, 1::2].sum((2, 3)), _IMAGE),
     "mean_and_variance": Layer(lambda x: x.mean((2, 3)) + x.var((2, 3)), _LARGE),
 }
+
+# torch 2.15 on the cpu reads their strided weight as contiguous when it computes gradients.
+BATCH_NORMS_OF_ROWS = [
+    layer.function
+    for name, layer in FURTHER_LAYERS.items()
+    if "batch_norm" in name and "rows" in name
+]
 
 Optimizer = Callable[..., torch.optim.Optimizer]
 
@@ -300,11 +311,15 @@ def exact(layer: Layer, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Ten
 
 
 def outcomes(
-    layer: Layer, tensors: dict[str, torch.Tensor], of: str, device: torch.device
+    layer: Layer,
+    tensors: dict[str, torch.Tensor],
+    of: str,
+    device: torch.device,
+    layouts: dict[str, Layout] = LAYOUTS_OF_IMAGES,
 ) -> dict[str, dict[str, torch.Tensor]]:
     """Return the outcome on ``device``, by the layout that the tensor named ``of`` has there."""
     found = {}
-    for name, layout in LAYOUTS_OF_IMAGES.items():
+    for name, layout in layouts.items():
         moved = {key: t.to(device) for key, t in tensors.items()}
         moved[of] = layout(moved[of])[1].detach()
         leaves = {key: t.requires_grad_(key != "given") for key, t in moved.items()}
@@ -379,7 +394,7 @@ def trained_in_every_layout(
 def trained_together(
     optimizer: Optimizer, device: torch.device, dtype: torch.dtype, **options: Any
 ) -> list[torch.Tensor]:
-    """Return parameters of many shapes after six steps, on the cpu in float32.
+    """Return parameters of many shapes and layouts after six steps, on the cpu in float32.
 
     In each step others have no gradient; gradients are clipped, the rate falls, and the optimizer
     is replaced by one that loads its state.
@@ -387,14 +402,17 @@ def trained_together(
     numbers = torch.Generator().manual_seed(0)
     shapes = [(), (1,), (3, 5), (0,), (33,), (4099,), (6, 3, 5, 5), *[(7,)] * 60, (65_537,)]
 
-    def drawn(shape: tuple[int, ...]) -> torch.Tensor:
-        return torch.randn(shape, generator=numbers).to(device, dtype)
+    layouts = list(EVERY_LAYOUT.values())
 
-    learned = [drawn(shape).requires_grad_() for shape in shapes]
+    def drawn(shape: tuple[int, ...], place: int) -> torch.Tensor:
+        t = torch.randn(shape, generator=numbers).to(device, dtype)
+        return layouts[place % len(layouts)](t)[1]
+
+    learned = [drawn(shape, place).requires_grad_() for place, shape in enumerate(shapes)]
     steps = optimizer(learned, **options)
     for step in range(6):
         for place, parameter in enumerate(learned):
-            gradient = drawn(parameter.shape)
+            gradient = drawn(parameter.shape, place + step)
             parameter.grad = None if (place + step) % 4 == 0 else gradient
         if step == 1:
             torch.nn.utils.clip_grad_norm_(learned, 50)

@@ -53,9 +53,7 @@ class Operation:
 
     def tensors(self, device: torch.device, of_floats: torch.dtype = F32) -> list[torch.Tensor]:
         """The inputs as tensors on ``device``."""
-        dtypes = {"f": of_floats, "i": I64, "b": BOOL, "c": C64}
-        arrays = [np.array(numbers) for numbers in self.inputs]
-        return [torch.from_numpy(a).to(dtypes[a.dtype.kind]).to(device) for a in arrays]
+        return [tensor_of(numbers, device, of_floats) for numbers in self.inputs]
 
     def results(self, device: torch.device) -> list[torch.Tensor]:
         """What torch makes of the inputs on ``device``."""
@@ -72,6 +70,13 @@ class Operation:
             results = listed(self.on_arrays(*[np.array(numbers) for numbers in self.inputs]))
         dtypes = self.dtype if isinstance(self.dtype, tuple) else (self.dtype,) * len(results)
         return [_tensor(*pair) for pair in zip(results, dtypes, strict=True)]
+
+
+def tensor_of(numbers: Any, device: torch.device, of_floats: torch.dtype = F32) -> torch.Tensor:
+    """Nested numbers or an array as a tensor on ``device``; whole numbers as int64."""
+    array = np.array(numbers)
+    dtype = {"f": of_floats, "i": I64, "b": BOOL, "c": C64}[array.dtype.kind]
+    return torch.from_numpy(array).to(dtype).to(device)
 
 
 def listed(result: Any) -> list[Any]:

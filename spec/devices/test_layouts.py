@@ -11,7 +11,7 @@ import torch
 from torch.testing import assert_close
 
 from spec.devices import in_place, layouts, networks, operations
-from spec.devices.layouts import GAP, LAYOUTS_OF_IMAGES, expanded
+from spec.devices.layouts import GAP, LAYOUTS_OF_IMAGES
 from spec.devices.networks import LAYERS, OPTIMIZERS
 
 CPU = torch.device("cpu")
@@ -20,12 +20,6 @@ WITH_INPUTS = [
     operation
     for operation in operations.OPERATIONS
     if operation.inputs and operation.torch_name not in layouts.OF_ITS_STRIDES
-]
-# A slice repeated is a singular matrix, a tie in a sort and an index out of place.
-OF_REPEATED = [
-    operation
-    for family in ("mathematics", "comparison", "logic", "activation", "transposing")
-    for operation in operations.FAMILIES[family]
 ]
 IN_PLACE = [
     method for method in in_place.METHODS if method not in in_place.SHAPES and method.name != "set_"
@@ -49,20 +43,6 @@ class TestOperations:
         found = layouts.results(operation, device)
 
         assert_close(found, dict.fromkeys(found, operation.expected()))
-
-    @pytest.mark.on("accelerator")
-    @pytest.mark.parametrize("operation", OF_REPEATED, ids=attrgetter("name"))
-    def test_operation_takes_expanded_tensors(
-        self, operation: operations.Operation, device: torch.device
-    ) -> None:
-        """An operation gives the same on an expanded tensor as on a copy with memory of its own."""
-        inputs = operation.tensors(CPU)
-        copies = [expanded(t).clone() for t in inputs]
-
-        found = operation.on_tensors(*[expanded(t.to(device)) for t in inputs])
-
-        expected = operations.listed(operation.on_tensors(*copies))
-        assert_close([r.cpu() for r in operations.listed(found)], expected, equal_nan=True)
 
     @pytest.mark.parametrize("method", IN_PLACE, ids=attrgetter("name"))
     def test_in_place_method_changes_its_operand_and_nothing_beside(

@@ -1,7 +1,7 @@
 """Layout, size and moment together: operations on larger tensors, in any layout, time and again."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from spec.devices.in_place import NUMBERS, PAIRS, PLACES, InPlace
 from spec.devices.layouts import OF_ITS_STRIDES, Layout
 from spec.devices.operations import F32, FAMILIES, OPERATIONS, Operation, listed
 
@@ -31,37 +32,63 @@ _OF_ALL_PAIRS = {*FAMILIES["linear algebra"], *FAMILIES["slicing"]}  # products,
 
 WITH_INPUTS = [o for o in OPERATIONS if o.inputs and o.torch_name not in OF_ITS_STRIDES]
 
+# A slice repeated is a singular matrix, a tie in a sort and an index out of place.
+OF_REPEATED = [
+    operation
+    for family in ("mathematics", "comparison", "logic", "activation", "transposing")
+    for operation in FAMILIES[family]
+]
+# Others of the places depend on which of two equal indices comes last.
+_ANY_ORDER = {"index_add_", "index_fill_", "masked_fill_", "masked_scatter_", "scatter_add_"}
+IN_PLACE = [*NUMBERS, *PAIRS, *[method for method in PLACES if method.name in _ANY_ORDER]]
+
 
 def sizes_of(operation: Operation) -> Iterator[tuple[str, Operation, Operation]]:
     """Give each size ``operation`` takes, its own at first, and it twice, with other numbers."""
     yield "its own size", operation, operation
     for rows, columns in SIZES if operation.name not in _OF_ONE_SIZE else ():
-        square = any(np.shape(numbers) == (3, 3) for numbers in operation.inputs)
-        most = 300 if operation in _OF_ALL_PAIRS else 70_001 if not square else 1024
-        if columns <= most and (rows > 1 or operation.name not in _OF_TWO_AT_LEAST):
+        few = operation in _OF_ALL_PAIRS and columns > 300
+        if (
+            not few
+            and _fits(operation.inputs, columns)
+            and (rows > 1 or operation.name not in _OF_TWO_AT_LEAST)
+        ):
             earlier, later = (larger(operation, rows, columns, seed) for seed in (0, 1))
             yield f"{rows} x {columns}", earlier, later
 
 
+def _fits(inputs: Iterable[Any], columns: int) -> bool:
+    """Tell whether no square among the inputs would be too large for memory."""
+    return columns <= 1024 or all(np.shape(numbers) != (3, 3) for numbers in inputs)
+
+
 def larger(operation: Operation, rows: int, columns: int, seed: int) -> Operation:
-    """Return ``operation`` with random numbers, of other sizes where its own have 2 and 3.
-
-    Floats, no two alike, lie between the smallest and the largest of the row's own; all else is
-    drawn from these.
-    """
+    """Return ``operation`` with random inputs, of other sizes where its own have 2 and 3."""
     random = np.random.default_rng(seed)
+    inputs = tuple(_larger(numbers, rows, columns, random) for numbers in operation.inputs)
+    return replace(operation, inputs=inputs)
 
-    def drawn(numbers: Any) -> np.ndarray:
-        array = np.array(numbers)
-        shape = [{2: rows, 3: columns}.get(length, length) for length in array.shape]
-        if array.dtype.kind == "f" and np.isfinite(array).all():
-            places = random.permutation(math.prod(shape)) + random.random(math.prod(shape))
-            floats = np.interp(places, (0, len(places)), (array.min(), array.max()))
-            # rounded as on the device: jumps of floor and its kin lie at the same numbers
-            return floats.astype(np.float32).astype(np.float64).reshape(shape)
-        return random.choice(array.ravel(), shape)
 
-    return replace(operation, inputs=tuple(map(drawn, operation.inputs)))
+def methods_of(method: InPlace) -> Iterator[tuple[str, InPlace]]:
+    """Give each size, and ``method`` with random operand and arguments of that size."""
+    for rows, columns in SIZES:
+        if _fits([method.operand], columns) and (rows > 1 or method not in PLACES):
+            random = np.random.default_rng(0)
+            draw = partial(_larger, rows=rows, columns=columns, random=random)
+            operand, arguments = draw(method.operand), tuple(method.with_arrays(draw))
+            yield f"{rows} x {columns}", replace(method, operand=operand, arguments=arguments)
+
+
+def _larger(numbers: Any, rows: int, columns: int, random: np.random.Generator) -> np.ndarray:
+    """Draw floats, no two alike, from the smallest to the largest; all else from the numbers."""
+    array = np.array(numbers)
+    shape = [{2: rows, 3: columns}.get(length, length) for length in array.shape]
+    if array.dtype.kind == "f" and np.isfinite(array).all():
+        places = random.permutation(math.prod(shape)) + random.random(math.prod(shape))
+        floats = np.interp(places, (0, len(places)), (array.min(), array.max()))
+        # rounded as on the device: jumps of floor and its kin lie at the same numbers
+        return floats.astype(np.float32).astype(np.float64).reshape(shape)
+    return random.choice(array.ravel(), shape)
 
 
 def results(
@@ -105,8 +132,10 @@ def gradients(
     return {name: [t.detach().cpu().to(F32) for t in made] for name, made in found.items()}
 
 
-def assert_same(found: list[torch.Tensor], expected: list[torch.Tensor], where: str) -> None:
-    """Compare floats to 1e-4 of the largest, and all else exactly.
+def assert_same(
+    found: list[torch.Tensor], expected: list[torch.Tensor], where: str, least: float = 1e-6
+) -> None:
+    """Compare floats to 1e-4 of the largest, or ``least``, and all else exactly.
 
     Raises:
         AssertionError: The first that differs, and ``where`` it was found.
@@ -116,6 +145,6 @@ def assert_same(found: list[torch.Tensor], expected: list[torch.Tensor], where: 
         if there.is_floating_point() or there.is_complex():
             sizes = there[there.isfinite()].abs()
             unit = sizes.max().item() if len(sizes) > 0 else 0.0
-            tolerances = {"rtol": 1e-4, "atol": max(1e-4 * unit, 1e-6)}
+            tolerances = {"rtol": 1e-4, "atol": max(1e-4 * unit, least)}
         message = partial("{}: {}".format, where)
         torch.testing.assert_close(here, there, **tolerances, equal_nan=True, msg=message)
