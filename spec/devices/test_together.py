@@ -29,6 +29,8 @@ SMALL = 1e-4  # of the largest number of a tensor, as in test_layouts
 
 LAYOUTS = {n: layout for n, layout in EVERY_LAYOUT.items() if "channels" not in n}
 SMOOTH = [operation for operation in slopes.SMOOTH if operation in WITH_INPUTS]
+# Along the copies a softmax has no gradient but its rounding.
+OF_REPEATED_AND_SMOOTH = [o for o in SMOOTH if o in OF_REPEATED and "softmax" not in o.name]
 ALL_LAYERS = {**LAYERS, **FURTHER_LAYERS}
 
 every_layer = pytest.mark.parametrize("layer", ALL_LAYERS.values(), ids=ALL_LAYERS)
@@ -70,9 +72,7 @@ class TestOperations:
             expected = listed(operation.on_tensors(*copies))
             assert_same([r.cpu() for r in listed(operation.on_tensors(*views))], expected, size)
 
-    @pytest.mark.parametrize(
-        "operation", [o for o in SMOOTH if o in OF_REPEATED], ids=attrgetter("name")
-    )
+    @pytest.mark.parametrize("operation", OF_REPEATED_AND_SMOOTH, ids=attrgetter("name"))
     def test_gradient_of_an_expanded_tensor_is_summed(
         self, operation: operations.Operation, device: torch.device
     ) -> None:
@@ -81,7 +81,7 @@ class TestOperations:
             expected = together.gradients(numbers, layouts.expanded, CPU, torch.float64)
             found = together.gradients(numbers, layouts.expanded, device)
             for what, tensors in found.items():
-                assert_same(tensors, expected[what], f"{what}, {size}", least=1e-5)  # or zero
+                assert_same(tensors, expected[what], f"{what}, {size}", least=1e-5)
 
     @pytest.mark.parametrize("method", together.IN_PLACE, ids=attrgetter("name"))
     def test_method_in_place_of_any_size_and_layout_does_as_on_the_cpu(
