@@ -327,6 +327,16 @@ def outcomes(
     return found
 
 
+def batches(layer: Layer, device: torch.device) -> tuple[dict[int, Any], dict[int, Any]]:
+    """Return what ``layer`` makes on ``device`` of batches from one sample on, and should."""
+    found, exactly = {}, {}
+    for count in (1, 2, 33, 257, 1025):
+        tensors = layer.tensors(count)
+        pair = relative(outcome(layer, on(device, tensors)), exact(layer, tensors))
+        found[count], exactly[count] = pair
+    return found, exactly
+
+
 def passes(
     layer: Layer,
     tensors: dict[str, torch.Tensor],
