@@ -4,6 +4,7 @@ Devices and whole chapters go to the workers.
 """
 
 import os
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -107,3 +108,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_configure_node(node: Any) -> None:
     """Tell a worker which devices there are."""
     node.workerinput[KEY] = node.config.stash[CONTEXT].selection.packed()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Pass on, from a worker, why it cannot collect what was asked for; xdist 3.8 does not."""
+    error = sys.exception()
+    if is_worker(session.config) and isinstance(error, pytest.UsageError):
+        session.config.workeroutput[KEY] = error.args  # type: ignore[attr-defined]  # xdist's
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """End the run with a worker's words and pytest's exit code 4, as without workers."""
+    if KEY in getattr(node, "workeroutput", {}):
+        raise pytest.UsageError(*node.workeroutput[KEY])

@@ -241,6 +241,22 @@ def test_workers_that_cannot_start_end_the_run_with_a_sentence(
     assert (tmp_path / "a.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("asked", "claims", "said"),
+    [
+        ("spec/test_7.py", CLAIMS, "ERROR: file or directory not found: spec/test_7.py"),
+        ("spec", CLAIMS + 'T4 = ["fourth"]', "ERROR: T4 names 'fourth', but there is no"),
+    ],
+    ids=["misspelt", "misfit"],
+)
+def test_what_a_worker_cannot_collect_ends_the_run_as_without_one(
+    house: Callable[..., Done], asked: str, claims: str, said: str
+) -> None:
+    done = house("pass", "--device=cpu", "--test-limit=60", asked, claims=claims)
+
+    assert (done.code, said in done.output) == (pytest.ExitCode.USAGE_ERROR, True), done.output
+
+
 def test_run_in_which_every_test_crashes_ends(house: Callable[..., Done], tmp_path: Path) -> None:
     many = "import pytest, os\n" + TESTS.replace(
         "    def test_second(self, device)",
