@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
-from ssl import SSLCertVerificationError, SSLError
+from ssl import SSLError
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from filelock import FileLock
 
+from blitz.base.errors import first_line
 from blitz.images import cifar10
 from blitz.images.cifar10 import ARCHIVE, DataError
 
@@ -27,11 +28,8 @@ SIZE = 170_498_071
 TRIES = 5
 """Failures in a row, without a new byte between them, at which to give up."""
 
-STALL, LONGEST_WAIT = 30.0, 60.0
-"""Seconds of silence that count as a fault, and between two tries."""
-
-PASSING = (408, 425, 429, 500, 502, 503, 504)
-"""HTTP status codes after which another try may succeed."""
+STALL, FIRST_WAIT = 30.0, 1.0
+"""Seconds of silence that count as a fault, and before a second try; each next wait is doubled."""
 
 Progress = Callable[[int, str], object]
 """Takes the bytes received so far and, where something is waited for, a note."""
@@ -107,31 +105,27 @@ def _download(url: str, archive: Path, progress: Progress) -> None:
     received = archive.stat().st_size if archive.exists() else 0
     failures = 0
     while (before := received) < SIZE:
-        why, final = "the connection ended early", False
+        why = "the connection ended early"
         try:
             for received in _receive(url, archive, before):
                 progress(received, "")
-        except HTTPError as error:
-            error.close()
-            why = f"the server answered {error.code} {error.reason}"
-            final = error.code not in PASSING
         except (URLError, HTTPException, SSLError, ConnectionError, TimeoutError) as error:
-            cause = getattr(error, "reason", error)  # URLError's
-            why = f"the connection failed ({type(cause).__name__}: {cause})"
-            if final := isinstance(cause, SSLCertVerificationError):  # as behind a proxy
-                why += ": SSL_CERT_FILE=FILE names a file of certificates to trust"
+            why = f"the connection failed ({first_line(error)})"
+            if isinstance(error, HTTPError):
+                error.close()
         if received == SIZE:
             break
         # A slow line breaks off often: tries that brought something are no failures in a row.
         failures = 1 if received > before else failures + 1
-        if final or failures >= TRIES:
+        if failures >= TRIES:
             raise DownloadError(
                 f"{ARCHIVE}: {why}. {received:,} of {SIZE:,} bytes were received from {url} "
-                "and are kept: the same command goes on from there. Check the connection, or "
-                "name another server with --mirror URL."
+                "and are kept: the same command goes on from there. Check the connection (behind "
+                "a proxy SSL_CERT_FILE=FILE names certificates to trust), or name another server "
+                "with --mirror URL."
             )
         # 1, 2, 4, 8 s: a restarting server gets time, and five tries take 15 s
-        wait = min(2.0 ** (failures - 1), LONGEST_WAIT)
+        wait = FIRST_WAIT * 2 ** (failures - 1)
         progress(received, f"{why}; next try in {wait:.0f} s")
         time.sleep(wait)
     # MD5 finds damage, not malice; the mirror is the user's own choice.
