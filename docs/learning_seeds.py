@@ -23,7 +23,7 @@ import torch
 from torch import nn, optim
 from torch.utils.data import DataLoader, TensorDataset
 
-from blitz import classifier, data
+from blitz import classifier, data, neural_networks
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for spec, which is not installed by itself
 from spec import test_3_neural_networks as chapter_3
@@ -36,7 +36,7 @@ Training = Callable[[], int | None]
 
 def trainings(images: TensorDataset, tests: TensorDataset) -> dict[str, Training]:
     """Return the classifier's training, which counts, and those of claims, which assert."""
-    net, cpu = chapter_3.Net, torch.device("cpu")
+    net, cpu = neural_networks.Net, torch.device("cpu")
     n03 = chapter_3.TestNeuralNetworks().test_training_recipe_lowers_the_loss
     n40 = chapter_3.TestUpdateTheWeights().test_training_loop_lowers_the_loss
     c05 = chapter_4.TestTrainingAnImageClassifier().test_five_steps_in_order_make_a_classifier

@@ -33,8 +33,7 @@ def pytest_benchmark_update_machine_info(
 ) -> None:
     """Note what pytest-benchmark does not ask: torch, and why there is no accelerator."""
     missing = config.stash[CONTEXT].selection.missing
-    about = {"cpu": cpu_name(), "cores": os.cpu_count(), "no accelerator": missing}
-    machine_info["blitz"] = about
+    machine_info["blitz"] = machine() | {"no accelerator": missing}
 
 
 @pytest.hookimpl(trylast=True)  # after pytest-benchmark's table
@@ -50,6 +49,11 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
 def as_rows(report: Mapping[str, Any]) -> str:
     """Return JSON with a line for each entry, and for each row of an entry that holds several."""
     return re.sub(r"\n {3,}|\n {2}(?=[\]}])", " ", json.dumps(report, indent=1)) + "\n"
+
+
+def machine() -> dict[str, Any]:
+    """Return the processor of this machine, and how many cores it has."""
+    return {"cpu": cpu_name(), "cores": os.cpu_count()}
 
 
 def about(device: torch.device) -> dict[str, Any]:
