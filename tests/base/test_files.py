@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from blitz.base import files
+from blitz.base.errors import BlitzError
 from blitz.base.files import WriteError
 
 PART = f".{'0123456789abcdef' * 2}.part"
@@ -111,3 +113,23 @@ class TestSweep:
         files.sweep(tmp_path)
 
         assert os.listdir(tmp_path) == [PART]
+
+
+class TestReadTensors:
+    def test_tensors_of_a_device_that_is_not_there_come_to_the_cpu(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+            (tmp_path / "file").write_bytes(files.dump(torch.arange(3)))
+
+        tensor = files.read_tensors(tmp_path / "file", "a file of weights", "Save it.")
+
+        assert (tensor.device.type, tensor.tolist()) == ("cpu", [0, 1, 2])
+
+    def test_missing_file_is_named_with_fault_and_remedy(self, tmp_path: Path) -> None:
+        with pytest.raises(BlitzError) as refused:
+            files.read_tensors(tmp_path / "file", "a file of weights", "Save it.")
+
+        said = f"{tmp_path / 'file'}: cannot be read: No such file or directory. Save it."
+        assert str(refused.value) == said
