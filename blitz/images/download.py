@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
-from ssl import SSLError
+from ssl import SSLCertVerificationError, SSLError
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -105,19 +105,20 @@ def _download(url: str, archive: Path, progress: Progress) -> None:
     received = archive.stat().st_size if archive.exists() else 0
     failures = 0
     while (before := received) < SIZE:
-        why = "the connection ended early"
+        why, final = "the connection ended early", False
         try:
             for received in _receive(url, archive, before):
                 progress(received, "")
         except (URLError, HTTPException, SSLError, ConnectionError, TimeoutError) as error:
             why = f"the connection failed ({first_line(error)})"
+            final = isinstance(getattr(error, "reason", None), SSLCertVerificationError)
             if isinstance(error, HTTPError):
                 error.close()
         if received == SIZE:
             break
         # A slow line breaks off often: tries that brought something are no failures in a row.
         failures = 1 if received > before else failures + 1
-        if failures >= TRIES:
+        if final or failures >= TRIES:
             raise DownloadError(
                 f"{ARCHIVE}: {why}. {received:,} of {SIZE:,} bytes were received from {url} "
                 "and are kept: the same command goes on from there. Check the connection (behind "

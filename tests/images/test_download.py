@@ -9,7 +9,9 @@ from contextlib import suppress
 from hashlib import md5
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from ssl import SSLCertVerificationError
 from typing import Any
+from urllib.error import URLError
 
 import pytest
 from torchvision.datasets import CIFAR10
@@ -255,6 +257,22 @@ class TestFaults:
 
         with pytest.raises(DownloadError, match=r"the connection failed .*Check the connection"):
             server.fetch()
+
+    def test_certificate_that_is_not_trusted_is_refused_at_once(
+        self, server: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[object] = []
+
+        def urlopen(request: object, timeout: float) -> None:
+            asked.append(request)
+            raise URLError(SSLCertVerificationError(1, "certificate verify failed"))
+
+        monkeypatch.setattr(download, "urlopen", urlopen)
+
+        with pytest.raises(DownloadError, match=r"verify failed.*SSL_CERT_FILE=FILE"):
+            server.fetch()
+
+        assert len(asked) == 1
 
     @pytest.mark.parametrize(
         ("place", "mirror", "words"),
