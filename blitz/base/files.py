@@ -115,7 +115,7 @@ def read_tensors(path: str | os.PathLike[str], what: str, remedy: str) -> Any:
                 if damaged is not None:
                     raise zipfile.BadZipFile(f"the checksum of {damaged} does not fit")
                 if "constants.pkl" in parts:
-                    raise pickle.UnpicklingError("TorchScript")
+                    raise pickle.UnpicklingError  # TorchScript
                 if "data.pkl" not in parts:
                     raise zipfile.BadZipFile("torch.save did not write it")
             file.seek(0)

@@ -172,6 +172,7 @@ def test_what_is_refused_names_fault_and_remedy_in_a_line(
     assert said.startswith(f"{path}: ")
     assert said.endswith(" hold it under state_dict, model_state_dict, model, net.")
     assert "\n" not in said
+    assert ".. " not in said
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["zip", "before torch 1.6"])
