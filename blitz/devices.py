@@ -34,6 +34,7 @@ def pick() -> torch.device:
     return torch.device("cpu") if found is None else resolve(found)
 
 
+@cache
 def resolve(device: str | torch.device) -> torch.device:
     """Return ``device`` as a ``torch.device`` that works here, with the index its tensors show.
 
@@ -41,13 +42,9 @@ def resolve(device: str | torch.device) -> torch.device:
         UnusableDevice: torch knows no such device, or nothing can be computed on it. The message
             names the device, the fault and the remedy. There is no fallback to the cpu.
     """
-    return _resolve(str(device))
-
-
-@cache
-def _resolve(name: str) -> torch.device:
+    name = str(device)
     try:
-        device = torch.device(name)
+        device = torch.device(device)
     except RuntimeError as error:
         raise UnusableDevice(
             f"device {name!r}: torch knows no device of this name. Use 'cpu', 'cuda', 'cuda:1', "

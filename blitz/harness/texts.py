@@ -45,8 +45,6 @@ class Texts:
 
 def texts(lang: str, spec: Path | None = None) -> Texts:
     """Return the words of a language; without the folder ``spec``, claims stay English."""
-    if lang == "en":
-        return english()
     claims = None if spec is None else spec / f"{lang}.toml"
     said = _load(claims) if claims is not None and claims.exists() else {}
     return Texts(lang, _flat(_load(HERE / f"{lang}.toml")), said)
@@ -55,7 +53,7 @@ def texts(lang: str, spec: Path | None = None) -> Texts:
 @cache
 def english() -> Texts:
     """Return the words of the page in English."""
-    return Texts("en", _flat(_load(HERE / "en.toml")))
+    return texts("en")
 
 
 @dataclass(frozen=True)

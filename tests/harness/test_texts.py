@@ -12,7 +12,7 @@ class TestTexts:
     ) -> None:
         assert texts.texts("zh").said == texts.texts("zh", tmp_path).said == {}
         assert texts.texts("zh")("state.held") == "成立"
-        assert texts.texts("en", tmp_path) is texts.english()
+        assert texts.texts("en", tmp_path) == texts.english() is texts.english()
         assert texts.english().lang == "en"
         assert texts.texts("zh").lang == "zh"
 
