@@ -11,4 +11,4 @@ if "--benchmark-only" not in sys.argv:
 
 # torch and torchvision make millions of objects as they are imported; looking through them for
 # cycles after every few hundred new ones took half a second there and a fifth of the run.
-gc.set_threshold(100_000, 50, 100)
+gc.set_threshold(1_000_000, 50, 100)
