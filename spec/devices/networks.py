@@ -1,5 +1,6 @@
 """The layers, losses and optimizers of the tutorial, as tables of calls and shapes."""
 
+import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -140,6 +141,12 @@ FURTHER_LAYERS = {
     "conv3d": Layer(F.conv3d, (2, 4, 5, 6), ((3, 2, 2, 3, 3), (3,))),
     "conv2d_in_groups": Layer(partial(F.conv2d, groups=2), _IMAGE, ((6, 2, 3, 3), (6,))),
     "conv2d_depthwise": Layer(partial(F.conv2d, groups=4, padding=1), _IMAGE, ((8, 1, 3, 3), (8,))),
+    "conv2d_of_rows": Layer(F.conv2d, _IMAGE, ((6, 4, 1, 5), (6,))),
+    "conv2d_of_columns": Layer(partial(F.conv2d, stride=(1, 2)), _IMAGE, ((6, 4, 6, 1), (6,))),
+    "conv2d_of_the_whole": Layer(F.conv2d, _IMAGE, ((6, 4, 6, 5), (6,))),
+    "conv2d_depthwise_of_columns": Layer(partial(F.conv2d, groups=4), _IMAGE, ((4, 1, 6, 2), (4,))),
+    "conv2d_to_one": Layer(partial(F.conv2d, padding=1), _IMAGE, ((1, 4, 3, 3), (1,))),
+    "conv2d_of_one": Layer(partial(F.conv2d, padding=2), (1, 7, 7), ((6, 1, 5, 5), (6,))),
     "conv2d_dilated": Layer(partial(F.conv2d, dilation=2), _IMAGE, ((6, 4, 3, 2), (6,))),
     "conv2d_without_bias": Layer(partial(F.conv2d, padding="same"), _IMAGE, ((6, 4, 3, 3),)),
     "conv2d_1x1_strided": Layer(partial(F.conv2d, stride=2), _IMAGE, ((6, 4, 1, 1),)),
@@ -330,7 +337,7 @@ def outcomes(
 def batches(layer: Layer, device: torch.device) -> tuple[dict[int, Any], dict[int, Any]]:
     """Return what ``layer`` makes on ``device`` of batches from one sample on, and should."""
     found, exactly = {}, {}
-    for count in (1, 2, 33, 257, 1025):
+    for count in (33, 1, 257, 2, 1025, 33, 3):
         tensors = layer.tensors(count)
         pair = relative(outcome(layer, on(device, tensors)), exact(layer, tensors))
         found[count], exactly[count] = pair
@@ -406,8 +413,8 @@ def trained_together(
 ) -> list[torch.Tensor]:
     """Return parameters of many shapes and layouts after six steps, on the cpu in float32.
 
-    In each step others have no gradient; gradients are clipped, the rate falls, and the optimizer
-    is replaced by one that loads its state.
+    In each step others have no gradient; gradients are accumulated and clipped, the rate falls, and
+    the optimizer is replaced by one that loads its state.
     """
     numbers = torch.Generator().manual_seed(0)
     shapes = [(), (1,), (3, 5), (0,), (33,), (4099,), (6, 3, 5, 5), *[(7,)] * 60, (65_537,)]
@@ -421,11 +428,14 @@ def trained_together(
     learned = [drawn(shape, place).requires_grad_() for place, shape in enumerate(shapes)]
     steps = optimizer(learned, **options)
     for step in range(6):
-        for place, parameter in enumerate(learned):
-            gradient = drawn(parameter.shape, place + step)
-            parameter.grad = None if (place + step) % 4 == 0 else gradient
+        steps.zero_grad(set_to_none=step % 3 != 2)
+        used = [p for place, p in enumerate(learned) if (place + step) % 4 > 0]
+        gradients = [drawn(p.shape, place + step) for place, p in enumerate(used)]
+        for _ in range(2):
+            torch.autograd.backward([p * 1 for p in used], gradients)
         if step == 1:
             torch.nn.utils.clip_grad_norm_(learned, 50)
+            torch.nn.utils.clip_grad_norm_(learned, 1000)
         if step == 2:
             torch.nn.utils.clip_grad_value_(learned, 0.5)
             steps.param_groups[0]["lr"] /= 2
@@ -447,3 +457,16 @@ def trained(
         learned.grad = gradient
         steps.step()
     return learned.detach()
+
+
+def normalized(
+    module: torch.nn.Module, shape: tuple[int, ...], device: torch.device, dtype: torch.dtype
+) -> list[torch.Tensor]:
+    """Return what a batch norm makes in turns of train and eval, and its buffers, on the cpu."""
+    numbers = torch.Generator().manual_seed(0)
+    moved, found = copy.deepcopy(module).to(device, dtype), []
+    for count, train in ((8, True), (8, False), (8, True), (3, True), (1, False), (8, True)):
+        moved.train(train)
+        batch = torch.randn(count, *shape, generator=numbers).to(device, dtype)
+        found += [moved(batch).detach(), *[t.clone() for t in moved.buffers()]]
+    return [t.cpu().float() for t in found]

@@ -15,7 +15,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from spec.devices import in_place, networks, operations, slopes, together
-from spec.devices.layouts import EVERY_LAYOUT, expanded
+from spec.devices.layouts import EVERY_LAYOUT
 from spec.devices.networks import FURTHER_LAYERS, FURTHER_OPTIMIZERS, LAYERS
 from spec.devices.together import OF_REPEATED, WITH_INPUTS, assert_same
 
@@ -25,6 +25,8 @@ CPU = torch.device("cpu")
 SMALL = 1e-4  # of the largest number of a tensor, as in test_layouts
 
 SMOOTH = [operation for operation in slopes.SMOOTH if operation in WITH_INPUTS]
+MOVING = ("transposing", "indexing", "slicing", "shaping", "joining", "comparison", "logic")
+OF_ANY_DTYPE = [o for family in MOVING for o in operations.FAMILIES[family] if o in WITH_INPUTS]
 # Along the copies a softmax has no gradient but its rounding.
 OF_REPEATED_AND_SMOOTH = [o for o in SMOOTH if o in OF_REPEATED and "softmax" not in o.name]
 ALL_LAYERS = {**LAYERS, **FURTHER_LAYERS}
@@ -39,13 +41,21 @@ class TestOperations:
     ) -> None:
         """An operation agrees with NumPy in any size and layout, and once inputs change too."""
         assert_same(together.results(operation, device))
+        assert_same(together.results_of_nothing(operation, device))
 
     @pytest.mark.parametrize("operation", SMOOTH, ids=attrgetter("name"))
     def test_operation_of_any_size_and_layout_has_the_gradient_of_the_cpu(
         self, operation: operations.Operation, device: torch.device
     ) -> None:
         """The gradient of an operation is the cpu's in any size and layout, the second time too."""
-        assert_same(together.gradients(operation, together.LAYOUTS, device))
+        assert_same(together.gradients(operation, device))
+
+    @pytest.mark.parametrize("operation", OF_ANY_DTYPE, ids=attrgetter("name"))
+    def test_operation_takes_other_dtypes(
+        self, operation: operations.Operation, device: torch.device
+    ) -> None:
+        """An operation makes of booleans, of whole numbers and of float16 what the cpu makes."""
+        assert_same(together.results_in_dtypes(operation, device), least=1e-3)
 
     @pytest.mark.parametrize("operation", OF_REPEATED, ids=attrgetter("name"))
     def test_operation_takes_expanded_tensors(
@@ -59,9 +69,7 @@ class TestOperations:
         self, operation: operations.Operation, device: torch.device
     ) -> None:
         """The gradient of a tensor that was expanded is the sum of those of its copies."""
-        found = together.gradients(operation, {"expanded": expanded}, device)
-
-        assert_same(found, least=1e-5)
+        assert_same(together.gradients_of_expanded(operation, device), least=1e-5)
 
     @pytest.mark.parametrize("method", together.IN_PLACE, ids=attrgetter("name"))
     def test_method_in_place_of_any_size_and_layout_does_as_on_the_cpu(
@@ -69,6 +77,33 @@ class TestOperations:
     ) -> None:
         """A method in place changes as on the cpu a tensor of any size and layout, and no gap."""
         assert_same(together.changes(method, device))
+
+
+class TestPrograms:
+    @pytest.mark.parametrize("program", together.PROGRAMS.values(), ids=together.PROGRAMS)
+    def test_program_has_the_gradients_of_float64(
+        self, program: Callable[..., Any], device: torch.device
+    ) -> None:
+        """What writes to slices, uses a tensor twice or differentiates twice is differentiated."""
+        assert_same(together.slopes_of(program, device))
+
+    @pytest.mark.parametrize(
+        "combine",
+        [
+            *(torch.add, torch.sub, torch.mul, torch.div, torch.pow, torch.maximum, torch.gt),
+            *(torch.eq, torch.fmod, torch.atan2, lambda t, n: torch.where(t > 0, t, n)),
+            *(lambda t, n: n - t, lambda t, n: n / t, lambda t, n: t.clone().mul_(n)),
+        ],
+    )
+    def test_number_of_the_cpu_is_taken_from_its_place(
+        self, combine: Callable[..., Any], device: torch.device
+    ) -> None:
+        """A tensor of the cpu without dimensions, one of many numbers, is taken as a number."""
+        t, numbers = torch.linspace(1, 5, 33), torch.tensor([7.0, 2.0, 3.0])
+
+        found = [combine(t.to(device), number).cpu() for number in numbers]
+
+        assert_close(found, [combine(t, torch.full_like(t, number)) for number in (7, 2, 3)])
 
 
 class TestLayers:
@@ -128,6 +163,24 @@ class TestLayers:
 
         expected = networks.exact(layer, tensors)
         assert_close(*networks.relative(found, expected), rtol=0, atol=SMALL)
+
+    @pytest.mark.parametrize(
+        ("module", "shape"),
+        [
+            pytest.param(nn.BatchNorm2d(4), (4, 5, 6), id="images"),
+            pytest.param(nn.BatchNorm1d(33), (33,), id="rows"),
+            pytest.param(nn.BatchNorm2d(4, momentum=None), (4, 5, 6), id="averages"),
+        ],
+    )
+    def test_batch_norm_keeps_its_statistics(
+        self, module: nn.Module, shape: tuple[int, ...], device: torch.device
+    ) -> None:
+        """A batch norm learns its statistics in train alone, whatever comes between."""
+        expected = networks.normalized(module, shape, CPU, torch.float64)
+
+        found = networks.normalized(module, shape, device, torch.float32)
+
+        assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 class TestOptimizers:
@@ -198,8 +251,47 @@ class TestMemory:
 
         assert torch.stack(kept).unique().tolist() == [number]
 
+    @pytest.mark.parametrize("size", [(64, 64), (3, 4099), (70_001,)])
+    def test_copy_outlives_its_source(self, size: tuple[int, ...], device: torch.device) -> None:
+        """A batch sent with non_blocking keeps its numbers when its source is freed or refilled."""
+        batches = [torch.full(size, float(number)) for number in range(4)]
+
+        sent = [batch.to(device, non_blocking=True) for batch in batches[:2]]
+        back = [t.to("cpu", non_blocking=False) for t in sent]
+        sent += [(t + 2).to(device, non_blocking=True) for t in batches[:2]]
+        batches = [torch.full(size, 9.0) for _ in batches]
+
+        assert [t.unique().tolist() for t in [*sent, *back]] == [[0], [1], [2], [3], [0], [1]]
+
+    def test_gradients_need_no_name_for_what_they_use(self, device: torch.device) -> None:
+        """What backward needs is kept, though nothing else names it and its memory is wanted."""
+        x = torch.linspace(1, 2, 4099, device=device, requires_grad=True)
+
+        loss = ((x * 3).exp() * (x + 1)).sum()
+        others = [torch.full((4099,), 9.0, device=device) for _ in range(5)]
+        loss.backward()
+
+        exact = torch.linspace(1, 2, 4099, dtype=torch.float64)
+        expected = (3 * exact).exp() * (3 * (exact + 1) + 1)
+        assert x.grad is not None
+        assert_close(x.grad.cpu().double(), expected, rtol=1e-4, atol=0)
+        assert torch.stack(others).unique().tolist() == [9]
+
 
 class TestDraws:
+    def test_backward_leaves_the_draws_alone(self, device: torch.device) -> None:
+        """Dropout drops others in the next step, and its gradient is that of what it dropped."""
+        x = torch.ones(3000, device=device, requires_grad=True)
+
+        first, second = F.dropout(x), F.dropout(x)
+        (of_second,) = torch.autograd.grad(second.sum(), x)
+        (of_first,) = torch.autograd.grad(first.sum(), x)
+        third = F.dropout(x)
+
+        assert_close(of_first, first.detach())
+        assert_close(of_second, second.detach())
+        assert len({tuple(t.tolist()) for t in (first, second, third)}) == 3
+
     @pytest.mark.parametrize(
         "draw",
         [

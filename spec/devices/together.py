@@ -16,15 +16,19 @@ from spec.devices.layouts import (
     OF_ITS_STRIDES,
     Layout,
     expanded,
+    inner,
+    packed,
     rooms_after,
     rooms_expected,
+    strided,
 )
 from spec.devices.operations import F32, FAMILIES, OPERATIONS, Operation, listed
 
 CPU = torch.device("cpu")
+DTYPES = (torch.bool, torch.uint8, torch.int32, torch.float16)
 LAYOUTS = {name: layout for name, layout in EVERY_LAYOUT.items() if "channels" not in name}
-SIZES = ((1, 1), (5, 33), (129, 3), (4, 1024), (3, 4099), (2, 70_001))
-"""Rows and columns: one, odd, a power of two, and more than 16 bits count."""
+SIZES = ((1, 1), (5, 33), (129, 3), (4, 1024), (3, 4099), (2, 70_001), (3, 400_001))
+"""Rows and columns: one, odd, a power of two, more than 16 bits count, over a million numbers."""
 
 # Their arguments fit inputs of one size, their inputs are in a certain order, numbers that are
 # alike may be found in any order, or float32 does not hold a place among many.
@@ -57,14 +61,21 @@ def sizes_of(operation: Operation) -> Iterator[tuple[str, Operation, Operation]]
     """Give each size ``operation`` takes, its own at first, and it twice, with other numbers."""
     yield "its own size", operation, operation
     for rows, columns in SIZES if operation.name not in _OF_ONE_SIZE else ():
-        few = operation in _OF_ALL_PAIRS and columns > 300
-        if (
-            not few
-            and _fits(operation.inputs, columns)
-            and (rows > 1 or operation.name not in _OF_TWO_AT_LEAST)
-        ):
+        most = 300 if operation in _OF_ALL_PAIRS else 70_001
+        most = 400_001 if operation in FAMILIES["reduction"] else most
+        fits = columns <= most and _fits(operation.inputs, columns)
+        if fits and (rows > 1 or operation.name not in _OF_TWO_AT_LEAST):
             earlier, later = (larger(operation, rows, columns, seed) for seed in (0, 1))
             yield f"{rows} x {columns}", earlier, later
+
+
+_IN_ALL_LAYOUTS = ("its own size", "5 x 33", "3 x 4099")
+
+
+def layouts_of(size: str) -> list[tuple[str, Layout]]:
+    """Return all layouts for three of the sizes, and two of them for another."""
+    layouts = list(LAYOUTS.items())
+    return layouts if size in _IN_ALL_LAYOUTS else [layouts[0], layouts[len(size) % 5 + 1]]
 
 
 def _fits(inputs: Iterable[Any], columns: int) -> bool:
@@ -82,7 +93,11 @@ def larger(operation: Operation, rows: int, columns: int, seed: int) -> Operatio
 def methods_of(method: InPlace) -> Iterator[tuple[str, InPlace]]:
     """Give each size, and ``method`` with random operand and arguments of that size."""
     for rows, columns in SIZES:
-        if _fits([method.operand], columns) and (rows > 1 or method not in PLACES):
+        if (
+            columns <= 70_001
+            and _fits([method.operand], columns)
+            and (rows > 1 or method not in PLACES)
+        ):
             random = np.random.default_rng(0)
             draw = partial(_larger, rows=rows, columns=columns, random=random)
             operand, arguments = draw(method.operand), tuple(method.with_arrays(draw))
@@ -109,7 +124,7 @@ def results(operation: Operation, device: torch.device) -> Compared:
     """Compare with NumPy's what ``operation`` makes of inputs, and again once they are others."""
     for size, earlier, later in sizes_of(operation):
         expected = {"first": earlier.expected(), "second": later.expected()}
-        for name, layout in LAYOUTS.items():
+        for name, layout in layouts_of(size):
             found = _twice(earlier, later, layout, device)
             for moment, tensors in found.items():
                 yield f"{moment}, {size}, {name}", tensors, expected[moment]
@@ -136,15 +151,52 @@ def results_of_expanded(operation: Operation, device: torch.device) -> Compared:
         yield size, found, listed(operation.on_tensors(*copies))
 
 
-def gradients(operation: Operation, layouts: dict[str, Layout], device: torch.device) -> Compared:
+def results_of_nothing(operation: Operation, device: torch.device) -> Compared:
+    """Compare with the cpu's what ``operation`` makes of tensors without rows or columns."""
+    able = operation.name not in _OF_ONE_SIZE | _OF_TWO_AT_LEAST
+    for rows, columns in ((0, 3), (2, 0)) if able else ():
+        numbers = larger(operation, rows, columns, 0)
+        expected = _unless_refused(operation, numbers.tensors(CPU))
+        if expected is not None:
+            found = listed(operation.on_tensors(*numbers.tensors(device)))
+            yield f"{rows} x {columns}", [result.cpu() for result in found], expected
+
+
+def results_in_dtypes(operation: Operation, device: torch.device) -> Compared:
+    """Compare with the cpu's what ``operation`` makes of numbers in other dtypes than float32."""
+    layouts = tuple(product(DTYPES, (packed, strided, inner)))
+    for (size, _, numbers), (dtype, layout) in product(sizes_of(operation), layouts):
+        # through int64, since a negative float has no value in uint8
+        given = [t.long().to(dtype) if t.is_floating_point() else t for t in numbers.tensors(CPU)]
+        moved = [layout(t.to(device))[1] for t in given]
+        expected = _unless_refused(operation, [layout(t)[1] for t in given])
+        if expected is not None:
+            found = [result.cpu() for result in listed(operation.on_tensors(*moved))]
+            yield f"{dtype}, {size}, {layout.__name__}", found, expected
+
+
+def _unless_refused(operation: Operation, tensors: list[torch.Tensor]) -> list[torch.Tensor] | None:
+    try:
+        return listed(operation.on_tensors(*tensors))
+    except (RuntimeError, IndexError, ValueError):
+        return None
+
+
+def gradients(operation: Operation, device: torch.device) -> Compared:
     """Compare results and gradients of ``operation`` with those of float64 on the cpu."""
     for size, _, numbers in sizes_of(operation):
-        expected = {}
-        for name, layout in layouts.items():
-            if not expected:  # the same in all layouts
-                expected = _backward(numbers, layout, CPU, torch.float64)
+        expected = _backward(numbers, packed, CPU, torch.float64)
+        for name, layout in layouts_of(size):
             for what, tensors in _backward(numbers, layout, device).items():
                 yield f"{what}, {size}, {name}", tensors, expected[what]
+
+
+def gradients_of_expanded(operation: Operation, device: torch.device) -> Compared:
+    """Compare with those of float64 on the cpu the gradients of tensors that were expanded."""
+    for size, _, numbers in sizes_of(operation):
+        expected = _backward(numbers, expanded, CPU, torch.float64)
+        for what, tensors in _backward(numbers, expanded, device).items():
+            yield f"{what}, {size}", tensors, expected[what]
 
 
 def _backward(
@@ -174,23 +226,23 @@ def changes(method: InPlace, device: torch.device) -> Compared:
     """Compare with the cpu's the memory that ``method`` changed a part of."""
     for size, larger in methods_of(method):
         expected = rooms_expected(larger, LAYOUTS)
-        for name, room in rooms_after(larger, device, LAYOUTS).items():
+        for name, room in rooms_after(larger, device, dict(layouts_of(size))).items():
             yield f"{size}, {name}", [room], [expected[name]]
 
 
 def copies(source: torch.device, target: torch.device) -> Compared:
     """Compare copies between any two layouts, dtypes and sizes, and what lies beside them."""
     sizes = [(2, 3, 4, 5), (5, 33), (3, 4099), (70_001,), (0, 3), ()]
-    dtypes = [(F32, F32), (torch.int64, F32), (F32, torch.int32)]
+    dtypes = [(F32, F32), (torch.int64, F32), (F32, torch.int32), *[(d, d) for d in DTYPES]]
     layouts = product(EVERY_LAYOUT.items(), repeat=2)
     for ((a, of_source), (b, of_target)), size, (given, wanted) in product(layouts, sizes, dtypes):
-        t = (torch.arange(math.prod(size)) % 97 + 1).view(size)
-        view = of_source(t.to(source, given))[1]
+        t = (torch.arange(math.prod(size)) % 97).view(size).to(given)
+        view = of_source(t.to(source))[1]
         room, made = of_target(torch.zeros(size, dtype=wanted, device=target))
         expected_room, expected = of_target(torch.zeros(size, dtype=wanted))
         expected.copy_(t)
         made.copy_(view)
-        yield f"{size}, {given}, {a} to {b}", [room.cpu()], [expected_room]
+        yield f"{size}, {given} to {wanted}, {a} to {b}", [room.cpu()], [expected_room]
 
 
 def assert_same(compared: Compared, least: float = 1e-6) -> None:
@@ -213,3 +265,79 @@ def assert_same(compared: Compared, least: float = 1e-6) -> None:
 def hundred_times(change: Callable[[], Any]) -> None:
     for _ in range(100):
         change()
+
+
+Program = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def _written(x: torch.Tensor, place: Any, value: Any) -> torch.Tensor:
+    changed = x * 2
+    changed[place] = value
+    return changed * x
+
+
+def _accumulated(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    total = torch.zeros_like(x)
+    for step in range(5):
+        total += x * w * step
+    return total
+
+
+def _second_derivative(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    (slope,) = torch.autograd.grad((x.sin() * w).sum(), x, create_graph=True)
+    return slope * x
+
+
+PROGRAMS: dict[str, Program] = {
+    "row set to zero": lambda x, w: _written(x, 1, 0.0) * w,
+    "columns set to zero": lambda x, w: _written(x, (slice(None), slice(1, None, 2)), 0.0) * w,
+    "row set to another": lambda x, w: _written(x, 0, w[1] * 3),
+    "masked": lambda x, w: _written(x, x.detach() > 0, 0.0) * w,
+    "masked_fill": lambda x, w: (x * 2).masked_fill_(w.detach() > 0, 7.0) * w,
+    "row added to": lambda x, w: (x * 2).index_add_(0, torch.tensor([1], device=x.device), w[:1]),
+    "slice multiplied": lambda x, w: _sliced_times(x * 1, w),
+    "sum over steps": _accumulated,
+    "in place": lambda x, w: (x * w).mul_(3).add_(x).relu_(),
+    "second derivative": _second_derivative,
+    "several uses": lambda x, w: x * w + x.exp() + (x @ w.t()).sum(),
+    "broadcast": lambda x, w: x[:1] * w + x[:, :1] - w.mean(0),
+    "unbound and stacked": lambda x, w: torch.stack([r * s for r, s in zip(x, w, strict=True)]),
+    "split and joined": lambda x, w: torch.cat([part * 2 for part in x.split(2, 1)], 1) * w,
+    "one column of a step": lambda x, w: x[:, 1 :: x.shape[1]] * w.sum(),
+    "chosen twice": lambda x, w: x[[0, 1, 0]] * w[[1, 1, 0]],
+    "gathered": lambda x, w: x.gather(1, w.detach().argsort(1)) * w.sort(1).values,
+    "largest": lambda x, w: x.max(1).values + w.amax(0).sum() + (x * w).max(),
+    "transposed": lambda x, w: (x.t() @ w) * (x.t()[:, :1]),
+    "detached": lambda x, w: x.detach() * w + x,
+    "cumulative": lambda x, w: (x.cumsum(1) * w).flip(1).cumsum(0),
+    "where": lambda x, w: torch.where(x > w, x * 2, w * 3),
+    "standardized": lambda x, w: (x - x.mean(1, keepdim=True)) / x.std(1, keepdim=True) * w,
+    "norm": lambda x, w: x / x.norm(dim=1, keepdim=True) * w,
+}
+
+
+def _sliced_times(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    x[:, 1:].mul_(w[:, 1:])
+    return x * 2
+
+
+def slopes_of(program: Program, device: torch.device) -> Compared:
+    """Compare with float64's what ``program`` makes and its gradients, twice, in two sizes."""
+    for size in ((3, 4), (33, 65)):
+        numbers = [torch.randn(size) for _ in range(2)]
+        expected = _learned(program, [t.double() for t in numbers])
+        for name, layout in LAYOUTS.items():
+            found = _learned(program, [layout(t.to(device))[1] for t in numbers])
+            yield f"{size}, {name}", found, expected
+
+
+def _learned(program: Program, numbers: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Return results and gradients; a gradient is the sum of two, the first made by a sum."""
+    leaves = [t.detach().requires_grad_() for t in numbers]
+    first = program(*leaves)
+    first.sum().backward()
+    second = program(*leaves)
+    del first
+    second.backward(torch.linspace(1, 2, second.numel()).view(second.shape).to(second))
+    made = [second.detach(), *[t.grad for t in leaves if t.grad is not None]]
+    return [t.cpu().float() for t in made]
