@@ -3,6 +3,7 @@
 PYTEST_DONT_REWRITE: conftest.py imports parts of this package before pytest could.
 """
 
+import atexit
 import gc
 import sys
 import warnings
@@ -44,11 +45,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Choose devices, read what was asked for, and register the parts."""
-    # torch stays to the end, where pytest and Python look through it for garbage four times, 0.2 s
-    # each. What torchvision loads comes too late for this: triton's nanobind would report it as
-    # leaked.
+    # torch stays to the end, where pytest and Python look through it for garbage, 0.2 s each time.
+    # What torchvision loads comes too late for this: triton's nanobind would report it as leaked.
     if "triton" not in sys.modules:
         gc.freeze()
+    atexit.register(gc.disable)  # one time less: 0.7 s of 6.2 where nothing is run
     spec, worker = config.rootpath / "spec", xdist.is_worker(config)
     contents = cache(lambda: load(spec / "contents.toml"))
     try:
