@@ -6,7 +6,7 @@
 The tutorial's net is trained by the tutorial's recipe (batches of 4, SGD with rate 0.001 and
 momentum 0.9) on some seeds of the images and of the net, and tested after some numbers of steps.
 Beside it stand what must stay behind: a softmax classifier on the pixels, the nearest neighbours
-and the mean colour. The table is printed, in per cent; the picture, five images of each class, is
+and the mean colour. The table is printed, in per cent; the picture, four images of each class, is
 written beside this file.
 """
 
@@ -105,12 +105,12 @@ def neighbours(train: TensorDataset, test: TensorDataset) -> dict[str, float]:
     return found
 
 
-def picture(images: data.Images, columns: int = 5) -> Image.Image:
-    """Return the first images of each class, a row a class, twice as large and in 16 colours."""
+def picture(images: data.Images, rows: int = 4) -> Image.Image:
+    """Return the first images of each class, a column a class, twice as large, in 16 colours."""
     labels, pixels = np.array(images.labels), images.pixels
-    rows = [np.flatnonzero(labels == label)[:columns] for label in range(10)]
-    tiles = np.pad(pixels[rows], ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)), constant_values=255)
-    height, width = 34 * len(rows), 34 * columns
+    places = np.stack([np.flatnonzero(labels == label)[:rows] for label in range(10)], axis=1)
+    tiles = np.pad(pixels[places], ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)), constant_values=255)
+    height, width = 34 * rows, 34 * 10
     grid = Image.fromarray(tiles.transpose(0, 2, 1, 3, 4).reshape(height, width, 3))
     large = grid.resize((2 * width, 2 * height), Image.Resampling.NEAREST)
     return large.quantize(16, dither=Image.Dither.NONE)
