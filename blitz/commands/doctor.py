@@ -65,7 +65,7 @@ def report(finding: Finding) -> Iterator[str]:
     if _is_none(finding):
         yield "accelerator: torch finds none on this machine"
     elif finding.usable:
-        yield f"{finding.device}: usable (tried in {finding.seconds:.1f} s)"
+        yield f"{finding.device}: usable"
     else:
         detail = f": {finding.detail}" if finding.detail else ""
         yield f"{finding.device}: NOT USABLE: {finding.verdict.phrase}{detail}"

@@ -62,8 +62,6 @@ def predict(net: nn.Module, images: torch.Tensor) -> torch.Tensor:
 
     Which of several equal scores wins depends on the device. No gradient is recorded. The net's
     mode is left as it is, as in the tutorial, whose net has no layer that depends on it.
-
-    Tutorial: "Test the network on the test data".
     """
     parameter = next(net.parameters(), images)
     with torch.no_grad():

@@ -27,9 +27,6 @@ class TrainingStep:
         exact: Whether the steps are, on the cpu, those of the tutorial's loop to the last bit.
             Otherwise they may be taken by faster kernels, which round otherwise
             (:mod:`blitz.training.tuning`).
-
-    Tutorial: "Define a Loss function and optimizer", and the body of the loop in "Train the
-    network".
     """
 
     def __init__(

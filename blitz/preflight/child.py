@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Sequence
 from multiprocessing import get_context
@@ -47,13 +46,12 @@ def check(
             process without an accelerator, where nothing but the cpu is tried.
     """
     run = _forked if (_can_fork(device, modules) if fork is None else fork) else _spawned
-    begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="blitz-preflight-") as folder:
         words, errors = Path(folder, "words"), Path(folder, "errors")
         words.touch()
         errors.touch()
         code = run((device, list(modules), str(words)), errors, limit)
-        return _finding(device, words, errors, code, limit, time.monotonic() - begin)
+        return _finding(device, words, errors, code, limit)
 
 
 def _can_fork(device: str, modules: Sequence[str]) -> bool:
@@ -109,9 +107,7 @@ def _spawned(arguments: Arguments, errors: Path, limit: float) -> int | None:
             child.wait(AFTER_KILL)
 
 
-def _finding(
-    device: str, words: Path, errors: Path, code: int | None, limit: float, seconds: float
-) -> Finding:
+def _finding(device: str, words: Path, errors: Path, code: int | None, limit: float) -> Finding:
     stage, verdict, detail = "start", None, ""
     facts: dict[str, str] = {}
     gaps: dict[str, str] = {}
@@ -128,7 +124,7 @@ def _finding(
     if verdict is None:
         last = errors.read_text(errors="replace").strip().splitlines()[-1:]
         verdict, detail = _ending(code, limit, "".join(last))
-    return Finding(device, verdict, detail, stage, facts, gaps, seconds)
+    return Finding(device, verdict, detail, stage, facts, gaps)
 
 
 def _ending(code: int | None, limit: float, last_words: str) -> tuple[Verdict, str]:

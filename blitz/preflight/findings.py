@@ -78,7 +78,6 @@ class Finding:
             with its index, ``count`` how many of its type this process may use.
         gaps: What the device does not have, such as ``float64`` or ``aten::mul.out``, and the
             first line of the error that said so.
-        seconds: How long it took.
     """
 
     device: str
@@ -87,7 +86,6 @@ class Finding:
     stage: str = ""
     facts: dict[str, str] = field(default_factory=dict)
     gaps: dict[str, str] = field(default_factory=dict)
-    seconds: float = 0.0
 
     @property
     def usable(self) -> bool:
