@@ -163,7 +163,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if files:
         # The first DistributedDataParallel imports torch._dynamo, which takes seconds. Looking for
         # garbage as often as Python does, each process would copy all memory that it shares.
-        preload = ["blitz.harness.before_torch", "torch._dynamo", *files]
+        preload = ["torch._dynamo"]
+        if Path.cwd() == session.config.rootpath:  # elsewhere, the server finds another spec first
+            preload = ["blitz.harness.before_torch", *preload, *files]
         get_context("forkserver").set_forkserver_preload(preload)
         if not xdist.is_worker(session.config):  # of several workers, one will need it
             forkserver.ensure_running()

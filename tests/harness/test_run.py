@@ -339,6 +339,16 @@ def test_what_is_frozen_for_the_run_is_not_reported_as_leaked_when_the_process_e
     assert done.stderr == ""
 
 
+def test_several_processes_find_spec_where_the_run_starts_beside_another_one(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "spec").mkdir()
+    file = ROOT / "spec" / "test_8_several_devices.py"
+    command = [Path(sys.executable).with_name("pytest"), file, "-k", "weights_of_the_first"]
+
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == 0
+
+
 def test_benchmarks_stay_out_of_a_plain_run(run: Callable[..., Any], no_accelerator: None) -> None:
     run().stdout.no_fnmatch_line("*bench_throughput*")
     result = run("--benchmark-only", "--benchmark-max-time=0")
