@@ -114,6 +114,7 @@ def _download(url: str, archive: Path, progress: Progress) -> None:
             final = isinstance(getattr(error, "reason", None), SSLCertVerificationError)
             if isinstance(error, HTTPError):
                 error.close()
+                final = error.code in (403, 404, 410)
         if received == SIZE:
             break
         # A slow line breaks off often: tries that brought something are no failures in a row.

@@ -222,7 +222,7 @@ class TestResume:
 
 
 FINAL = {
-    "not found": ([status(404)], "HTTP Error 404: Not Found", 3),
+    "not found": ([status(404)], "HTTP Error 404: Not Found", 1),
     "page that asks to sign in": ([page], "this is another file", 1),
     "begins anew each time": ([one_byte], "the connection ended early", 3),
     "wrong bytes": ([wrong_bytes], "its MD5 is .* Run the same command again", 1),
