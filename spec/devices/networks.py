@@ -28,21 +28,27 @@ class Layer:
     parameters: tuple[tuple[int, ...], ...] = ()
     target: Callable[[int], torch.Tensor] | None = None
 
+    @property
+    def names(self) -> list[str]:
+        """Of the tensors that belong to it."""
+        target = ["target"] if self.target is not None else []
+        return ["input", *("weight", "bias")[: len(self.parameters)], *target, "given"]
+
     def tensors(self, count: int) -> dict[str, torch.Tensor]:
         """Return random inputs for ``count`` samples and parameters, on the cpu, by name.
 
-        ``given`` among them is the gradient that comes in.
+        ``target`` is what a loss compares with, ``given`` the gradient that comes in.
         """
         shapes = {"input": (count, *self.sample)}
         shapes |= zip(("weight", "bias"), self.parameters, strict=False)
         tensors = {name: torch.randn(shape) for name, shape in shapes.items()}
-        return {**tensors, "given": weights_of(self(*tensors.values()))}
-
-    def __call__(self, *tensors: torch.Tensor) -> torch.Tensor:
-        """Return the layer's output, or the loss of each sample."""
         if self.target is not None:
-            return self.function(*tensors, self.target(len(tensors[0])).to(tensors[0].device))
-        return self.function(*tensors)
+            tensors["target"] = self.target(count)
+        return {**tensors, "given": weights_of(self.function(*tensors.values()))}
+
+
+LEARNED = ("input", "weight", "bias")
+"""What gradients are asked for."""
 
 
 def _labels(count: int) -> torch.Tensor:
@@ -282,8 +288,7 @@ def outcome(layer: Layer, tensors: dict[str, torch.Tensor]) -> dict[str, torch.T
         tensors: As ``layer.tensors`` names them, on one device; without ``given``, the gradient
             is that of the sum of all outputs, which torch makes by expanding a one.
     """
-    inputs = [t for name, t in tensors.items() if name != "given"]
-    output = layer(*inputs)
+    output = layer.function(*[t for name, t in tensors.items() if name != "given"])
     leaves = {name: t for name, t in tensors.items() if t.requires_grad}
     if "given" in tensors:
         found = torch.autograd.grad(output, list(leaves.values()), tensors["given"])
@@ -313,7 +318,8 @@ def relative(found: dict[str, Any], expected: dict[str, torch.Tensor]) -> tuple[
 
 def exact(layer: Layer, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return the outcome in float64 on the cpu, as float32."""
-    exact = {n: t.double().requires_grad_(n != "given") for n, t in tensors.items()}
+    floats = {n: t.double() for n, t in tensors.items() if t.is_floating_point()}
+    exact = {**tensors, **{n: t.requires_grad_(n in LEARNED) for n, t in floats.items()}}
     return {name: value.float() for name, value in outcome(layer, exact).items()}
 
 
@@ -329,7 +335,7 @@ def outcomes(
     for name, layout in layouts.items():
         moved = {key: t.to(device) for key, t in tensors.items()}
         moved[of] = layout(moved[of])[1].detach()
-        leaves = {key: t.requires_grad_(key != "given") for key, t in moved.items()}
+        leaves = {key: t.requires_grad_(key in LEARNED) for key, t in moved.items()}
         found[name] = on_cpu(outcome(layer, leaves))
     return found
 
@@ -356,20 +362,21 @@ def passes(
     or a state dict changes weights.
     """
     moved = on(device, earlier)
-    leaves = {name: t for name, t in moved.items() if name != "given"}
+    inputs = [t for name, t in moved.items() if name != "given"]
+    leaves = {name: t for name, t in moved.items() if name in LEARNED}
     outcome(layer, moved)
     with torch.no_grad():
-        layer(*leaves.values())
+        layer.function(*inputs)
         for name, t in tensors.items():
             moved[name].copy_(t)
-        tried = layer(*leaves.values())
-    output = layer(*leaves.values())
+        tried = layer.function(*inputs)
+    output = layer.function(*inputs)
     first, second = (
         torch.autograd.grad(output, list(leaves.values()), moved["given"], retain_graph=True)
         for _ in range(2)
     )
     for _ in range(3):
-        layer(*leaves.values()).backward(moved["given"].clone())  # flatten adds into its own
+        layer.function(*inputs).backward(moved["given"].clone())  # flatten adds into its own
     accumulated = [t.grad / 3 for t in leaves.values() if t.grad is not None]
     found = {"first": (output, first), "second": (tried, second), "third": (output, accumulated)}
     return {
@@ -379,8 +386,8 @@ def passes(
 
 
 def on(device: torch.device, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Copy tensors to ``device``, where all but the gradient that comes in require one."""
-    return {n: t.to(device, copy=True).requires_grad_(n != "given") for n, t in tensors.items()}
+    """Copy tensors to ``device``, where those that are learned require a gradient."""
+    return {n: t.to(device, copy=True).requires_grad_(n in LEARNED) for n, t in tensors.items()}
 
 
 def on_cpu(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

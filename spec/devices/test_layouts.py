@@ -136,7 +136,7 @@ class TestLayers:
         tensors = layer.tensors(3)
         del tensors["given"]
         sample = tensors["input"][:1]
-        moved = {name: t.to(device).requires_grad_() for name, t in tensors.items()}
+        moved = networks.on(device, tensors)
 
         moved["input"] = sample.to(device).expand(3, *layer.sample).detach().requires_grad_()
         found = networks.on_cpu(networks.outcome(layer, moved))

@@ -112,14 +112,14 @@ class TestLayers:
         [
             pytest.param(layer, of, id=f"{name}-{of}")
             for name, layer in ALL_LAYERS.items()
-            for of in (("input", "given", "weight") if layer.parameters else ("input", "given"))
+            for of in layer.names
             if of != "weight" or layer.function not in networks.BATCH_NORMS_OF_ROWS
         ],
     )
     def test_layer_of_any_kind_takes_every_layout(
         self, layer: networks.Layer, of: str, device: torch.device
     ) -> None:
-        """A layer of any kind takes inputs, weights and gradients of any layout."""
+        """A layer of any kind takes inputs, weights, targets and gradients of any layout."""
         tensors = layer.tensors(3)
 
         found = networks.outcomes(layer, tensors, of, device, EVERY_LAYOUT)
