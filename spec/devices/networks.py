@@ -1,6 +1,7 @@
 """The layers, losses and optimizers of the tutorial, as tables of calls and shapes."""
 
 import copy
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +34,11 @@ class Layer:
         """Of the tensors that belong to it."""
         target = ["target"] if self.target is not None else []
         return ["input", *("weight", "bias")[: len(self.parameters)], *target, "given"]
+
+    @property
+    def batch(self) -> int:
+        """The samples of a batch of more than a block of 32 numbers, and few where one is large."""
+        return 33 if math.prod(self.sample) < 200 else 3
 
     def tensors(self, count: int) -> dict[str, torch.Tensor]:
         """Return random inputs for ``count`` samples and parameters, on the cpu, by name.
@@ -186,6 +192,7 @@ FURTHER_LAYERS = {
         partial(F.avg_pool2d, kernel_size=3, stride=2, padding=1, count_include_pad=False), _IMAGE
     ),
     "adaptive_avg_pool2d_to_one": Layer(partial(F.adaptive_avg_pool2d, output_size=1), _IMAGE),
+    "adaptive_avg_pool2d_uneven": Layer(partial(F.adaptive_avg_pool2d, output_size=(4, 3)), _IMAGE),
     "adaptive_max_pool2d": Layer(partial(F.adaptive_max_pool2d, output_size=3), _IMAGE),
     "batch_norm_of_rows": Layer(_batch_norm_of_rows, (4,), ((4,), (4,))),
     "batch_norm_of_many": Layer(_batch_norm, (257, 3, 3), ((257,), (257,))),
@@ -343,7 +350,7 @@ def outcomes(
 def batches(layer: Layer, device: torch.device) -> tuple[dict[int, Any], dict[int, Any]]:
     """Return what ``layer`` makes on ``device`` of batches from one sample on, and should."""
     found, exactly = {}, {}
-    for count in (33, 1, 257, 2, 1025, 33, 3):
+    for count in (33, 1, 257, 2, 31 * layer.batch + 2, 33, 3):
         tensors = layer.tensors(count)
         pair = relative(outcome(layer, on(device, tensors)), exact(layer, tensors))
         found[count], exactly[count] = pair

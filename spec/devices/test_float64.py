@@ -1,7 +1,7 @@
 """The nets of the tutorial in float32 on a device, against NumPy and against float64 on the cpu."""
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -151,16 +151,6 @@ def cross_entropy(scores: np.ndarray, labels: np.ndarray) -> float:
     return -float(logarithms[np.arange(len(labels)), labels].mean())
 
 
-def gradients_of(
-    operation: Callable[..., Any], inputs: Iterable[torch.Tensor]
-) -> tuple[torch.Tensor, ...]:
-    """The gradients of a weighted sum of the operation's results in its inputs."""
-    leaves = [tensor.requires_grad_() for tensor in inputs]
-    out = operation(*leaves)
-    weights = torch.linspace(1, 2, out.numel()).to(out).reshape(out.shape)
-    return torch.autograd.grad((out * weights).sum(), leaves)
-
-
 class TestFloat64:
     @pytest.mark.parametrize(
         ("step", "in_numpy"),
@@ -193,34 +183,6 @@ class TestFloat64:
 
         assert result.device == device
         assert_close(result.cpu(), torch.tensor(expected, dtype=torch.float32))
-
-    @pytest.mark.parametrize(
-        ("operation", "shapes"),
-        [
-            pytest.param(F.conv2d, [(2, 3, 7, 6), (4, 3, 3, 2), (4,)], id="convolution"),
-            pytest.param(F.linear, [(3, 5), (4, 5), (4,)], id="linear"),
-            pytest.param(lambda x: F.max_pool2d(x, 2), [(2, 3, 6, 4)], id="max_pool"),
-            pytest.param(F.relu, [(5, 7)], id="relu"),
-            pytest.param(lambda x: F.log_softmax(x, dim=1), [(3, 4)], id="log_softmax"),
-            pytest.param(
-                lambda x: F.cross_entropy(x, torch.tensor([2, 0, 3]).to(x.device)),
-                [(3, 4)],
-                id="cross_entropy",
-            ),
-            pytest.param(F.mse_loss, [(3, 4), (3, 4)], id="mse_loss"),
-        ],
-    )
-    def test_gradients_of_an_operation_are_those_of_float64(
-        self, device: torch.device, operation: Any, shapes: list[tuple[int, ...]]
-    ) -> None:
-        """Each operation of the nets has in float32, on every device, the gradients of float64."""
-        inputs = [torch.randn(shape) for shape in shapes]
-
-        gradients = gradients_of(operation, [t.to(device, copy=True) for t in inputs])
-        expected = gradients_of(operation, [t.double() for t in inputs])
-
-        assert {gradient.device for gradient in gradients} == {device}
-        assert_close([g.cpu() for g in gradients], [g.float() for g in expected])
 
     @pytest.mark.parametrize("task", [lenet, the_classifier])
     def test_scores_on_a_device_are_those_of_float64(self, device: torch.device, task: Any) -> None:

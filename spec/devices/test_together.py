@@ -120,7 +120,7 @@ class TestLayers:
         self, layer: networks.Layer, of: str, device: torch.device
     ) -> None:
         """A layer of any kind takes inputs, weights, targets and gradients of any layout."""
-        tensors = layer.tensors(3)
+        tensors = layer.tensors(layer.batch)
 
         found = networks.outcomes(layer, tensors, of, device, EVERY_LAYOUT)
 
@@ -139,7 +139,7 @@ class TestLayers:
         self, layer: networks.Layer, device: torch.device
     ) -> None:
         """A layer uses numbers written over earlier ones, with and without grad, time and again."""
-        earlier, tensors = layer.tensors(3), layer.tensors(3)
+        earlier, tensors = layer.tensors(layer.batch), layer.tensors(layer.batch)
 
         found = networks.passes(layer, tensors, earlier, device)
 
