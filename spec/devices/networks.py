@@ -115,12 +115,6 @@ LAYERS = {
 }
 
 
-def _lstm(x: torch.Tensor, weight: torch.Tensor, recurrent: torch.Tensor) -> torch.Tensor:
-    state = (x.new_zeros(1, len(x), 5), x.new_zeros(1, len(x), 5))
-    flat = [weight, recurrent]
-    return torch.lstm(x, state, flat, False, 1, 0.0, False, False, True)[0]
-
-
 def _shortcut(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return F.relu(F.conv2d(x, weight, padding=1).add_(x), inplace=True)
 
@@ -148,7 +142,6 @@ FURTHER_LAYERS = {
     **{function.__name__: Layer(function, _IMAGE) for function in _OF_NUMBERS},
     **{f"{f.__name__}_of_numbers": Layer(f, ()) for f in (*_OF_NUMBERS, F.relu)},
     "prelu": Layer(F.prelu, _IMAGE, ((4,),)),
-    "glu": Layer(partial(F.glu, dim=1), _IMAGE),
     "conv1d": Layer(partial(F.conv1d, padding=1), (4, 33), ((6, 4, 3), (6,))),
     "conv3d": Layer(F.conv3d, (2, 4, 5, 6), ((3, 2, 2, 3, 3), (3,))),
     "conv2d_in_groups": Layer(partial(F.conv2d, groups=2), _IMAGE, ((6, 2, 3, 3), (6,))),
@@ -179,9 +172,7 @@ FURTHER_LAYERS = {
     "matmul_of_columns": Layer(lambda x, w: x @ w[:, 1:], (6,), ((6, 4),)),
     "bmm_with_itself": Layer(lambda x: torch.bmm(x, x.transpose(1, 2)), (5, 33)),
     "attention": Layer(lambda x: F.scaled_dot_product_attention(x, x, x), (2, 5, 6)),
-    "bilinear": Layer(lambda x, w: F.bilinear(x, x, w), (5,), ((3, 5, 5),)),
     "embedding": Layer(_embedding, (6,), ((10, 6),)),
-    "lstm": Layer(_lstm, (7, 3), ((20, 3), (20, 5))),
     "max_pool2d_3x3": Layer(partial(F.max_pool2d, kernel_size=3, stride=2, padding=1), _IMAGE),
     "max_pool2d_ceil": Layer(partial(F.max_pool2d, kernel_size=2, ceil_mode=True), _IMAGE),
     "max_pool2d_overlapping": Layer(partial(F.max_pool2d, kernel_size=3, stride=1), _LARGE),
@@ -236,7 +227,6 @@ FURTHER_LAYERS = {
     "pad_circular": Layer(partial(F.pad, pad=(1, 2, 2, 1), mode="circular"), _IMAGE),
     "interpolate": Layer(partial(F.interpolate, scale_factor=2), _IMAGE),
     "interpolate_bilinear": Layer(partial(F.interpolate, size=(7, 9), mode="bilinear"), _IMAGE),
-    "pixel_shuffle": Layer(partial(F.pixel_shuffle, upscale_factor=2), _IMAGE),
     "unfold": Layer(partial(F.unfold, kernel_size=3, padding=1), _IMAGE),
     "view": Layer(lambda x: x.reshape(len(x), -1) * 2, _IMAGE),
     "cat_with_itself": Layer(lambda x: torch.cat([x, x.flip(1), x], 1), _IMAGE),

@@ -34,6 +34,20 @@ ALL_LAYERS = {**LAYERS, **FURTHER_LAYERS}
 every_layer = pytest.mark.parametrize("layer", ALL_LAYERS.values(), ids=ALL_LAYERS)
 
 
+every_draw = pytest.mark.parametrize(
+    "draw",
+    [
+        pytest.param(lambda t: torch.rand_like(t), id="rand"),
+        pytest.param(lambda t: torch.randn_like(t), id="randn"),
+        pytest.param(lambda t: t.uniform_(-1, 1), id="uniform_"),
+        pytest.param(lambda t: t.normal_(2, 3), id="normal_"),
+        pytest.param(lambda t: torch.randint_like(t, 2**20), id="randint"),
+        pytest.param(lambda t: torch.rand_like(t) * F.dropout(t + 1), id="dropout"),
+        pytest.param(lambda t: nn.init.kaiming_uniform_(t), id="kaiming_uniform_"),
+    ],
+)
+
+
 class TestOperations:
     @pytest.mark.parametrize("operation", WITH_INPUTS, ids=attrgetter("name"))
     def test_operation_of_any_size_and_layout_gives_what_numpy_gives(
@@ -292,18 +306,17 @@ class TestDraws:
         assert_close(of_second, second.detach())
         assert len({tuple(t.tolist()) for t in (first, second, third)}) == 3
 
-    @pytest.mark.parametrize(
-        "draw",
-        [
-            pytest.param(lambda t: torch.rand_like(t), id="rand"),
-            pytest.param(lambda t: torch.randn_like(t), id="randn"),
-            pytest.param(lambda t: t.uniform_(-1, 1), id="uniform_"),
-            pytest.param(lambda t: t.normal_(2, 3), id="normal_"),
-            pytest.param(lambda t: torch.randint_like(t, 2**20), id="randint"),
-            pytest.param(lambda t: torch.rand_like(t) * F.dropout(t + 1), id="dropout"),
-            pytest.param(lambda t: nn.init.kaiming_uniform_(t), id="kaiming_uniform_"),
-        ],
-    )
+    @every_draw
+    def test_draw_of_any_size_follows_the_seed(
+        self, draw: Callable[..., Any], device: torch.device
+    ) -> None:
+        """After the same seed draws of odd counts are the same, and their last number is drawn."""
+        first, second = together.drawn(draw, device), together.drawn(draw, device)
+
+        assert first == second
+        assert any(numbers[-1] != 0 for numbers in first[3:])
+
+    @every_draw
     def test_long_draw_repeats_nothing(
         self, draw: Callable[..., Any], device: torch.device
     ) -> None:

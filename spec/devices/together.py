@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from blitz.base import backend
 from spec.devices.in_place import NUMBERS, PAIRS, PLACES, InPlace
 from spec.devices.layouts import (
     EVERY_LAYOUT,
@@ -262,6 +263,13 @@ def assert_same(compared: Compared, least: float = 1e-6) -> None:
             torch.testing.assert_close(here, there, **tolerances, equal_nan=True, msg=message)
 
 
+def drawn(draw: Callable[[torch.Tensor], torch.Tensor], device: torch.device) -> list[list[float]]:
+    """Return draws of one to 8,193 numbers after the same seed: all of odd counts."""
+    backend.seed(5, [device])
+    counts = (1, 3, 5, *[2**power + 1 for power in range(4, 14)])
+    return [draw(torch.zeros(count, 1, device=device)).flatten().tolist() for count in counts]
+
+
 def hundred_times(change: Callable[[], Any]) -> None:
     for _ in range(100):
         change()
@@ -305,6 +313,7 @@ PROGRAMS: dict[str, Program] = {
     "split and joined": lambda x, w: torch.cat([part * 2 for part in x.split(2, 1)], 1) * w,
     "one column of a step": lambda x, w: x[:, 1 :: x.shape[1]] * w.sum(),
     "chosen twice": lambda x, w: x[[0, 1, 0]] * w[[1, 1, 0]],
+    "chosen often": lambda x, w: x[torch.arange(1000, device=x.device) % 3] * w[:1].exp(),
     "gathered": lambda x, w: x.gather(1, w.detach().argsort(1)) * w.sort(1).values,
     "largest": lambda x, w: x.max(1).values + w.amax(0).sum() + (x * w).max(),
     "transposed": lambda x, w: (x.t() @ w) * (x.t()[:, :1]),
