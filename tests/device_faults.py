@@ -141,26 +141,26 @@ ALL = [
     fault(
         "convolution_weight_gradient_off_by_1_percent",
         {"convolution_backward": result(off(1), 1)},
-        "of_an_operation or convol",
-        "convol",
+        "conv2d and batches_of_odd",
+        "conv",
     ),
     fault(
         "convolution_input_gradient_off_by_1_percent",
         {"convolution_backward": result(off(1), 0)},
-        "of_an_operation or convol",
-        "convol",
+        "conv2d and batches_of_odd",
+        "conv",
     ),
     fault(
         "convolution_bias_gradient_missing",
         {"convolution_backward": result(lambda t: t.zero_(), 2)},
-        "of_an_operation or convol",
-        "convol",
+        "conv2d and batches_of_odd",
+        "conv",
     ),
     fault(
         "convolution_in_bf16",
         {"convolution": arguments(input=in_bf16, weight=in_bf16)},
-        "of_an_operation or convol",
-        "convol",
+        "conv2d and batches_of_odd",
+        "conv",
     ),
     fault(
         "slice_assignment_writes_to_a_copy",
@@ -254,7 +254,7 @@ ALL = [
     fault(
         "convolution_gives_nothing_in_a_second_backward",
         {"convolution_backward": _nothing_in_a_second_backward},
-        "same_again",
+        "any_moment",
         "conv",
     ),
     fault(
@@ -275,7 +275,7 @@ ALL += [
     DeviceFault(reported.split()[1], faults, tests, tuple(words.split(", ")), reported.split()[0])
     for reported, (faults, tests, words) in published_faults.ROWS.items()
 ]
-SOUND = DeviceFault("nothing", {}, "of_an_operation or convol or sgd", ("",))
+SOUND = DeviceFault("nothing", {}, "batches_of_odd or convol or sgd", ("",))
 BY_NAME = {fault.name: fault for fault in ALL}
 
 

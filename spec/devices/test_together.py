@@ -98,7 +98,7 @@ class TestPrograms:
     def test_program_has_the_gradients_of_float64(
         self, program: Callable[..., Any], device: torch.device
     ) -> None:
-        """What writes to slices, uses a tensor twice or differentiates twice is differentiated."""
+        """What writes to slices or differentiates twice has in float32 the gradients of float64."""
         assert_same(together.slopes_of(program, device))
 
     @pytest.mark.parametrize(
