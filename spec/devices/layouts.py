@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from spec.devices.in_place import InPlace
-from spec.devices.operations import Operation, listed
+from spec.devices.operations import OPERATIONS, Operation, listed
 
 Layout = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
@@ -97,6 +97,7 @@ def expanded(t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 # They look at the strides of their input, or warn of those that slow them down.
 OF_ITS_STRIDES = {"Tensor.view", "as_strided", "view_as_complex", "searchsorted", "bucketize"}
+OF_ANY_LAYOUT = [o for o in OPERATIONS if o.inputs and o.torch_name not in OF_ITS_STRIDES]
 
 
 def results(operation: Operation, device: torch.device) -> dict[str, list[torch.Tensor]]:

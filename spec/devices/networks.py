@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.testing import assert_close
 
 from spec.devices.layouts import EVERY_LAYOUT, LAYOUTS_OF_IMAGES, Layout
 
@@ -318,6 +319,21 @@ def exact(layer: Layer, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Ten
     floats = {n: t.double() for n, t in tensors.items() if t.is_floating_point()}
     exact = {**tensors, **{n: t.requires_grad_(n in LEARNED) for n, t in floats.items()}}
     return {name: value.float() for name, value in outcome(layer, exact).items()}
+
+
+SMALL = 1e-4
+"""Of the largest number of a tensor. Winograd's convolutions are the least exact, with 1e-5."""
+
+
+def assert_exact(
+    found: dict[str, Any], layer: Layer, tensors: dict[str, torch.Tensor], tolerance: float = SMALL
+) -> None:
+    """Compare an outcome, or several by name, with that of float64 on the cpu.
+
+    Raises:
+        AssertionError: They differ by more than ``tolerance`` of the largest number of a tensor.
+    """
+    assert_close(*relative(found, exact(layer, tensors)), rtol=0, atol=tolerance)
 
 
 def outcomes(

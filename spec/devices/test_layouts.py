@@ -14,19 +14,9 @@ from spec.devices import in_place, layouts, networks, operations
 from spec.devices.layouts import GAP, LAYOUTS_OF_IMAGES
 from spec.devices.networks import LAYERS, OPTIMIZERS
 
-CPU = torch.device("cpu")
-
-WITH_INPUTS = [
-    operation
-    for operation in operations.OPERATIONS
-    if operation.inputs and operation.torch_name not in layouts.OF_ITS_STRIDES
-]
 IN_PLACE = [
     method for method in in_place.METHODS if method not in in_place.SHAPES and method.name != "set_"
 ]
-
-# Of the largest number of a tensor. Winograd's convolutions are the least exact, with 1e-5.
-SMALL = 1e-4
 
 every_layer = pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
 with_weights = pytest.mark.parametrize(
@@ -35,7 +25,7 @@ with_weights = pytest.mark.parametrize(
 
 
 class TestOperations:
-    @pytest.mark.parametrize("operation", WITH_INPUTS, ids=attrgetter("name"))
+    @pytest.mark.parametrize("operation", layouts.OF_ANY_LAYOUT, ids=attrgetter("name"))
     def test_operation_gives_the_same_in_every_layout(
         self, operation: operations.Operation, device: torch.device
     ) -> None:
@@ -101,8 +91,7 @@ class TestLayers:
 
         found = networks.outcomes(layer, tensors, "input", device)
 
-        expected = networks.exact(layer, tensors)
-        assert_close(*networks.relative(found, expected), rtol=0, atol=SMALL)
+        networks.assert_exact(found, layer, tensors)
 
     @with_weights
     def test_layer_takes_weights_in_every_layout(
@@ -113,8 +102,7 @@ class TestLayers:
 
         found = networks.outcomes(layer, tensors, "weight", device)
 
-        expected = networks.exact(layer, tensors)
-        assert_close(*networks.relative(found, expected), rtol=0, atol=SMALL)
+        networks.assert_exact(found, layer, tensors)
 
     @every_layer
     def test_layer_takes_gradients_in_every_layout(
@@ -125,8 +113,7 @@ class TestLayers:
 
         found = networks.outcomes(layer, tensors, "given", device)
 
-        expected = networks.exact(layer, tensors)
-        assert_close(*networks.relative(found, expected), rtol=0, atol=SMALL)
+        networks.assert_exact(found, layer, tensors)
 
     @every_layer
     def test_layer_takes_expanded_inputs_and_gradients(
@@ -157,7 +144,7 @@ class TestLayers:
 
         key = "gradient of weight"
         expected = {"output": found["output"], key: networks.exact(layer, tensors)[key]}
-        assert_close(*networks.relative(found, expected), rtol=0, atol=SMALL)
+        assert_close(*networks.relative(found, expected), rtol=0, atol=networks.SMALL)
 
 
 class TestOptimizers:

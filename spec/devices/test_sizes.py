@@ -32,7 +32,7 @@ class TestBatches:
 
         found = networks.outcome(layer, networks.on(device, tensors))
 
-        assert_close(*networks.relative(found, networks.exact(layer, tensors)), rtol=0, atol=1e-4)
+        networks.assert_exact(found, layer, tensors)
 
     @pytest.mark.on("accelerator")
     @pytest.mark.parametrize("count", [1025, 65_535, 65_536])
@@ -46,8 +46,7 @@ class TestBatches:
         found = networks.outcome(layer, networks.on(device, tensors))
 
         # Sums over 65,536 samples in float32 are good to 1e-5 of the largest gradient.
-        expected = networks.exact(layer, tensors)
-        assert_close(*networks.relative(found, expected), rtol=0, atol=1e-3)
+        networks.assert_exact(found, layer, tensors, tolerance=1e-3)
 
     @pytest.mark.parametrize("shape", [(4, 3), (64, 512)], ids=["4x3", "64x512"])
     def test_batch_norm_of_equal_numbers_is_its_bias(

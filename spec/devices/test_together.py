@@ -15,24 +15,21 @@ from torch import nn
 from torch.testing import assert_close
 
 from spec.devices import in_place, networks, operations, slopes, together
-from spec.devices.layouts import EVERY_LAYOUT
+from spec.devices.layouts import EVERY_LAYOUT, OF_ANY_LAYOUT
 from spec.devices.networks import FURTHER_LAYERS, FURTHER_OPTIMIZERS, LAYERS
-from spec.devices.together import OF_REPEATED, WITH_INPUTS, assert_same
+from spec.devices.together import CPU, OF_REPEATED, assert_same
 
 pytestmark = [pytest.mark.on("accelerator"), pytest.mark.usefixtures("one_thread")]
 
-CPU = torch.device("cpu")
-SMALL = 1e-4  # of the largest number of a tensor, as in test_layouts
 
-SMOOTH = [operation for operation in slopes.SMOOTH if operation in WITH_INPUTS]
+SMOOTH = [operation for operation in slopes.SMOOTH if operation in OF_ANY_LAYOUT]
 MOVING = ("transposing", "indexing", "slicing", "shaping", "joining", "comparison", "logic")
-OF_ANY_DTYPE = [o for family in MOVING for o in operations.FAMILIES[family] if o in WITH_INPUTS]
+OF_ANY_DTYPE = [o for family in MOVING for o in operations.FAMILIES[family] if o in OF_ANY_LAYOUT]
 # Along the copies a softmax has no gradient but its rounding.
 OF_REPEATED_AND_SMOOTH = [o for o in SMOOTH if o in OF_REPEATED and "softmax" not in o.name]
 ALL_LAYERS = {**LAYERS, **FURTHER_LAYERS}
 
 every_layer = pytest.mark.parametrize("layer", ALL_LAYERS.values(), ids=ALL_LAYERS)
-
 
 every_draw = pytest.mark.parametrize(
     "draw",
@@ -49,7 +46,7 @@ every_draw = pytest.mark.parametrize(
 
 
 class TestOperations:
-    @pytest.mark.parametrize("operation", WITH_INPUTS, ids=attrgetter("name"))
+    @pytest.mark.parametrize("operation", OF_ANY_LAYOUT, ids=attrgetter("name"))
     def test_operation_of_any_size_and_layout_gives_what_numpy_gives(
         self, operation: operations.Operation, device: torch.device
     ) -> None:
@@ -138,15 +135,14 @@ class TestLayers:
 
         found = networks.outcomes(layer, tensors, of, device, EVERY_LAYOUT)
 
-        expected = networks.exact(layer, tensors)
-        assert_close(*networks.relative(found, expected), rtol=0, atol=SMALL)
+        networks.assert_exact(found, layer, tensors)
 
     @every_layer
     def test_layer_of_any_kind_takes_any_batch(
         self, layer: networks.Layer, device: torch.device
     ) -> None:
         """A layer of any kind takes a batch of one, of odd and of large sizes."""
-        assert_close(*networks.batches(layer, device), rtol=0, atol=SMALL)
+        assert_close(*networks.batches(layer, device), rtol=0, atol=networks.SMALL)
 
     @every_layer
     def test_layer_gives_the_same_at_any_moment(
@@ -157,8 +153,7 @@ class TestLayers:
 
         found = networks.passes(layer, tensors, earlier, device)
 
-        expected = networks.exact(layer, tensors)
-        assert_close(*networks.relative(found, expected), rtol=0, atol=SMALL)
+        networks.assert_exact(found, layer, tensors)
 
     @pytest.mark.parametrize(
         "layer", [pytest.param(o, id=name) for name, o in ALL_LAYERS.items() if o.parameters]
@@ -175,8 +170,7 @@ class TestLayers:
             networks.outcome(layer, wrong)
         found = networks.outcome(layer, moved)
 
-        expected = networks.exact(layer, tensors)
-        assert_close(*networks.relative(found, expected), rtol=0, atol=SMALL)
+        networks.assert_exact(found, layer, tensors)
 
     @pytest.mark.parametrize(
         ("module", "shape"),
@@ -267,11 +261,11 @@ class TestMemory:
 
     @pytest.mark.parametrize("size", [(64, 64), (3, 4099), (70_001,)])
     def test_copy_outlives_its_source(self, size: tuple[int, ...], device: torch.device) -> None:
-        """A batch sent with non_blocking keeps its numbers when its source is freed or refilled."""
+        """A batch sent with non_blocking keeps its numbers when its source is freed at once."""
         batches = [torch.full(size, float(number)) for number in range(4)]
 
         sent = [batch.to(device, non_blocking=True) for batch in batches[:2]]
-        back = [t.to("cpu", non_blocking=False) for t in sent]
+        back = [t.cpu() for t in sent]
         sent += [(t + 2).to(device, non_blocking=True) for t in batches[:2]]
         batches = [torch.full(size, 9.0) for _ in batches]
 

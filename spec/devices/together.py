@@ -14,7 +14,6 @@ from blitz.base import backend
 from spec.devices.in_place import NUMBERS, PAIRS, PLACES, InPlace
 from spec.devices.layouts import (
     EVERY_LAYOUT,
-    OF_ITS_STRIDES,
     Layout,
     expanded,
     inner,
@@ -23,13 +22,14 @@ from spec.devices.layouts import (
     rooms_expected,
     strided,
 )
-from spec.devices.operations import F32, FAMILIES, OPERATIONS, Operation, listed
+from spec.devices.operations import F32, FAMILIES, Operation, listed
 
 CPU = torch.device("cpu")
 DTYPES = (torch.bool, torch.uint8, torch.int32, torch.float16)
 LAYOUTS = {name: layout for name, layout in EVERY_LAYOUT.items() if "channels" not in name}
-SIZES = ((1, 1), (5, 33), (129, 3), (4, 1024), (3, 4099), (2, 70_001), (3, 400_001))
-"""Rows and columns: one, odd, a power of two, more than 16 bits count, over a million numbers."""
+SIZES = ((1, 1), (5, 33), (129, 3), (4, 1024), (3, 4099), (2, 70_001))
+"""Rows and columns: one, odd, a power of two, and more than 16 bits count."""
+_OVER_A_MILLION = (3, 400_001)  # numbers, for reductions
 
 # Their arguments fit inputs of one size, their inputs are in a certain order, numbers that are
 # alike may be found in any order, or float32 does not hold a place among many.
@@ -45,8 +45,6 @@ _OF_TWO_AT_LEAST = {
 }
 _OF_ALL_PAIRS = {*FAMILIES["linear algebra"], *FAMILIES["slicing"]}  # products, parts one by one
 
-WITH_INPUTS = [o for o in OPERATIONS if o.inputs and o.torch_name not in OF_ITS_STRIDES]
-
 # A slice repeated is a singular matrix, a tie in a sort and an index out of place.
 OF_REPEATED = [
     operation
@@ -58,25 +56,30 @@ _ANY_ORDER = {"index_add_", "index_fill_", "masked_fill_", "masked_scatter_", "s
 IN_PLACE = [*NUMBERS, *PAIRS, *[method for method in PLACES if method.name in _ANY_ORDER]]
 
 
-def sizes_of(operation: Operation) -> Iterator[tuple[str, Operation, Operation]]:
-    """Give each size ``operation`` takes, its own at first, and it twice, with other numbers."""
-    yield "its own size", operation, operation
-    for rows, columns in SIZES if operation.name not in _OF_ONE_SIZE else ():
-        most = 300 if operation in _OF_ALL_PAIRS else 70_001
-        most = 400_001 if operation in FAMILIES["reduction"] else most
-        fits = columns <= most and _fits(operation.inputs, columns)
+def sizes_of(operation: Operation, seed: int = 1) -> Iterator[tuple[str, Operation]]:
+    """Give each size ``operation`` takes, its own at first, and it with numbers of that size."""
+    yield "its own size", operation
+    sizes = (*SIZES, _OVER_A_MILLION) if operation in FAMILIES["reduction"] else SIZES
+    for rows, columns in sizes if operation.name not in _OF_ONE_SIZE else ():
+        few = operation in _OF_ALL_PAIRS and columns > 300
+        fits = not few and _fits(operation.inputs, columns)
         if fits and (rows > 1 or operation.name not in _OF_TWO_AT_LEAST):
-            earlier, later = (larger(operation, rows, columns, seed) for seed in (0, 1))
-            yield f"{rows} x {columns}", earlier, later
+            yield f"{rows} x {columns}", larger(operation, rows, columns, seed)
 
 
-_IN_ALL_LAYOUTS = ("its own size", "5 x 33", "3 x 4099")
+# Two layouts for most sizes; all for the others.
+_LAYOUTS_OF = {
+    "1 x 1": ("packed", "inner"),
+    "129 x 3": ("packed", "strided"),
+    "4 x 1024": ("packed", "offset"),
+    "2 x 70001": ("packed", "sliced"),
+    "3 x 400001": ("packed", "inner"),
+}
 
 
-def layouts_of(size: str) -> list[tuple[str, Layout]]:
-    """Return all layouts for three of the sizes, and two of them for another."""
-    layouts = list(LAYOUTS.items())
-    return layouts if size in _IN_ALL_LAYOUTS else [layouts[0], layouts[len(size) % 5 + 1]]
+def layouts_of(size: str) -> dict[str, Layout]:
+    """Return the layouts that are tried in a size."""
+    return {name: LAYOUTS[name] for name in _LAYOUTS_OF.get(size, LAYOUTS)}
 
 
 def _fits(inputs: Iterable[Any], columns: int) -> bool:
@@ -94,11 +97,7 @@ def larger(operation: Operation, rows: int, columns: int, seed: int) -> Operatio
 def methods_of(method: InPlace) -> Iterator[tuple[str, InPlace]]:
     """Give each size, and ``method`` with random operand and arguments of that size."""
     for rows, columns in SIZES:
-        if (
-            columns <= 70_001
-            and _fits([method.operand], columns)
-            and (rows > 1 or method not in PLACES)
-        ):
+        if _fits([method.operand], columns) and (rows > 1 or method not in PLACES):
             random = np.random.default_rng(0)
             draw = partial(_larger, rows=rows, columns=columns, random=random)
             operand, arguments = draw(method.operand), tuple(method.with_arrays(draw))
@@ -123,9 +122,10 @@ Compared = Iterator[tuple[str, list[torch.Tensor], list[torch.Tensor]]]
 
 def results(operation: Operation, device: torch.device) -> Compared:
     """Compare with NumPy's what ``operation`` makes of inputs, and again once they are others."""
-    for size, earlier, later in sizes_of(operation):
+    both = zip(sizes_of(operation, seed=0), sizes_of(operation), strict=True)
+    for (size, earlier), (_, later) in both:
         expected = {"first": earlier.expected(), "second": later.expected()}
-        for name, layout in layouts_of(size):
+        for name, layout in layouts_of(size).items():
             found = _twice(earlier, later, layout, device)
             for moment, tensors in found.items():
                 yield f"{moment}, {size}, {name}", tensors, expected[moment]
@@ -145,7 +145,7 @@ def _twice(
 
 def results_of_expanded(operation: Operation, device: torch.device) -> Compared:
     """Compare what ``operation`` makes of expanded tensors with what it makes of copies."""
-    for size, _, numbers in sizes_of(operation):
+    for size, numbers in sizes_of(operation):
         copies = [expanded(t)[1].clone() for t in numbers.tensors(CPU)]
         views = [expanded(t)[1] for t in numbers.tensors(device)]
         found = [result.cpu() for result in listed(operation.on_tensors(*views))]
@@ -166,7 +166,7 @@ def results_of_nothing(operation: Operation, device: torch.device) -> Compared:
 def results_in_dtypes(operation: Operation, device: torch.device) -> Compared:
     """Compare with the cpu's what ``operation`` makes of numbers in other dtypes than float32."""
     layouts = tuple(product(DTYPES, (packed, strided, inner)))
-    for (size, _, numbers), (dtype, layout) in product(sizes_of(operation), layouts):
+    for (size, numbers), (dtype, layout) in product(sizes_of(operation), layouts):
         # through int64, since a negative float has no value in uint8
         given = [t.long().to(dtype) if t.is_floating_point() else t for t in numbers.tensors(CPU)]
         moved = [layout(t.to(device))[1] for t in given]
@@ -185,16 +185,16 @@ def _unless_refused(operation: Operation, tensors: list[torch.Tensor]) -> list[t
 
 def gradients(operation: Operation, device: torch.device) -> Compared:
     """Compare results and gradients of ``operation`` with those of float64 on the cpu."""
-    for size, _, numbers in sizes_of(operation):
+    for size, numbers in sizes_of(operation):
         expected = _backward(numbers, packed, CPU, torch.float64)
-        for name, layout in layouts_of(size):
+        for name, layout in layouts_of(size).items():
             for what, tensors in _backward(numbers, layout, device).items():
                 yield f"{what}, {size}, {name}", tensors, expected[what]
 
 
 def gradients_of_expanded(operation: Operation, device: torch.device) -> Compared:
     """Compare with those of float64 on the cpu the gradients of tensors that were expanded."""
-    for size, _, numbers in sizes_of(operation):
+    for size, numbers in sizes_of(operation):
         expected = _backward(numbers, expanded, CPU, torch.float64)
         for what, tensors in _backward(numbers, expanded, device).items():
             yield f"{what}, {size}", tensors, expected[what]
@@ -226,8 +226,8 @@ def _backward(
 def changes(method: InPlace, device: torch.device) -> Compared:
     """Compare with the cpu's the memory that ``method`` changed a part of."""
     for size, larger in methods_of(method):
-        expected = rooms_expected(larger, LAYOUTS)
-        for name, room in rooms_after(larger, device, dict(layouts_of(size))).items():
+        expected = rooms_expected(larger, layouts_of(size))
+        for name, room in rooms_after(larger, device, layouts_of(size)).items():
             yield f"{size}, {name}", [room], [expected[name]]
 
 
