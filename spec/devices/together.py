@@ -29,7 +29,6 @@ DTYPES = (torch.bool, torch.uint8, torch.int32, torch.float16)
 LAYOUTS = {name: layout for name, layout in EVERY_LAYOUT.items() if "channels" not in name}
 SIZES = ((1, 1), (5, 33), (129, 3), (4, 1024), (3, 4099), (2, 70_001))
 """Rows and columns: one, odd, a power of two, and more than 16 bits count."""
-_OVER_A_MILLION = (3, 400_001)  # numbers, for reductions
 
 # Their arguments fit inputs of one size, their inputs are in a certain order, numbers that are
 # alike may be found in any order, or float32 does not hold a place among many.
@@ -59,7 +58,7 @@ IN_PLACE = [*NUMBERS, *PAIRS, *[method for method in PLACES if method.name in _A
 def sizes_of(operation: Operation, seed: int = 1) -> Iterator[tuple[str, Operation]]:
     """Give each size ``operation`` takes, its own at first, and it with numbers of that size."""
     yield "its own size", operation
-    sizes = (*SIZES, _OVER_A_MILLION) if operation in FAMILIES["reduction"] else SIZES
+    sizes = (*SIZES, (3, 400_001)) if operation in FAMILIES["reduction"] else SIZES
     for rows, columns in sizes if operation.name not in _OF_ONE_SIZE else ():
         few = operation in _OF_ALL_PAIRS and columns > 300
         fits = not few and _fits(operation.inputs, columns)

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ import torch
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader
+from tqdm import tqdm
 
 from blitz import classifier, data, plots
 from blitz.__main__ import main
@@ -190,6 +192,8 @@ class TestKilled:
     ) -> None:
         monkeypatch.setattr(RunFolder, "drop_checkpoint", lambda folder: None)
         monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # a fork has no other threads
+        # A killed fork may keep tqdm's own lock, which all forks share.
+        monkeypatch.setattr(tqdm, "_lock", threading.RLock(), raising=False)
         chance, kills, halfway, finished = random.Random(0), 0, 0, 0
         started = time.monotonic()
         assert code_of(copy_that_trains(train)) == 0
