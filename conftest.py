@@ -13,7 +13,6 @@ from torch.utils.data import TensorDataset
 
 from blitz import data
 from blitz.base import backend
-from blitz.harness import xdist
 from blitz.harness.context import CONTEXT
 
 pytest_plugins = ["blitz.harness.plugin"]
@@ -36,19 +35,9 @@ def second(device: torch.device) -> torch.device:
 
 
 @pytest.fixture(scope="session")
-def train_images(
-    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
-) -> data.Images:
-    """The training images, as PIL images: no more than 8,000, as many of each class."""
-    return xdist.images(pytestconfig, tmp_path_factory.getbasetemp(), "train", 8000)
-
-
-@pytest.fixture(scope="session")
-def test_images(
-    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
-) -> data.Images:
-    """The test images, as PIL images: no more than 400, as many of each class."""
-    return xdist.images(pytestconfig, tmp_path_factory.getbasetemp(), "test", 400)
+def train_images(pytestconfig: pytest.Config) -> data.Images:
+    """The training images: no more than 8,000, as many of each class."""
+    return data.load("train", pytestconfig.getoption("--data"), count=8000)
 
 
 @pytest.fixture(scope="session")
@@ -58,9 +47,9 @@ def train_set(train_images: data.Images) -> TensorDataset:
 
 
 @pytest.fixture(scope="session")
-def test_set(test_images: data.Images) -> TensorDataset:
-    """The test images and their labels as tensors, normalized as the tutorial does."""
-    return data.normalized(test_images)
+def test_set(pytestconfig: pytest.Config) -> TensorDataset:
+    """The same of the test images: no more than 400, as many of each class."""
+    return data.normalized(data.load("test", pytestconfig.getoption("--data"), count=400))
 
 
 @pytest.fixture(scope="session")

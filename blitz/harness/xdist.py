@@ -5,16 +5,11 @@ Devices and whole chapters go to the workers.
 
 import os
 import sys
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from filelock import FileLock
 
-from blitz import data
 from blitz.harness.context import CONTEXT
 from blitz.harness.selection import Selection
 
@@ -53,23 +48,6 @@ def selection(config: pytest.Config) -> Selection:
     given: dict[str, Any] = config.workerinput  # type: ignore[attr-defined]  # xdist's
     number = int(given["workerid"].removeprefix("gw"))
     return Selection.unpacked(given[KEY]).for_worker(number)
-
-
-def images(config: pytest.Config, temporary: Path, split: str, count: int) -> data.Images:
-    """Return at most ``count`` images of ``split``; one of xdist's workers loads them for all."""
-    load = partial(data.load, split, config.getoption("--data"), count=count)
-    if not is_worker(config):
-        return load()
-    file = temporary.parent / f"{split}.npz"
-    with FileLock(file.with_suffix(".lock")):
-        if not file.exists():
-            loaded = load()
-            beside = file.with_suffix(".part.npz")  # a process that dies here leaves no half file
-            np.savez(beside, pixels=loaded.pixels, labels=loaded.labels, origin=loaded.origin)
-            beside.replace(file)
-            return loaded
-    with np.load(file, allow_pickle=False) as kept:
-        return data.Images(kept["pixels"], kept["labels"], str(kept["origin"]))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,13 +1,11 @@
 """What pytest-xdist's controller and workers tell each other."""
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from blitz import data
 from blitz.harness import xdist
 from blitz.harness.context import CONTEXT
 from blitz.harness.selection import META, Selected, Selection
@@ -50,20 +48,3 @@ class TestBridge:
     def test_worker_has_the_devices_of_the_controller_one_of_those_shared(self) -> None:
         assert xdist.selection(WorkerConfig()) == SELECTION.for_worker(1)
         assert xdist.selection(WorkerConfig()).devices[1].place == "xpu:1"
-
-
-def test_images_are_loaded_by_the_first_worker_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loads: list[str] = []
-    load = data.load
-    monkeypatch.setattr(data, "load", lambda *a, **kw: loads.append("loaded") or load(*a, **kw))
-    config = WorkerConfig(**{"--data": None})
-
-    first = xdist.images(config, tmp_path / "gw0", "train", 10)
-    again = xdist.images(config, tmp_path / "gw1", "train", 10)
-
-    assert loads == ["loaded"]
-    assert len(first.labels) == 10
-    assert first.labels == again.labels
-    assert (first.pixels == again.pixels).all()
