@@ -70,7 +70,6 @@ def environment(run: RunContext) -> dict[str, Any]:
                 "kind": selected.kind,
                 "model": selected.model,
                 "backend": backend.package_of(selected.device),
-                "shared_by_workers": selected.visible,
                 "unsupported": selected.gaps,
             }
             for selected in run.selection.devices

@@ -8,7 +8,7 @@ import pytest
 from blitz.harness.contents import Contents
 from blitz.harness.outcomes import FAILED, KNOWN, RAN, UNSUPPORTED, Results
 from blitz.harness.profile import Profile
-from blitz.harness.selection import Selected, Selection
+from blitz.harness.selection import Selection
 from blitz.harness.texts import Message
 from blitz.harness.tolerances import Row, table
 
@@ -53,15 +53,10 @@ class RunContext:
             return []
         if not self.results.ran():
             return [Message("fault.all_skipped")]
-        idle = [s for s in self.selection.devices if self.named and not self._ran_on(s)]
-        found = [Message("fault.idle", {"device": selected.place}) for selected in idle]
+        places = [selected.place for selected in self.selection.devices if self.named]
+        idle = [place for place in places if not self.results.ran_on(place)]
+        found = [Message("fault.idle", {"device": place}) for place in idle]
         return found + ([] if self.profile is None else self.profile.stale(self.results))
-
-    def _ran_on(self, selected: Selected) -> bool:
-        its = [selected.place]
-        if selected.visible > 1:
-            its = [n for n in self.results.devices() if n.startswith(f"{selected.device.type}:")]
-        return any(self.results.ran_on(name) for name in its)
 
     def sentence(self, ending: ExitState) -> Message:
         """Return what the run comes to, in a sentence."""

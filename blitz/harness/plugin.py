@@ -95,8 +95,7 @@ def _selection(config: pytest.Config) -> selection.Selection:
     if xdist.is_worker(config):
         selection.import_modules(modules)
         return xdist.selection(config)
-    limit, several = config.getoption("--preflight-limit"), xdist.workers(config) > 1
-    chosen = selection.select(names, modules, limit=limit, shared=several)
+    chosen = selection.select(names, modules, limit=config.getoption("--preflight-limit"))
     if config.getoption("--require-accelerator") and not chosen.of_kinds(["accelerator"]):
         why = chosen.missing or f"--device asks for {names} only"
         raise BlitzError(f"--require-accelerator: {why}")

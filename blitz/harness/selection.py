@@ -1,14 +1,13 @@
 """Which devices a run uses: those asked for, or all there are, each tried before anything else.
 
-Under xdist the controller selects and tries; a worker takes over the selection, and where it names
-a type of device without a number, each worker has one of the visible devices to itself.
+Under xdist the controller selects and tries, and its workers use the same.
 """
 
 import contextlib
 import importlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -28,14 +27,12 @@ class Selected:
     Attributes:
         name: The device as tests have it in their ids: ``cpu``, ``cuda``, ``cuda:1``.
         place: The device of this process, as its tensors show it.
-        visible: How many devices of its type xdist's workers share; 1 where a number was given.
         gaps: What the preflight found missing, with the error that said so.
         model: What the hardware is called; empty where it is not known.
     """
 
     name: str
     place: str
-    visible: int = 1
     gaps: dict[str, str] = field(default_factory=dict)
     model: str = ""
 
@@ -51,10 +48,7 @@ class Selected:
 
     def __str__(self) -> str:
         """Return it as the head of a run names it."""
-        model = f" ({self.model})" if self.model else ""
-        if self.visible == 1:
-            return self.place + model
-        return f"{self.device.type}:0 to {self.device.type}:{self.visible - 1} by turns{model}"
+        return f"{self.place} ({self.model})" if self.model else self.place
 
 
 META = Selected("meta", "meta")  # shapes without values: there is nothing to try
@@ -93,14 +87,6 @@ class Selection:
         """Return the one that is ``device``."""
         return next((s for s in self.devices if s.device == device), None)
 
-    def for_worker(self, number: int) -> "Selection":
-        """Return what worker ``number`` (0, 1, …) uses: one of the visible devices in turn."""
-        own = (
-            s if s.visible == 1 else replace(s, place=f"{s.device.type}:{number % s.visible}")
-            for s in self.devices
-        )
-        return replace(self, devices=tuple(own))
-
     def packed(self) -> dict[str, Any]:
         """Return it as plain values, which can be sent to a worker."""
         return asdict(self)
@@ -117,20 +103,15 @@ def kind(device: torch.device) -> str:
     return device.type if device.type in ("cpu", "meta") else "accelerator"
 
 
-def select(
-    names: str | None, modules: Sequence[str], *, limit: float, shared: bool = False
-) -> Selection:
+def select(names: str | None, modules: Sequence[str], *, limit: float) -> Selection:
     """Choose the devices of a run, try each in a child process, then import the plug-ins here.
 
     Args:
         names: What ``--device`` says, or None for cpu, meta and every accelerator there is.
         modules: The plug-ins to import.
         limit: Seconds for each trial.
-        shared: Whether xdist's workers are to share the devices of a type among them.
     """
-    selection = (
-        _all(modules, limit, shared) if names is None else _named(names, modules, limit, shared)
-    )
+    selection = _all(modules, limit) if names is None else _named(names, modules, limit)
     import_modules(modules)
     return selection
 
@@ -148,7 +129,7 @@ def import_modules(modules: Sequence[str]) -> None:
             raise BlitzError(f"--import {name}: {type(error).__name__}: {error}") from error
 
 
-def _named(names: str, modules: Sequence[str], limit: float, shared: bool) -> Selection:
+def _named(names: str, modules: Sequence[str], limit: float) -> Selection:
     wanted = list(dict.fromkeys(name.strip() for name in names.split(",")))
     elsewhere = [name for name in wanted if name not in ("cpu", "meta")]
     findings = {}
@@ -160,13 +141,11 @@ def _named(names: str, modules: Sequence[str], limit: float, shared: bool) -> Se
         if not finding.usable:
             raise BlitzError(f"--device: {finding}")
     return Selection(
-        tuple(
-            META if name == "meta" else _selected(findings[name], name, shared) for name in wanted
-        )
+        tuple(META if name == "meta" else _selected(findings[name], name) for name in wanted)
     )
 
 
-def _all(modules: Sequence[str], limit: float, shared: bool) -> Selection:
+def _all(modules: Sequence[str], limit: float) -> Selection:
     cpu = preflight.check("cpu", limit=limit)  # before a driver is touched: it may be a fork
     if not cpu.usable:
         raise BlitzError(str(cpu))
@@ -176,14 +155,10 @@ def _all(modules: Sequence[str], limit: float, shared: bool) -> Selection:
         none = f"{NO_ACCELERATOR}: {why}" if why else NO_ACCELERATOR
         return Selection((_selected(cpu, "cpu"), META), missing=none)
     findings = [first]
-    if first.usable and not shared:
+    if first.usable:
         kind, count = torch.device(first.facts["device"]).type, int(first.facts["count"])
         findings += _tried([f"{kind}:{i}" for i in range(1, count)], modules, limit)
-    usable = [
-        _selected(finding, finding.facts["device"].removesuffix(":0"), shared)
-        for finding in findings
-        if finding.usable
-    ]
+    usable = [_selected(found, found.facts["device"]) for found in findings if found.usable]
     unusable = tuple(str(finding) for finding in findings if not finding.usable)
     missing = None if usable else unusable[0]
     return Selection((_selected(cpu, "cpu"), *usable, META), unusable, missing)
@@ -203,13 +178,11 @@ def _tried(names: Sequence[str], modules: Sequence[str], limit: float) -> list[F
         return list(pool.map(lambda n: preflight.check(n, modules=modules, limit=limit), names))
 
 
-def _selected(finding: Finding, name: str, shared: bool = False) -> Selected:
+def _selected(finding: Finding, name: str) -> Selected:
     facts = finding.facts
-    spread = shared and ":" not in name and name != "cpu"
     return Selected(
         name=name.removesuffix(":0"),
         place=facts["device"],
-        visible=int(facts["count"]) if spread else 1,
         gaps=finding.gaps,
         model=facts.get("model", ""),
     )

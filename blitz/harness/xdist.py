@@ -44,10 +44,8 @@ def threads(config: pytest.Config) -> int:
 
 
 def selection(config: pytest.Config) -> Selection:
-    """Return, in a worker, its share of the devices that the controller found usable."""
-    given: dict[str, Any] = config.workerinput  # type: ignore[attr-defined]  # xdist's
-    number = int(given["workerid"].removeprefix("gw"))
-    return Selection.unpacked(given[KEY]).for_worker(number)
+    """Return, in a worker, the devices that the controller found usable."""
+    return Selection.unpacked(config.workerinput[KEY])  # type: ignore[attr-defined]  # xdist's
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,6 @@ class TestNobodyNamesADevice:
 
         assert places(chosen) == ["cpu", "cuda:0", "cuda:1", "cuda:3", "meta"]
         assert [s.name for s in chosen.devices] == ["cpu", "cuda", "cuda:1", "cuda:3", "meta"]
-        assert [s.visible for s in chosen.devices] == [1, 1, 1, 1, 1]
         hung = Finding("cuda:2", Verdict.HUNG, "no end", "sums")
         assert chosen.unusable == (str(hung),)
         assert chosen.missing is None
@@ -87,13 +86,6 @@ class TestNobodyNamesADevice:
         assert sorted(machine.trials[2:]) == [(f"cuda:{i}", (name,), 7) for i in (1, 2, 3)]
         assert places(chosen)[1] == "cuda:0"
         assert name in sys.modules
-
-    def test_workers_share_the_accelerators_and_try_one(self, machine: Machine) -> None:
-        chosen = selection.select(None, (), limit=7, shared=True)
-
-        shared = Selected("cuda", "cuda:0", visible=4)
-        assert chosen == Selection((CPU, shared, META))
-        assert machine.trials == [("cpu", (), 7), ("cuda:0", (), 7)]
 
     def test_one_that_fails_is_left_out_with_its_kind_and_said_to_be_missing(
         self, machine: Machine
@@ -156,15 +148,6 @@ class TestNamed:
             + Verdict.HUNG.remedy
         )
 
-    def test_type_is_shared_by_the_workers_and_alone_without_them(self, machine: Machine) -> None:
-        alone = Selected("cuda", "cuda:0")
-
-        assert selection.select("cpu,cuda", (), limit=7).devices == (CPU, alone)
-        assert selection.select("cpu,cuda", (), limit=7, shared=True).devices == (
-            CPU,
-            replace(alone, visible=4),
-        )
-
     def test_what_the_trial_found_is_kept(self, machine: Machine) -> None:
         facts = {"device": "cuda:0", "count": "1", "model": "H200"}
         gaps = {"float64": "no double here"}
@@ -220,32 +203,9 @@ class TestPlugIns:
         assert str(refused.value) == f"--import torch_x: {said}"
 
 
-class TestSelection:
-    CUDA = Selected("cuda", "cuda:0", 4, {"float64": "no double here"}, "H200")
-    ALL = Selection((CPU, CUDA, META), ("device 'cuda:2' …",), "why")
-
-    def test_workers_have_the_visible_devices_by_turns_under_one_name(self) -> None:
-        found = [self.ALL.for_worker(number) for number in range(6)]
-
-        assert [places(chosen)[1] for chosen in found] == [
-            f"cuda:{number}" for number in (0, 1, 2, 3, 0, 1)
-        ]
-        assert [replace(chosen.devices[1], place="cuda:0") for chosen in found] == [self.CUDA] * 6
-        assert [chosen.devices[::2] for chosen in found] == [(CPU, META)] * 6
-        assert [(chosen.unusable, chosen.missing) for chosen in found] == [
-            (("device 'cuda:2' …",), "why")
-        ] * 6
-
-    @pytest.mark.parametrize(
-        ("selected", "shown"),
-        [
-            (CUDA, "cuda:0 to cuda:3 by turns (H200)"),
-            (replace(CUDA, model=""), "cuda:0 to cuda:3 by turns"),
-            (replace(CUDA, visible=1), "cuda:0 (H200)"),
-            (CPU, "cpu"),
-        ],
-    )
-    def test_head_of_a_run_names_a_device_or_the_range(
-        self, selected: Selected, shown: str
-    ) -> None:
-        assert str(selected) == shown
+@pytest.mark.parametrize(
+    ("selected", "shown"),
+    [(Selected("cuda", "cuda:0", model="H200"), "cuda:0 (H200)"), (CPU, "cpu")],
+)
+def test_head_of_a_run_names_a_device_and_its_model(selected: Selected, shown: str) -> None:
+    assert str(selected) == shown

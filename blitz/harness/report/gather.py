@@ -3,6 +3,7 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 
 from markupsafe import escape
 
@@ -113,12 +114,8 @@ class Report:
 
     def _devices(self) -> Iterator[str]:
         for selected in self.run.selection.devices:
-            kind, last = selected.device.type, selected.visible - 1
-            name = selected.place
-            if last:
-                name = self._texts("machine.shared", first=f"{kind}:0", last=f"{kind}:{last}")
-            model = selected.model or (cpu_name() if name == "cpu" else "")
-            yield f"{name} ({model})" if model else name
+            model = selected.model or (cpu_name() if selected.place == "cpu" else "")
+            yield str(replace(selected, model=model))
 
     def counts(self, device: str) -> Counter[str]:
         """Return how many claims are in each state on a device."""
