@@ -97,7 +97,7 @@ def assert_same_end(folder: Path, reference: Path) -> None:
     """So are the checkpoints that are left there, momentum included."""
     assert_same_bits(folder, reference)
     mine, theirs = (checkpoint.load(path / "checkpoint.pt") for path in (folder, reference))
-    assert mine.losses == theirs.losses
-    for number, state in theirs.optimizer["state"].items():
-        momentum = mine.optimizer["state"][number]["momentum_buffer"]
+    assert torch.equal(mine["losses"], theirs["losses"])
+    for number, state in theirs["optimizer"]["state"].items():
+        momentum = mine["optimizer"]["state"][number]["momentum_buffer"]
         assert torch.equal(momentum, state["momentum_buffer"])

@@ -175,14 +175,16 @@ def _train(args: argparse.Namespace, training: "Training", folder: "RunFolder") 
 
     processes, saved_at = training.processes, time.monotonic()
     with (
-        progress.bar(training.batches, "batches", training.done, shown=processes.leads) as bar,
+        progress.bar(
+            training.batches, "batches", len(training.losses), shown=processes.leads
+        ) as bar,
         # From here on a signal waits for the end of a chunk, so that a checkpoint fits it.
         interrupts.deferred() as asked,
     ):
         for reports in training.chunks():
             for report in reports:
                 progress.line(str(report))
-            bar.update(training.done - bar.n)
+            bar.update(len(training.losses) - bar.n)
             stop = processes.largest(sum(asked))  # all of them stop after the same batch
             if processes.leads and (stop or time.monotonic() - saved_at >= args.checkpoint_every):
                 checkpoint.save(folder.checkpoint, training.checkpoint())

@@ -3,7 +3,8 @@
 Tutorial: "Train the network".
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 REPORT_EVERY = 2000
 """Batches to a report of the loss, in the tutorial."""
@@ -30,40 +31,19 @@ class Report:
         return f"[{self.epoch}, {self.batches:5d}] loss: {self.loss:.3f}"
 
 
-@dataclass
-class RunningLoss:
-    """The mean loss over every so many batches, batch by batch; no loss of a batch is kept.
+def reports(losses: Sequence[float], batches: int, every: int, since: int = 0) -> list[Report]:
+    """Return the reports that fall due after the first ``since`` of all ``losses``.
 
-    Attributes:
-        every: Batches to a report.
-        epoch: Pass over the training set, from 1.
-        batches: Batches of this epoch so far.
-        total: Sum of the losses since the last report.
-        reports: All reports so far.
+    There is one every so many of the ``batches`` of an epoch, and one for those left over.
     """
-
-    every: int = REPORT_EVERY
-    epoch: int = 1
-    batches: int = 0
-    total: float = 0.0
-    reports: list[Report] = field(default_factory=list)
-
-    def add(self, loss: float) -> list[Report]:
-        """Take the next batch's loss; return the report, where one falls due."""
-        self.batches += 1
-        self.total += loss
-        return [self._report(self.every)] if self.batches % self.every == 0 else []
-
-    def end_epoch(self) -> list[Report]:
-        """Go on to the next epoch; return the report on batches left over, if there are any."""
-        # The tutorial drops these: of 12,500 batches the last 500 go unreported.
-        left = self.batches % self.every
-        due = [self._report(left, rest=True)] if left else []
-        self.epoch, self.batches = self.epoch + 1, 0
-        return due
-
-    def _report(self, count: int, rest: bool = False) -> Report:
-        report = Report(self.epoch, self.batches, self.total / count, rest)
-        self.reports.append(report)
-        self.total = 0.0
-        return report
+    found = []
+    for done in range(since, len(losses)):
+        epoch, batch = done // batches + 1, done % batches + 1
+        left = batch % every
+        if left == 0 or batch == batches:
+            count = left or every
+            total = 0.0
+            for loss in losses[done + 1 - count : done + 1]:
+                total += loss  # as the tutorial adds; sum() rounds otherwise from Python 3.12 on
+            found.append(Report(epoch, batch, total / count, rest=left > 0))
+    return found

@@ -13,19 +13,16 @@ from blitz.base.errors import BlitzError
 from blitz.classifier import Net
 from blitz.data import Images
 from blitz.learning import running_loss
-from blitz.learning.running_loss import Report, RunningLoss
+from blitz.learning.running_loss import Report
 from blitz.learning.step import TrainingStep
 from blitz.parallel.processes import ALONE, Group
 from blitz.parallel.step import DistributedStep
-from blitz.training import feeds
+from blitz.training import checkpoint, feeds
 from blitz.training.checkpoint import Checkpoint
 from blitz.training.settings import Settings
 
 CHUNK_IMAGES = 16384
 """Net and losses can be looked at after about so many images, and after 100 batches at most."""
-
-CURVE_POINTS = 100
-"""About so many means of the loss are kept for the curve."""
 
 
 class Diverged(BlitzError, RuntimeError):
@@ -54,8 +51,7 @@ class Training:
         feed: What brings the batches to the net.
         images: Images in all epochs together.
         images_digest: See :func:`digest`.
-        losses: Means over as many batches as the tutorial prints; has the epoch and its batches.
-        curve: Means over fewer, which are drawn and never printed.
+        losses: The loss of each batch so far, a mean over the processes.
         seconds: Time spent in :meth:`chunks` so far.
     """
 
@@ -82,26 +78,24 @@ class Training:
         self.net = net = Net(settings.width).to(device)
         kind = DistributedStep if processes.rank.processes > 1 else TrainingStep
         self._step = kind(net, lr=settings.lr, momentum=settings.momentum, exact=settings.exact)
-        every = max(1, self.batches // CURVE_POINTS)
-        self.losses, self.curve = RunningLoss(running_loss.REPORT_EVERY), RunningLoss(every)
+        self.losses: list[float] = []
 
     @property
     def batches(self) -> int:
         """Return the batches in all epochs together."""
         return self.settings.epochs * self.feed.batches
 
-    @property
-    def done(self) -> int:
-        """Return how many of them are done."""
-        return (self.losses.epoch - 1) * self.feed.batches + self.losses.batches
+    def reports(self, every: int, since: int = 0) -> list[Report]:
+        """Return the mean losses over every so many batches, as they fell due since some batch."""
+        return running_loss.reports(self.losses, self.feed.batches, every, since)
 
     def checkpoint(self) -> Checkpoint:
         """Return all that it takes to go on from here."""
         return Checkpoint(
+            format=checkpoint.FORMAT,
             settings=self.settings.plain(),
             images=self.images_digest,
-            losses=self.losses,
-            curve=self.curve,
+            losses=torch.tensor(self.losses, dtype=torch.float64),
             seconds=self.seconds,
             launch=self.processes.launch,
             net=self.net.state_dict(),
@@ -110,14 +104,14 @@ class Training:
 
     def go_on_from(self, saved: Checkpoint, where: Path) -> None:
         """Take over the state ``saved``, read from ``where``; raise BlitzError if unfit."""
-        if saved.images != self.images_digest:
+        if saved["images"] != self.images_digest:
             raise BlitzError(
                 f"{where}: its training had other images than those of --data. Give the folder "
                 "that it had, or start anew with another --out."
             )
-        self.net.load_state_dict(saved.net)
-        self._step.optimizer.load_state_dict(saved.optimizer)
-        self.losses, self.curve, self.seconds = saved.losses, saved.curve, saved.seconds
+        self.net.load_state_dict(saved["net"])
+        self._step.optimizer.load_state_dict(saved["optimizer"])
+        self.losses, self.seconds = saved["losses"].tolist(), saved["seconds"]
 
     def chunks(self) -> Iterator[list[Report]]:
         """Train to the end, some batches at a time; yield the reports that became due in them.
@@ -127,24 +121,21 @@ class Training:
         # Not the wall clock, which may be set back during a training.
         started = time.perf_counter() - self.seconds
         size = max(1, min(100, CHUNK_IMAGES // self.settings.batch_size))
-        while self.losses.epoch <= self.settings.epochs:
-            done = self.losses.batches  # all of the epoch, in a checkpoint of its very end
-            for losses in self.feed.train(self._step, self.losses.epoch, done, size):
+        while len(self.losses) < self.batches:
+            epoch, batch = divmod(len(self.losses), self.feed.batches)
+            for losses in self.feed.train(self._step, epoch + 1, batch, size):
+                done = len(self.losses)
                 # One exchange for a whole chunk; all processes then stop at the same batch.
-                means = self.processes.mean(losses)
-                reports = [report for loss in means for report in self._add(loss)]
+                for loss in self.processes.mean(losses):
+                    self._add(loss)
                 self.seconds = time.perf_counter() - started
-                yield reports
-            self.curve.end_epoch()
-            yield self.losses.end_epoch()
+                yield self.reports(running_loss.REPORT_EVERY, since=done)
 
-    def _add(self, loss: float) -> list[Report]:
-        # Before the mean takes it in: a checkpoint holds finite losses only.
+    def _add(self, loss: float) -> None:
         if not math.isfinite(loss):
+            epoch, batch = divmod(len(self.losses), self.feed.batches)
             raise Diverged(
-                f"the loss of batch {self.losses.batches + 1} of epoch {self.losses.epoch} is "
-                f"{loss}: the steps are too large. Start anew with a learning rate below "
-                f"{self.settings.lr}."
+                f"the loss of batch {batch + 1} of epoch {epoch + 1} is {loss}: the steps are too "
+                f"large. Start anew with a learning rate below {self.settings.lr}."
             )
-        self.curve.add(loss)
-        return self.losses.add(loss)
+        self.losses.append(loss)

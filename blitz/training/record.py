@@ -10,6 +10,7 @@ from blitz import devices
 from blitz.base.errors import BlitzError
 from blitz.base.versions import installed, stack
 from blitz.data import CLASSES
+from blitz.learning import running_loss
 from blitz.learning.evaluation import Accuracy
 from blitz.training.loop import Training
 
@@ -37,7 +38,7 @@ def of(training: Training, accuracy: Accuracy) -> dict[str, Any]:
             },
             "test": {"origin": training.test.origin, "images": len(training.test)},
         },
-        "loss_trace": [asdict(report) for report in training.losses.reports],
+        "loss_trace": [asdict(r) for r in training.reports(running_loss.REPORT_EVERY)],
         "accuracy": accuracy.percent,
         "correct": accuracy.correct,
         "total": accuracy.total,

@@ -12,7 +12,7 @@ from blitz import classifier, data, devices, plots
 from blitz.base import files
 from blitz.base.errors import BlitzError
 from blitz.data import Images
-from blitz.learning import evaluation
+from blitz.learning import evaluation, running_loss
 from blitz.learning.evaluation import Accuracy
 from blitz.parallel.processes import Group
 from blitz.training import checkpoint, record, settings, weights
@@ -23,6 +23,9 @@ from blitz.training.settings import Settings
 
 SHOWN = 24
 """Images in samples.png and in predictions.png."""
+
+CURVE_POINTS = 100
+"""About so many means of the loss are drawn as a curve in loss.png."""
 
 
 class Prepared(NamedTuple):
@@ -46,7 +49,7 @@ def refuse_to_overwrite(folder: RunFolder, *, resume: bool, processes: Group, co
     if (
         content is Content.UNFINISHED
         and processes.restarted  # by torchrun, with the same command: its own training, or not?
-        and checkpoint.load(folder.checkpoint).launch == processes.launch
+        and checkpoint.load(folder.checkpoint)["launch"] == processes.launch
     ):
         return
     remedy = {
@@ -71,7 +74,7 @@ def prepare(folder: RunFolder, given: Mapping[str, Any]) -> Prepared | float:
     if saved is None:
         found = settings.chosen(given)
     else:
-        found = settings.resumed(given, saved.settings, folder.checkpoint)
+        found = settings.resumed(given, saved["settings"], folder.checkpoint)
     return Prepared(found, saved, *data.load_both(found.data))
 
 
@@ -100,8 +103,8 @@ def described(training: Training) -> Iterator[str]:
         f"learning rate {found.lr:g}, momentum {found.momentum:g}, width {found.width}, "
         f"seed {found.seed}{', exact' if found.exact else ''}"
     )
-    if training.done:
-        yield f"going on after {training.done:,} of {training.batches:,} batches"
+    if training.losses:
+        yield f"going on after {len(training.losses):,} of {training.batches:,} batches"
     yield f"some images: {classifier.names(training.train.labels[:4])}"
 
 
@@ -113,11 +116,12 @@ def keep(training: Training, accuracy: Accuracy, folder: RunFolder) -> list[str]
     weights.save(training.net, folder.model)
     images, labels = _shown(training.test)
     answers = evaluation.predict(training.net, images)
-    losses, curve = training.losses.reports, training.curve.reports
+    printed = training.reports(running_loss.REPORT_EVERY)
+    curve = training.reports(max(1, training.batches // CURVE_POINTS))
     drawings: dict[str, Callable[[], Any]] = {
         "samples.png": lambda: plots.sample_grid(*_shown(training.train)),
         "predictions.png": lambda: plots.sample_grid(images, labels, answers),
-        "loss.png": lambda: plots.loss_curve(losses, curve, training.feed.batches),
+        "loss.png": lambda: plots.loss_curve(printed, curve, training.feed.batches),
         "classes.png": lambda: plots.class_bars(accuracy),
     }
     try:

@@ -24,13 +24,11 @@ def halfway(images: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 HARMS: dict[str, tuple[str, Any, str]] = {
     "list": ("", [], "is not a checkpoint"),
-    "kind": ("kind", "another", "is not a checkpoint"),
-    "older format": ("format", 1, "is in format 1, and this version reads format 4"),
-    "text format": ("format", "4", "is in format '4', and this version reads format 4"),
+    "kind": ("format", ..., "is not a checkpoint"),
+    "older format": ("format", 1, "is in format 1, and this version reads format 5"),
+    "text format": ("format", "5", "is in format '5', and this version reads format 5"),
     "code": ("more", MakesFolder(Path("trace")), "nothing of it was run"),
-    "no net": ("net", ..., "is damaged ("),
-    "no losses": ("losses", ..., "is damaged ('losses')"),
-    "report": ("losses.reports", [{}], "is damaged ("),
+    "no net": ("net", ..., "is damaged (without net)"),
     "some settings": ("settings", {"epochs": 3}, "holds no settings of a training"),
     "images": ("images", "others", "its training had other images than those of --data"),
 }

@@ -27,7 +27,7 @@ def test_holds_all_of_the_training() -> None:
         processes=SimpleNamespace(rank=Rank(1, 2)),
         images=10,
         images_digest="d1",
-        losses=SimpleNamespace(reports=[Report(1, 2, 0.5)]),
+        reports=lambda every: [Report(1, 2, 0.5 if every == 2000 else 0.25)],
         train=data.Images(["a", "b"], [0, 1], "ours"),
         test=data.Images(["c"], [0], "theirs"),
     )
