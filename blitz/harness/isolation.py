@@ -9,6 +9,7 @@ gets a new worker, for which the devices are tried again.
 import contextlib
 import faulthandler
 import linecache
+import math
 import os
 import re
 import shutil
@@ -90,6 +91,7 @@ class SupervisorPlugin:
         self._to_time = FIRST if given is None else 0
         self._running: dict[str, float] = {}
         self._hung: set[str] = set()
+        self._ended: dict[Any, float] = {}
         self._idle_deaths = self._deaths = 0
         self._over = threading.Event()
         config.add_cleanup(self._over.set)
@@ -121,6 +123,7 @@ class SupervisorPlugin:
     def pytest_configure_node(self, node: Any) -> None:
         """Try the devices again before a worker replaces one that died."""
         node.workerinput[DUMP] = str(self._dumps / node.gateway.id)
+        self._ended[node] = math.inf
         if self._deaths or self._idle_deaths:
             self._try_devices()
 
@@ -185,14 +188,25 @@ class SupervisorPlugin:
         while not self._over.wait(min(0.5, self._limit / 4)):
             late = monotonic() - self._limit
             for node in [name for name, began in list(self._running.items()) if began < late]:
-                self._hung.add(node)
                 self._running.pop(node, None)
                 self._kill(node)
+            self._tell_of_the_dead()
+
+    def _tell_of_the_dead(self) -> None:
+        """Tell xdist of a worker that has ended: it waits for a pipe that a child may hold open."""
+        for worker, ended in list(self._ended.items()):
+            if _process(worker).poll() is None:
+                continue
+            self._ended[worker] = min(ended, monotonic())
+            if monotonic() - ended > GRACE and not worker._down:  # what it has sent is read
+                worker._down = True
+                worker.notify_inproc("errordown", node=worker, error="its process has ended")
 
     def _kill(self, node: str) -> None:
         worker = self._worker_of(node)
-        if worker is None:
+        if worker is None or worker.poll() is not None:
             return
+        self._hung.add(node)
         with contextlib.suppress(ProcessLookupError):
             os.kill(worker.pid, signal.SIGABRT)
             if not self._over.wait(GRACE) and worker.poll() is None:

@@ -74,6 +74,7 @@ ENDINGS = """
 class TestJoining:
     def test_aborts(self, device):
         \"""It aborts.\"""
+        os.fork() or time.sleep(90)  # a child lives on
         os.abort()
 
     def test_holds_the_gil(self, device):
@@ -99,7 +100,7 @@ class TestJoining:
 """
 
 HEAD = """
-import ctypes, os, resource
+import ctypes, os, resource, time
 import pytest, torch
 
 eaten = []
@@ -137,15 +138,15 @@ def test_test_that_ends_or_blocks_its_process_is_named_and_the_others_run(
     assert found == {
         "T0": (
             "crashed",
-            "crashed: the process died of SIGABRT, in test_1.py:23: os.abort()",
+            "crashed: the process died of SIGABRT, in test_1.py:24: os.abort()",
         ),
-        "T1": ("hung", "hung: no end after 4 s, in test_1.py:27: ctypes.PyDLL(None).sleep(60)"),
+        "T1": ("hung", "hung: no end after 4 s, in test_1.py:28: ctypes.PyDLL(None).sleep(60)"),
         "T2": ("crashed", "crashed: the process ended with exit code 4"),
         "T3": ("crashed", "crashed: the process ended with exit code 6"),
         "T5": HELD,
     }
     assert re.search(r"cpu: +1 claims held, [01] broken, [34] crashed, 1 hung, 0 not", done.output)
-    told = "test_1.py:23: os.abort()\ncrashed claim on cpu\nT0: It aborts.\n"
+    told = "test_1.py:24: os.abort()\ncrashed claim on cpu\nT0: It aborts.\n"
     assert told in done.output
     assert "died of SIGABRT" in (tmp_path / "a.html").read_text(encoding="utf-8")
     assert told in "".join(ElementTree.parse(tmp_path / "a.xml").getroot().itertext())
