@@ -37,7 +37,7 @@ RELEASES: dict[str, Any] = {
     },
 }
 
-CPU = Selected("cpu", "cpu")
+CPU = Selected("cpu")
 
 
 def furnish(folder: Path, tests: str = small_house.TESTS) -> None:

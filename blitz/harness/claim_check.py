@@ -43,5 +43,5 @@ def located(node: str, run: RunContext) -> tuple[Place, str] | None:
     place = run.contents().place(test_id)
     if place is None or place.test.file.name != Path(node.partition("::")[0]).name:
         return None
-    used = (s.place for s in run.selection.devices if s.name in parameters)
+    used = (s.place for s in run.selection.devices if s.place in parameters)
     return place, next(used, NO_DEVICE)

@@ -146,7 +146,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     mark = metafunc.definition.get_closest_marker("on")
     kinds = ("cpu", "accelerator") if mark is None else mark.args
     selected = metafunc.config.stash[CONTEXT].selection
-    chosen = [pytest.param(s.device, id=s.name) for s in selected.of_kinds(kinds)]
+    chosen = [pytest.param(s.device, id=s.place) for s in selected.of_kinds(kinds)]
     if not chosen:
         skip = pytest.mark.skip(reason=selected.lack(kinds))
         chosen = [pytest.param(None, marks=skip, id=kinds[0])]

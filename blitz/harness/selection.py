@@ -7,8 +7,7 @@ import contextlib
 import importlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 
@@ -25,13 +24,11 @@ class Selected:
     """A device of the run.
 
     Attributes:
-        name: The device as tests have it in their ids: ``cpu``, ``cuda``, ``cuda:1``.
-        place: The device of this process, as its tensors show it.
+        place: The device as its tensors show it, and as tests have it in their ids.
         gaps: What the preflight found missing, with the error that said so.
         model: What the hardware is called; empty where it is not known.
     """
 
-    name: str
     place: str
     gaps: dict[str, str] = field(default_factory=dict)
     model: str = ""
@@ -51,7 +48,7 @@ class Selected:
         return f"{self.place} ({self.model})" if self.model else self.place
 
 
-META = Selected("meta", "meta")  # shapes without values: there is nothing to try
+META = Selected("meta")  # shapes without values: there is nothing to try
 
 
 @dataclass(frozen=True)
@@ -86,16 +83,6 @@ class Selection:
     def get(self, device: torch.device) -> Selected | None:
         """Return the one that is ``device``."""
         return next((s for s in self.devices if s.device == device), None)
-
-    def packed(self) -> dict[str, Any]:
-        """Return it as plain values, which can be sent to a worker."""
-        return asdict(self)
-
-    @staticmethod
-    def unpacked(packed: dict[str, Any]) -> "Selection":
-        """Return the selection that was :meth:`packed`."""
-        chosen = tuple(Selected(**values) for values in packed["devices"])
-        return Selection(chosen, tuple(packed["unusable"]), packed["missing"], packed["lost"])
 
 
 def kind(device: torch.device) -> str:
@@ -141,7 +128,7 @@ def _named(names: str, modules: Sequence[str], limit: float) -> Selection:
         if not finding.usable:
             raise BlitzError(f"--device: {finding}")
     return Selection(
-        tuple(META if name == "meta" else _selected(findings[name], name) for name in wanted)
+        tuple(META if name == "meta" else _selected(findings[name]) for name in wanted)
     )
 
 
@@ -153,15 +140,15 @@ def _all(modules: Sequence[str], limit: float) -> Selection:
     if first is None:
         why = backend.driver_warning()
         none = f"{NO_ACCELERATOR}: {why}" if why else NO_ACCELERATOR
-        return Selection((_selected(cpu, "cpu"), META), missing=none)
+        return Selection((_selected(cpu), META), missing=none)
     findings = [first]
     if first.usable:
         kind, count = torch.device(first.facts["device"]).type, int(first.facts["count"])
         findings += _tried([f"{kind}:{i}" for i in range(1, count)], modules, limit)
-    usable = [_selected(found, found.facts["device"]) for found in findings if found.usable]
+    usable = [_selected(finding) for finding in findings if finding.usable]
     unusable = tuple(str(finding) for finding in findings if not finding.usable)
     missing = None if usable else unusable[0]
-    return Selection((_selected(cpu, "cpu"), *usable, META), unusable, missing)
+    return Selection((_selected(cpu), *usable, META), unusable, missing)
 
 
 def _first_accelerator(modules: Sequence[str], limit: float) -> Finding | None:
@@ -178,14 +165,8 @@ def _tried(names: Sequence[str], modules: Sequence[str], limit: float) -> list[F
         return list(pool.map(lambda n: preflight.check(n, modules=modules, limit=limit), names))
 
 
-def _selected(finding: Finding, name: str) -> Selected:
-    facts = finding.facts
-    return Selected(
-        name=name.removesuffix(":0"),
-        place=facts["device"],
-        gaps=finding.gaps,
-        model=facts.get("model", ""),
-    )
+def _selected(finding: Finding) -> Selected:
+    return Selected(finding.facts["device"], finding.gaps, finding.facts.get("model", ""))
 
 
 def _refuse_broken_import(finding: Finding) -> None:

@@ -4,6 +4,7 @@ Devices and whole chapters go to the workers.
 """
 
 import os
+import pickle
 import sys
 from typing import Any
 
@@ -45,7 +46,8 @@ def threads(config: pytest.Config) -> int:
 
 def selection(config: pytest.Config) -> Selection:
     """Return, in a worker, the devices that the controller found usable."""
-    return Selection.unpacked(config.workerinput[KEY])  # type: ignore[attr-defined]  # xdist's
+    given: Selection = pickle.loads(config.workerinput[KEY])  # type: ignore[attr-defined]  # xdist's
+    return given
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -83,7 +85,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Tell a worker which devices there are."""
-    node.workerinput[KEY] = node.config.stash[CONTEXT].selection.packed()
+    # As bytes: execnet sends plain values alone.
+    node.workerinput[KEY] = pickle.dumps(node.config.stash[CONTEXT].selection)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

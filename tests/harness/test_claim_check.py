@@ -16,7 +16,7 @@ class TestJoining:
         """Sums are sums."""
 '''
 
-SELECTION = Selection((Selected("cpu", "cpu"), Selected("xpu", "xpu:0"), META))
+SELECTION = Selection((Selected("cpu"), Selected("xpu:0"), META))
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def spec(tmp_path: Path) -> Path:
     ("node", "found"),
     [
         ("spec/test_1.py::TestJoining::test_sum[cpu-3]", ("T1", "cpu")),
-        ("spec/test_1.py::TestJoining::test_sum[xpu]", ("T1", "xpu:0")),
+        ("spec/test_1.py::TestJoining::test_sum[xpu:0]", ("T1", "xpu:0")),
         ("spec/test_1.py::TestJoining::test_sum[3-meta]", ("T1", "meta")),
         ("spec/test_1.py::TestJoining::test_sum", ("T1", "no device")),
         ("spec/test_1.py::TestJoining::test_sum[3]", ("T1", "no device")),

@@ -341,7 +341,7 @@ pretend_backend.faults |= {
         assert reason.startswith("did not come back after a crash: device 'pretend:0' cannot be")
 
 
-ACCELERATED = Selection((Selected("cpu", "cpu"), Selected("xpu", "xpu:0")))
+ACCELERATED = Selection((Selected("cpu"), Selected("xpu:0")))
 
 
 @pytest.mark.parametrize(
@@ -349,7 +349,7 @@ ACCELERATED = Selection((Selected("cpu", "cpu"), Selected("xpu", "xpu:0")))
     [
         (ACCELERATED, {}, True),
         (Selection((META,)), {"test_limit": 5.0}, True),
-        (Selection((Selected("cpu", "cpu"), META)), {}, False),
+        (Selection((Selected("cpu"), META)), {}, False),
         (ACCELERATED, {"collectonly": True}, False),
         (ACCELERATED, {"usepdb": True}, False),
         (ACCELERATED, {"capture": "no"}, False),

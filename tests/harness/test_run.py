@@ -414,7 +414,7 @@ class TestVerdict:
     def test_device_that_was_asked_for_has_to_be_at_work(
         self, outcomes: list[tuple[str, str, str]], idle: bool
     ) -> None:
-        faults = self.run(outcomes, Selected("xpu:1", "xpu:1")).faults()
+        faults = self.run(outcomes, Selected("xpu:1")).faults()
 
         assert faults == [Message("fault.idle", {"device": "xpu:1"})] * idle
 

@@ -21,7 +21,7 @@ from blitz.harness.outcomes import (
 from blitz.harness.selection import META, Selected, Selection
 from tests import small_house
 
-CPU = Selected("cpu", "cpu")
+CPU = Selected("cpu")
 
 ACCOUNTS = [
     "12 claims: 8 in the text followed, 1 only in the English original, 1 only in older revisions, "
@@ -37,7 +37,7 @@ class TestHeader:
     ) -> None:
         monkeypatch.setattr(versions, "installed", lambda name: f"<{name}>")
         gaps = {"float64": "no double here", "aten::sum": "not here"}
-        devices = (CPU, Selected("xpu", "xpu:0", gaps=gaps, model="Arc"), META)
+        devices = (CPU, Selected("xpu:0", gaps=gaps, model="Arc"), META)
 
         assert summary.header(Selection(devices, ("xpu:1 hung", "xpu:2 hung")), 3, "made") == [
             f"torch {torch.__version__}, torchvision <torchvision>, NumPy <numpy>, "

@@ -43,7 +43,7 @@ class TestJoining:
             raise
 '''
 
-CPU, GPU = Selected("cpu", "cpu"), Selected("xpu", "xpu:0")
+CPU, GPU = Selected("cpu"), Selected("xpu:0")
 
 OF_THE_CALLS = [
     Row("cpu", "any", "T1 third", "0", "TINY * 2"),

@@ -36,7 +36,7 @@ LEAVING = [
 ]
 KEYS = [f"T{number}" for number in range(1, 11)]
 BROKEN = (*HELD[0][:3], "broken", "assert <b>")
-NAMED = {"named": True, "selection": Selection((Selected("xpu", "xpu"), Selected("mps", "mps")))}
+NAMED = {"named": True, "selection": Selection((Selected("xpu"), Selected("mps")))}
 
 
 class TestPage:
@@ -273,7 +273,7 @@ T7 = "accelerators_add"
 
 
 def test_each_device_that_was_asked_has_a_column(tmp_path: Path) -> None:
-    devices = (pages.CPU, Selected("cuda", "cuda:0"), Selected("cuda:1", "cuda:1"), META)
+    devices = (pages.CPU, Selected("cuda:0"), Selected("cuda:1"), META)
     on_both = [(T7, "T7", "cuda:0", "held"), (f"{T7}[1]", "T7", "cuda:1", "broken", "wrong")]
 
     page = read(html(a_run(tmp_path, [*HELD[:6], *on_both], selection=Selection(devices))))
@@ -346,9 +346,9 @@ class TestMachine:
     ) -> None:
         chosen = Selection(
             (
-                Selected("cpu", "cpu", model="an old cpu"),
-                Selected("cuda", "cuda:0", model="a GPU"),
-                Selected("xpu:1", "xpu:1", gaps={"float64": "no", "sparse": "none"}),
+                Selected("cpu", model="an old cpu"),
+                Selected("cuda:0", model="a GPU"),
+                Selected("xpu:1", gaps={"float64": "no", "sparse": "none"}),
             ),
             unusable=("mps: died", "hpu: hung"),
             missing="mps: died",
