@@ -7,7 +7,7 @@ import datetime
 import json
 import platform
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,6 @@ def document(run: RunContext, ending: ExitState) -> dict[str, Any]:
             }
             for claim, section in contents.claims()
         ],
-        "tolerances": [asdict(row) for row in run.tolerances()],
     }
 
 

@@ -10,7 +10,6 @@ from blitz.harness.outcomes import FAILED, KNOWN, RAN, UNSUPPORTED, Results
 from blitz.harness.profile import Profile
 from blitz.harness.selection import Selection
 from blitz.harness.texts import Message
-from blitz.harness.tolerances import Row, table
 
 
 @dataclass(frozen=True)
@@ -75,10 +74,6 @@ class RunContext:
         if ending.code:
             return Message("verdict.otherwise", {**counts, "code": ending.code})
         return Message("verdict.gaps" if gaps else "verdict.held", counts)
-
-    def tolerances(self) -> list[Row]:
-        """Return the tolerances in force on each device."""
-        return table(self.selection, self.contents(), self.profile)
 
 
 CONTEXT = pytest.StashKey[RunContext]()

@@ -61,9 +61,6 @@ def _add(addoption: Callable[..., None]) -> None:
         help="the known gaps of a backend by claim key: skip, xfail or a tolerance, with a reason",
     )
     addoption(
-        "--tolerances", action="store_true", help="show the tolerances in force on each device"
-    )
-    addoption(
         "--conformance",
         type=Path,
         metavar="FILE.json",

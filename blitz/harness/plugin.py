@@ -25,7 +25,6 @@ from blitz.harness import (
     profile,
     selection,
     summary,
-    tolerances,
     xdist,
 )
 from blitz.harness.claim_filter import ClaimFilter
@@ -121,12 +120,9 @@ def _turn_tf32_off() -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """Show the machine, and the tolerances where they are asked for."""
+    """Show the machine."""
     run = config.stash[CONTEXT]
-    lines = summary.header(run.selection, run.threads, run.images)
-    if config.getoption("--tolerances"):
-        lines += tolerances.lines(run.tolerances())
-    return lines
+    return summary.header(run.selection, run.threads, run.images)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
