@@ -51,9 +51,10 @@ step 60 "one epoch of training" "$PYTHON" -m blitz train --epochs 1 --out "$OUT/
 step 40 "one NCCL process of the distributed step" "$PYTHON" -W error -c '
 import torch, torch.distributed as dist
 from blitz.classifier import Net
-from blitz.parallel.step import DistributedStep
+from blitz.learning.step import TrainingStep
 dist.init_process_group("cpu:gloo,cuda:nccl", store=dist.HashStore(), rank=0, world_size=1)
-step = DistributedStep(Net().to("cuda:0"))
+net = Net().to("cuda:0")
+step = TrainingStep(net, forward=torch.nn.parallel.DistributedDataParallel(net, device_ids=[0]))
 losses = [step(torch.ones(4, 3, 32, 32), torch.arange(4)).item() for _ in range(3)]
 print(losses)
 dist.destroy_process_group()

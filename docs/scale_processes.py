@@ -36,7 +36,6 @@ from blitz.base import backend
 from blitz.harness import benchmarks
 from blitz.learning.step import TrainingStep
 from blitz.parallel.joining import joined
-from blitz.parallel.step import DistributedStep
 
 
 class Size(NamedTuple):
@@ -133,8 +132,8 @@ def _train(device: str, size: Size, threads: int, seconds: float) -> tuple[float
         rank, count = processes.rank.rank, processes.rank.processes
         place = processes.device(device)
         torch.manual_seed(0)
-        kind = DistributedStep if count > 1 else TrainingStep
-        step = kind(classifier.Net(size.width).to(place))
+        net = classifier.Net(size.width).to(place)
+        step = TrainingStep(net, forward=processes.parallel(net))
         images = (torch.rand(size.batch, 3, 32, 32) * 2 - 1)[rank::count].to(place)
         labels = torch.randint(10, (size.batch,))[rank::count].to(place)
         losses = [step(images, labels) for _ in range(WARM_UP)]

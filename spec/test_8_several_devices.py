@@ -25,8 +25,7 @@ from blitz import classifier
 from blitz.data import Images
 from blitz.learning.step import TrainingStep
 from blitz.parallel import processes
-from blitz.parallel.shares import WHOLE, Rank, Share
-from blitz.parallel.step import DistributedStep
+from blitz.parallel.shares import WHOLE, Rank
 from blitz.training import feeds
 
 PROCESSES = 4
@@ -178,8 +177,10 @@ def feed_of(rank: Rank) -> feeds.Feed:
 
 @by(4)
 def net_after_two_steps(rank: int, group: dist.ProcessGroup) -> list[torch.Tensor]:
-    step = DistributedStep(tutorial_net(), lr=0.1, momentum=0.9)
-    for _ in feed_of(Rank(rank, group.size())).train(step, epoch=1):
+    joined = processes.Group(dist.HashStore(), Rank(rank, group.size()), rank)
+    net = tutorial_net()
+    step = TrainingStep(net, lr=0.1, momentum=0.9, forward=joined.parallel(net))
+    for _ in feed_of(joined.rank).train(step, epoch=1):
         pass
     return [parameter.detach() for parameter in step.net.parameters()]
 
@@ -310,7 +311,7 @@ class TestSharesOfAnEpoch:
         alone = feeds.order(count, 0, 3)
         takers = [place % batch_size % 2 for place in range(count)]
 
-        shares = [Share(count, batch_size, Rank(rank, 2)).of(alone).tolist() for rank in range(2)]
+        shares = [Rank(rank, 2).share(alone, batch_size).tolist() for rank in range(2)]
 
         first, second = map(iter, shares)
         assert [next((first, second)[taker]) for taker in takers] == alone.tolist()

@@ -3,8 +3,6 @@
 Tutorial: "Define a Loss function and optimizer", and the body of the loop in "Train the network".
 """
 
-from typing import Any
-
 import torch
 from torch import nn
 
@@ -20,7 +18,8 @@ class TrainingStep:
 
     Attributes:
         net: Any module from images to N x classes scores; trained in place.
-        forward: What gives the scores: the net, wrapped where several processes take the step.
+        forward: What gives the scores: the net, or where several processes take the step the net
+            as :meth:`blitz.parallel.processes.Group.parallel` wraps it.
         optimizer: SGD over its parameters, with the momentum of all steps so far.
         criterion: Cross-entropy.
         device: Where the net's parameters were when this was made.
@@ -30,10 +29,17 @@ class TrainingStep:
     """
 
     def __init__(
-        self, net: nn.Module, *, lr: float = 0.001, momentum: float = 0.9, exact: bool = True
+        self,
+        net: nn.Module,
+        *,
+        lr: float = 0.001,
+        momentum: float = 0.9,
+        exact: bool = True,
+        forward: nn.Module | None = None,
     ) -> None:
         """Begin without momentum."""
-        self.net = self.forward = net
+        self.net = net
+        self.forward = net if forward is None else forward
         self.exact = exact
         self.criterion = nn.CrossEntropyLoss()
         self.device = next(net.parameters()).device
@@ -41,17 +47,23 @@ class TrainingStep:
         fused = self.device.type == "cuda" or (self.device.type == "cpu" and not exact)
         self.optimizer = torch.optim.SGD(net.parameters(), lr=lr, momentum=momentum, fused=fused)
 
-    def __call__(self, *batch: Any) -> torch.Tensor:
-        """Take the step with ``batch``, which :meth:`loss` takes."""
+    def __call__(
+        self, images: torch.Tensor, labels: torch.Tensor, weight: float = 1.0
+    ) -> torch.Tensor:
+        """Take the step with a batch, which :meth:`loss` takes."""
         self.optimizer.zero_grad()
-        loss = self.loss(*batch)
+        loss = self.loss(images, labels, weight)
         loss.backward()
         self.optimizer.step()
         # No item(): that would wait for an accelerator at every step.
         return loss.detach()
 
-    def loss(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Return the mean loss, a scalar with its graph."""
+    def loss(self, images: torch.Tensor, labels: torch.Tensor, weight: float = 1.0) -> torch.Tensor:
+        """Return the mean loss times ``weight``, a scalar with its graph.
+
+        DistributedDataParallel divides the sum of the gradients by the number of processes, as if
+        all had the same number of images; :meth:`blitz.parallel.shares.Rank.weight` sets it right.
+        """
         outputs = self.forward(images.to(self.device))
         loss: torch.Tensor = self.criterion(outputs, labels.to(self.device))
-        return loss
+        return loss if weight == 1 else loss * weight

@@ -1,1 +1,1 @@
-"""One training in several processes: the group, the shares of a batch, the step."""
+"""One training in several processes: the group, the shares of a batch."""

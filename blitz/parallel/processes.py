@@ -9,7 +9,6 @@ Tutorial: "Training on multiple GPUs".
 import os
 import pickle
 import re
-import socket
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, TensorDataset
 
 from blitz import devices
@@ -60,8 +60,6 @@ class Group:
 
     Attributes:
         rank: As given.
-        launch: Names the start of these processes by torchrun, the same after its restarts; empty
-            where it was not torchrun.
         restarted: Whether torchrun started them again after one had failed.
     """
 
@@ -73,9 +71,6 @@ class Group:
         roll: dist.ProcessGroup | None = None,
     ) -> None:
         self.rank = rank
-        # The run is called "none" unless torchrun is told; its agent, our parent, tells it apart.
-        run = os.environ.get("TORCHELASTIC_RUN_ID", "")
-        self.launch = f"{run} {socket.gethostname()} {os.getppid()}" if run else ""
         self.restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
         self._store = store
         self._local_rank = local_rank
@@ -110,6 +105,17 @@ class Group:
         own = devices.resolve(f"{named.type}:{self._local_rank}")
         module.set_device(own)  # NCCL takes the current one
         return own
+
+    def parallel(self, net: nn.Module) -> nn.Module:
+        """Return ``net`` as the processes train it: backward averages its gradients over them.
+
+        To be called in all of them: the first one's parameters are copied to the others.
+        """
+        if self.rank.processes == 1:
+            return net
+        place = next(net.parameters()).device
+        # DistributedDataParallel refuses device_ids for a net on the cpu.
+        return DistributedDataParallel(net, device_ids=None if place.type == "cpu" else [place])
 
     def first(self, work: Callable[[], T]) -> T:
         """Return what ``work()`` does in the first process; it has to be something that pickles.
@@ -156,22 +162,18 @@ class Group:
 
     def mean(self, numbers: Sequence[float]) -> list[float]:
         """Return the means over the processes, number by number; in each of them the same bits."""
-        sums = self._reduced(torch.tensor(numbers, dtype=torch.float64))
+        sums = self.total(torch.tensor(numbers, dtype=torch.float64))
         means: list[float] = (sums / self.rank.processes).tolist()
         return means
 
-    def total(self, counts: Sequence[int]) -> list[int]:
-        """Return the sums over the processes, count by count."""
-        totals: list[int] = self._reduced(torch.tensor(counts)).tolist()
-        return totals
-
     def largest(self, number: int) -> int:
         """Return the largest of the processes' numbers."""
-        return int(self._reduced(torch.tensor([number]), dist.ReduceOp.MAX))
+        return int(self.total(torch.tensor([number]), dist.ReduceOp.MAX))
 
-    def _reduced(
+    def total(
         self, numbers: torch.Tensor, operation: dist.ReduceOp.RedOpType = dist.ReduceOp.SUM
     ) -> torch.Tensor:
+        """Return the sums over the processes, number by number, or what another operation gives."""
         if self.rank.processes > 1:
             dist.all_reduce(self._kept(numbers), operation)
         return numbers
@@ -238,10 +240,10 @@ def evaluate(net: nn.Module, images: TensorDataset, processes: Group = ALONE) ->
     rank, classes = processes.rank, len(CLASSES)
     # No sampler: slices of tensors, so that a rest needs no repeated image.
     own = TensorDataset(*(tensor[rank.rank :: rank.processes] for tensor in images.tensors))
-    correct, total = torch.zeros(2, classes, dtype=torch.int64)
+    counts = torch.zeros(2, classes, dtype=torch.int64)
     for batch, labels in DataLoader(own, 100):
         right = evaluation.predict(net, batch).cpu() == labels
-        correct += torch.bincount(labels[right], minlength=classes)
-        total += torch.bincount(labels, minlength=classes)
-    counts = processes.total([*correct.tolist(), *total.tolist()])
-    return Accuracy(tuple(counts[:classes]), tuple(counts[classes:]))
+        counts[0] += torch.bincount(labels[right], minlength=classes)
+        counts[1] += torch.bincount(labels, minlength=classes)
+    correct, total = processes.total(counts).tolist()
+    return Accuracy(tuple(correct), tuple(total))

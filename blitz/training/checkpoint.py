@@ -24,7 +24,6 @@ class Checkpoint(TypedDict):
         net: The net's state_dict.
         optimizer: The optimizer's, momentum included.
         seconds: Time spent in training so far.
-        launch: Which start by torchrun it was written under; empty without torchrun.
     """
 
     format: int
@@ -34,7 +33,6 @@ class Checkpoint(TypedDict):
     net: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
     seconds: float
-    launch: str
 
 
 def save(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:

@@ -12,7 +12,6 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ from blitz.base import backend, interrupts
 from blitz.base.errors import BlitzError, UnusableDevice
 from blitz.data import Images
 from blitz.learning.step import Batch, TrainingStep
-from blitz.parallel.shares import WHOLE, Rank, Share
+from blitz.parallel.shares import WHOLE, Rank
 from blitz.training import tuning
 from blitz.training.captured import Recording
 
@@ -49,17 +48,25 @@ class Feed(ABC):
     Attributes:
         name: One of :data:`NAMES`.
         batches: Batches of an epoch, the short last one included.
-        batch_size: Images of a batch that this process has; all if it is the only one.
+        batch_size: Images of a batch, those of all processes together.
+        own_size: Those of them that this process has.
     """
 
     name: str
 
     def __init__(
-        self, images: Images, share: Share, seed: int, device: torch.device, workers: int
+        self,
+        images: Images,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        workers: int,
+        rank: Rank,
     ) -> None:
-        self.share, self.seed, self.device, self.workers = share, seed, device, workers
-        self.batch_size = share.own_size
-        self.batches = -(-share.count // share.batch_size)
+        self.seed, self.device, self.workers, self.rank = seed, device, workers, rank
+        self.batch_size, self.own_size = batch_size, rank.size(batch_size)
+        self.count = len(images)
+        self.batches = -(-self.count // batch_size)
         self._take(images)
 
     @abstractmethod
@@ -77,7 +84,7 @@ class Feed(ABC):
         chunks = self._chunks(step, self._indices(epoch, start), chunk)
         while True:
             # Not around the yield: what the caller computes in between keeps its own settings.
-            with tuning.suited_to(step.net, self.batch_size, self.device, exact=step.exact):
+            with tuning.suited_to(step.net, self.own_size, self.device, exact=step.exact):
                 losses = next(chunks, None)
             if losses is None:
                 return
@@ -90,22 +97,25 @@ class Feed(ABC):
 
     def _indices(self, epoch: int, start: int = 0) -> torch.Tensor:
         """Return which images this process has from batch ``start`` on, one or more a batch."""
-        indices = self.share.of(order(self.share.count, self.seed, epoch), start)
-        if start < self.batches and not self.share.weight(self.batches - 1):
+        rest = order(self.count, self.seed, epoch)[start * self.batch_size :]
+        indices = self.rank.share(rest, self.batch_size)
+        if start < self.batches and not self._weight(self.batches - 1):
             # A step needs every process: an image of weight 0 stands in.
             indices = torch.cat([indices, indices.new_zeros(1)])
         return indices
+
+    def _weight(self, batch: int) -> float:
+        """Return what the loss of this process's images of ``batch`` (from 0) counts for."""
+        return self.rank.weight(min(self.batch_size, self.count - batch * self.batch_size))
 
     def _chunks(
         self, step: TrainingStep, indices: torch.Tensor, chunk: int
     ) -> Iterator[list[float]]:
         """Take the steps with the images at ``indices``; yield ``chunk`` losses at a time."""
-        batches: Iterator[tuple[Any, ...]] = self._batches(indices)
-        if self.share.rank.processes > 1:
-            first = self.batches - -(-len(indices) // self.batch_size)
-            weights = map(self.share.weight, itertools.count(first))
-            batches = ((*batch, weight) for batch, weight in zip(batches, weights, strict=False))
-        while losses := [step(*batch) for batch in itertools.islice(batches, chunk)]:
+        first = self.batches - -(-len(indices) // self.own_size)
+        weights = map(self._weight, itertools.count(first))
+        batches = zip(self._batches(indices), weights, strict=False)
+        while losses := [step(*batch, w) for batch, w in itertools.islice(batches, chunk)]:
             yield torch.stack(losses).tolist()  # one wait for the device, for all of them
 
     @abstractmethod
@@ -123,7 +133,7 @@ class _Loader(Feed):
     def _batches(self, indices: torch.Tensor) -> Iterator[Batch]:
         loader = DataLoader(
             self._images,
-            self.batch_size,
+            self.own_size,
             sampler=indices.tolist(),
             num_workers=self.workers,
             generator=torch.Generator(),  # else it draws a number from torch's own
@@ -144,16 +154,16 @@ class _Resident(Feed):
     def _batches(self, indices: torch.Tensor) -> Iterator[Batch]:
         if not len(indices):  # split() would make one empty batch
             return
-        for gathered in indices.to(self.device).split(self._gathered_at_once() * self.batch_size):
-            images = self._images.index_select(0, gathered).split(self.batch_size)
-            labels = self._labels.index_select(0, gathered).split(self.batch_size)
+        for gathered in indices.to(self.device).split(self._gathered_at_once() * self.own_size):
+            images = self._images.index_select(0, gathered).split(self.own_size)
+            labels = self._labels.index_select(0, gathered).split(self.own_size)
             yield from zip(images, labels, strict=True)
 
     def _gathered_at_once(self) -> int:
         """Return how many batches one index_select gathers."""
         # More at once saves launches on an accelerator; on the cpu it leaves the caches.
         limit = tuning.GATHERED_ON_CPU if self.device.type == "cpu" else GATHERED
-        return max(1, limit // (self.batch_size * _VALUES * 4))
+        return max(1, limit // (self.own_size * _VALUES * 4))
 
 
 class _Captured(_Resident):
@@ -164,7 +174,7 @@ class _Captured(_Resident):
         self, step: TrainingStep, indices: torch.Tensor, chunk: int
     ) -> Iterator[list[float]]:
         steps = min(chunk, self._gathered_at_once())
-        images_a_replay = steps * self.batch_size
+        images_a_replay = steps * self.own_size
         replayed = len(indices) // images_a_replay * images_a_replay
         if replayed:
             recording = self._recorded(step, steps)
@@ -177,7 +187,7 @@ class _Captured(_Resident):
         """Return the recording of ``steps`` steps, a new one where the last is of others."""
         if self._recording is None or self._recording.made_for != (step, steps):
             self._recording = None  # frees its memory before the next takes as much
-            self._recording = Recording(step, steps, self.batch_size, self._images, self._labels)
+            self._recording = Recording(step, steps, self.own_size, self._images, self._labels)
         return self._recording
 
 
@@ -222,8 +232,13 @@ def make(
         raise BlitzError(
             f"feed {name!r} cannot be used: {why}. Choose another of {', '.join(NAMES)}."
         )
-    share = Share(len(images), batch_size, rank)
-    return _KINDS[name](images, share, seed, device, workers)
+    if batch_size < rank.processes:
+        raise BlitzError(
+            f"a batch of {batch_size} cannot be shared out among {rank.processes} processes: "
+            "--batch-size is that of all of them together. Give "
+            f"{rank.processes} or more, or start fewer processes."
+        )
+    return _KINDS[name](images, batch_size, seed, device, workers, rank)
 
 
 def _obstacle(name: str, count: int, device: torch.device, rank: Rank) -> str | None:

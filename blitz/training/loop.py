@@ -16,7 +16,6 @@ from blitz.learning import running_loss
 from blitz.learning.running_loss import Report
 from blitz.learning.step import TrainingStep
 from blitz.parallel.processes import ALONE, Group
-from blitz.parallel.step import DistributedStep
 from blitz.training import checkpoint, feeds
 from blitz.training.checkpoint import Checkpoint
 from blitz.training.settings import Settings
@@ -76,8 +75,13 @@ class Training:
         # As the tutorial's loop would: the seed, then the net, so that --exact matches it.
         torch.manual_seed(settings.seed)
         self.net = net = Net(settings.width).to(device)
-        kind = DistributedStep if processes.rank.processes > 1 else TrainingStep
-        self._step = kind(net, lr=settings.lr, momentum=settings.momentum, exact=settings.exact)
+        self._step = TrainingStep(
+            net,
+            lr=settings.lr,
+            momentum=settings.momentum,
+            exact=settings.exact,
+            forward=processes.parallel(net),
+        )
         self.losses: list[float] = []
 
     @property
@@ -97,7 +101,6 @@ class Training:
             images=self.images_digest,
             losses=torch.tensor(self.losses, dtype=torch.float64),
             seconds=self.seconds,
-            launch=self.processes.launch,
             net=self.net.state_dict(),
             optimizer=self._step.optimizer.state_dict(),
         )

@@ -40,17 +40,13 @@ class Prepared(NamedTuple):
 def refuse_to_overwrite(folder: RunFolder, *, resume: bool, processes: Group, command: str) -> None:
     """Raise BlitzError if a training in ``folder`` would overwrite something.
 
-    With ``resume``, or when torchrun restarts its own, it goes on with what is there; the message
+    With ``resume``, or after a restart by torchrun, it goes on with what is there; the message
     names the ``command`` that does.
     """
     content = folder.content()
     if content is Content.NOTHING or (resume and content is not Content.OTHER):
         return
-    if (
-        content is Content.UNFINISHED
-        and processes.restarted  # by torchrun, with the same command: its own training, or not?
-        and checkpoint.load(folder.checkpoint)["launch"] == processes.launch
-    ):
+    if content is Content.UNFINISHED and processes.restarted:
         return
     remedy = {
         Content.UNFINISHED: f"Go on with it: {command}\nOr choose another --out.",

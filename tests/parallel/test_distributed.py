@@ -21,10 +21,8 @@ from blitz.__main__ import main
 from blitz.learning import running_loss
 from blitz.learning.step import TrainingStep
 from blitz.parallel import processes
-from blitz.parallel import step as distributed_step
 from blitz.parallel.joining import joined
-from blitz.parallel.shares import Rank, Share
-from blitz.parallel.step import DistributedStep
+from blitz.parallel.shares import Rank
 from blitz.training import checkpoint, feeds, weights
 from blitz.training import loop as training
 from blitz.training.folder import RunFolder
@@ -374,8 +372,7 @@ def test_share_is_that_of_torchs_sampler_where_everything_divides() -> None:
 
     for rank in range(4):
         torchs = DistributedSampler(range(24), 4, rank, shuffle=False)
-        share = Share(24, 8, Rank(rank, 4))
-        assert share.of(order).tolist() == order[list(torchs)].tolist()
+        assert Rank(rank, 4).share(order, 8).tolist() == order[list(torchs)].tolist()
 
 
 def test_one_process_of_torchrun_joins_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -389,9 +386,10 @@ def test_one_process_of_torchrun_joins_nothing(monkeypatch: pytest.MonkeyPatch) 
 def test_net_on_an_accelerator_is_joined_there(monkeypatch: pytest.MonkeyPatch) -> None:
     joined_on: list[Any] = []
     stand_in = lambda net, device_ids: joined_on.append(device_ids)  # noqa: E731
-    monkeypatch.setattr(distributed_step, "DistributedDataParallel", stand_in)
+    monkeypatch.setattr(processes, "DistributedDataParallel", stand_in)
+    two = processes.Group(torch.distributed.HashStore(), Rank(0, 2))
 
     for place in ("cpu", "meta"):
-        DistributedStep(classifier.Net().to(place))
+        two.parallel(classifier.Net().to(place))
 
     assert joined_on == [None, [torch.device("meta")]]

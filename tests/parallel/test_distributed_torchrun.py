@@ -21,8 +21,6 @@ from tests.parallel.test_distributed import (
     fail,
     parameters_in,
     small,
-    stops_at_step_8,
-    train_in,
     whole,
 )
 
@@ -77,10 +75,6 @@ def fails_once() -> None:
         at_step(8, 1, fail, int(os.environ["RANK"]))
 
 
-def nothing() -> None:
-    pass
-
-
 @pytest.fixture(scope="module")
 def alone(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return whole(images, tmp_path_factory.mktemp("alone"), 1, *ONCE)
@@ -112,22 +106,6 @@ def test_without_restarts_shows_the_error_first_and_as_the_cause(
     assert "rank      : 1 (local_rank: 1)" in cause
     assert "the disk of rank 1 is on fire" in cause
     assert len(checkpoint.load(tmp_path / "out" / "checkpoint.pt")["losses"]) == 6
-
-
-def test_what_is_refused_at_first_is_refused_after_a_restart_too(
-    images: Path, tmp_path: Path
-) -> None:
-    arguments = options(images, tmp_path / "out")
-    (older,) = train_in(images, tmp_path / "out", 1, *ONCE, before=stops_at_step_8)
-    assert older.code == 143, older
-    before = (tmp_path / "out" / "checkpoint.pt").read_bytes()
-
-    (agent,) = ranks.run(forking_torchrun, 1, 1, nothing, arguments)
-
-    assert agent.code == 1
-    assert agent.output.count("error: rank 0: ") == 2, agent
-    assert agent.output.count("holds an unfinished training; nothing was changed") >= 2
-    assert (tmp_path / "out" / "checkpoint.pt").read_bytes() == before
 
 
 def test_two_machines_that_meet_on_the_loopback(images: Path, tmp_path: Path, alone: Path) -> None:

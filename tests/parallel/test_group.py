@@ -1,7 +1,6 @@
 """What one process of a group does, with a store and other processes that stand in."""
 
 import os
-import socket
 from types import SimpleNamespace
 
 import pytest
@@ -71,12 +70,6 @@ def test_right_answers_are_counted_in_batches_of_any_size(count: int) -> None:
 
 class TestStart:
     """How a process finds the others, by what torchrun gave it."""
-
-    def test_launch_is_named_by_run_machine_and_agent(self) -> None:
-        assert group_of(0).launch == ""
-
-        os.environ["TORCHELASTIC_RUN_ID"] = "x7"
-        assert group_of(0).launch == f"x7 {socket.gethostname()} {os.getppid()}"
 
     @pytest.mark.parametrize(
         ("asked", "accelerator", "backend"),

@@ -12,7 +12,7 @@ from blitz.base import backend, interrupts
 from blitz.base.errors import BlitzError, UnusableDevice
 from blitz.learning.step import TrainingStep
 from blitz.parallel.processes import evaluate
-from blitz.parallel.shares import WHOLE, Rank, Share
+from blitz.parallel.shares import WHOLE, Rank
 from blitz.training import captured as graphs
 from blitz.training import feeds, tuning
 
@@ -61,9 +61,11 @@ class Seen:
         self.net = net or classifier.Net()
         self.batches = []
         self.settings = []
+        self.weights = []
 
-    def __call__(self, images: data.Images, labels: torch.Tensor) -> torch.Tensor:
+    def __call__(self, images: Any, labels: torch.Tensor, weight: float) -> torch.Tensor:
         self.batches.append((images.clone(), labels.clone()))
+        self.weights.append(weight)
         self.settings.append((torch.get_num_threads(), torch.backends.mkldnn.enabled))
         return torch.tensor(float(len(self.batches)))
 
@@ -174,18 +176,6 @@ def test_loader_and_resident_agree_to_the_last_bit(images: data.Images, exact: b
     assert all(torch.equal(net[key], other[key]) for key in net)
 
 
-class Weighed(Seen):
-    """The same for a step of several processes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weights: list[float] = []
-
-    def __call__(self, images: Any, labels: torch.Tensor, weight: float = -1.0) -> torch.Tensor:
-        self.weights.append(weight)
-        return super().__call__(images, labels)
-
-
 @pytest.mark.parametrize("name", ["loader", "resident"])
 @pytest.mark.parametrize("start", [0, 6, 8])
 @pytest.mark.parametrize(("rank", "count"), [(1, 2), (0, 3), (2, 3)])
@@ -193,7 +183,7 @@ def test_each_of_several_processes_has_its_part_of_every_batch(
     images: data.Images, name: str, rank: int, count: int, start: int
 ) -> None:
     """Of the last two images a third process has none: one stands in for it."""
-    step: Any = Weighed()
+    step = Seen()
     pixels, _ = data.normalized(images).tensors
     whole = feeds.order(30, seed=3, epoch=2).split(4)[start:]
 
@@ -243,7 +233,7 @@ class TestCaptured:
 
     @pytest.fixture
     def captured(self, images: data.Images) -> feeds._Captured:
-        return feeds._Captured(images, Share(30, 4), 3, CPU, 0)
+        return feeds._Captured(images, 4, 3, CPU, 0, WHOLE)
 
     def test_losses_and_weights_are_the_resident_feeds(
         self, images: data.Images, captured: feeds._Captured, recorded: list[Any]
