@@ -39,6 +39,14 @@ def no_other_accelerator(monkeypatch: pytest.MonkeyPatch, device: torch.device) 
     _hide_accelerators(monkeypatch, but=device.type)
 
 
+@pytest.fixture
+def torchs_accelerator(device: torch.device) -> None:
+    """Raise what counts as a gap where torch.accelerator does not know the device, as torchax's."""
+    found = torch.accelerator.current_accelerator()
+    if found is None or found.type != device.type:
+        raise NotImplementedError(f"torch.accelerator does not know {device.type}")
+
+
 def _node(operation: str, tried: torch.Tensor, of_parts: str) -> str:
     """Return the name of the node that an operation makes on a device, ``tried`` there.
 

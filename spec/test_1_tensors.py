@@ -271,6 +271,7 @@ class TestOperations:
             tensor.to("cuda")
 
     @pytest.mark.on("accelerator")
+    @pytest.mark.usefixtures("torchs_accelerator")
     def test_guarded_move_goes_to_the_accelerator(self, device: torch.device) -> None:
         """With an accelerator, the guarded move gives a tensor of the same values on it."""
         tensor = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])

@@ -4,11 +4,9 @@ Calls of torch are watched where Python makes them, above autograd and the dispa
 there gets in the way of backends that are written in Python themselves.
 """
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch import nn
@@ -37,7 +35,6 @@ class DeviceUse(TorchFunctionMode):
         called: The functions that were called.
         dtypes: The dtypes that were named for tensors there.
         refused: The last call that raised an error.
-        accelerator: Whether it was asked which accelerator torch has.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -47,7 +44,6 @@ class DeviceUse(TorchFunctionMode):
         self.called: set[Any] = set()
         self.dtypes: set[torch.dtype] = set()
         self.refused: Refusal | None = None
-        self.accelerator = False
 
     def __torch_function__(
         self,
@@ -102,20 +98,6 @@ def _detached(given: Any) -> Any:
     if type(given) is dict:
         return {name: _detached(value) for name, value in given.items()}
     return given
-
-
-@contextlib.contextmanager
-def asked_for_accelerator(use: DeviceUse) -> Iterator[None]:
-    """Note whether ``torch.accelerator`` is asked what there is."""
-    there = torch.accelerator
-    with (
-        patch.object(there, "is_available", wraps=there.is_available) as whether,
-        patch.object(there, "current_accelerator", wraps=there.current_accelerator) as which,
-    ):
-        try:
-            yield
-        finally:
-            use.accelerator = whether.called or which.called
 
 
 def _touches(device: torch.device, thing: Any, deep: int = 0) -> bool:

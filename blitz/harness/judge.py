@@ -10,7 +10,7 @@ import pytest
 from blitz.base.errors import first_line
 from blitz.harness import refusals, unsupported
 from blitz.harness.context import CONTEXT
-from blitz.harness.device_use import DeviceUse, asked_for_accelerator
+from blitz.harness.device_use import DeviceUse
 from blitz.harness.outcomes import (
     BROKEN,
     DEVICE,
@@ -47,11 +47,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     def from_torch(error: BaseException) -> bool:
         return use.refused is not None and unsupported.is_same(error, use.refused.error)
 
-    with (
-        use,
-        asked_for_accelerator(use),
-        refusals.in_any_words(lambda error: _gap(item, error), from_torch),
-    ):
+    with use, refusals.in_any_words(lambda error: _gap(item, error), from_torch):
         result = yield
     use.check(getattr(item, "funcargs", {}).values())
     return result

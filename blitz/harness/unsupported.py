@@ -77,8 +77,6 @@ def tried(error: BaseException, known: Mapping[str, str], use: DeviceUse) -> str
         named = getattr(torch, dtype, None) in use.dtypes
         if dtype in SPELLINGS and (named or _says(error, dtype, known[dtype])):
             return dtype
-    if use.accelerator and not _is_accelerator(device):
-        return f"torch.accelerator does not know {device.type}"
     if any(query in use.called for query in LAYOUT) and not _has_strides(device):
         return "strides"
     if any(query in use.called for query in ADDRESS) and not _has_addresses(device):
@@ -166,11 +164,6 @@ def _can_be_copied(device: torch.device) -> bool:
         return copy.deepcopy(layer).weight.device == layer.weight.device
 
     return _true(copied)
-
-
-def _is_accelerator(device: torch.device) -> bool:
-    found = torch.accelerator.current_accelerator() if backend.finds_accelerator() else None
-    return found is not None and found.type == device.type
 
 
 def _has_strides(device: torch.device) -> bool:

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from blitz.base import backend
 from blitz.harness import unsupported
-from blitz.harness.device_use import DeviceUse, Refusal, asked_for_accelerator
+from blitz.harness.device_use import DeviceUse, Refusal
 
 
 class TestGaps:
@@ -214,18 +214,6 @@ class TestTrying:
 
         assert unsupported.tried(AssertionError(), {}, made) == gap
         assert unsupported.tried(AssertionError(), {}, use()) is None
-
-    def test_test_of_torch_accelerator_needs_to_be_known_there(self) -> None:
-        made = use(torch.device("meta"))
-        with asked_for_accelerator(made):
-            pass
-        assert unsupported.tried(AssertionError(), {}, made) is None
-
-        with asked_for_accelerator(made):
-            torch.accelerator.is_available()
-
-        gap = unsupported.tried(AssertionError(), {}, made)
-        assert gap == "torch.accelerator does not know meta"
 
     def test_error_of_the_backends_own_code_is_a_refusal(
         self, monkeypatch: pytest.MonkeyPatch
