@@ -5,6 +5,7 @@ matplotlib is imported where a figure is drawn, so that nothing else needs it.
 
 from collections.abc import Sequence
 from io import BytesIO
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -48,7 +49,7 @@ def sample_grid(
         axes = figure.add_subplot(rows, columns, number + 1)
         axes.imshow((image / 2 + 0.5).clip(0, 1).permute(1, 2, 0).numpy(force=True))
         axes.set(xticks=[], yticks=[])
-        axes.set_title(CLASSES[label], fontsize=9)
+        axes.set_title(CLASSES[label])
         if predicted is not None:
             _mark(axes, CLASSES[int(predicted[number])], right=label == int(predicted[number]))
     if predicted is None:
@@ -56,14 +57,14 @@ def sample_grid(
     else:
         right = int((labels.cpu() == predicted.cpu()).sum())
         title = f"Ground truth above, the net's answer below: {right} of {len(images)} right (✓)"
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(title)
     return figure
 
 
 def _mark(axes: "Axes", answer: str, right: bool) -> None:
     """Write the net's answer under an image; sign, frame and colour tell whether it is right."""
-    color, width, style = (BLUE, 1.5, "solid") if right else (VERMILLION, 3.5, (0, (3, 1.5)))
-    axes.set_xlabel(f"{'✓' if right else '✗'} {answer}", fontsize=9, color=color)
+    color, width, style = (BLUE, 1.5, "solid") if right else (VERMILLION, 3.5, "dashed")
+    axes.set_xlabel(f"{'✓' if right else '✗'} {answer}", color=color)
     for side in axes.spines.values():
         side.set(color=color, linewidth=width, linestyle=style)
 
@@ -86,7 +87,7 @@ def loss_curve(
     starts, ends = zip(*_spans(reports, batches_per_epoch), strict=True)
     losses = [report.loss for report in reports]
     axes.hlines(losses, starts, ends, color=BLUE, linewidth=2.5, label="mean as printed")
-    axes.plot(ends, losses, "o", color=BLUE, markersize=5)
+    axes.plot(ends, losses, "o", color=BLUE)
     for epoch in range(1, reports[-1].epoch):
         once = "end of an epoch" if epoch == 1 else None
         axes.axvline(epoch * batches_per_epoch, color="0.5", linestyle=":", label=once)
@@ -101,7 +102,7 @@ def loss_curve(
 def _spans(reports: Sequence[Report], per_epoch: int) -> list[tuple[int, int]]:
     """Return the batches of each report, from and to, counted through all epochs."""
     ends = [(report.epoch - 1) * per_epoch + report.batches for report in reports]
-    return list(zip([0, *ends[:-1]], ends, strict=True))
+    return list(pairwise([0, *ends]))
 
 
 def class_bars(accuracy: Accuracy) -> "Figure":
@@ -112,7 +113,7 @@ def class_bars(accuracy: Accuracy) -> "Figure":
     axes.barh(range(len(rates)), [rate or 0 for rate in rates], color=SKY, edgecolor=BLUE)
     for row, rate in enumerate(rates):
         text = "no images" if rate is None else f"{rate:.1f} %"
-        axes.text(101, row, text, va="center", fontsize=9)
+        axes.text(101, row, text, va="center")
     whole, chance = accuracy.percent, 100 / len(rates)
     axes.axvline(whole, color=BLUE, linestyle="--", label=f"all classes: {whole:.1f} %")
     axes.axvline(chance, color=VERMILLION, linestyle=":", label=f"chance: {chance:.0f} %")
@@ -123,7 +124,7 @@ def class_bars(accuracy: Accuracy) -> "Figure":
         xlabel="named right (per cent of the class)",
         title=f"Accuracy of each class on {accuracy.total:,} test images",
     )
-    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
+    figure.legend(frameon=False, loc="outside lower center", ncols=2)
     return figure
 
 
@@ -137,13 +138,10 @@ def png(figure: "Figure") -> bytes:
 def blank_figure(width: float, height: float) -> "Figure":
     """Return an empty figure of that many inches, drawn in memory: no window, and no pyplot."""
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise NoMatplotlib(
             f"pictures need matplotlib, which cannot be imported ({error}). Install it: "
             "pip install matplotlib"
         ) from error
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)  # pyplot would choose a window's canvas where there is a screen
-    return figure
+    return Figure(figsize=(width, height), layout="constrained")
