@@ -27,6 +27,7 @@ import signal
 import sys
 import time
 from contextlib import ExitStack, redirect_stdout
+from dataclasses import fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -40,10 +41,6 @@ if TYPE_CHECKING:
 
 DONE, FAILED = 0, 1
 OUT = "blitz-run"
-
-SETTINGS = ["epochs", "batch_size", "lr", "momentum", "width", "device"]
-SETTINGS += ["workers", "seed", "feed", "exact"]
-"""The options that become settings of the training; None where they were not given."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,8 +98,7 @@ def run(args: argparse.Namespace) -> int:
     folder = RunFolder(args.out)
     with joined(args.device, args.hang_limit) as processes, ExitStack() as until_the_end:
         if not processes.leads:  # the first holds the folder, the others print nothing
-            silence = until_the_end.enter_context(open(os.devnull, "w"))
-            until_the_end.enter_context(redirect_stdout(silence))
+            until_the_end.enter_context(redirect_stdout(None))
         try:
             if processes.leads:
                 until_the_end.enter_context(folder.held())
@@ -147,18 +143,17 @@ def _run(args: argparse.Namespace, folder: "RunFolder", processes: "Group") -> i
 
 def _given(args: argparse.Namespace) -> dict[str, Any]:
     """Return the settings that were given, the device resolved and the images downloaded."""
-    given = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
-    if args.device is not None:
-        from blitz import devices
+    from blitz import devices
+    from blitz.images.download import fetch
+    from blitz.training.settings import Settings
 
-        given["device"] = devices.resolve(args.device)
+    names = {field.name for field in fields(Settings)}
+    given = {n: value for n, value in vars(args).items() if n in names and value is not None}
+    if "device" in given:
+        given["device"] = devices.resolve(given["device"])
     if args.download:
-        from blitz.images.download import fetch
-
         with download.shown() as progress:
             given["data"] = fetch(download.FOLDER, progress=progress)
-    elif args.data is not None:
-        given["data"] = args.data
     if "data" in given:
         # A training goes on from any folder.
         given["data"] = os.path.abspath(given["data"])
@@ -187,12 +182,12 @@ def _train(args: argparse.Namespace, training: "Training", folder: "RunFolder") 
             bar.update(len(training.losses) - bar.n)
             stop = processes.largest(sum(asked))  # all of them stop after the same batch
             if processes.leads and (stop or time.monotonic() - saved_at >= args.checkpoint_every):
-                checkpoint.save(folder.checkpoint, training.checkpoint())
+                checkpoint.save(folder.checkpoint, training.state())
                 saved_at = time.monotonic()
             if stop:
                 return stop
         if processes.leads:
-            checkpoint.save(folder.checkpoint, training.checkpoint())
+            checkpoint.save(folder.checkpoint, training.state())
     took = timedelta(seconds=round(training.seconds))
     # Of a training that was resumed, over all its parts.
     print(f"training took {took}: {training.images / training.seconds:,.0f} images/s", flush=True)

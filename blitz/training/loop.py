@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +17,7 @@ from blitz.learning import running_loss
 from blitz.learning.running_loss import Report
 from blitz.learning.step import TrainingStep
 from blitz.parallel.processes import ALONE, Group
-from blitz.training import checkpoint, feeds
-from blitz.training.checkpoint import Checkpoint
+from blitz.training import feeds
 from blitz.training.settings import Settings
 
 CHUNK_IMAGES = 16384
@@ -93,19 +93,18 @@ class Training:
         """Return the mean losses over every so many batches, as they fell due since some batch."""
         return running_loss.reports(self.losses, self.feed.batches, every, since)
 
-    def checkpoint(self) -> Checkpoint:
-        """Return all that it takes to go on from here."""
-        return Checkpoint(
-            format=checkpoint.FORMAT,
-            settings=self.settings.plain(),
-            images=self.images_digest,
-            losses=torch.tensor(self.losses, dtype=torch.float64),
-            seconds=self.seconds,
-            net=self.net.state_dict(),
-            optimizer=self._step.optimizer.state_dict(),
-        )
+    def state(self) -> dict[str, Any]:
+        """Return all that it takes to go on from here, as a checkpoint holds it."""
+        return {
+            "settings": self.settings.plain(),
+            "images": self.images_digest,
+            "losses": torch.tensor(self.losses, dtype=torch.float64),
+            "seconds": self.seconds,
+            "net": self.net.state_dict(),
+            "optimizer": self._step.optimizer.state_dict(),
+        }
 
-    def go_on_from(self, saved: Checkpoint, where: Path) -> None:
+    def go_on_from(self, saved: dict[str, Any], where: Path) -> None:
         """Take over the state ``saved``, read from ``where``; raise BlitzError if unfit."""
         if saved["images"] != self.images_digest:
             raise BlitzError(
@@ -119,7 +118,7 @@ class Training:
     def chunks(self) -> Iterator[list[Report]]:
         """Train to the end, some batches at a time; yield the reports that became due in them.
 
-        Between two of them a :meth:`checkpoint` can be taken. Raises Diverged.
+        Between two of them the :meth:`state` can be saved. Raises Diverged.
         """
         # Not the wall clock, which may be set back during a training.
         started = time.perf_counter() - self.seconds

@@ -15,8 +15,7 @@ from blitz.data import Images
 from blitz.learning import evaluation, running_loss
 from blitz.learning.evaluation import Accuracy
 from blitz.parallel.processes import Group
-from blitz.training import checkpoint, record, settings, weights
-from blitz.training.checkpoint import Checkpoint
+from blitz.training import checkpoint, record, settings
 from blitz.training.folder import Content, RunFolder
 from blitz.training.loop import Training
 from blitz.training.settings import Settings
@@ -32,7 +31,7 @@ class Prepared(NamedTuple):
     """What every process starts from."""
 
     settings: Settings
-    saved: Checkpoint | None
+    saved: dict[str, Any] | None
     train: Images
     test: Images
 
@@ -48,12 +47,10 @@ def refuse_to_overwrite(folder: RunFolder, *, resume: bool, processes: Group, co
         return
     if content is Content.UNFINISHED and processes.restarted:
         return
-    remedy = {
-        Content.UNFINISHED: f"Go on with it: {command}\nOr choose another --out.",
-        Content.FINISHED: "Choose another --out, or move it away.",
-        Content.OTHER: "Choose another --out, or move them away.",
-    }[content]
-    raise BlitzError(f"{folder.path} holds {content.value}; nothing was changed. {remedy}")
+    go_on = f"Go on with it: {command}\nOr choose" if content is Content.UNFINISHED else "Choose"
+    raise BlitzError(
+        f"{folder.path} holds {content.value}; nothing was changed. {go_on} another --out."
+    )
 
 
 def prepare(folder: RunFolder, given: Mapping[str, Any]) -> Prepared | float:
@@ -82,7 +79,7 @@ def begin(prepared: Prepared, folder: RunFolder, processes: Group) -> Training:
     if prepared.saved is not None:
         training.go_on_from(prepared.saved, folder.checkpoint)
     # Written before the first step: a folder that cannot be written to is refused at once.
-    processes.first(lambda: checkpoint.save(folder.checkpoint, training.checkpoint()))
+    processes.first(lambda: checkpoint.save(folder.checkpoint, training.state()))
     return training
 
 
@@ -109,7 +106,7 @@ def keep(training: Training, accuracy: Accuracy, folder: RunFolder) -> list[str]
 
     Returns the names of the pictures; without matplotlib there are none.
     """
-    weights.save(training.net, folder.model)
+    files.write(folder.model, files.dump(training.net.state_dict()), "the weights")
     images, labels = _shown(training.test)
     answers = evaluation.predict(training.net, images)
     printed = training.reports(running_loss.REPORT_EVERY)

@@ -1,10 +1,9 @@
-"""The file of a classifier's weights: written whole, and read without trust."""
+"""The file of a classifier's weights, read without trust."""
 
 import os
 from typing import Any
 
 import torch
-from torch import nn
 
 from blitz.base import files
 from blitz.base.errors import BlitzError
@@ -21,18 +20,10 @@ _REMEDY = (
 )
 
 
-def save(net: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Write the weights of ``net`` (its state_dict, nothing else) to ``path``, whole or not at all.
-
-    Raises WriteError; an earlier file is then as it was. Tutorial: "Train the network".
-    """
-    files.write(path, files.dump(net.state_dict()), "the weights")
-
-
 def load(path: str | os.PathLike[str], device: torch.device | None = None) -> Net:
     """Return the net whose weights are in ``path``, of their width, on ``device`` or the cpu.
 
-    Besides files that :func:`save` wrote, these are taken: weights saved from DataParallel, from
+    Besides a training's model.pt these are taken: weights saved from DataParallel, from
     torch.compile or as a part of a larger module, weights in the dict of a checkpoint (under
     :data:`KEYS`), and the file format before torch 1.6. The file is not trusted, and no code in it
     runs; the random generator is left as it was.

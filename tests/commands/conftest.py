@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from blitz import classifier
-from blitz.training import weights
 
 
 @pytest.fixture
@@ -14,5 +13,5 @@ def model(tmp_path: Path) -> str:
     """The file of a net of width 5."""
     path = tmp_path / "model.pt"
     with torch.random.fork_rng(devices=[]):
-        weights.save(classifier.Net(width=5), path)
+        torch.save(classifier.Net(width=5).state_dict(), path)
     return str(path)

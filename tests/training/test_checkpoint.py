@@ -28,7 +28,6 @@ HARMS: dict[str, tuple[str, Any, str]] = {
     "older format": ("format", 1, "is in format 1, and this version reads format 5"),
     "text format": ("format", "5", "is in format '5', and this version reads format 5"),
     "code": ("more", MakesFolder(Path("trace")), "nothing of it was run"),
-    "no net": ("net", ..., "is damaged (without net)"),
     "some settings": ("settings", {"epochs": 3}, "holds no settings of a training"),
     "images": ("images", "others", "its training had other images than those of --data"),
 }

@@ -38,7 +38,7 @@ def test_goes_by_its_settings(few: data.Images) -> None:
     assert (made.feed.name, made.images, made.seconds) == ("resident", 65 * 39, 0.0)
     assert made.images_digest == loop.digest(few)
     assert made.feed.seed == 5
-    (group,) = made.checkpoint()["optimizer"]["param_groups"]
+    (group,) = made.state()["optimizer"]["param_groups"]
     assert (group["lr"], group["momentum"], group["fused"]) == (0.5, 0.25, False)
     torch.manual_seed(5)
     assert torch.equal(made.net.conv1.weight, Net().conv1.weight)
@@ -49,7 +49,7 @@ def test_time_goes_on(few: data.Images) -> None:
     made.seconds = 1000.0
 
     next(chunks := made.chunks())
-    before = made.checkpoint()["seconds"]
+    before = made.state()["seconds"]
     for _ in chunks:
         pass
 

@@ -82,6 +82,9 @@ class TestWhatIsKept:
         assert train.there() == {".lock", "model.pt", "result.json", *pictures}
         for name in pictures:
             assert (train.out / name).read_bytes().startswith(b"\x89PNG")
+        (train.out / "other").touch()
+        modes = {(train.out / name).stat().st_mode for name in ("model.pt", "result.json", "other")}
+        assert len(modes) == 1
         printed, curve, _ = drawn
         assert [report.batches for report in (*printed[:4], *curve[:4])] == [
             4,
