@@ -10,8 +10,7 @@
     A12 = { rtol = 1e-3, atol = 1e-4, reason = "its sums are kept in bfloat16" }
 
 ``skip`` leaves the claim's tests out. ``xfail`` lets them fail; where all of them hold, the line is
-stale. A tolerance widens ``torch.testing.assert_close`` in the claim's tests; where none of them
-needs it, the line is stale. A stale line fails the run.
+stale, and fails the run. A tolerance widens ``torch.testing.assert_close`` in the claim's tests.
 """
 
 import contextlib
@@ -27,22 +26,11 @@ import torch
 
 from blitz.base.errors import BlitzError
 from blitz.harness.contents import Contents, parts_of
-from blitz.harness.outcomes import (
-    HELD,
-    KEY,
-    KNOWN,
-    NOT_RUN,
-    PROFILE,
-    Results,
-    device_of,
-    get_property,
-    put_property,
-)
+from blitz.harness.outcomes import KEY, KNOWN, NOT_RUN, PROFILE, Results, device_of, get_property
 from blitz.harness.selection import kind
 from blitz.harness.texts import Message
 
 SKIP, XFAIL, TOLERANCE = "skip", "xfail", "tolerance"
-NEEDED = "tolerance needed"  # in place of TOLERANCE, where a test did not hold without
 
 
 @dataclass(frozen=True)
@@ -74,19 +62,11 @@ class Profile:
         return line if fits else None
 
     def stale(self, results: Results) -> list[Message]:
-        """Return the faults of lines that the run has refuted."""
-        faults = []
-        for key, line in self.lines.items():
-            tests = [o for o in results if o.key == key and o.profile and o.state != NOT_RUN]
-            if not tests:
-                continue
-            if line.action == XFAIL and not any(o.state == KNOWN for o in tests):
-                faults.append(("fault.stale_xfail", key))
-            if line.action == TOLERANCE and all(
-                o.state == HELD and o.profile != NEEDED for o in tests
-            ):
-                faults.append(("fault.stale_tolerance", key))
-        return [Message(fault, {"profile": str(self.path), "key": key}) for fault, key in faults]
+        """Return the faults of the ``xfail`` lines that the run has refuted."""
+        judged = [o for o in results if o.profile and o.state != NOT_RUN]
+        failed = {o.key for o in judged if o.state == KNOWN}
+        stale = dict.fromkeys(o.key for o in judged if o.key not in failed)
+        return [Message("fault.stale", {"profile": str(self.path), "key": key}) for key in stale]
 
 
 def load(path: Path, keys: Iterable[str]) -> Profile:
@@ -123,15 +103,12 @@ def _line(path: Path, key: str, entry: Any) -> Line:
     elif {"reason"} < names <= {"reason", "rtol", "atol"}:
         line = Line(key, TOLERANCE, entry["reason"], entry.get("rtol", 0.0), entry.get("atol", 0.0))
     else:
-        raise BlitzError(
-            f'profile {path}: {key}: give {{ skip = "why" }}, {{ xfail = "why" }} or '
-            '{ rtol = 1e-3, atol = 1e-4, reason = "why" }.'
-        )
+        line = Line(key, "", "")
     numbers = all(isinstance(n, int | float) and n >= 0 for n in (line.rtol, line.atol))
     if not isinstance(line.reason, str) or not line.reason.strip() or not numbers:
         raise BlitzError(
-            f"profile {path}: {key}: the reason is a sentence, and tolerances are numbers of 0 "
-            "or more."
+            f'profile {path}: {key}: give {{ skip = "why" }}, {{ xfail = "why" }} or '
+            '{ rtol = 1e-3, atol = 1e-4, reason = "why" }, with numbers of 0 or more.'
         )
     return line
 
@@ -174,47 +151,29 @@ class ProfilePlugin:
         whole = {claim.key for claim in claims if ids.issuperset(claim.tests)} - self._left_out
         for item in session.items:
             line = self.line_of(item)
-            if line is not None and line.key in whole:
-                put_property(item, PROFILE, line.action)
+            if line is not None and line.action == XFAIL and line.key in whole:
+                item.user_properties.append((PROFILE, XFAIL))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
-        """Widen the tolerances in the test, and remember whether it needed that."""
+        """Widen the tolerances in the test."""
         line = self.line_of(item)
         if line is None or line.action != TOLERANCE:
             return (yield)
-        with widened(line.rtol, line.atol) as needed:
-            try:
-                return (yield)
-            finally:
-                if needed:
-                    put_property(item, PROFILE, NEEDED)
+        with widened(line.rtol, line.atol):
+            return (yield)
 
 
 @contextlib.contextmanager
-def widened(rtol: float, atol: float) -> Iterator[list[bool]]:
-    """Let ``assert_close`` pass what is within these tolerances.
-
-    Yields:
-        A list that is empty until something passed that would not have otherwise.
-    """
-    # Not exported; assert_close calls one, and that the other, in torch 2.6 to 2.15.
+def widened(rtol: float, atol: float) -> Iterator[None]:
+    """Let ``assert_close`` pass what is within these tolerances."""
     comparison = torch.testing._comparison
-    strict, tolerances = comparison.not_close_error_metas, comparison.get_tolerances
-    needed: list[bool] = []
+    tolerances = comparison.get_tolerances
 
     def least(*inputs: Any, **given: Any) -> tuple[float, float]:
         own = tolerances(*inputs, **given)
         return max(own[0], rtol), max(own[1], atol)
 
-    def errors(*inputs: Any, **options: Any) -> Any:
-        if not strict(*inputs, **options):
-            return []
-        with patch.object(comparison, "get_tolerances", least):
-            left = strict(*inputs, **options)
-        if not left:
-            needed.append(True)
-        return left
-
-    with patch.object(comparison, "not_close_error_metas", errors):
-        yield needed
+    # Not exported; assert_close calls it in torch 2.6 to 2.15.
+    with patch.object(comparison, "get_tolerances", least):
+        yield

@@ -231,14 +231,6 @@ class TestProfile:
         assert house("--device=cpu", tests=TESTS).code == 1
         assert house("--device=cpu", wider, tests=TESTS).code == 0
 
-    def test_tolerance_that_nothing_needs_is_stale(
-        self, house: Callable[..., Done], profile: Callable[..., str]
-    ) -> None:
-        done = house("--device=cpu", profile('T3 = { rtol = 1e-3, reason = "once" }'))
-
-        assert done.code == 1
-        assert "T3 is stale: no test of it needs the tolerance" in done.output
-
     @needs_python_backends
     def test_profile_is_for_accelerators_and_leaves_the_cpu_alone(
         self, house: Callable[..., Done], profile: Callable[..., str]
