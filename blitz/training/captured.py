@@ -8,43 +8,33 @@ import torch
 from blitz.learning.step import TrainingStep
 
 
-class Recording:
-    """Some training steps in one CUDA graph, for batches whose indices are written anew.
+def recorded(
+    step: TrainingStep, steps: int, batch_size: int, images: torch.Tensor, labels: torch.Tensor
+) -> Callable[[torch.Tensor], list[float]]:
+    """Return a function that takes so many training steps as one CUDA graph.
 
-    A graph reads and writes the same addresses with the same numbers each time. So a recording
-    serves one step object while its tensors and rates stay where and what they are, as they do in
-    a training. ``images`` (N x 3 x 32 x 32) and ``labels`` (N) are the training set on the device.
+    It takes the indices of the steps' images, steps x batch_size, and returns the losses.
+    ``images`` (N x 3 x 32 x 32) and ``labels`` (N) are the training set on the device. A graph
+    reads and writes the same addresses with the same numbers each time. So it serves one step
+    object while its tensors and rates stay where and what they are, as they do in a training.
     """
+    indices = torch.zeros(steps * batch_size, dtype=torch.int64, device=images.device)
+    losses = torch.zeros(steps, device=images.device)
 
-    def __init__(
-        self,
-        step: TrainingStep,
-        steps: int,
-        batch_size: int,
-        images: torch.Tensor,
-        labels: torch.Tensor,
-    ) -> None:
-        device = images.device
-        self._step, self._batch_size = step, batch_size
-        self.made_for = (step, steps)
-        self._images, self._labels = images, labels
-        self._indices = torch.zeros(steps * batch_size, dtype=torch.int64, device=device)
-        self._losses = torch.zeros(steps, device=device)
-        with _undone(step):
-            self._replay = record(self._take_steps, device)
-
-    def _take_steps(self) -> None:
-        images = self._images.index_select(0, self._indices).split(self._batch_size)
-        labels = self._labels.index_select(0, self._indices).split(self._batch_size)
-        losses = [self._step(*batch) for batch in zip(images, labels, strict=True)]
+    def take_steps() -> None:
+        batches = (each.index_select(0, indices).split(batch_size) for each in (images, labels))
         # Into memory of ours: what a graph makes inside is overwritten by the next replay.
-        self._losses.copy_(torch.stack(losses))
+        losses.copy_(torch.stack([step(*batch) for batch in zip(*batches, strict=True)]))
 
-    def replay(self, indices: torch.Tensor) -> list[float]:
-        """Take the steps with the images at ``indices``, steps x batch_size; return the losses."""
-        self._indices.copy_(indices)
-        self._replay()
-        return self._losses.tolist()
+    with _undone(step):
+        replay = record(take_steps, images.device)
+
+    def take(chosen: torch.Tensor) -> list[float]:
+        indices.copy_(chosen)
+        replay()
+        return losses.tolist()
+
+    return take
 
 
 def record(work: Callable[[], None], device: torch.device) -> Callable[[], None]:

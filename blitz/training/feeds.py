@@ -10,7 +10,7 @@ On the cpu the first two give the same losses to the last bit, and they feed sev
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
@@ -23,8 +23,7 @@ from blitz.base.errors import BlitzError, UnusableDevice
 from blitz.data import Images
 from blitz.learning.step import Batch, TrainingStep
 from blitz.parallel.shares import WHOLE, Rank
-from blitz.training import tuning
-from blitz.training.captured import Recording
+from blitz.training import captured, tuning
 
 NAMES = ("loader", "resident", "captured")
 """The feeds, the slowest first."""
@@ -168,7 +167,7 @@ class _Resident(Feed):
 
 class _Captured(_Resident):
     name = "captured"
-    _recording: Recording | None = None
+    _recorded: tuple[TrainingStep, int, Callable[[torch.Tensor], list[float]]] | None = None
 
     def _chunks(
         self, step: TrainingStep, indices: torch.Tensor, chunk: int
@@ -177,18 +176,19 @@ class _Captured(_Resident):
         images_a_replay = steps * self.own_size
         replayed = len(indices) // images_a_replay * images_a_replay
         if replayed:
-            recording = self._recorded(step, steps)
+            take = self._taking(step, steps)
             for some in indices[:replayed].to(self.device).split(images_a_replay):
-                yield recording.replay(some)
+                yield take(some)
         # The rest of the epoch fills no recording.
         yield from super()._chunks(step, indices[replayed:], chunk)
 
-    def _recorded(self, step: TrainingStep, steps: int) -> Recording:
-        """Return the recording of ``steps`` steps, a new one where the last is of others."""
-        if self._recording is None or self._recording.made_for != (step, steps):
-            self._recording = None  # frees its memory before the next takes as much
-            self._recording = Recording(step, steps, self.own_size, self._images, self._labels)
-        return self._recording
+    def _taking(self, step: TrainingStep, steps: int) -> Callable[[torch.Tensor], list[float]]:
+        """Return what takes ``steps`` recorded steps, a new one where the last is of others."""
+        if self._recorded is None or self._recorded[:2] != (step, steps):
+            self._recorded = None  # frees its memory before the next takes as much
+            take = captured.recorded(step, steps, self.own_size, self._images, self._labels)
+            self._recorded = step, steps, take
+        return self._recorded[2]
 
 
 _KINDS: dict[str, type[Feed]] = {kind.name: kind for kind in (_Loader, _Resident, _Captured)}

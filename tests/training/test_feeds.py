@@ -288,7 +288,7 @@ class TestCaptured:
     ) -> None:
         step = new_step()
 
-        captured._recorded(step, 2)
+        captured._taking(step, 2)
 
         assert {parameter.grad for parameter in step.net.parameters()} == {None}
 
