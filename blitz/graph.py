@@ -24,11 +24,6 @@ class Node:
     inputs: tuple["Node | None", ...]
     leaf: torch.Tensor | None = field(default=None, repr=False)
 
-    @property
-    def operation(self) -> str:
-        """The operation's name without ``Backward0`` or ``Backward``: ``Mul``, ``Addmm``."""
-        return self.name.rstrip("0123456789").removesuffix("Backward")
-
     def nested(self) -> str:
         """Return the graph as nested calls: ``Sub(Mul(Pow(Leaf), None), Pow(Leaf))``.
 
@@ -37,7 +32,8 @@ class Node:
         if self.leaf is not None:
             return "Leaf"
         below = ", ".join("None" if node is None else node.nested() for node in self.inputs)
-        return f"{self.operation}({below})"
+        # Without its number: MulBackward0, MeanBackward1.
+        return f"{self.name.rstrip('0123456789').removesuffix('Backward')}({below})"
 
     def nodes(self) -> list["Node"]:
         """Return every node once, this one first, in the order of a depth-first walk."""
@@ -109,23 +105,12 @@ def _line(node: Node | None, seen: bool) -> str:
     return node.name + shape + (" (see above)" if seen and node.inputs else "")
 
 
-@dataclass(frozen=True)
-class Footprint:
-    """What autograd keeps of a forward pass until backward.
+def footprint(forward: Callable[[], torch.Tensor]) -> tuple[int, list[int]]:
+    """Run ``forward`` and return what autograd keeps of it until backward.
 
-    Attributes:
-        nodes: Recorded operations, the leaves' AccumulateGrad included.
-        saved_tensors: Values saved for backward, counted once for each time they are saved.
-        saved_bytes: Their size in bytes, counted alike.
-    """
-
-    nodes: int
-    saved_tensors: int
-    saved_bytes: int
-
-
-def footprint(forward: Callable[[], torch.Tensor]) -> Footprint:
-    """Run ``forward`` and count what autograd keeps of it; all 0 where nothing is tracked.
+    Returns:
+        How many operations are recorded, the leaves' AccumulateGrad included, and the bytes of
+        each value saved for backward, as often as it is saved; none where nothing is tracked.
 
     Tutorial: "Exclusion from the DAG" of the autograd chapter.
     """
@@ -138,4 +123,4 @@ def footprint(forward: Callable[[], torch.Tensor]) -> Footprint:
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         output = forward()
     nodes = len(of(output).nodes()) if output.grad_fn is not None else 0
-    return Footprint(nodes, len(sizes), sum(sizes))
+    return nodes, sizes

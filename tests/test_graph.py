@@ -30,14 +30,13 @@ class TestOf:
     def test_names_follow_a_depth_first_walk_from_the_root(self, leaf: torch.Tensor) -> None:
         found = graph.of((leaf * 2).exp() + leaf.sin())
 
-        assert [node.operation for node in found.nodes()] == [
-            "Add",
-            "Exp",
-            "Mul",
+        assert found.names() == [
+            "AddBackward0",
+            "ExpBackward0",
+            "MulBackward0",
             "AccumulateGrad",
-            "Sin",
+            "SinBackward0",
         ]
-        assert found.names()[0] == "AddBackward0"
 
     def test_leaf_used_twice_is_one_node(self, leaf: torch.Tensor) -> None:
         found = graph.of(leaf * leaf)
@@ -49,7 +48,7 @@ class TestOf:
         found = graph.of(Square.apply(leaf) * 2)
 
         square = found.inputs[0]
-        assert (square.name, square.operation) == ("SquareBackward", "Square")
+        assert square.name == "SquareBackward"
         assert square.leaf is None
         assert found.nested() == "Mul(Square(Leaf), None)"
 
@@ -62,10 +61,10 @@ class TestOf:
         ],
         ids=["log10", "log1p", "mean"],
     )
-    def test_operation_is_the_name_without_backward_and_its_number(
+    def test_nested_operation_is_the_name_without_backward_and_its_number(
         self, leaf: torch.Tensor, compute: Any, operation: str
     ) -> None:
-        assert graph.of(compute(leaf)).operation == operation
+        assert graph.of(compute(leaf)).nested() == f"{operation}(Leaf)"
 
     def test_deep_graph_needs_no_deep_stack(self, leaf: torch.Tensor) -> None:
         y = leaf
@@ -102,16 +101,12 @@ def test_text_shows_names_and_leaves_and_writes_a_shared_node_out_once(leaf: tor
 
 class TestFootprint:
     def test_of_an_untracked_forward_pass_is_zero(self) -> None:
-        kept = graph.footprint(lambda: torch.ones(3).exp())
-
-        assert (kept.nodes, kept.saved_tensors, kept.saved_bytes) == (0, 0, 0)
+        assert graph.footprint(lambda: torch.ones(3).exp()) == (0, [])
 
     def test_counts_what_is_saved(self) -> None:
         x = torch.ones(3, requires_grad=True)
 
-        kept = graph.footprint(lambda: (x * 2).exp().sum())
-
-        assert (kept.nodes, kept.saved_tensors, kept.saved_bytes) == (4, 1, 12)
+        assert graph.footprint(lambda: (x * 2).exp().sum()) == (4, [12])
 
     def test_leaves_the_graph_usable(self) -> None:
         x = torch.ones(3, requires_grad=True)

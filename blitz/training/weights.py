@@ -54,12 +54,10 @@ def load(path: str | os.PathLike[str], device: torch.device | None = None) -> Ne
 
 def _state_in(content: Any) -> dict[str, torch.Tensor]:
     """Return the tensors in ``content`` by the names they have in a bare net."""
-    while isinstance(content, dict):
+    if isinstance(content, dict):
         # The first that holds a dict: a checkpoint of ours has its net under "net".
-        inner = [content[key] for key in KEYS if isinstance(content.get(key), dict)]
-        if not inner:
-            break
-        content = inner[0]
+        inner = (content[key] for key in KEYS if isinstance(content.get(key), dict))
+        content = next(inner, content)
     items = content.items() if isinstance(content, dict) else []
     state = {
         str(name).replace("_orig_mod.", ""): weight  # torch.compile's
@@ -74,16 +72,14 @@ def _state_in(content: Any) -> dict[str, torch.Tensor]:
 
 def _difference(state: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> str | None:
     """Return the first fault in names, shapes and numbers, or None. torch lists all of them."""
-    for name, weight in wanted.items():
+    for name in {**wanted, **state}:
         if name not in state:
             return f"it has no {name}"
-        if state[name].shape != weight.shape:
-            found, right = tuple(state[name].shape), tuple(weight.shape)
-            return f"its {name} has shape {found}, not {right}"
-    more = [name for name in state if name not in wanted]
-    if more:
-        return f"its {more[0]} is not part of this one"
-    for name, weight in state.items():
+        if name not in wanted:
+            return f"its {name} is not part of this one"
+        weight, shape = state[name], wanted[name].shape
+        if weight.shape != shape:
+            return f"its {name} has shape {tuple(weight.shape)}, not {tuple(shape)}"
         # An expanded tensor could ask for more memory than there is, once it is copied.
         dense = (
             weight.layout == torch.strided and weight.nbytes <= weight.untyped_storage().nbytes()
