@@ -19,9 +19,9 @@ pytest_plugins = ["blitz.harness.plugin"]
 
 
 @pytest.fixture(scope="session")
-def device(request: pytest.FixtureRequest) -> torch.device | None:
+def device(request: pytest.FixtureRequest) -> torch.device:
     """The device a claim is checked on; the only way a test gets one."""
-    made: torch.device | None = request.param
+    made: torch.device = request.param
     return made
 
 

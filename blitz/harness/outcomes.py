@@ -175,17 +175,14 @@ def properties_of(place: Place, device: str) -> list[tuple[str, object]]:
 
 def device_of(item: pytest.Item) -> torch.device | None:
     """Return the device of a test; None for one that needs none, or whose device is missing."""
-    callspec = getattr(item, "callspec", None)
-    return None if callspec is None else callspec.params.get("device")
+    device = _parameters(item).get("device")
+    return device if isinstance(device, torch.device) else None
 
 
 def device_name(item: pytest.Item) -> str:
     """Return the device of a test: ``cuda:0``, the kind that is missing, or ``no device``."""
-    callspec = getattr(item, "callspec", None)
-    if callspec is None or "device" not in callspec.params:
-        return NO_DEVICE
-    device = device_of(item)
-    if device is not None:
-        return str(device)
-    mark = item.get_closest_marker("on")
-    return "cpu" if mark is None else str(mark.args[0])
+    return str(_parameters(item).get("device", NO_DEVICE))
+
+
+def _parameters(item: pytest.Item) -> dict[str, object]:
+    return item.callspec.params if hasattr(item, "callspec") else {}

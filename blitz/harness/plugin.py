@@ -145,7 +145,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     chosen = [pytest.param(s.device, id=s.place) for s in selected.of_kinds(kinds)]
     if not chosen:
         skip = pytest.mark.skip(reason=selected.lack(kinds))
-        chosen = [pytest.param(None, marks=skip, id=kinds[0])]
+        chosen = [pytest.param(kinds[0], marks=skip, id=kinds[0])]
         # One skipped test stands for all its cases, as pytest has it for an empty parameter set.
         markers = metafunc.definition.own_markers
         markers[:] = [mark for mark in markers if mark.name != "parametrize"]
