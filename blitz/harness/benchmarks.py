@@ -130,15 +130,10 @@ def verdicts(points: Sequence[Point], no_accelerator: str | None) -> Iterator[Me
             widths = sorted(cpu.keys() & other.keys())
             if widths and kind != "cpu":
                 found = throughput.overtakes_from(points, kind, batch)
-                yield _verdict(kind, batch, widths, found)
-
-
-def _verdict(kind: str, batch: int, widths: list[int], found: int | None) -> Message:
-    key = "overtakes_from_smallest" if found == widths[0] else "overtakes"
-    if found is None:
-        key = "never_at" if len(widths) == 1 else "never"
-    values = {"width": found or widths[0], "first": widths[0], "last": widths[-1]}
-    return Message(f"throughput.{key}", {"kind": kind, "batch": batch, **values})
+                values = {"kind": kind, "batch": batch, "width": found}
+                measured = ", ".join(map(str, widths))
+                key = "throughput.never" if found is None else "throughput.overtakes"
+                yield Message(key, {**values, "widths": measured})
 
 
 def _grid_line(width: int, batch: int, cpu: Point | None, other: Point | None) -> str:

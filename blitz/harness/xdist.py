@@ -3,7 +3,6 @@
 Devices and whole chapters go to the workers.
 """
 
-import os
 import pickle
 import sys
 from typing import Any
@@ -25,7 +24,7 @@ def is_worker(config: pytest.Config) -> bool:
 def workers(config: pytest.Config) -> int:
     """Return how many processes share the tests; 1 where pytest-xdist is not used."""
     if is_worker(config):
-        return int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        return int(config.workerinput["workercount"])  # type: ignore[attr-defined]  # xdist's
     return config.getoption("numprocesses", None) or len(config.getoption("tx", None) or [1])
 
 

@@ -33,19 +33,15 @@ AFTER_KILL = 5.0
 """Seconds to wait for a killed child; one that is stuck in its driver never ends."""
 
 
-def check(
-    device: str, *, modules: Sequence[str] = (), limit: float = LIMIT, fork: bool | None = None
-) -> Finding:
+def check(device: str, *, modules: Sequence[str] = (), limit: float = LIMIT) -> Finding:
     """Try ``device`` in a child process.
 
     Args:
         device: Any name that torch or a backend's plug-in knows, or ``ANY``.
         modules: Plug-ins to import first.
         limit: Seconds after which the child is killed and the verdict is ``HUNG``.
-        fork: Whether the child is a copy of this process or a new one; None for a copy of a
-            process without an accelerator, where nothing but the cpu is tried.
     """
-    run = _forked if (_can_fork(device, modules) if fork is None else fork) else _spawned
+    run = _forked if can_fork(device, modules) else _spawned
     with tempfile.TemporaryDirectory(prefix="blitz-preflight-") as folder:
         words, errors = Path(folder, "words"), Path(folder, "errors")
         words.touch()
@@ -54,7 +50,8 @@ def check(
         return _finding(device, words, errors, code, limit)
 
 
-def _can_fork(device: str, modules: Sequence[str]) -> bool:
+def can_fork(device: str, modules: Sequence[str]) -> bool:
+    """Return whether a copy of this process will do: for the cpu, with no accelerator there."""
     if device != "cpu" or modules or sys.platform != "linux" or "torch" not in sys.modules:
         return False
     from blitz.base import backend  # imports torch, which a parent such as doctor has no need of

@@ -55,9 +55,9 @@ class TestSummary:
             "cpu: the cpu model, 2 threads of the host",
             "cuda:0: the cuda:0 model, 2 threads of the host",
             "xpu:1: the xpu:1 model, 2 threads of the host",
-            "cuda never overtakes cpu at batch 4 (widths measured: width 6).",
-            "cuda overtakes cpu from width 24, the smallest measured, at batch 64.",
-            "xpu overtakes cpu from width 6, the smallest measured, at batch 4.",
+            "cuda never overtakes cpu at batch 4 (widths measured: 6).",
+            "cuda overtakes cpu from width 24 at batch 64 (widths measured: 24).",
+            "xpu overtakes cpu from width 6 at batch 4 (widths measured: 6).",
         ]
 
     def test_row_of_a_busy_machine_is_marked_and_a_missing_accelerator_is_a_dash(self) -> None:

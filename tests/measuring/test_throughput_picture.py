@@ -201,7 +201,7 @@ def test_command_writes_the_picture_and_says_who_overtakes_where(
     said = capsys.readouterr()
     assert out.read_bytes().startswith(b"\x89PNG")
     assert said.out.splitlines() == [
-        f"{tmp_path}/a: cuda overtakes cpu from width 24 at batch 4.",
+        f"{tmp_path}/a: cuda overtakes cpu from width 24 at batch 4 (widths measured: 6, 24).",
         f"{tmp_path}/b: no accelerator was measured: torch finds none",
         f"wrote {out}",
     ]

@@ -47,14 +47,22 @@ def brought(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, s
 
 
 @pytest.mark.parametrize("fork", [True, False], ids=["copy", "new_process"])
-def test_cpu_is_usable(fork: bool) -> None:
-    found = preflight.check("cpu", fork=fork)
+def test_cpu_is_usable(fork: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "can_fork", lambda *_: fork)
+
+    found = preflight.check("cpu")
 
     assert found.verdict is Verdict.USABLE
     assert str(found) == "device 'cpu' is usable"
     assert found.facts["torch"] == str(torch.__version__)
     assert (found.facts["device"], found.facts["count"]) == ("cpu", "1")
     assert found.gaps == {}
+
+
+@pytest.fixture
+def copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try devices in copies of this process, whatever they are."""
+    monkeypatch.setattr(child, "can_fork", lambda *_: True)
 
 
 ENDS: dict[str, tuple[str, str, Verdict, str, str]] = {
@@ -119,6 +127,7 @@ ENDS: dict[str, tuple[str, str, Verdict, str, str]] = {
 }
 
 
+@pytest.mark.usefixtures("copied")
 @pytest.mark.parametrize(("what", "how", "verdict", "detail", "stage"), ENDS.values(), ids=ENDS)
 def test_verdict_on_a_child_that_ends_so(
     brought: Callable[[str, str], str], what: Any, how: Any, verdict: Any, detail: str, stage: str
@@ -126,7 +135,7 @@ def test_verdict_on_a_child_that_ends_so(
     plug_in = brought(BREAKING.format(how, what), "breaking")
 
     limit = 1 if verdict is Verdict.HUNG else 30
-    found = preflight.check("cpu", modules=[plug_in], fork=True, limit=limit)
+    found = preflight.check("cpu", modules=[plug_in], limit=limit)
 
     assert found.verdict is verdict
     assert found.stage == stage
@@ -142,6 +151,7 @@ def lacks(*_, **__):
 """
 
 
+@pytest.mark.usefixtures("copied")
 @pytest.mark.parametrize(
     ("lacks", "gaps"),
     [
@@ -153,7 +163,7 @@ def lacks(*_, **__):
 def test_device_that_lacks_an_operation_is_left_to_the_claims(
     brought: Callable[[str, str], str], lacks: str, gaps: list[str]
 ) -> None:
-    found = preflight.check("cpu", modules=[brought(LACKING + lacks, "lacking")], fork=True)
+    found = preflight.check("cpu", modules=[brought(LACKING + lacks, "lacking")])
 
     assert found.usable, found
     assert found.gaps == {gap: f"Could not run '{gap}' with arguments of X" for gap in gaps}
@@ -177,7 +187,7 @@ def test_dtypes_that_are_missing_or_come_back_as_others_are_gaps(
 ) -> None:
     plug_in = brought(PRETEND_LACKS, "without_double")
 
-    found = preflight.check("pretend", modules=[plug_in], fork=False)
+    found = preflight.check("pretend", modules=[plug_in])
 
     assert found.usable, found
     assert found.facts["device"] == "pretend:0"
@@ -192,7 +202,7 @@ def test_memory_that_ends_while_a_dtype_is_tried_is_no_gap(
 ) -> None:
     plug_in = brought(PRETEND_LACKS.replace("TypeError", error), "without_memory")
 
-    found = preflight.check("pretend", modules=[plug_in], fork=False)
+    found = preflight.check("pretend", modules=[plug_in])
 
     assert (found.verdict, found.gaps) == (Verdict.OUT_OF_MEMORY, {})
 
@@ -212,6 +222,7 @@ sys.modules['torchvision.ops'] = ops
 """
 
 
+@pytest.mark.usefixtures("copied")
 @pytest.mark.parametrize(
     ("vision", "verdict", "detail"),
     [
@@ -223,15 +234,16 @@ sys.modules['torchvision.ops'] = ops
 def test_torchvision_of_another_torch_is_told_by_its_failure(
     brought: Callable[[str, str], str], vision: str, verdict: Any, detail: str
 ) -> None:
-    found = preflight.check("cpu", modules=[brought(MISMATCH + vision, "other")], fork=True)
+    found = preflight.check("cpu", modules=[brought(MISMATCH + vision, "other")])
 
     assert found.verdict is verdict
     assert detail in found.detail
 
 
+@pytest.mark.usefixtures("copied")
 @pytest.mark.parametrize("name", ["gpu", "cuda:", ""])
 def test_name_that_torch_does_not_know_is_not_built(name: str) -> None:
-    assert preflight.check(name, fork=True).verdict is Verdict.NOT_BUILT
+    assert preflight.check(name).verdict is Verdict.NOT_BUILT
 
 
 def test_cuda_without_a_gpu_is_refused_by_this_torch_itself() -> None:
@@ -241,6 +253,7 @@ def test_cuda_without_a_gpu_is_refused_by_this_torch_itself() -> None:
     assert found.verdict is (Verdict.NO_DRIVER if built else Verdict.NOT_BUILT)
 
 
+@pytest.mark.usefixtures("copied")
 def test_accelerator_that_torch_does_not_find_has_no_driver(
     brought: Callable[[str, str], str],
 ) -> None:
@@ -252,7 +265,7 @@ def test_accelerator_that_torch_does_not_find_has_no_driver(
         "asking",
     )
 
-    found = preflight.check(preflight.ANY, modules=[plug_in], fork=True)
+    found = preflight.check(preflight.ANY, modules=[plug_in])
 
     assert found.verdict is Verdict.NO_DRIVER
     assert "to torch: The NVIDIA driver on your system is too old" in found.detail
@@ -267,13 +280,14 @@ def test_broken_numpy_is_told_in_a_process_of_its_own(
     )
     monkeypatch.syspath_prepend(tmp_path)
 
-    assert preflight.check("cpu", fork=False).verdict is Verdict.NUMPY_UNUSABLE
+    assert preflight.check("cpu", modules=["json"]).verdict is Verdict.NUMPY_UNUSABLE
 
 
+@pytest.mark.usefixtures("copied")
 def test_plug_in_that_breaks_is_named_as_the_stage(brought: Callable[[str, str], str]) -> None:
     plug_in = brought("raise OSError('libbackend.so: not found')", "bad")
 
-    found = preflight.check("cpu", modules=[plug_in], fork=True)
+    found = preflight.check("cpu", modules=[plug_in])
 
     assert (found.verdict, found.stage) == (Verdict.FAILED, "import bad")
 
@@ -328,7 +342,7 @@ class TestHowTheChildIsMade:
         monkeypatch.setattr(subprocess, "Popen", Child)
 
         with pytest.raises(raised) if raised else nullcontext():
-            assert preflight.check("cpu", fork=False, limit=1).verdict is Verdict.HUNG
+            assert preflight.check("cpu", modules=["json"], limit=1).verdict is Verdict.HUNG
 
         assert len(killed) == 1
 

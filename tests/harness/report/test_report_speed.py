@@ -37,11 +37,11 @@ class TestVerdict:
     @pytest.mark.parametrize(
         ("cuda", "said"),
         [
-            ([5, 9, 9, 9], "overtakes cpu from width 24 at batch 4."),
-            ([10, 9, 9, 9], "overtakes cpu from width 6, the smallest measured, at batch 4."),
-            ([10, 9, 5, 9], "overtakes cpu from width 384 at batch 4."),
-            ([10, 9, 9, 6], "never overtakes cpu at batch 4 (widths measured: 6 to 384)."),
-            ([8], "never overtakes cpu at batch 4 (widths measured: width 6)."),
+            ([5, 9, 9], "overtakes cpu from width 24 at batch 4 (widths measured: 6, 24, 96)."),
+            ([10, 9], "overtakes cpu from width 6 at batch 4 (widths measured: 6, 24)."),
+            ([10, 7, 9], "overtakes cpu from width 96 at batch 4 (widths measured: 6, 24, 96)."),
+            ([10, 9, 6], "never overtakes cpu at batch 4 (widths measured: 6, 24, 96)."),
+            ([8], "never overtakes cpu at batch 4 (widths measured: 6)."),
         ],
         ids=str,
     )
@@ -57,9 +57,9 @@ class TestVerdict:
         ).points
 
         assert list(map(str, benchmarks.verdicts(points, "unused"))) == [
-            "cuda overtakes cpu from width 6, the smallest measured, at batch 4.",
-            "xpu never overtakes cpu at batch 4 (widths measured: 6 to 24).",
-            "xpu overtakes cpu from width 6, the smallest measured, at batch 64.",
+            "cuda overtakes cpu from width 6 at batch 4 (widths measured: 6, 24).",
+            "xpu never overtakes cpu at batch 4 (widths measured: 6, 24).",
+            "xpu overtakes cpu from width 6 at batch 64 (widths measured: 6).",
         ]
 
     @pytest.mark.parametrize(
