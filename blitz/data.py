@@ -14,19 +14,9 @@ from PIL import Image
 from torch.utils.data import Dataset, TensorDataset
 
 from blitz.images import cifar10, folders, made
-from blitz.images.cifar10 import CLASSES, SPLITS, DataError
-
-__all__ = [
-    "CLASSES",
-    "SPLITS",
-    "DataError",
-    "Images",
-    "describe",
-    "load",
-    "load_both",
-    "normalized",
-    "transform",
-]
+from blitz.images.cifar10 import CLASSES as CLASSES
+from blitz.images.cifar10 import SPLITS as SPLITS
+from blitz.images.cifar10 import DataError as DataError
 
 MADE = {"train": 8000, "test": 2000}
 """How many images are made on the spot where nothing else is said."""
@@ -65,13 +55,7 @@ class Images(Dataset[tuple[Any, int]]):
         return (image if self.transform is None else self.transform(image)), label
 
 
-def load(
-    split: str,
-    source: Source = None,
-    *,
-    count: int | None = None,
-    seed: int = 0,
-) -> Images:
+def load(split: str, source: Source = None, *, count: int | None = None, seed: int = 0) -> Images:
     """Load the training or test images.
 
     Args:

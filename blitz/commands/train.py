@@ -103,8 +103,8 @@ def run(args: argparse.Namespace) -> int:
             if processes.leads:
                 until_the_end.enter_context(folder.held())
             code = _run(args, folder, processes)
-        except KeyboardInterrupt:
-            code = _interrupted(args, folder, signal.SIGINT, processes)
+        except KeyboardInterrupt as asked:
+            code = _interrupted(args, folder, processes, *asked.args)
         if code != DONE:
             # Else the others would wait for this one for as long as --hang-limit allows.
             processes.failed()
@@ -132,9 +132,7 @@ def _run(args: argparse.Namespace, folder: "RunFolder", processes: "Group") -> i
     training = session.begin(prepared, folder, processes)
     print(*session.described(training), sep="\n", flush=True)
     try:
-        stopped_by = _train(args, training, folder)
-        if stopped_by is not None:
-            return _interrupted(args, folder, stopped_by, processes)
+        _train(args, training, folder)
         return _judged(args, _keep(training, folder))
     except WriteError as error:
         print(f"error: {error}\nThen go on with: {_command(args)}", file=sys.stderr)
@@ -160,10 +158,10 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
-def _train(args: argparse.Namespace, training: "Training", folder: "RunFolder") -> int | None:
+def _train(args: argparse.Namespace, training: "Training", folder: "RunFolder") -> None:
     """Train to the end under a bar, with a checkpoint every so many seconds and at the end.
 
-    Returns the number of the signal that ended it early, after a checkpoint; None if none did.
+    A signal ends it early: KeyboardInterrupt with its number, after a checkpoint.
     """
     from blitz.base import interrupts, progress
     from blitz.training import checkpoint
@@ -185,13 +183,12 @@ def _train(args: argparse.Namespace, training: "Training", folder: "RunFolder") 
                 checkpoint.save(folder.checkpoint, training.state())
                 saved_at = time.monotonic()
             if stop:
-                return stop
+                raise KeyboardInterrupt(stop)
         if processes.leads:
             checkpoint.save(folder.checkpoint, training.state())
     took = timedelta(seconds=round(training.seconds))
     # Of a training that was resumed, over all its parts.
     print(f"training took {took}: {training.images / training.seconds:,.0f} images/s", flush=True)
-    return None
 
 
 def _keep(training: "Training", folder: "RunFolder") -> float:
@@ -219,7 +216,7 @@ def _judged(args: argparse.Namespace, accuracy: float) -> int:
 
 
 def _interrupted(
-    args: argparse.Namespace, folder: "RunFolder", number: int, processes: "Group"
+    args: argparse.Namespace, folder: "RunFolder", processes: "Group", number: int = signal.SIGINT
 ) -> int:
     """Print how to go on; return the exit code that shells give for a signal."""
     kept = "all is saved" if folder.checkpoint.exists() else "nothing was trained yet"

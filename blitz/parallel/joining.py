@@ -118,12 +118,10 @@ def _lost(processes: Group, error: Exception) -> None:
 
 
 def _record(error: Exception) -> None:
-    """Leave ``error`` where torchrun looks for it, so that its summary shows it as the cause."""
+    """Leave ``error`` where torchrun, if it is there, looks for the cause that it shows."""
     from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
-    # Processes that somebody else than torchrun started have no such file.
-    if "TORCHELASTIC_ERROR_FILE" in os.environ:
-        get_error_handler().record_exception(error)
+    get_error_handler().record_exception(error)
 
 
 def _say(words: str) -> None:
