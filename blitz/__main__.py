@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from blitz.commands import spec
 
         return spec.run(given[1:])
-    asked = parser().parse_args(given, argparse.Namespace(words=given))
+    asked = parser().parse_args(given)
     if isinstance(sys.stdout, TextIOWrapper):  # a file may have a name that it cannot print
         sys.stdout.reconfigure(errors="backslashreplace")
     try:

@@ -22,7 +22,6 @@ options. The batches are those of one process, shared out (docs/several_devices.
 
 import argparse
 import os
-import shlex
 import signal
 import sys
 import time
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
 
 DONE, FAILED = 0, 1
 OUT = "blitz-run"
+GO_ON = "the same command with --resume goes on."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
                 until_the_end.enter_context(folder.held())
             code = _run(args, folder, processes)
         except KeyboardInterrupt as asked:
-            code = _interrupted(args, folder, processes, *asked.args)
+            code = _interrupted(folder, processes, *asked.args)
         if code != DONE:
             # Else the others would wait for this one for as long as --hang-limit allows.
             processes.failed()
@@ -117,9 +117,7 @@ def _run(args: argparse.Namespace, folder: "RunFolder", processes: "Group") -> i
 
     def prepare() -> session.Prepared | float:
         # First of all: a folder that is refused costs no download.
-        session.refuse_to_overwrite(
-            folder, resume=args.resume, processes=processes, command=_command(args)
-        )
+        session.refuse_to_overwrite(folder, resume=args.resume, processes=processes)
         return session.prepare(folder, _given(args))
 
     prepared = processes.first(prepare)
@@ -135,7 +133,7 @@ def _run(args: argparse.Namespace, folder: "RunFolder", processes: "Group") -> i
         _train(args, training, folder)
         return _judged(args, _keep(training, folder))
     except WriteError as error:
-        print(f"error: {error}\nThen go on with: {_command(args)}", file=sys.stderr)
+        print(f"error: {error} Then {GO_ON}", file=sys.stderr)
         return FAILED
 
 
@@ -215,20 +213,9 @@ def _judged(args: argparse.Namespace, accuracy: float) -> int:
     return DONE
 
 
-def _interrupted(
-    args: argparse.Namespace, folder: "RunFolder", processes: "Group", number: int = signal.SIGINT
-) -> int:
+def _interrupted(folder: "RunFolder", processes: "Group", number: int = signal.SIGINT) -> int:
     """Print how to go on; return the exit code that shells give for a signal."""
     kept = "all is saved" if folder.checkpoint.exists() else "nothing was trained yet"
     if processes.leads:
-        print(f"interrupted; {kept}. Go on with:\n  {_command(args)}", file=sys.stderr)
+        print(f"interrupted; {kept}; {GO_ON}", file=sys.stderr)
     return 128 + number
-
-
-def _command(args: argparse.Namespace) -> str:
-    """Return the command that goes on with this training."""
-    # torchrun sets it: the processes of this machine, as --nproc-per-node says.
-    beside = os.environ.get("LOCAL_WORLD_SIZE", "1")
-    started_by = ["python"] if beside == "1" else ["torchrun", "--nproc-per-node", beside]
-    words = [word for word in args.words if word != "--resume"]
-    return shlex.join([*started_by, "-m", "blitz", *words, "--resume"])

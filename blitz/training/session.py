@@ -36,21 +36,19 @@ class Prepared(NamedTuple):
     test: Images
 
 
-def refuse_to_overwrite(folder: RunFolder, *, resume: bool, processes: Group, command: str) -> None:
+def refuse_to_overwrite(folder: RunFolder, *, resume: bool, processes: Group) -> None:
     """Raise BlitzError if a training in ``folder`` would overwrite something.
 
-    With ``resume``, or after a restart by torchrun, it goes on with what is there; the message
-    names the ``command`` that does.
+    With ``resume``, or after a restart by torchrun, it goes on with what is there.
     """
     content = folder.content()
     if content is Content.NOTHING or (resume and content is not Content.OTHER):
         return
     if content is Content.UNFINISHED and processes.restarted:
         return
-    go_on = f"Go on with it: {command}\nOr choose" if content is Content.UNFINISHED else "Choose"
-    raise BlitzError(
-        f"{folder.path} holds {content.value}; nothing was changed. {go_on} another --out."
-    )
+    unfinished = "The same command with --resume goes on with it; or choose another --out."
+    remedy = unfinished if content is Content.UNFINISHED else "Choose another --out."
+    raise BlitzError(f"{folder.path} holds {content.value}; nothing was changed. {remedy}")
 
 
 def prepare(folder: RunFolder, given: Mapping[str, Any]) -> Prepared | float:

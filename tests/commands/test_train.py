@@ -1,11 +1,8 @@
 """``python -m blitz train``: what it prints; training/test_session has what it keeps."""
 
-import shlex
-
 import pytest
 
 from blitz import plots
-from blitz.__main__ import main
 from tests.conftest import Terminal, Train, no_figure
 
 
@@ -37,20 +34,3 @@ def test_says_what_is_trained_and_how_it_went(
     told = "model.pt, result.json; pictures need: pip install matplotlib"
     assert lines[-1] == f"in {train.out}: {told}"
     assert "20/30" in stream.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("beside", "starts"), [("1", "python -m blitz"), ("2", "torchrun --nproc-per-node 2 -m blitz")]
-)
-def test_command_that_goes_on_has_all_that_was_given(
-    train: Train, monkeypatch: pytest.MonkeyPatch, beside: str, starts: str
-) -> None:
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", beside)
-    train.out.mkdir()
-    (train.out / "checkpoint.pt").touch()
-    out = shlex.quote(str(train.out))
-    given = f"--out {out} --data 'my images' --lr 0.5 --exact --at-least 45"
-
-    assert main(["train", *shlex.split(given)]) == 2
-
-    assert f"Go on with it: {starts} train {given} --resume\n" in train.said()
