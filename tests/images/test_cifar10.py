@@ -38,6 +38,19 @@ class TestOfficial:
         assert np.array_equal(np.asarray(test[2][0]), planes.transpose(1, 2, 0))
         assert (train[0][0].size, train[0][0].mode) == ((32, 32), "RGB")
 
+    def test_count_takes_as_many_of_each_class(
+        self, official: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        values = np.arange(20, dtype=np.uint8)[:, None].repeat(3072, 1)
+        replace(official, monkeypatch, test_batch={"data": values, "labels": [*range(10)] * 2})
+
+        taken = [data.load("test", official, count=10, seed=seed) for seed in (0, 0, 1)]
+
+        first, same, other = (images.pixels[:, 0, 0, 0].tolist() for images in taken)
+        assert [value % 10 for value in first] == taken[0].labels
+        assert sorted(taken[0].labels) == [*range(10)]
+        assert first == same != other
+
     def test_origin_says_so(self, official: Path) -> None:
         name = f"the official CIFAR-10 in {official}, digests verified"
         assert data.describe(official) == name
