@@ -65,6 +65,14 @@ def inner(t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return room, view
 
 
+def swapped(t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lay ``t`` out as a batch of transposed matrices: ``room.mT``."""
+    if t.dim() < 2:
+        return offset(t)
+    room = t.mT.clone(memory_format=torch.contiguous_format)
+    return room, room.mT
+
+
 def channels_last(t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Lay images or kernels out with their channels innermost; other tensors as they are."""
     room = t.contiguous(memory_format=torch.channels_last) if t.dim() == 4 else t.clone()
@@ -79,6 +87,14 @@ def sliced_channels_last(t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return room, room[:, : t.shape[1]]
 
 
+def offset_channels_last(t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lay images or kernels out as the last of one more, with channels innermost."""
+    if t.dim() != 4:
+        return offset(t)
+    room = torch.cat([t[:1] * 0 + GAP, t]).contiguous(memory_format=torch.channels_last)
+    return room, room[-t.shape[0] :] if len(t) else room
+
+
 LAYOUTS: dict[str, Layout] = {"transposed": transposed, "strided": strided}
 LAYOUTS |= {"offset": offset, "sliced": sliced}
 LAYOUTS_OF_IMAGES: dict[str, Layout] = {
@@ -87,7 +103,13 @@ LAYOUTS_OF_IMAGES: dict[str, Layout] = {
     "sliced_channels_last": sliced_channels_last,
 }
 # For accelerators, beside the ones above.
-EVERY_LAYOUT: dict[str, Layout] = {"packed": packed, "inner": inner, **LAYOUTS_OF_IMAGES}
+EVERY_LAYOUT: dict[str, Layout] = {
+    "packed": packed,
+    "inner": inner,
+    "swapped": swapped,
+    **LAYOUTS_OF_IMAGES,
+    "offset_channels_last": offset_channels_last,
+}
 
 
 def expanded(t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

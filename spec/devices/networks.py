@@ -446,9 +446,10 @@ def trained_together(
         return layouts[place % len(layouts)](t)[1]
 
     learned = [drawn(shape, place).requires_grad_() for place, shape in enumerate(shapes)]
-    steps = optimizer(learned, **options)
+    groups = [{"params": learned[1::2]}, {"params": learned[::2], "lr": 0.02}]
+    steps = optimizer(groups, **options)
     for step in range(6):
-        steps.zero_grad(set_to_none=step % 3 != 2)
+        steps.zero_grad(set_to_none=step == 3)
         used = [p for place, p in enumerate(learned) if (place + step) % 4 > 0]
         gradients = [drawn(p.shape, place + step) for place, p in enumerate(used)]
         for _ in range(2):
@@ -461,7 +462,7 @@ def trained_together(
             steps.param_groups[0]["lr"] /= 2
         if step == 3:
             state = steps.state_dict()
-            steps = optimizer(learned, **options)
+            steps = optimizer(groups, **options)
             steps.load_state_dict(state)
         steps.step()
     return [parameter.detach().cpu().float() for parameter in learned]

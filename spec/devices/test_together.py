@@ -14,10 +14,11 @@ import torch.nn.functional as F
 from torch import nn
 from torch.testing import assert_close
 
-from spec.devices import in_place, networks, operations, slopes, together
+from spec.devices import calls, in_place, networks, operations, slopes, together
+from spec.devices.calls import CPU
 from spec.devices.layouts import EVERY_LAYOUT, OF_ANY_LAYOUT
 from spec.devices.networks import FURTHER_LAYERS, FURTHER_OPTIMIZERS, LAYERS
-from spec.devices.together import CPU, OF_REPEATED, assert_same
+from spec.devices.together import OF_REPEATED, assert_same
 
 pytestmark = [pytest.mark.on("accelerator"), pytest.mark.usefixtures("one_thread")]
 
@@ -30,6 +31,11 @@ OF_REPEATED_AND_SMOOTH = [o for o in SMOOTH if o in OF_REPEATED and "softmax" no
 ALL_LAYERS = {**LAYERS, **FURTHER_LAYERS}
 
 every_layer = pytest.mark.parametrize("layer", ALL_LAYERS.values(), ids=ALL_LAYERS)
+
+
+def named(table: dict[str, Any]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("call", table.values(), ids=table)
+
 
 every_draw = pytest.mark.parametrize(
     "draw",
@@ -96,7 +102,7 @@ class TestPrograms:
         self, program: Callable[..., Any], device: torch.device
     ) -> None:
         """What writes to slices or differentiates twice has in float32 the gradients of float64."""
-        assert_same(together.slopes_of(program, device))
+        assert_same(calls.of_shapes(program, [[(3, 4)] * 2, [(33, 65)] * 2], device))
 
     @pytest.mark.parametrize(
         "combine",
@@ -115,6 +121,63 @@ class TestPrograms:
         found = [combine(t.to(device), number).cpu() for number in numbers]
 
         assert_close(found, [combine(t, torch.full_like(t, number)) for number in (7, 2, 3)])
+
+
+class TestCalls:
+    @named(calls.OF_A_DIMENSION)
+    def test_call_takes_any_dimension(self, call: Callable[..., Any], device: torch.device) -> None:
+        """A call along one of up to four dimensions, short or long, agrees with float64."""
+        assert_same(calls.along_dimensions(call, device))
+
+    @named(calls.OF_TWO)
+    def test_call_takes_two_shapes(self, call: Callable[..., Any], device: torch.device) -> None:
+        """A call of two tensors of different shapes and layouts agrees with float64."""
+        assert_same(calls.of_shapes(call, calls.PAIRS, device))
+
+    @named(calls.OF_TWO_DTYPES)
+    def test_call_takes_two_dtypes(self, call: Callable[..., Any], device: torch.device) -> None:
+        """A call of two tensors of different dtypes and layouts gives what it gives on the cpu."""
+        assert_same(calls.of_two_dtypes(call, device), least=1e-3)
+
+    @named(calls.PRODUCTS)
+    def test_product_of_any_lengths_is_right(
+        self, call: tuple[Any, Any], device: torch.device
+    ) -> None:
+        """A product of matrices of any lengths and layouts agrees with float64."""
+        assert_same(calls.products(*call, device))
+
+    @named(calls.REFUSED)
+    def test_call_is_right_after_shapes_that_do_not_fit(
+        self, call: tuple[Any, Any, Any], device: torch.device
+    ) -> None:
+        """A call that has refused tensors of shapes that do not fit agrees with float64."""
+        assert_same(calls.after_refusal(*call, device))
+
+    @named(calls.WITH_INDICES)
+    def test_call_is_right_after_an_index_out_of_range(
+        self, call: Callable[..., Any], device: torch.device
+    ) -> None:
+        """A call with indices agrees with float64 right after one that is out of range."""
+        assert_same(calls.after_wrong_index(call, device))
+
+    @named(calls.OTHERWISE)
+    def test_call_takes_another_argument_the_next_time(
+        self, call: tuple[Any, Any, Any], device: torch.device
+    ) -> None:
+        """A call that is repeated with another argument uses that argument."""
+        assert_same(calls.with_other_arguments(*call, device))
+
+    @named(calls.OF_MANY)
+    def test_call_reaches_far(self, call: Callable[..., Any], device: torch.device) -> None:
+        """A call reaches the last of 70,001 rows, and takes many places or tensors at once."""
+        assert_same(calls.compared(call, [(70_001, 3)], device))
+
+    @named(calls.INTO)
+    def test_call_writes_into_any_layout(
+        self, call: Callable[..., Any], device: torch.device
+    ) -> None:
+        """A call with out= writes its result into a tensor of any layout, and no gap."""
+        assert_same(calls.into(call, device))
 
 
 class TestLayers:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from blitz.base import backend
+from spec.devices.calls import CPU, LAYOUTS, Compared
 from spec.devices.in_place import NUMBERS, PAIRS, PLACES, InPlace
 from spec.devices.layouts import (
     EVERY_LAYOUT,
@@ -24,9 +25,7 @@ from spec.devices.layouts import (
 )
 from spec.devices.operations import F32, FAMILIES, Operation, listed
 
-CPU = torch.device("cpu")
 DTYPES = (torch.bool, torch.uint8, torch.int32, torch.float16)
-LAYOUTS = {name: layout for name, layout in EVERY_LAYOUT.items() if "channels" not in name}
 SIZES = ((1, 1), (5, 33), (129, 3), (4, 1024), (3, 4099), (2, 70_001))
 """Rows and columns: one, odd, a power of two, and more than 16 bits count."""
 
@@ -113,10 +112,6 @@ def _larger(numbers: Any, rows: int, columns: int, random: np.random.Generator) 
         # rounded as on the device: jumps of floor and its kin lie at the same numbers
         return floats.astype(np.float32).astype(np.float64).reshape(shape)
     return random.choice(array.ravel(), shape)
-
-
-Compared = Iterator[tuple[str, list[torch.Tensor], list[torch.Tensor]]]
-"""Where, what was found there and what was expected."""
 
 
 def results(operation: Operation, device: torch.device) -> Compared:
@@ -291,7 +286,8 @@ def _accumulated(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
 
 
 def _second_derivative(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-    (slope,) = torch.autograd.grad((x.sin() * w).sum(), x, create_graph=True)
+    with torch.enable_grad():  # also where a caller has turned it off
+        (slope,) = torch.autograd.grad((x.sin() * w).sum(), x, create_graph=True)
     return slope * x
 
 
@@ -327,25 +323,3 @@ PROGRAMS: dict[str, Program] = {
 def _sliced_times(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
     x[:, 1:].mul_(w[:, 1:])
     return x * 2
-
-
-def slopes_of(program: Program, device: torch.device) -> Compared:
-    """Compare with float64's what ``program`` makes and its gradients, twice, in two sizes."""
-    for size in ((3, 4), (33, 65)):
-        numbers = [torch.randn(size) for _ in range(2)]
-        expected = _learned(program, [t.double() for t in numbers])
-        for name, layout in LAYOUTS.items():
-            found = _learned(program, [layout(t.to(device))[1] for t in numbers])
-            yield f"{size}, {name}", found, expected
-
-
-def _learned(program: Program, numbers: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Return results and gradients; a gradient is the sum of two, the first made by a sum."""
-    leaves = [t.detach().requires_grad_() for t in numbers]
-    first = program(*leaves)
-    first.sum().backward()
-    second = program(*leaves)
-    del first
-    second.backward(torch.linspace(1, 2, second.numel()).view(second.shape).to(second))
-    made = [second.detach(), *[t.grad for t in leaves if t.grad is not None]]
-    return [t.cpu().float() for t in made]
