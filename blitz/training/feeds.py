@@ -98,7 +98,7 @@ class Feed(ABC):
         """Return which images this process has from batch ``start`` on, one or more a batch."""
         rest = order(self.count, self.seed, epoch)[start * self.batch_size :]
         indices = self.rank.share(rest, self.batch_size)
-        if start < self.batches and not self._weight(self.batches - 1):
+        if not self._weight(self.batches - 1):
             # A step needs every process: an image of weight 0 stands in.
             indices = torch.cat([indices, indices.new_zeros(1)])
         return indices
