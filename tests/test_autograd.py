@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from blitz import autograd
 
@@ -28,3 +29,13 @@ def test_labels_that_differ_in_shape_are_broadcast() -> None:
     loss = autograd.training_step(net, data, torch.tensor(5.0))
 
     torch.testing.assert_close(loss.item(), expected)
+
+
+def test_step_is_the_texts_sgd_with_momentum() -> None:
+    steps = []
+    hook = register_optimizer_step_post_hook(lambda sgd, *_: steps.append(sgd.defaults))
+
+    autograd.training_step(nn.Linear(3, 2), torch.ones(1, 3), torch.ones(1, 2))
+    hook.remove()
+
+    assert [(step["lr"], step["momentum"]) for step in steps] == [(0.01, 0.9)]

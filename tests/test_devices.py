@@ -98,7 +98,7 @@ class TestWhyUnusable:
             (AssertionError("No kernel image."), "No kernel image. Install a build of torch"),
             (KeyError(), "KeyError. Read"),
         ],
-        ids=repr,
+        ids=["two lines", "one line", "no words"],
     )
     @pytest.mark.parametrize("operation", ["to", "__mul__"])
     def test_tells_the_first_line_of_what_torch_reports(
