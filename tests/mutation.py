@@ -11,6 +11,7 @@ import argparse
 import ast
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,7 @@ def main() -> int:
     tests = " ".join(["spec/test_*.py", *own, *asked.tests])
     # Not all of tests/: it takes five minutes, and some read the sources, which mutmut rewrites.
     os.environ["PYTEST_ADDOPTS"] = f"-o 'testpaths={tests}'"
+    shutil.rmtree("mutants", ignore_errors=True)  # files that are not Python are copied once only
     mutmut("run", *(f"{module}*" for module in asked.modules), stdout=None)
     checked = {
         name: "not run" if code == NOT_RUN else status_by_exit_code[code]
