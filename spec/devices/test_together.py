@@ -47,6 +47,8 @@ every_draw = pytest.mark.parametrize(
         pytest.param(lambda t: torch.randint_like(t, 2**20), id="randint"),
         pytest.param(lambda t: torch.rand_like(t) * F.dropout(t + 1), id="dropout"),
         pytest.param(lambda t: nn.init.kaiming_uniform_(t), id="kaiming_uniform_"),
+        pytest.param(lambda t: F.dropout(t + 1), id="dropout alone"),
+        pytest.param(lambda t: t.bernoulli_(0.5), id="bernoulli_"),
     ],
 )
 
@@ -372,6 +374,16 @@ class TestDraws:
 
         assert first == second
         assert any(numbers[-1] != 0 for numbers in first[3:])
+
+    @pytest.mark.parametrize("count", [1, 3, 33, 4099, 70_001])
+    @every_draw
+    def test_every_place_is_drawn_anew(
+        self, draw: Callable[..., Any], count: int, device: torch.device
+    ) -> None:
+        """In forty draws no place of a tensor, the last ones included, has one number always."""
+        drawn = torch.stack([draw(torch.zeros(count, 1, device=device)).cpu() for _ in range(40)])
+
+        assert (drawn != drawn[0]).any(0).all()
 
     @every_draw
     def test_long_draw_repeats_nothing(
