@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from blitz import data
 from blitz.images.cifar10 import FOLDERS
 
 TRAIN, TEST = 39, 12
@@ -21,3 +22,7 @@ def make(folder: Path, seed: int = 0) -> Path:
             pixels = random.integers(0, 100, (32, 32, 3)) + 15 * np.array([label, 9 - label, 5])
             Image.fromarray(pixels.astype(np.uint8)).save(path)
     return folder
+
+
+def pixels_of(images: data.Images) -> list[bytes]:
+    return [image.tobytes() for image, _ in images]

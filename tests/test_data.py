@@ -10,13 +10,8 @@ import torch
 from blitz import data
 
 
-@pytest.fixture(scope="module")
-def made() -> data.Images:
-    return data.load("train", count=2000)
-
-
 class TestLoad:
-    def test_images_can_be_sent_to_another_process(self, made: data.Images, images: Path) -> None:
+    def test_images_can_be_sent_to_another_process(self, images: Path) -> None:
         for source in (None, images):
             loaded = data.load("train", source, count=20)
             loaded.transform = data.transform()

@@ -10,6 +10,7 @@ import pytest
 
 from blitz import data
 from blitz.images.cifar10 import BATCHES
+from tests.conftest import MakesFolder
 from tests.images import official as made
 
 
@@ -79,16 +80,6 @@ class TestWarnings:
         assert data.load("test", official).labels == [3]
 
 
-class Trace:
-    """Unpickled, it leaves a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.path,)
-
-
 class TestUnusable:
     def refused(self, folder: Path, words: str) -> None:
         for split in ("train", "test"):
@@ -107,7 +98,7 @@ class TestUnusable:
     @pytest.mark.parametrize("name", ["data_batch_1", "test_batch", "batches.meta"])
     def test_file_that_would_run_code_is_not_opened(self, official: Path, name: str) -> None:
         trace = official / "trace"
-        bomb = pickle.dumps({"data": Trace(trace), "labels": [], "label_names": []}, 2)
+        bomb = pickle.dumps({"data": MakesFolder(trace), "labels": [], "label_names": []}, 2)
         (official / BATCHES / name).write_bytes(bomb)
 
         self.refused(official, f"not opened: {name}")

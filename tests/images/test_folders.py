@@ -13,16 +13,13 @@ from blitz.__main__ import main
 from blitz.images import photos
 from blitz.images.cifar10 import FOLDERS
 from tests import small_images
+from tests.small_images import pixels_of
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """39 training images, four a class and three trucks, and 12 test images."""
     return small_images.make(tmp_path)
-
-
-def pixels_of(images: data.Images) -> list[bytes]:
-    return [image.tobytes() for image, _ in images]
 
 
 class TestFolder:

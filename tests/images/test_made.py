@@ -6,12 +6,9 @@ import numpy as np
 import pytest
 
 from blitz import data
+from tests.small_images import pixels_of
 
 PARTS = (("train", 0), ("test", 0), ("train", 1), ("test", 1))
-
-
-def pixels_of(images: data.Images) -> list[bytes]:
-    return [image.tobytes() for image, _ in images]
 
 
 @pytest.fixture(scope="module")

@@ -40,6 +40,7 @@ class TestPanels:
         assert figure.axes[0].get_ylabel() == "images/s (forward, backward and step)"
         assert figure.get_suptitle().startswith("Training throughput of the tutorial's classifier")
         assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()  # to be compared
+        assert figure.get_size_inches().tolist() == pytest.approx([8.7, 5.2])
 
     def test_axes_have_a_tick_at_each_width_and_few_at_rates(self) -> None:
         axes, other = throughput_over_width([MACHINE]).axes
@@ -87,11 +88,11 @@ class TestLines:
 
         (text,) = first.texts
         assert text.get_text() == "cuda ahead from width 24"
-        assert text.xy == (24, 0.02)
-        assert text.get_color() == COLORS[1]
+        assert (text.xy, text.xycoords) == ((24, 0.02), ("data", "axes fraction"))
+        assert (text.xyann, text.anncoords, text.get_rotation()) == ((3, 0), "offset points", 90)
+        assert (text.get_color(), text.get_fontsize()) == (COLORS[1], 8)
         (mark,) = (line for line in first.get_lines() if line.get_linestyle() == ":")
-        assert list(mark.get_xdata()) == [24, 24]
-        assert mark.get_color() == COLORS[1]
+        assert (mark.get_xdata()[0], mark.get_color(), mark.get_linewidth()) == (24, COLORS[1], 1.2)
         assert list(second.texts) == []
         slow = replace(MACHINE, points=(POINTS[1], POINTS[3]))
         assert list(throughput_over_width([slow]).axes[0].texts) == []
@@ -154,6 +155,8 @@ class TestLegend:
         assert 0 <= frame.y0 < frame.y1 <= label.y0
         places = {round(text.get_window_extent().x0) for text in legend.get_texts()}
         assert len(places) == columns
+        sizes = legend.get_texts()[0].get_fontsize(), legend.get_title().get_fontsize()
+        assert (legend.get_frame_on(), *sizes) == (False, 9, 8)
 
 
 @pytest.fixture
