@@ -102,12 +102,13 @@ class TestLines:
         figure = throughput_over_width([replace(MACHINE, points=(busy, *POINTS[1:]))])
 
         hollow = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white"]
-        assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in hollow] == [(24, 400.0)]
+        assert [line.get_xydata().tolist() for line in hollow] == [[[24, 400]]]
+        assert [(line.get_marker(), line.get_color()) for line in hollow] == [
+            (MARKERS[0], COLORS[0])
+        ]
         assert "hollow: measured on a busy machine" in figure.legends[0].get_title().get_text()
-        assert all(
-            line.get_markerfacecolor() != "white"
-            for line in throughput_over_width([MACHINE]).axes[0].lines
-        )
+        lines = throughput_over_width([MACHINE]).axes[0].lines
+        assert "white" not in [line.get_markerfacecolor() for line in lines]
 
 
 class TestLegend:
