@@ -385,6 +385,28 @@ class TestDraws:
 
         assert (drawn != drawn[0]).any(0).all()
 
+    @pytest.mark.parametrize(
+        "draw",
+        [
+            pytest.param(lambda t, mean: t.uniform_(mean - 0.5, mean + 0.5), id="uniform_"),
+            pytest.param(lambda t, mean: t.normal_(mean, 0.5), id="normal_"),
+            pytest.param(lambda t, mean: t.bernoulli_(mean), id="bernoulli_"),
+            pytest.param(lambda t, mean: t.exponential_(1 / mean), id="exponential_"),
+            pytest.param(lambda t, mean: t.random_(0, int(mean * 20) + 1) / 10, id="random_"),
+            pytest.param(lambda t, mean: F.dropout(t + 1, mean) == 0, id="dropout"),
+            pytest.param(lambda t, mean: F.dropout(t + mean, 1 - mean), id="dropout scales"),
+        ],
+    )
+    def test_draw_takes_another_argument_the_next_time(
+        self, draw: Callable[..., Any], device: torch.device
+    ) -> None:
+        """A draw that is repeated with another argument has the mean that this one gives."""
+        means = [0.2, 0.8, 0.2, 0.5, 0.8]
+
+        found = together.means_of_draws(draw, means, device)
+
+        assert_close(found, means, rtol=0, atol=0.1)  # of 4,099 numbers, six times their error
+
     @every_draw
     def test_long_draw_repeats_nothing(
         self, draw: Callable[..., Any], device: torch.device

@@ -264,6 +264,13 @@ def drawn(draw: Callable[[torch.Tensor], torch.Tensor], device: torch.device) ->
     return [draw(torch.zeros(count, 1, device=device)).flatten().tolist() for count in counts]
 
 
+def means_of_draws(
+    draw: Callable[[torch.Tensor, float], torch.Tensor], means: list[float], device: torch.device
+) -> list[float]:
+    """Return the means of 4,099 numbers drawn with each argument in turn."""
+    return [draw(torch.zeros(4099, device=device), mean).float().mean().item() for mean in means]
+
+
 def hundred_times(change: Callable[[], Any]) -> None:
     for _ in range(100):
         change()
