@@ -394,6 +394,7 @@ def passes(
         for name, t in tensors.items():
             moved[name].copy_(t)
         tried = layer.function(*inputs)
+        layer.function(*[t for n, t in on(device, earlier).items() if n != "given"])  # not into it
     output = layer.function(*inputs)
     first, second = (
         torch.autograd.grad(output, list(leaves.values()), moved["given"], retain_graph=True)
