@@ -11,14 +11,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from spec.devices.layouts import EVERY_LAYOUT, packed
+from spec.devices.layouts import EVERY_LAYOUT
 from spec.devices.operations import listed
 
 Compared = Iterator[tuple[str, list[torch.Tensor], list[torch.Tensor]]]
 """Where, what was found there and what was expected."""
 
 LAYOUTS = {name: layout for name, layout in EVERY_LAYOUT.items() if "channels" not in name}
-CPU = torch.device("cpu")
 
 
 def _indices(x: torch.Tensor, dim: int, count: int = 5) -> torch.Tensor:
@@ -117,10 +116,7 @@ OF_TWO: dict[str, Callable[[torch.Tensor, torch.Tensor], Any]] = {
     "clamp": lambda x, y: x.clamp(min=y),
     "comparisons": lambda x, y: [x < y, x <= y, x > y, x >= y, x == y, x != y],
     "logic": lambda x, y: [(x > 0) & (y > 0), (x > 0) | (y > 0), (x > 0) ^ (y > 0)],
-    "integers": lambda x, y: [
-        (x * 8).long() + (y * 8).long(),
-        (x * 8).int() * (y * 8).int(),
-    ],
+    "integers": lambda x, y: [(x * 8).long() + (y * 8).long(), (x * 8).int() * (y * 8).int()],
     "floor_divide": lambda x, y: (x * 128).long() // ((y * 8).long().abs() + 1),
     "remainder": lambda x, y: (x * 128).long() % ((y * 8).long().abs() + 1),
     "atan2": torch.atan2,
@@ -320,7 +316,7 @@ OF_MANY: dict[str, Callable[[torch.Tensor], Any]] = {
     "reshaped": lambda x: x.t().reshape(-1, 3) * 2,
 }
 
-# Calls with indices of the first dimension.
+# Calls with indices, of either dimension.
 WITH_INDICES: dict[str, Callable[[torch.Tensor, torch.Tensor], Any]] = {
     "index_select": lambda x, i: x.index_select(0, i),
     "columns": lambda x, i: x.index_select(1, i),
@@ -391,7 +387,7 @@ def _put(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return x
 
 
-def drawn(shape: tuple[int, ...]) -> torch.Tensor:
+def distinct(shape: tuple[int, ...]) -> torch.Tensor:
     """Draw numbers from -3 to 3, no two alike: of equal ones any may come first in a sort."""
     count = math.prod(shape)
     return (torch.randperm(count) / count * 6 - 3).view(shape)
@@ -405,7 +401,7 @@ def compared(
     shift: float = 0,
 ) -> Compared:
     """Compare results and gradients with float64's; each input of a call has another layout."""
-    numbers, layouts = [drawn(shape) + shift for shape in shapes], list(LAYOUTS)
+    numbers, layouts = [distinct(shape) + shift for shape in shapes], list(LAYOUTS)
     expected = _results(call, [t.double() for t in numbers])
     for turn in turns:
         names = [layouts[(turn + 3 * place) % len(layouts)] for place in range(len(numbers))]
@@ -452,8 +448,8 @@ def along_dimensions(call: Callable[[torch.Tensor, int], Any], device: torch.dev
     """
     for shape in SHAPES:
         for dim in range(len(shape)):
+            this = partial(_at, call, dim)
             for shift, turns in ((0, range(dim, dim + 6, 2)), (-5, [dim]), (5, [dim + 3])):
-                this = partial(_at, call, dim)
                 for where, found, expected in compared(this, [shape], device, turns, shift):
                     yield f"dimension {dim}, {where} and {shift}", found, expected
 
@@ -477,7 +473,7 @@ def after_wrong_index(
 
     On CUDA that ends the process's work with the device; there floats are given for an index.
     """
-    x, index = drawn((9, 9)), torch.tensor([0, 8, 3, 3, 1, 5, 7, 2, 6])
+    x, index = distinct((9, 9)), torch.tensor([0, 8, 3, 3, 1, 5, 7, 2, 6])
     expected = _results(partial(_at, call, index), [x.double()])
     wrong = index.float() if device.type == "cuda" else index * 999
     with contextlib.suppress(RuntimeError, IndexError, ValueError):
@@ -496,7 +492,7 @@ def with_other_arguments(
     device: torch.device,
 ) -> Compared:
     """Compare what a call makes with each argument, twice in turn, of tensors of one shape."""
-    x = drawn(shape)
+    x = distinct(shape)
     for turn, argument in enumerate(arguments * 2):
         this = partial(_at, call, argument)
         yield f"{argument}, {turn}", _results(this, [x.to(device)]), _results(this, [x.double()])
@@ -505,7 +501,7 @@ def with_other_arguments(
 def into(call: Callable[..., Any], device: torch.device) -> Compared:
     """Compare the whole memory of tensors of any layout, into which a call writes its result."""
     for length in (7, 33):
-        x, y = drawn((2, length, length))
+        x, y = distinct((2, length, length))
         made = call(x, y)
         for name, layout in LAYOUTS.items():
             room, out = layout(torch.zeros_like(made).to(device))
@@ -524,6 +520,6 @@ def of_two_dtypes(call: Callable[..., Any], device: torch.device) -> Compared:
             expected = listed(call(x, y))
         except RuntimeError:
             continue
-        found = listed(call(layout(x.to(device))[1], packed(y.to(device))[1]))
+        found = listed(call(layout(x.to(device))[1], y.to(device)))
         assert [t.dtype for t in found] == [t.dtype for t in expected]
         yield f"{a} and {b}, {name}", [t.cpu() for t in found], expected

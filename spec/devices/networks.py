@@ -297,13 +297,17 @@ def outcome(layer: Layer, tensors: dict[str, torch.Tensor]) -> dict[str, torch.T
         tensors: As ``layer.tensors`` names them, on one device; without ``given``, the gradient
             is that of the sum of all outputs, which torch makes by expanding a one.
     """
-    output = layer.function(*[t for name, t in tensors.items() if name != "given"])
+    output = layer.function(*_inputs(tensors))
     leaves = {name: t for name, t in tensors.items() if t.requires_grad}
     if "given" in tensors:
         found = torch.autograd.grad(output, list(leaves.values()), tensors["given"])
     else:
         found = torch.autograd.grad(output.sum(), list(leaves.values()))
     return {"output": output.detach(), **_named(leaves, found)}
+
+
+def _inputs(tensors: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    return [t for name, t in tensors.items() if name != "given"]
 
 
 def _named(leaves: Iterable[str], found: Iterable[torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -386,7 +390,7 @@ def passes(
     or a state dict changes weights.
     """
     moved = on(device, earlier)
-    inputs = [t for name, t in moved.items() if name != "given"]
+    inputs = _inputs(moved)
     leaves = {name: t for name, t in moved.items() if name in LEARNED}
     outcome(layer, moved)
     with torch.no_grad():
@@ -394,7 +398,7 @@ def passes(
         for name, t in tensors.items():
             moved[name].copy_(t)
         tried = layer.function(*inputs)
-        layer.function(*[t for n, t in on(device, earlier).items() if n != "given"])  # not into it
+        layer.function(*_inputs(on(device, earlier)))  # leaves the last result as it is
     output = layer.function(*inputs)
     first, second = (
         torch.autograd.grad(output, list(leaves.values()), moved["given"], retain_graph=True)

@@ -15,10 +15,9 @@ from torch import nn
 from torch.testing import assert_close
 
 from spec.devices import calls, in_place, networks, operations, slopes, together
-from spec.devices.calls import CPU
 from spec.devices.layouts import EVERY_LAYOUT, OF_ANY_LAYOUT
 from spec.devices.networks import FURTHER_LAYERS, FURTHER_OPTIMIZERS, LAYERS
-from spec.devices.together import OF_REPEATED, assert_same
+from spec.devices.together import CPU, OF_REPEATED, assert_same
 
 pytestmark = [pytest.mark.on("accelerator"), pytest.mark.usefixtures("one_thread")]
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from blitz.base import backend
-from spec.devices.calls import CPU, LAYOUTS, Compared
+from spec.devices.calls import LAYOUTS, Compared
 from spec.devices.in_place import NUMBERS, PAIRS, PLACES, InPlace
 from spec.devices.layouts import (
     EVERY_LAYOUT,
@@ -25,6 +25,7 @@ from spec.devices.layouts import (
 )
 from spec.devices.operations import F32, FAMILIES, Operation, listed
 
+CPU = torch.device("cpu")
 DTYPES = (torch.bool, torch.uint8, torch.int32, torch.float16)
 SIZES = ((1, 1), (5, 33), (129, 3), (4, 1024), (3, 4099), (2, 70_001))
 """Rows and columns: one, odd, a power of two, and more than 16 bits count."""
