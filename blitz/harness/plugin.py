@@ -162,5 +162,6 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         if Path.cwd() == session.config.rootpath:  # elsewhere, the server finds another spec first
             preload = ["blitz.harness.before_torch", *preload, *files]
         get_context("forkserver").set_forkserver_preload(preload)
-        if not xdist.is_worker(session.config):  # of several workers, one will need it
+        # Of several workers, one will need it.
+        if not (xdist.is_worker(session.config) or session.config.option.collectonly):
             forkserver.ensure_running()

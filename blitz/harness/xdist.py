@@ -51,14 +51,15 @@ def selection(config: pytest.Config) -> Selection:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Hand out whole chapters: two workers would train a chapter's net twice."""
+    """Hand out whole chapters, whose nets would be trained twice else, and classes of devices/."""
     if config.option.dist != "load" or workers(config) == 1:
         return None
     from xdist.scheduler import LoadScopeScheduling
 
     class ChapterScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
         def _split_scope(self, nodeid: str) -> str:
-            return nodeid.split("::")[0].split("/")[-1]
+            path, name, *_ = f"{nodeid}::".split("::")
+            return path.split("/")[-1] + (name if "/devices/" in path else "")
 
         def remove_node(self, node: Any) -> str | None:
             """Return the test that a worker died of, and do not run it again as xdist would."""
