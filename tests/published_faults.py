@@ -382,7 +382,7 @@ ROWS: dict[str, tuple[dict[str, Fault], str, str]] = {
     # Sizes
     "pytorch/pytorch#78915 topk_stops_at_16": (
         {"topk.values": spoil(lambda given: given["k"] > 16, zero, 0)},
-        "rows_of_any_length",
+        "call_reaches_far",
         "topk",
     ),
     "NVIDIA/TransformerEngine#3207 update_is_skipped_when_the_last_parameter_is_empty": (

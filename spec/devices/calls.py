@@ -95,7 +95,15 @@ OF_A_DIMENSION: dict[str, Callable[[torch.Tensor, int], Any]] = {
     "unfold": lambda x, dim: x.unfold(dim, 2, 1),
     "times a range": lambda x, dim: x.movedim(dim, -1) * torch.arange(x.shape[dim]).to(x.device),
 }
-SHAPES = ((3, 5, 7, 33), (2, 1025, 3), (4099, 2), (70_001, 2))
+SHAPES = (
+    (3, 5, 7, 33),
+    (2, 3, 2, 3, 2, 5),
+    (257, 3, 17),
+    (7, 1000),
+    (2, 1025, 3),
+    (4099, 2),
+    (70_001, 2),
+)
 
 # Calls of two tensors, which are broadcast.
 OF_TWO: dict[str, Callable[[torch.Tensor, torch.Tensor], Any]] = {
@@ -131,12 +139,14 @@ PAIRS = (
     *(((2, 5, 33), (5, 1)), ((4, 3, 5, 5), (3, 1, 1)), ((3, 1, 1), (4, 3, 5, 5)), ((5, 33), ())),
     *(((), (5, 33)), ((4, 1, 5, 1), (3, 1, 7)), ((4099, 2), (2,)), ((2, 70_001), (2, 1))),
     *(((2, 70_001), (70_001,)), ((4, 3, 5, 5), (4, 3, 5, 5)), ((1,), (1, 1)), ((1025,), (1,))),
+    *(((33, 1), (1, 33)), ((33, 1), (33,)), ((2, 3, 1, 2, 1), (3, 5, 1, 2)), ((6, 5), (1, 5))),
 )
 
 # Products, by the shapes of their operands.
 LENGTHS = [
     *product((1, 5, 64, 130), repeat=3),
     *((1025, 3, 5), (3, 4099, 5), (3, 5, 1025), (257, 33, 65), (1, 4099, 2), (4099, 1, 2)),
+    *((5, 0, 33), (0, 5, 33), (5, 33, 0)),
 ]
 PRODUCTS: dict[str, tuple[Callable[..., Any], Callable[[int, int, int], tuple[Any, ...]]]] = {
     "mm": (torch.mm, lambda m, k, n: ((m, k), (k, n))),
@@ -299,7 +309,9 @@ OF_MANY: dict[str, Callable[[torch.Tensor], Any]] = {
     "masked_scatter": lambda x: x.masked_scatter(x.detach() > 1, x * 2),
     "nonzero": lambda x: (x > 2).nonzero(),
     "unique": lambda x: list((x * 8).long().unique(return_counts=True)),
-    "searchsorted": lambda x: torch.searchsorted(x.detach()[:, 0].sort().values, x.detach()[:99]),
+    "searchsorted": lambda x: torch.searchsorted(
+        x[:, 0].detach().sort().values.contiguous(), x.detach().contiguous()
+    ),
     "bincount": lambda x: (_far(x) * 3 % 70_001).bincount(),
     "one_hot": lambda x: F.one_hot(_far(x, 33), 70_001).sum(0),
     "cross_entropy": lambda x: F.cross_entropy(x.t(), _far(x, 3) + 5),
@@ -442,7 +454,7 @@ def products(
 
 
 def along_dimensions(call: Callable[[torch.Tensor, int], Any], device: torch.device) -> Compared:
-    """Compare what a call makes along each dimension of tensors with two to four of them.
+    """Compare what a call makes along each dimension of tensors with two to six of them.
 
     Some numbers are all below or all above zero, with which kernels pad their blocks.
     """

@@ -83,6 +83,10 @@ def _layer_norm(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> to
     return F.layer_norm(x, weight.shape, weight, bias)
 
 
+def _embedding(x: torch.Tensor, weight: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+    return x * F.embedding(indices, weight).prod(1)
+
+
 def _activations(x: torch.Tensor) -> torch.Tensor:
     return F.leaky_relu(x) + F.gelu(x) + x.tanh() + x.sigmoid()
 
@@ -97,6 +101,8 @@ LAYERS = {
     "linear": Layer(F.linear, (6,), ((4, 6), (4,))),
     "linear_of_rows": Layer(F.linear, (3, 6), ((4, 6), (4,))),
     "linear_to_one": Layer(F.linear, (6,), ((1, 6), (1,))),
+    "bmm": Layer(lambda x: torch.bmm(x, x.transpose(1, 2)), (2, 3)),
+    "embedding": Layer(_embedding, (6,), ((10, 6),), lambda n: torch.arange(3 * n).view(n, 3) % 10),
     "max_pool2d": Layer(partial(F.max_pool2d, kernel_size=2), (4, 6, 5)),
     "avg_pool2d": Layer(partial(F.avg_pool2d, kernel_size=3, padding=1), (4, 6, 5)),
     "adaptive_avg_pool2d": Layer(partial(F.adaptive_avg_pool2d, output_size=2), (4, 6, 5)),
@@ -128,10 +134,6 @@ def _batch_norm_of_rows_in_eval(x: torch.Tensor, *weights: torch.Tensor) -> torc
     return _batch_norm_in_eval(x, *weights)
 
 
-def _embedding(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    return x + F.embedding(_labels(len(x)).to(x.device), weight)
-
-
 _IMAGE, _LARGE = (4, 6, 5), (3, 33, 65)
 _OF_NUMBERS = (
     *(F.relu6, F.leaky_relu, F.elu, F.selu, F.celu, F.gelu, F.silu, F.mish, F.softsign, F.tanh),
@@ -158,6 +160,9 @@ FURTHER_LAYERS = {
     "conv2d_1x1_strided": Layer(partial(F.conv2d, stride=2), _IMAGE, ((6, 4, 1, 1),)),
     "conv2d_5x5": Layer(F.conv2d, (3, 32, 32), ((6, 3, 5, 5), (6,))),
     "conv2d_7x7": Layer(partial(F.conv2d, stride=2, padding=3), _LARGE, ((8, 3, 7, 7),)),
+    "conv2d_wide": Layer(partial(F.conv2d, padding=1), (2, 3, 1030), ((3, 2, 3, 3), (3,))),
+    "max_pool2d_wide": Layer(partial(F.max_pool2d, kernel_size=2), (2, 3, 1030)),
+    "batch_norm_wide": Layer(_batch_norm, (2, 67, 67), ((2,), (2,))),
     "conv2d_of_many": Layer(partial(F.conv2d, padding=1), (33, 5, 5), ((65, 33, 3, 3), (65,))),
     "conv_transpose2d": Layer(
         partial(F.conv_transpose2d, stride=2, padding=1), _IMAGE, ((4, 6, 3, 3), (6,))
@@ -173,7 +178,6 @@ FURTHER_LAYERS = {
     "matmul_of_columns": Layer(lambda x, w: x @ w[:, 1:], (6,), ((6, 4),)),
     "bmm_with_itself": Layer(lambda x: torch.bmm(x, x.transpose(1, 2)), (5, 33)),
     "attention": Layer(lambda x: F.scaled_dot_product_attention(x, x, x), (2, 5, 6)),
-    "embedding": Layer(_embedding, (6,), ((10, 6),)),
     "max_pool2d_3x3": Layer(partial(F.max_pool2d, kernel_size=3, stride=2, padding=1), _IMAGE),
     "max_pool2d_ceil": Layer(partial(F.max_pool2d, kernel_size=2, ceil_mode=True), _IMAGE),
     "max_pool2d_overlapping": Layer(partial(F.max_pool2d, kernel_size=3, stride=1), _LARGE),
@@ -371,7 +375,9 @@ def outcomes(
 def batches(layer: Layer, device: torch.device) -> tuple[dict[int, Any], dict[int, Any]]:
     """Return what ``layer`` makes on ``device`` of batches from one sample on, and should."""
     found, exactly = {}, {}
-    for count in (33, 1, 257, 2, 31 * layer.batch + 2, 33, 3):
+    small = math.prod(layer.sample) <= 10 and not layer.parameters
+    many = 65_537 if small else 31 * layer.batch + 2
+    for count in (33, 1, 257, 2, many, 33, 3):
         tensors = layer.tensors(count)
         pair = relative(outcome(layer, on(device, tensors)), exact(layer, tensors))
         found[count], exactly[count] = pair
@@ -399,6 +405,12 @@ def passes(
             moved[name].copy_(t)
         tried = layer.function(*inputs)
         layer.function(*_inputs(on(device, earlier)))  # leaves the last result as it is
+    with torch.inference_mode():
+        inferred = layer.function(*inputs)
+    alone = [
+        torch.autograd.grad(layer.function(*_without_gradients(inputs, leaf)), leaf, moved["given"])
+        for leaf in leaves.values()
+    ]
     output = layer.function(*inputs)
     first, second = (
         torch.autograd.grad(output, list(leaves.values()), moved["given"], retain_graph=True)
@@ -408,10 +420,16 @@ def passes(
         layer.function(*inputs).backward(moved["given"].clone())  # flatten adds into its own
     accumulated = [t.grad / 3 for t in leaves.values() if t.grad is not None]
     found = {"first": (output, first), "second": (tried, second), "third": (output, accumulated)}
+    found["alone"] = (inferred, [gradient for (gradient,) in alone])
     return {
         moment: on_cpu({"output": output.detach(), **_named(leaves, gradients)})
         for moment, (output, gradients) in found.items()
     }
+
+
+def _without_gradients(inputs: list[torch.Tensor], leaf: torch.Tensor) -> list[torch.Tensor]:
+    """Return the inputs of a layer of which ``leaf`` alone learns, as where others are frozen."""
+    return [t if t is leaf else t.detach() for t in inputs]
 
 
 def on(device: torch.device, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -127,7 +127,7 @@ class TestPrograms:
 class TestCalls:
     @named(calls.OF_A_DIMENSION)
     def test_call_takes_any_dimension(self, call: Callable[..., Any], device: torch.device) -> None:
-        """A call along one of up to four dimensions, short or long, agrees with float64."""
+        """A call along one of up to six dimensions, short or long, agrees with float64."""
         assert_same(calls.along_dimensions(call, device))
 
     @named(calls.OF_TWO)

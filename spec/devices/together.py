@@ -312,19 +312,12 @@ PROGRAMS: dict[str, Program] = {
     "second derivative": _second_derivative,
     "several uses": lambda x, w: x * w + x.exp() + (x @ w.t()).sum(),
     "broadcast": lambda x, w: x[:1] * w + x[:, :1] - w.mean(0),
-    "unbound and stacked": lambda x, w: torch.stack([r * s for r, s in zip(x, w, strict=True)]),
-    "split and joined": lambda x, w: torch.cat([part * 2 for part in x.split(2, 1)], 1) * w,
     "one column of a step": lambda x, w: x[:, 1 :: x.shape[1]] * w.sum(),
     "chosen twice": lambda x, w: x[[0, 1, 0]] * w[[1, 1, 0]],
     "chosen often": lambda x, w: x[torch.arange(1000, device=x.device) % 3] * w[:1].exp(),
-    "gathered": lambda x, w: x.gather(1, w.detach().argsort(1)) * w.sort(1).values,
-    "largest": lambda x, w: x.max(1).values + w.amax(0).sum() + (x * w).max(),
     "transposed": lambda x, w: (x.t() @ w) * (x.t()[:, :1]),
     "detached": lambda x, w: x.detach() * w + x,
-    "cumulative": lambda x, w: (x.cumsum(1) * w).flip(1).cumsum(0),
-    "where": lambda x, w: torch.where(x > w, x * 2, w * 3),
     "standardized": lambda x, w: (x - x.mean(1, keepdim=True)) / x.std(1, keepdim=True) * w,
-    "norm": lambda x, w: x / x.norm(dim=1, keepdim=True) * w,
 }
 
 
