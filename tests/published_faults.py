@@ -281,17 +281,17 @@ ROWS: dict[str, tuple[dict[str, Fault], str, str]] = {
     # Layouts
     "pytorch/pytorch#192212 convolution_reads_weights_as_contiguous": (
         {"convolution": misread(read_as_contiguous, "weight")},
-        "layer_takes_weights",
+        "layer_takes_every_layout and weight",
         "conv2d",
     ),
     "pytorch/pytorch#180984 convolution_reads_some_channels_as_all": (
         {"convolution": misread(first_channels_dense, "input")},
-        "layer_takes_inputs",
+        "layer_takes_every_layout and input",
         "conv2d",
     ),
     "pytorch/pytorch#162730 linear_reads_weights_as_contiguous": (
         {"addmm.out": _weight_read_as_contiguous},
-        "layer_takes_weights",
+        "layer_takes_every_layout and weight",
         "linear",
     ),
     "pytorch/pytorch#175189 batch_norm_backward_reads_channels_last_as_first": (
@@ -362,12 +362,12 @@ ROWS: dict[str, tuple[dict[str, Fault], str, str]] = {
                 lambda g: last_channels_first(g["self"]) is not g["self"], swapped
             )
         },
-        "layer_takes_inputs and avg_pool2d",
+        "layer_takes_every_layout and avg_pool2d",
         "avg_pool2d",
     ),
     "ml-explore/mlx#657 softmax_takes_the_first_columns_for_whole_rows": (
         {op: misread(columns_as_rows, "self") for op in ("_softmax.out", "_log_softmax.out")},
-        "layer_takes_inputs and softmax",
+        "layer_takes_every_layout and softmax",
         "softmax",
     ),
     "pytorch/pytorch#123178 gradient_of_a_sum_of_numbers_is_lost": (

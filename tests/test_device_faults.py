@@ -38,4 +38,4 @@ def test_faults_are_noticed_and_a_sound_device_is_not_accused() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "a sound device: beside: \n" in done.stdout
     assert "3 of 3 noticed" in done.stdout
-    assert "test_layer_takes_weights_in_every_layout[pretend:0-conv2d]" in done.stdout
+    assert "test_layer_takes_every_layout[pretend:0-conv2d-weight]" in done.stdout

@@ -82,36 +82,22 @@ class TestCopies:
 
 
 class TestLayers:
-    @every_layer
-    def test_layer_takes_inputs_in_every_layout(
-        self, layer: networks.Layer, device: torch.device
+    @pytest.mark.parametrize(
+        ("layer", "of"),
+        [
+            pytest.param(layer, of, id=f"{name}-{of}")
+            for name, layer in LAYERS.items()
+            for of in ("input", "weight", "given")
+            if of in layer.names
+        ],
+    )
+    def test_layer_takes_every_layout(
+        self, layer: networks.Layer, of: str, device: torch.device
     ) -> None:
-        """A layer gives its outputs and gradients for inputs of any layout, channels_last too."""
+        """A layer takes an input, a weight or a gradient of any layout, channels_last too."""
         tensors = layer.tensors(3)
 
-        found = networks.outcomes(layer, tensors, "input", device)
-
-        networks.assert_exact(found, layer, tensors)
-
-    @with_weights
-    def test_layer_takes_weights_in_every_layout(
-        self, layer: networks.Layer, device: torch.device
-    ) -> None:
-        """A layer gives its outputs and gradients for a weight of any layout."""
-        tensors = layer.tensors(3)
-
-        found = networks.outcomes(layer, tensors, "weight", device)
-
-        networks.assert_exact(found, layer, tensors)
-
-    @every_layer
-    def test_layer_takes_gradients_in_every_layout(
-        self, layer: networks.Layer, device: torch.device
-    ) -> None:
-        """A layer passes on a gradient that comes in any layout."""
-        tensors = layer.tensors(3)
-
-        found = networks.outcomes(layer, tensors, "given", device)
+        found = networks.outcomes(layer, tensors, of, device)
 
         networks.assert_exact(found, layer, tensors)
 

@@ -374,6 +374,15 @@ class TestDraws:
         assert first == second
         assert any(numbers[-1] != 0 for numbers in first[3:])
 
+    @every_draw
+    def test_draw_is_repeated_from_a_kept_state(
+        self, draw: Callable[..., Any], device: torch.device
+    ) -> None:
+        """A draw is repeated once the generator has the state again that it had amid others."""
+        first, second = together.drawn_from_one_state(draw, device)
+
+        assert first == second
+
     @pytest.mark.parametrize("count", [1, 3, 33, 4099, 70_001])
     @every_draw
     def test_every_place_is_drawn_anew(
