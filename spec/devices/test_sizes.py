@@ -128,6 +128,7 @@ class TestWholeNumbers:
         """Two int64 that differ by one are not equal, beyond the digits of a float too."""
         t = torch.tensor([limit, limit + 1], device=device)
 
-        assert (t == limit + 1).tolist() == [False, True]
-        assert (t[1] > t[0]).item()
+        assert (t == limit + 1).tolist() == (t >= t.flip(0)).tolist() == [False, True]
+        assert (t == t.flip(0)).tolist() == (t[1:] <= t[:1]).tolist() * 2 == [False, False]
+        assert torch.maximum(t, t.flip(0)).tolist() == [limit + 1] * 2
         assert t.unique().tolist() == [limit, limit + 1]
