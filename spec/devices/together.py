@@ -324,7 +324,6 @@ PROGRAMS: dict[str, Program] = {
     "second derivative": _second_derivative,
     "several uses": lambda x, w: x * w + x.exp() + (x @ w.t()).sum(),
     "one column of a step": lambda x, w: x[:, 1 :: x.shape[1]] * w.sum(),
-    "detached": lambda x, w: x.detach() * w + x,
 }
 
 
