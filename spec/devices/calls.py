@@ -36,13 +36,17 @@ def _masked(x: torch.Tensor, dim: int) -> torch.Tensor:
     return x.masked_fill(x.detach() > x.detach().narrow(dim, 0, 1), 3.0)
 
 
+def _of_many_kinds(x: torch.Tensor, dim: int) -> list[torch.Tensor]:
+    return [x * 2, x.sum(dim), x.cumsum(dim), x.amax(-1), x.softmax(0)]
+
+
 # Calls with a dimension.
 OF_A_DIMENSION: dict[str, Callable[[torch.Tensor, int], Any]] = {
     "sum": lambda x, dim: x.sum(dim),
     "mean": lambda x, dim: x.mean(dim, keepdim=True),
     "sums of others": lambda x, dim: x.sum([d for d in range(x.dim()) if d != dim]),
     "means of others": lambda x, dim: x.mean([d for d in range(x.dim()) if d != dim]),
-    "variances of others": lambda x, dim: x.var([d for d in range(x.dim()) if d != dim]),
+    "variances of others": lambda x, dim: x.movedim(dim, 0).flatten(1).var(1, correction=0),
     "prod": lambda x, dim: (1 + x / 1000).prod(dim),
     "amax": lambda x, dim: x.amax(dim),
     "amin": lambda x, dim: x.amin(dim),
@@ -66,15 +70,18 @@ OF_A_DIMENSION: dict[str, Callable[[torch.Tensor, int], Any]] = {
     "cosine_similarity": lambda x, dim: F.cosine_similarity(x, x * x, dim=dim),
     "sort": lambda x, dim: list(x.sort(dim)),
     "sort descending": lambda x, dim: x.sort(dim, descending=True).values,
-    "topk": lambda x, dim: list(x.topk(2, dim)),
+    "sort stable": lambda x, dim: list((x * 8).floor().sort(dim=dim, stable=True)),
+    "kthvalue": lambda x, dim: list(x.kthvalue(1 + x.shape[dim] // 3, dim)),
+    "logcumsumexp": lambda x, dim: x.logcumsumexp(dim),
+    "topk": lambda x, dim: list(x.topk(min(2, x.shape[dim]), dim)),
     "flip": lambda x, dim: x.flip(dim),
     "roll": lambda x, dim: x.roll(2, dim),
     "diff": lambda x, dim: x.diff(dim=dim),
-    "cat": lambda x, dim: torch.cat([x, x * 2, x.narrow(dim, 1, 1)], dim),
+    "cat": lambda x, dim: torch.cat([x, x * 2, x.narrow(dim, -1, 1)], dim),
     "stack": lambda x, dim: torch.stack([x, x * 2], dim),
     "split": lambda x, dim: torch.cat(x.split(2, dim)[::-1], dim) if x.shape[dim] < 99 else x,
     "unbind": lambda x, dim: torch.stack(x.unbind(dim)[::2]) if x.shape[dim] < 99 else x,
-    "narrow": lambda x, dim: x.narrow(dim, 1, 1) * 2,
+    "narrow": lambda x, dim: x.narrow(dim, -1, 1) * 2,
     "select": lambda x, dim: x.select(dim, -1),
     "step": lambda x, dim: x.movedim(dim, 0)[1::2] + 1,
     "index_select": lambda x, dim: x.index_select(dim, _indices(x, dim)),
@@ -89,10 +96,11 @@ OF_A_DIMENSION: dict[str, Callable[[torch.Tensor, int], Any]] = {
     "take_along_dim": lambda x, dim: x.take_along_dim(_along(x, dim), dim),
     "repeat_interleave": lambda x, dim: x.repeat_interleave(2, dim),
     "expand": lambda x, dim: x.sum(dim, keepdim=True).expand(x.shape),
+    "expanded": lambda x, dim: _of_many_kinds(x.narrow(dim, 0, 1).expand(x.shape), dim),
     "masked_fill": _masked,
     "where": lambda x, dim: torch.where(x > x.narrow(dim, 0, 1), x, 0.0),
     "to the front": lambda x, dim: x.movedim(dim, 0).contiguous(),
-    "unfold": lambda x, dim: x.unfold(dim, 2, 1),
+    "unfold": lambda x, dim: x.unfold(dim, min(2, x.shape[dim]), 1),
     "times a range": lambda x, dim: x.movedim(dim, -1) * torch.arange(x.shape[dim]).to(x.device),
 }
 SHAPES = (
@@ -139,6 +147,7 @@ PAIRS = (
     *(((2, 5, 33), (5, 1)), ((4, 3, 5, 5), (3, 1, 1)), ((3, 1, 1), (4, 3, 5, 5)), ((5, 33), ())),
     *(((), (5, 33)), ((4, 1, 5, 1), (3, 1, 7)), ((4099, 2), (2,)), ((2, 70_001), (2, 1))),
     *(((2, 70_001), (70_001,)), ((4, 3, 5, 5), (4, 3, 5, 5)), ((1,), (1, 1)), ((1025,), (1,))),
+    ((1025, 1027), (1025, 1027)),
     *(((33, 1), (1, 33)), ((33, 1), (33,)), ((2, 3, 1, 2, 1), (3, 5, 1, 2)), ((6, 5), (1, 5))),
 )
 
@@ -233,6 +242,11 @@ _OF_ROWS: Otherwise = {
     "pad with": (lambda x, n: F.pad(x, (1, 2), value=n), (1.0, 2.0)),
     "cat": (lambda x, n: torch.cat([x, x * 2], n), (0, 1)),
     "dtype": (lambda x, n: (x * 8).to(n), (torch.int32, torch.int64, torch.float16)),
+    "numbers of dtype": (
+        lambda x, n: ((x * 8).to(n) * 3 + 1).sum(0),
+        (torch.int32, torch.float16, torch.int64, torch.float32),
+    ),
+    "shape": (lambda x, n: x.reshape(n).softmax(0) + x.reshape(n).sum(0), ((7, 7), (49,), (1, 49))),
     "matrix_power": (torch.linalg.matrix_power, (2, 3)),
     "addmm": (lambda x, n: torch.addmm(x, x, x, alpha=n), (2, 3)),
     "beta": (lambda x, n: torch.addmm(x, x, x, beta=n), (2, 0)),
@@ -291,7 +305,7 @@ OF_MANY: dict[str, Callable[[torch.Tensor], Any]] = {
     "stack": lambda x: torch.stack([part[0] for part in _parts(x)], 1),
     "list of losses": lambda x: sum(part.square().mean() for part in _parts(x)),
     "index_select": lambda x: x.index_select(0, _far(x)),
-    "index": lambda x: x[_far(x)],
+    "index": lambda x: x[_far(x, 70_001)],
     "index by int32": lambda x: x[_far(x).int()],
     "columns by index": lambda x: x.t()[:, _far(x)],
     "pairs": lambda x: x[_far(x), _far(x) % 3],
@@ -301,9 +315,9 @@ OF_MANY: dict[str, Callable[[torch.Tensor], Any]] = {
     "scatter": lambda x: torch.zeros_like(x).scatter(0, _far(x)[:, None].expand(-1, 3), x[:2049]),
     "index_add": lambda x: torch.zeros_like(x).index_add(0, _far(x), x[:2049]),
     "index_add to few": lambda x: torch.zeros_like(x[:3]).index_add(0, _far(x) % 3, x[:2049]),
-    "index_put": lambda x: (x * 1).index_put((_far(x),), x[:2049] * 2),
+    "index_put": lambda x: (x * 1).index_put((_far(x, 70_001),), x * 2),
     "accumulated": lambda x: (x * 1).index_put((_far(x) % 7,), x[:2049], accumulate=True),
-    "index_copy": lambda x: x.index_copy(0, _far(x), x[:2049] * 2),
+    "index_copy": lambda x: x.index_copy(0, _far(x, 70_001), x * 2),
     "masked_select": lambda x: x[x > 1],
     "rows by mask": lambda x: x[x[:, 1] > 1],
     "masked_scatter": lambda x: x.masked_scatter(x.detach() > 1, x * 2),
@@ -318,14 +332,11 @@ OF_MANY: dict[str, Callable[[torch.Tensor], Any]] = {
     "topk": lambda x: list(x[:, 0].topk(99)),
     "argmax": lambda x: [x.argmax(), x.argmin(), x.argmax(0)],
     "max of all": lambda x: [x.max(), x.min()],
-    "largest of rows": lambda x: [x.max(1).values, x.argmax(1)],
     "mean of right": lambda x: (x.argmax(1) == _indices(x, 0, len(x)) % 3).float().mean(),
     "last": lambda x: [x[-1], x[70_000, 2], x[65_536:65_540], x[-3:, 1:]],
     "every 999th": lambda x: x[5::999],
-    "batches": lambda x: [part.sum() for part in x.split(4099)],
     "arange": lambda x: torch.arange(len(x), device=x.device),
-    "linspace": lambda x: torch.linspace(0, 1, len(x)).to(x.device),
-    "reshaped": lambda x: x.t().reshape(-1, 3) * 2,
+    "linspace": lambda x: torch.linspace(0, 1, len(x), device=x.device),
 }
 
 # Calls with indices, of either dimension.

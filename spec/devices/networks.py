@@ -146,6 +146,7 @@ FURTHER_LAYERS = {
     **{f"{f.__name__}_of_numbers": Layer(f, ()) for f in (*_OF_NUMBERS, F.relu)},
     "prelu": Layer(F.prelu, _IMAGE, ((4,),)),
     "conv1d": Layer(partial(F.conv1d, padding=1), (4, 33), ((6, 4, 3), (6,))),
+    "conv1d_strided": Layer(partial(F.conv1d, stride=2, dilation=2), (4, 33), ((6, 4, 3), (6,))),
     "conv3d": Layer(F.conv3d, (2, 4, 5, 6), ((3, 2, 2, 3, 3), (3,))),
     "conv2d_in_groups": Layer(partial(F.conv2d, groups=2), _IMAGE, ((6, 2, 3, 3), (6,))),
     "conv2d_depthwise": Layer(partial(F.conv2d, groups=4, padding=1), _IMAGE, ((8, 1, 3, 3), (8,))),
@@ -167,17 +168,19 @@ FURTHER_LAYERS = {
     "conv_transpose2d": Layer(
         partial(F.conv_transpose2d, stride=2, padding=1), _IMAGE, ((4, 6, 3, 3), (6,))
     ),
+    "conv_transpose2d_in_groups": Layer(
+        partial(F.conv_transpose2d, stride=3, groups=2, output_padding=1), _IMAGE, ((4, 3, 3, 2),)
+    ),
     "conv2d_and_shortcut": Layer(_shortcut, _IMAGE, ((4, 4, 3, 3),)),
     "linear_without_bias": Layer(F.linear, (6,), ((4, 6),)),
     "linear_long": Layer(F.linear, (1025,), ((33, 1025), (33,))),
     "linear_to_many": Layer(F.linear, (17,), ((4099, 17), (4099,))),
-    "linear_of_images": Layer(F.linear, (3, 4, 6), ((5, 6), (5,))),
-    "matmul": Layer(torch.matmul, (5, 6), ((6, 4),)),
     "matmul_of_batches": Layer(lambda x, w: x @ w.expand(len(x), 6, 4), (5, 6), ((6, 4),)),
-    "matmul_transposed": Layer(lambda x, w: w.t() @ x.transpose(1, 2), (5, 6), ((6, 4),)),
-    "matmul_of_columns": Layer(lambda x, w: x @ w[:, 1:], (6,), ((6, 4),)),
     "bmm_with_itself": Layer(lambda x: torch.bmm(x, x.transpose(1, 2)), (5, 33)),
     "attention": Layer(lambda x: F.scaled_dot_product_attention(x, x, x), (2, 5, 6)),
+    "embedding_with_padding": Layer(
+        lambda x, w, i: x * F.embedding(i, w, padding_idx=3), (6,), ((10, 6),), _labels
+    ),
     "max_pool2d_3x3": Layer(partial(F.max_pool2d, kernel_size=3, stride=2, padding=1), _IMAGE),
     "max_pool2d_ceil": Layer(partial(F.max_pool2d, kernel_size=2, ceil_mode=True), _IMAGE),
     "max_pool2d_overlapping": Layer(partial(F.max_pool2d, kernel_size=3, stride=1), _LARGE),
@@ -193,6 +196,7 @@ FURTHER_LAYERS = {
     "batch_norm_of_rows": Layer(_batch_norm_of_rows, (4,), ((4,), (4,))),
     "batch_norm_of_many": Layer(_batch_norm, (257, 3, 3), ((257,), (257,))),
     "batch_norm_in_eval_of_rows": Layer(_batch_norm_of_rows_in_eval, (33,), ((33,), (33,))),
+    "batch_norm_alone": Layer(lambda x: F.batch_norm(x, None, None, training=True), _IMAGE),
     "group_norm": Layer(lambda x, w, b: F.group_norm(x, 2, w, b), _IMAGE, ((4,), (4,))),
     "instance_norm": Layer(F.instance_norm, _IMAGE),
     "layer_norm_of_images": Layer(lambda x: F.layer_norm(x, x.shape[1:]), _IMAGE),
@@ -208,11 +212,7 @@ FURTHER_LAYERS = {
     "group_norm_of_one": Layer(lambda x, w, b: F.group_norm(x, 1, w, b), (5, 3), ((5,), (5,))),
     "group_norm_of_each": Layer(lambda x, w, b: F.group_norm(x, 5, w, b), (5, 33), ((5,), (5,))),
     "instance_norm_odd": Layer(F.instance_norm, (5, 7, 9)),
-    "normalize": Layer(F.normalize, _IMAGE),
     "softmax_of_images": Layer(partial(F.softmax, dim=1), _IMAGE),
-    "softmax_long": Layer(partial(F.softmax, dim=-1), (3, 4099)),
-    "log_softmax_of_images": Layer(partial(F.log_softmax, dim=1), _IMAGE),
-    "log_softmax_long": Layer(partial(F.log_softmax, dim=1), (1025,)),
     "cross_entropy_long": Layer(F.cross_entropy, (4099,), target=_labels),
     "cross_entropy_smoothed": Layer(
         partial(F.cross_entropy, label_smoothing=0.1), (10,), target=_labels
@@ -224,6 +224,9 @@ FURTHER_LAYERS = {
         partial(F.cross_entropy, reduction="none"),
         (10, 3, 5),
         target=lambda count: (torch.arange(count * 15) * 7 % 10).view(count, 3, 5),
+    ),
+    "cross_entropy_of_probabilities": Layer(
+        lambda x, y: F.cross_entropy(x, y.to(x).softmax(1)), (10,), target=_numbers
     ),
     "nll_loss": Layer(F.nll_loss, (10,), target=_labels),
     "mean_of_mse_loss": Layer(lambda x, y: F.mse_loss(x, y.to(x)), (10,), target=_numbers),
@@ -243,12 +246,12 @@ FURTHER_LAYERS = {
     "pad_circular": Layer(partial(F.pad, pad=(1, 2, 2, 1), mode="circular"), _IMAGE),
     "interpolate": Layer(partial(F.interpolate, scale_factor=2), _IMAGE),
     "interpolate_bilinear": Layer(partial(F.interpolate, size=(7, 9), mode="bilinear"), _IMAGE),
+    "interpolate_bicubic": Layer(partial(F.interpolate, size=(7, 9), mode="bicubic"), _IMAGE),
+    "pixel_shuffle": Layer(partial(F.pixel_shuffle, upscale_factor=2), _IMAGE),
+    "glu": Layer(partial(F.glu, dim=1), _IMAGE),
     "unfold": Layer(partial(F.unfold, kernel_size=3, padding=1), _IMAGE),
     "view": Layer(lambda x: x.reshape(len(x), -1) * 2, _IMAGE),
     "cat_with_itself": Layer(lambda x: torch.cat([x, x.flip(1), x], 1), _IMAGE),
-    "split_and_swapped": Layer(lambda x: torch.cat(x.split([1, 3], 1)[::-1], 1), _IMAGE),
-    "every_other_channel": Layer(lambda x: x[:, 1::2].sum((2, 3)), _IMAGE),
-    "mean_and_variance": Layer(lambda x: x.mean((2, 3)) + x.var((2, 3)), _LARGE),
 }
 
 # torch 2.15 on the cpu reads their strided weight as contiguous when it computes gradients.
@@ -407,29 +410,24 @@ def passes(
         layer.function(*_inputs(on(device, earlier)))  # leaves the last result as it is
     with torch.inference_mode():
         inferred = layer.function(*inputs)
-    alone = [
-        torch.autograd.grad(layer.function(*_without_gradients(inputs, leaf)), leaf, moved["given"])
-        for leaf in leaves.values()
-    ]
+    alone: list[torch.Tensor] = []
+    for leaf in leaves.values():  # the others are frozen
+        others = [t if t is leaf else t.detach() for t in inputs]
+        alone += torch.autograd.grad(layer.function(*others), leaf, moved["given"])
     output = layer.function(*inputs)
     first, second = (
         torch.autograd.grad(output, list(leaves.values()), moved["given"], retain_graph=True)
         for _ in range(2)
     )
-    for _ in range(3):
-        layer.function(*inputs).backward(moved["given"].clone())  # flatten adds into its own
-    accumulated = [t.grad / 3 for t in leaves.values() if t.grad is not None]
+    for scale in (1, 2, 3):
+        layer.function(*inputs).backward(moved["given"] * scale)
+    accumulated = [t.grad / 6 for t in leaves.values() if t.grad is not None]
     found = {"first": (output, first), "second": (tried, second), "third": (output, accumulated)}
-    found["alone"] = (inferred, [gradient for (gradient,) in alone])
+    found["alone"] = (inferred, alone)
     return {
         moment: on_cpu({"output": output.detach(), **_named(leaves, gradients)})
         for moment, (output, gradients) in found.items()
     }
-
-
-def _without_gradients(inputs: list[torch.Tensor], leaf: torch.Tensor) -> list[torch.Tensor]:
-    """Return the inputs of a layer of which ``leaf`` alone learns, as where others are frozen."""
-    return [t if t is leaf else t.detach() for t in inputs]
 
 
 def on(device: torch.device, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

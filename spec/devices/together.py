@@ -298,13 +298,6 @@ def _written(x: torch.Tensor, place: Any, value: Any) -> torch.Tensor:
     return changed * x
 
 
-def _accumulated(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-    total = torch.zeros_like(x)
-    for step in range(5):
-        total += x * w * step
-    return total
-
-
 def _second_derivative(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
     with torch.enable_grad():  # also where a caller has turned it off
         (slope,) = torch.autograd.grad((x.sin() * w).sum(), x, create_graph=True)
@@ -319,10 +312,8 @@ PROGRAMS: dict[str, Program] = {
     "masked_fill": lambda x, w: (x * 2).masked_fill_(w.detach() > 0, 7.0) * w,
     "row added to": lambda x, w: (x * 2).index_add_(0, torch.tensor([1], device=x.device), w[:1]),
     "slice multiplied": lambda x, w: _sliced_times(x * 1, w),
-    "sum over steps": _accumulated,
     "in place": lambda x, w: (x * w).mul_(3).add_(x).relu_(),
     "second derivative": _second_derivative,
-    "several uses": lambda x, w: x * w + x.exp() + (x @ w.t()).sum(),
     "one column of a step": lambda x, w: x[:, 1 :: x.shape[1]] * w.sum(),
 }
 
