@@ -164,14 +164,11 @@ class TestLosses:
         assert result_in(train.out)["settings"]["feed"] == "loader"
         assert losses_in(train.out) == losses_in(reference)[:3]
 
-    def test_of_the_default_are_close_to_exact_and_not_equal(
-        self, train: Train, reference: Path
-    ) -> None:
+    def test_of_the_default_are_close_to_exact(self, train: Train, reference: Path) -> None:
         assert train("--exact") == 0
 
         exact, default = losses_in(train.out), losses_in(reference)
-        assert default == pytest.approx(exact, rel=1e-4)
-        assert default != exact
+        assert default == pytest.approx(exact, rel=1e-4)  # on some cpus they are equal
 
     def test_that_are_no_numbers_end_the_training(self, train: Train) -> None:
         assert train("--lr", "1e30") == 1
