@@ -518,8 +518,9 @@ def normalized(
     """Return what a batch norm makes in turns of train and eval, and its buffers, on the cpu."""
     numbers = torch.Generator().manual_seed(0)
     moved, found = copy.deepcopy(module).to(device, dtype), []
-    for count, train in ((8, True), (8, False), (8, True), (3, True), (1, False), (8, True)):
+    batches = ((8, True), (8, False), (8, True), (3, True), (1, False), (8, True))
+    for (count, train), layout in zip(batches, reversed(EVERY_LAYOUT.values()), strict=False):
         moved.train(train)
-        batch = torch.randn(count, *shape, generator=numbers).to(device, dtype)
+        batch = layout(torch.randn(count, *shape, generator=numbers).to(device, dtype))[1]
         found += [moved(batch).detach(), *[t.clone() for t in moved.buffers()]]
     return [t.cpu().float() for t in found]
