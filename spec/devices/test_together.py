@@ -247,7 +247,7 @@ class TestLayers:
     def test_batch_norm_keeps_its_statistics(
         self, module: nn.Module, shape: tuple[int, ...], device: torch.device
     ) -> None:
-        """A batch norm learns its statistics in train alone, in any layout, whatever comes between."""
+        """A batch norm learns its statistics in train alone, of any layout, whatever comes next."""
         expected = networks.normalized(module, shape, CPU, torch.float64)
 
         found = networks.normalized(module, shape, device, torch.float32)
