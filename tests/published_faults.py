@@ -478,7 +478,7 @@ ROWS: dict[str, tuple[dict[str, Fault], str, str]] = {
     ),
     "pytorch/pytorch#183825 layer_norm_backward_of_frozen_inputs_is_wrong": (
         {"native_layer_norm_backward": spoil(_of_frozen_inputs, times(2), 1)},
-        "inputs_that_need_none",
+        "same_at_any_moment",
         "layer_norm",
     ),
     "pytorch/pytorch#94226 nll_loss_backward_ignores_what_comes_in": (

@@ -112,12 +112,13 @@ def _seeded(device: torch.device) -> Iterator[object]:
 
 
 @contextmanager
-def forked_generators(used: Iterable[torch.device]) -> Iterator[None]:
+def forked_generators(used: Iterable[torch.device]) -> Iterator[list[torch.device]]:
     """Restore the random generators of the cpu and of the devices in ``used`` on the way out.
 
-    A generator whose state the backend does not show is left alone.
+    A generator whose state the backend does not show is left alone; yield the devices of the rest.
     """
     with ExitStack() as stack:
+        restored = []
         stack.enter_context(torch.random.fork_rng(devices=[]))
         for device in used:
             module: Any = module_of(device)
@@ -126,7 +127,8 @@ def forked_generators(used: Iterable[torch.device]) -> Iterator[None]:
                 state = module.get_rng_state(*place)
                 if isinstance(state, torch.Tensor):  # torchax 0.0.13 gives a list
                     stack.callback(module.set_rng_state, state, *place)
-        yield
+                    restored.append(device)
+        yield restored
 
 
 def free_bytes(device: torch.device) -> int | None:

@@ -304,7 +304,7 @@ def outcome(layer: Layer, tensors: dict[str, torch.Tensor]) -> dict[str, torch.T
         tensors: As ``layer.tensors`` names them, on one device; without ``given``, the gradient
             is that of the sum of all outputs, which torch makes by expanding a one.
     """
-    output = layer.function(*_inputs(tensors))
+    output = layer.function(*inputs_of(tensors))
     leaves = {name: t for name, t in tensors.items() if t.requires_grad}
     if "given" in tensors:
         found = torch.autograd.grad(output, list(leaves.values()), tensors["given"])
@@ -313,7 +313,8 @@ def outcome(layer: Layer, tensors: dict[str, torch.Tensor]) -> dict[str, torch.T
     return {"output": output.detach(), **_named(leaves, found)}
 
 
-def _inputs(tensors: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+def inputs_of(tensors: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    """Return what a layer's function takes, of the tensors that belong to it."""
     return [t for name, t in tensors.items() if name != "given"]
 
 
@@ -396,10 +397,10 @@ def passes(
     """Return outcomes on ``device`` by moment, all of them after passes with ``earlier`` numbers.
 
     ``tensors`` are written over the earlier ones, in place: as the next batch, and as an optimizer
-    or a state dict changes weights.
+    or a state dict changes weights. ``alone`` is a pass for each learned tensor, the others frozen.
     """
     moved = on(device, earlier)
-    inputs = _inputs(moved)
+    inputs = inputs_of(moved)
     leaves = {name: t for name, t in moved.items() if name in LEARNED}
     outcome(layer, moved)
     with torch.no_grad():
@@ -407,11 +408,9 @@ def passes(
         for name, t in tensors.items():
             moved[name].copy_(t)
         tried = layer.function(*inputs)
-        layer.function(*_inputs(on(device, earlier)))  # leaves the last result as it is
-    with torch.inference_mode():
-        inferred = layer.function(*inputs)
+        layer.function(*inputs_of(on(device, earlier)))  # leaves the last result as it is
     alone: list[torch.Tensor] = []
-    for leaf in leaves.values():  # the others are frozen
+    for leaf in leaves.values():
         others = [t if t is leaf else t.detach() for t in inputs]
         alone += torch.autograd.grad(layer.function(*others), leaf, moved["given"])
     output = layer.function(*inputs)
@@ -423,7 +422,7 @@ def passes(
         layer.function(*inputs).backward(moved["given"] * scale)
     accumulated = [t.grad / 6 for t in leaves.values() if t.grad is not None]
     found = {"first": (output, first), "second": (tried, second), "third": (output, accumulated)}
-    found["alone"] = (inferred, alone)
+    found["alone"] = (output, alone)
     return {
         moment: on_cpu({"output": output.detach(), **_named(leaves, gradients)})
         for moment, (output, gradients) in found.items()
@@ -518,8 +517,9 @@ def normalized(
     """Return what a batch norm makes in turns of train and eval, and its buffers, on the cpu."""
     numbers = torch.Generator().manual_seed(0)
     moved, found = copy.deepcopy(module).to(device, dtype), []
-    batches = ((8, True), (8, False), (8, True), (3, True), (1, False), (8, True))
-    for (count, train), layout in zip(batches, reversed(EVERY_LAYOUT.values()), strict=False):
+    turns = ((8, True), (8, False), (8, True), (3, True), (1, False), (8, True))
+    last = list(EVERY_LAYOUT.values())[-len(turns) :]  # those of images among them
+    for (count, train), layout in zip(turns, reversed(last), strict=True):
         moved.train(train)
         batch = layout(torch.randn(count, *shape, generator=numbers).to(device, dtype))[1]
         found += [moved(batch).detach(), *[t.clone() for t in moved.buffers()]]

@@ -19,9 +19,6 @@ IN_PLACE = [
 ]
 
 every_layer = pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
-with_weights = pytest.mark.parametrize(
-    "layer", [pytest.param(layer, id=name) for name, layer in LAYERS.items() if layer.parameters]
-)
 
 
 class TestOperations:
@@ -116,21 +113,6 @@ class TestLayers:
 
         expected = networks.exact(layer, {**tensors, "input": torch.cat([sample] * 3)})
         assert_close(found, expected, rtol=1e-4, atol=1e-3)  # some are zero, but for rounding
-
-    @with_weights
-    def test_parameters_get_the_same_gradients_for_inputs_that_need_none(
-        self, layer: networks.Layer, device: torch.device
-    ) -> None:
-        """The parameters of a first layer, whose input requires no gradient, get theirs."""
-        tensors = layer.tensors(3)
-        moved = {name: t.to(device) for name, t in tensors.items()}
-        learned = {**moved, "weight": moved["weight"].requires_grad_()}
-
-        found = networks.on_cpu(networks.outcome(layer, learned))
-
-        key = "gradient of weight"
-        expected = {"output": found["output"], key: networks.exact(layer, tensors)[key]}
-        assert_close(*networks.relative(found, expected), rtol=0, atol=networks.SMALL)
 
 
 class TestOptimizers:

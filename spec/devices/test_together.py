@@ -219,6 +219,19 @@ class TestLayers:
 
         networks.assert_exact(found, layer, tensors)
 
+    @every_layer
+    def test_layer_gives_the_same_in_inference_mode(
+        self, layer: networks.Layer, device: torch.device
+    ) -> None:
+        """A layer gives in inference mode the output that float64 gives."""
+        tensors = layer.tensors(layer.batch)
+
+        with torch.inference_mode():
+            found = layer.function(*networks.inputs_of(networks.on(device, tensors)))
+
+        expected = {"output": networks.exact(layer, tensors)["output"]}
+        assert_close(*networks.relative({"output": found}, expected), rtol=0, atol=networks.SMALL)
+
     @pytest.mark.parametrize(
         "layer", [pytest.param(o, id=name) for name, o in ALL_LAYERS.items() if o.parameters]
     )

@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from blitz.base import backend
@@ -272,7 +273,9 @@ def drawn_from_one_state(draw: Callable[..., torch.Tensor], device: torch.device
         return draw(torch.zeros(33, 1, device=device)).tolist()
 
     once()
-    with backend.forked_generators([device]):
+    with backend.forked_generators([device]) as restored:
+        if device not in restored:
+            pytest.skip(f"{device.type} does not show the state of its generator")
         first, _ = once(), once()
     return [first, once()]
 
